@@ -1,0 +1,55 @@
+/* The private payloads behind the opaque fds of software Vulkan drivers.
+ *
+ * This is the only file (with payload.c) that knows them. Layouts were read off
+ * SwiftShader of Chromium 147 and 156 and off Mesa lavapipe 25.0.7, x86-64 glibc.
+ *
+ * Every function is thread-safe on different objects. None takes ownership of an fd.
+ */
+#ifndef SOFTGPU_PAYLOAD_H
+#define SOFTGPU_PAYLOAD_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum softgpu_payload_status {
+    SOFTGPU_PAYLOAD_OK = 0,
+    SOFTGPU_PAYLOAD_BAD_FD = 1,     /* not an open fd */
+    SOFTGPU_PAYLOAD_FOREIGN = 2,    /* open, but of no driver that is known here */
+    SOFTGPU_PAYLOAD_TOO_SMALL = 3,  /* the memory behind it is smaller than asked for */
+    SOFTGPU_PAYLOAD_NO_MEMORY = 4,  /* mmap failed */
+    SOFTGPU_PAYLOAD_TIMEOUT = 5,
+    SOFTGPU_PAYLOAD_CANCELLED = 6
+};
+
+/* Memory: the data bytes behind a Vulkan OPAQUE_FD memory export. */
+struct softgpu_memory {
+    void *data;        /* first byte of the VkDeviceMemory payload */
+    size_t size;       /* bytes usable from data */
+    void *mapping;     /* what to munmap */
+    size_t mapping_size;
+};
+/* size: bytes the caller wants to use; 0 maps all there is. */
+int softgpu_memory_map(int fd, size_t size, struct softgpu_memory *out);
+void softgpu_memory_unmap(struct softgpu_memory *memory);
+
+/* Semaphore: a binary Vulkan semaphore's process-shared payload. */
+struct softgpu_semaphore; /* opaque: a mapped payload, reference counted on both sides */
+int softgpu_semaphore_open(int fd, struct softgpu_semaphore **out);
+void softgpu_semaphore_close(struct softgpu_semaphore *semaphore);
+/* Waits until signalled and takes the signal. Checks *cancel at least every 100 ms. */
+int softgpu_semaphore_wait(struct softgpu_semaphore *semaphore, double timeout_s, const volatile int *cancel);
+int softgpu_semaphore_signal(struct softgpu_semaphore *semaphore);
+bool softgpu_semaphore_signalled(struct softgpu_semaphore *semaphore);
+
+/* UUIDs of the CPU-type physical devices that the Vulkan loader lists (dlopen, never linked).
+ * SOFTGPU_UUIDS="32 hex digits[,...]" answers instead when set. Returns how many were written. */
+int softgpu_vulkan_cpu_uuids(uint8_t (*uuids)[16], int capacity);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
