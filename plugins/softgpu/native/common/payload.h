@@ -17,19 +17,19 @@ extern "C" {
 
 enum softgpu_payload_status {
     SOFTGPU_PAYLOAD_OK = 0,
-    SOFTGPU_PAYLOAD_BAD_FD = 1,     /* not an open fd */
-    SOFTGPU_PAYLOAD_FOREIGN = 2,    /* open, but of no driver that is known here */
-    SOFTGPU_PAYLOAD_TOO_SMALL = 3,  /* the memory behind it is smaller than asked for */
-    SOFTGPU_PAYLOAD_NO_MEMORY = 4,  /* mmap failed */
+    SOFTGPU_PAYLOAD_BAD_FD = 1,    /* not an open fd */
+    SOFTGPU_PAYLOAD_FOREIGN = 2,   /* open, but of no driver that is known here */
+    SOFTGPU_PAYLOAD_TOO_SMALL = 3, /* the memory behind it is smaller than asked for */
+    SOFTGPU_PAYLOAD_NO_MEMORY = 4, /* mmap failed */
     SOFTGPU_PAYLOAD_TIMEOUT = 5,
     SOFTGPU_PAYLOAD_CANCELLED = 6
 };
 
 /* Memory: the data bytes behind a Vulkan OPAQUE_FD memory export. */
 struct softgpu_memory {
-    void *data;        /* first byte of the VkDeviceMemory payload */
-    size_t size;       /* bytes usable from data */
-    void *mapping;     /* what to munmap */
+    void *data;    /* first byte of the VkDeviceMemory payload */
+    size_t size;   /* bytes usable from data */
+    void *mapping; /* what to munmap */
     size_t mapping_size;
 };
 /* size: bytes the caller wants to use; 0 maps all there is. */
@@ -39,8 +39,12 @@ void softgpu_memory_unmap(struct softgpu_memory *memory);
 /* Semaphore: a binary Vulkan semaphore's process-shared payload. */
 struct softgpu_semaphore; /* opaque: a mapped payload, reference counted on both sides */
 int softgpu_semaphore_open(int fd, struct softgpu_semaphore **out);
+/* A new, unsignalled payload in the same layout. fd_out, unless NULL, receives an fd that the caller owns and
+ * that SwiftShader's vkImportSemaphoreFdKHR and softgpu_semaphore_open take. */
+int softgpu_semaphore_create(struct softgpu_semaphore **out, int *fd_out);
 void softgpu_semaphore_close(struct softgpu_semaphore *semaphore);
-/* Waits until signalled and takes the signal. Checks *cancel at least every 100 ms. */
+/* Waits until signalled and takes the signal. A negative timeout waits without end. Checks *cancel at least
+ * every 100 ms. */
 int softgpu_semaphore_wait(struct softgpu_semaphore *semaphore, double timeout_s, const volatile int *cancel);
 int softgpu_semaphore_signal(struct softgpu_semaphore *semaphore);
 bool softgpu_semaphore_signalled(struct softgpu_semaphore *semaphore);

@@ -27,10 +27,10 @@ bool softgpu_fail_now(const char *function, int *code);
 void softgpu_count(const char *kind, int delta);
 
 /* Exported from each software driver library (symbol names are the same in each). */
-SOFTGPU_EXPORT int softgpu_control(const char *key, const char *value);   /* value NULL: back to the default */
-SOFTGPU_EXPORT long softgpu_live(const char *kind);                       /* now alive; kind "*": all together */
-SOFTGPU_EXPORT long softgpu_total(const char *kind);                      /* ever created */
-SOFTGPU_EXPORT long softgpu_calls(const char *function);                  /* API calls counted; "*": all */
+SOFTGPU_EXPORT int softgpu_control(const char *key, const char *value); /* value NULL: back to the default */
+SOFTGPU_EXPORT long softgpu_live(const char *kind);      /* now alive; kind "*": all together */
+SOFTGPU_EXPORT long softgpu_total(const char *kind);     /* ever created */
+SOFTGPU_EXPORT long softgpu_calls(const char *function); /* API calls counted; "*": all */
 #ifdef __cplusplus
 }
 #endif
