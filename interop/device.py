@@ -1,0 +1,149 @@
+"""Who a device is, and when two APIs mean the same one."""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from interop.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from interop.backend import Capabilities
+
+_UUID_SIZE = 16
+_LUID_SIZE = 8
+_PCI = re.compile(r"^(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}):([0-9a-f]{2})\.?([0-7])?$", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PciAddress:
+    """Address on the PCI bus: domain, bus, device, function."""
+
+    domain: int
+    bus: int
+    device: int
+    function: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> PciAddress:
+        """Read ``"0000:c1:00.0"``; domain and function may be missing. Raises :class:`InvalidArgument`."""
+        match = _PCI.match(text.strip())
+        if match is None:
+            msg = f"not a PCI address: {text!r} (expected for instance 0000:c1:00.0)"
+            raise InvalidArgument(msg)
+        domain, bus, device, function = match.groups()
+        return cls(int(domain or "0", 16), int(bus, 16), int(device, 16), int(function or "0"))
+
+    def __str__(self) -> str:
+        return f"{self.domain:04x}:{self.bus:02x}:{self.device:02x}.{self.function}"
+
+
+class MatchKey(enum.StrEnum):
+    """By which identity two devices were proved to be one, strongest first."""
+
+    UUID = "uuid"
+    LUID = "luid"
+    PCI = "pci"
+    DRM = "drm"
+    HOST = "host"
+    """Both run on the processor of this machine."""
+    CHOICE = "choice"
+    """The caller named both devices and vouches for them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceIdentity:
+    """Everything that an API knows about which physical device this is. Unknown parts are ``None``."""
+
+    uuid: bytes | None = None
+    """16 bytes: ``VkPhysicalDeviceIDProperties::deviceUUID``, ``CL_DEVICE_UUID_KHR``, CUDA's uuid."""
+    alternate_uuids: tuple[bytes, ...] = ()
+    """Other 16-byte names under which another API may know this device (RADV derives one from PCI)."""
+    luid: bytes | None = None
+    """8 bytes, Windows only."""
+    pci: PciAddress | None = None
+    drm: tuple[int, int] | None = None
+    """(major, minor) of the DRM render node."""
+    host: str | None = None
+    """Name of the machine's running system when the device is its processor."""
+
+    def __post_init__(self) -> None:
+        for name, value, size in (
+            ("uuid", self.uuid, _UUID_SIZE),
+            ("luid", self.luid, _LUID_SIZE),
+            *(("alternate uuid", other, _UUID_SIZE) for other in self.alternate_uuids),
+        ):
+            if value is not None and len(value) != size:
+                msg = f"{name} must be {size} bytes, got {len(value)}"
+                raise InvalidArgument(msg)
+
+    @property
+    def uuids(self) -> frozenset[bytes]:
+        """Every uuid under which the device may be known; all-zero ones name nothing and are left out."""
+        every = (*((self.uuid,) if self.uuid else ()), *self.alternate_uuids)
+        return frozenset(uuid for uuid in every if any(uuid))
+
+    def match(self, other: DeviceIdentity) -> MatchKey | None:
+        """Return the strongest key that proves both to be one physical device, or ``None``.
+
+        A PCI address or LUID that both know and that differs disproves the match whatever else agrees:
+        identical boards report equal uuids in some virtual machines.
+        """
+        for mine, theirs in ((self.luid, other.luid), (self.pci, other.pci)):
+            if mine is not None and theirs is not None and mine != theirs:
+                return None
+        if self.uuids & other.uuids:
+            return MatchKey.UUID
+        pairs = (
+            (MatchKey.LUID, self.luid, other.luid),
+            (MatchKey.PCI, self.pci, other.pci),
+            (MatchKey.DRM, self.drm, other.drm),
+            (MatchKey.HOST, self.host, other.host),
+        )
+        return next((key for key, mine, theirs in pairs if mine is not None and mine == theirs), None)
+
+    def __str__(self) -> str:
+        parts = [f"uuid {self.uuid.hex()}"] if self.uuid else []
+        parts += [f"or {uuid.hex()}" for uuid in self.alternate_uuids]
+        parts += [f"luid {self.luid.hex()}"] if self.luid else []
+        parts += [f"pci {self.pci}"] if self.pci else []
+        parts += [f"drm {self.drm[0]}:{self.drm[1]}"] if self.drm else []
+        parts += [f"host {self.host}"] if self.host else []
+        return ", ".join(parts) or "no identity"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceInfo:
+    """One device as one backend sees it. Holds no driver object and stays valid for ever."""
+
+    backend: str
+    index: int
+    """Position in :meth:`interop.backend.Backend.devices`, counted from 0."""
+    name: str
+    """The driver's name for it; software and layered drivers say so in it."""
+    identity: DeviceIdentity
+    capabilities: Capabilities
+    software: bool = False
+    """Runs on the host's processor instead of on a GPU."""
+    layered: str = ""
+    """For a driver that runs on another vendor's ("HIP on CUDA"): what it runs on. Empty otherwise."""
+    driver: str = ""
+    """Name and version of the driver, in its own words."""
+    details: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Whatever else helps a bug report: API version, extensions of note."""
+
+    def __str__(self) -> str:
+        return f"{self.backend}:{self.index} {self.name} [{self.identity}]"
+
+
+def host_identity() -> str | None:
+    """Name the running system (Linux: its boot id), the same in every process and container of it."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123 - no pathlib at import
+            return file.read().strip()
+    except OSError:
+        return None

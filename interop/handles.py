@@ -1,0 +1,206 @@
+"""Handles: operating-system objects that carry memory or a semaphore between two APIs.
+
+A :class:`Handle` has exactly one owner. An import consumes it only when the import succeeds, on every
+backend and platform; :func:`lend` is how a backend keeps that promise whatever its driver does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import fcntl
+import os
+import warnings
+import weakref
+from typing import TYPE_CHECKING
+
+from interop.errors import ClosedError, HandleError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+    from typing import Self
+
+
+class HandleType(enum.StrEnum):
+    """What kind of operating-system object a handle is (``VkExternalMemoryHandleTypeFlagBits``)."""
+
+    OPAQUE_FD = "opaque_fd"
+    """POSIX fd, understood only by the driver that exported it."""
+    DMA_BUF = "dma_buf"
+    """Linux dma-buf fd, understood by any driver of the same kernel."""
+    SYNC_FD = "sync_fd"
+    """Linux sync-file fd: one-shot semaphore payload; -1 means already signalled."""
+    OPAQUE_WIN32 = "opaque_win32"
+    """Windows NT handle: reference counted, never consumed by an import."""
+    OPAQUE_WIN32_KMT = "opaque_win32_kmt"
+    """Windows global handle: holds no reference, cannot be closed."""
+    HOST_ALLOCATION = "host_allocation"
+    """Address of page-aligned host memory (VK_EXT_external_memory_host)."""
+
+    @property
+    def is_fd(self) -> bool:
+        """Whether a handle of this type is a POSIX file descriptor."""
+        return self in _FD_TYPES
+
+
+_FD_TYPES = frozenset({HandleType.OPAQUE_FD, HandleType.DMA_BUF, HandleType.SYNC_FD})
+
+
+def _drop(value: int, handle_type: HandleType) -> None:
+    """Release the object behind a handle; errors are reported as warnings because callers cannot react."""
+    if handle_type.is_fd and value >= 0:
+        try:
+            os.close(value)
+        except OSError as error:
+            warnings.warn(f"closing fd {value} failed: {error}", ResourceWarning, stacklevel=3)
+
+
+def _dropped_unclosed(value: int, handle_type: HandleType) -> None:
+    warnings.warn(f"unclosed {handle_type.value} handle {value}", ResourceWarning, stacklevel=2)
+    _drop(value, handle_type)
+
+
+class Handle:
+    """One operating-system object with a single owner.
+
+    Made by an export, or by :meth:`adopt` from an integer that the caller owns. Leaves its owner by
+    :meth:`detach` (the integer is the caller's again), by a successful import (the driver's), or by
+    :meth:`close`. Dropping it unclosed is a ``ResourceWarning`` and closes it.
+    """
+
+    __slots__ = ("__weakref__", "_finalizer", "_type", "_value")
+
+    def __init__(self, value: int, handle_type: HandleType) -> None:
+        self._value = value
+        self._type = handle_type
+        self._finalizer = weakref.finalize(self, _dropped_unclosed, value, handle_type)
+        self._finalizer.atexit = False
+
+    @classmethod
+    def adopt(cls, value: int, handle_type: HandleType) -> Self:
+        """Take ownership of an integer handle.
+
+        ``value`` is a file descriptor, an NT handle or a host address, according to ``handle_type``.
+        Raises :class:`HandleError`, and takes nothing, when an fd is negative (-1 is allowed for SYNC_FD,
+        where it means "already signalled") or not open.
+        """
+        if handle_type.is_fd and not (handle_type is HandleType.SYNC_FD and value == -1):
+            check_fd(value)
+        elif not handle_type.is_fd and value <= 0:
+            msg = f"{handle_type.value} handle must be positive, got {value}"
+            raise HandleError(msg)
+        return cls(value, handle_type)
+
+    @property
+    def type(self) -> HandleType:
+        """What kind of object this is."""
+        return self._type
+
+    @property
+    def value(self) -> int:
+        """The integer, lent to the caller: do not close it. Raises :class:`ClosedError` once it has gone."""
+        if not self._finalizer.alive:
+            msg = f"{self._type.value} handle was closed, detached or consumed by an import"
+            raise ClosedError(msg)
+        return self._value
+
+    @property
+    def closed(self) -> bool:
+        """Whether this object owns nothing any more."""
+        return not self._finalizer.alive
+
+    def dup(self) -> Handle:
+        """Make a second handle to the same object (``F_DUPFD_CLOEXEC``); both must be closed."""
+        value = self.value
+        if self._type.is_fd and value >= 0:
+            value = fcntl.fcntl(value, fcntl.F_DUPFD_CLOEXEC, 0)
+        return Handle(value, self._type)
+
+    def detach(self) -> int:
+        """Pass ownership of the integer to the caller."""
+        value = self.value
+        self._finalizer.detach()
+        return value
+
+    def close(self) -> None:
+        """Release the object. A second call does nothing."""
+        if self._finalizer.detach() is not None:
+            _drop(self._value, self._type)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else str(self._value)
+        return f"<Handle {self._type.value} {state}>"
+
+
+def check_fd(fd: int) -> os.stat_result:
+    """Return ``fstat(fd)``, or raise :class:`HandleError` when ``fd`` is negative or not open."""
+    if fd < 0:
+        msg = f"file descriptor must not be negative, got {fd}"
+        raise HandleError(msg)
+    try:
+        return os.fstat(fd)
+    except OSError as error:
+        msg = f"file descriptor {fd} is not open ({error.strerror})"
+        raise HandleError(msg) from error
+
+
+class FdFate(enum.Enum):
+    """What a driver does with the number of an fd whose import succeeded."""
+
+    TAKEN = "taken"
+    """The driver owns the number from now on (OpenCL, Vulkan): forget it."""
+    KEPT = "kept"
+    """The driver never touches the number (AMD's HIP): ours to close."""
+    VARIES = "varies"
+    """Depends on the runtime below (HIP over CUDA): close the number if it is still the same file."""
+
+
+_LENT_FLOOR = 200  # duplicates start above the numbers that other threads get and free all the time
+
+
+@contextlib.contextmanager
+def lend(handle: Handle, fate: FdFate) -> Iterator[int]:
+    """Lend a driver a duplicate of ``handle`` for one import call.
+
+    Leaving the block normally means that the import succeeded: ``handle`` is consumed, and the duplicate
+    is settled as ``fate`` says. Leaving it by an exception means that it failed: ``handle`` stays the
+    caller's and open, and the duplicate is closed unless the driver closed it already (NVIDIA's does on
+    some failures). Yields the number to give to the driver. Handles that are no fds are lent as they are
+    and, as no driver takes ownership of those, closed on success by their owner's rules.
+    """
+    value = handle.value
+    if not handle.type.is_fd or value < 0:
+        yield value
+        handle.close()
+        return
+    before = check_fd(value)
+    number = fcntl.fcntl(value, fcntl.F_DUPFD_CLOEXEC, _LENT_FLOOR)
+    try:
+        yield number
+    except BaseException:
+        _close_if_same(number, before)
+        raise
+    if fate is FdFate.KEPT:
+        os.close(number)
+    elif fate is FdFate.VARIES:
+        _close_if_same(number, before)
+    handle.close()
+
+
+def _close_if_same(number: int, before: os.stat_result) -> None:
+    """Close ``number`` if it still names the file that ``before`` describes."""
+    try:
+        now = os.fstat(number)
+    except OSError:
+        return
+    if (now.st_dev, now.st_ino) == (before.st_dev, before.st_ino):
+        os.close(number)

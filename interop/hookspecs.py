@@ -1,0 +1,43 @@
+"""The hooks that a plugin may implement. They carry declarations; no hook may open a driver."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from interop.backend import BackendInfo
+    from interop.device import DeviceInfo
+    from interop.handles import HandleType
+
+GROUP = "interop"
+"""Entry-point group of the plugins, and the project name of the hook markers."""
+
+hookspec = pluggy.HookspecMarker(GROUP)
+hookimpl = pluggy.HookimplMarker(GROUP)
+"""Marks a plugin's implementation of a hook."""
+
+
+@hookspec
+def interop_register_backends() -> Iterable[BackendInfo]:  # type: ignore[empty-body]
+    """Return the backends that this plugin provides."""
+
+
+@hookspec
+def interop_prepare_environment() -> Iterable[str]:  # type: ignore[empty-body]
+    """Set environment variables before any driver library is opened; return one line for each thing done."""
+
+
+@hookspec
+def interop_veto_handle(  # type: ignore[empty-body]
+    producer: DeviceInfo, consumer: DeviceInfo, handle_type: HandleType, purpose: str
+) -> str | None:
+    """Return why this pair must not use this handle type for ``purpose`` (memory, binary, timeline), or None."""
+
+
+@hookspec
+def interop_conformance_profile(backend: str) -> object:
+    """Return what the conformance kit should know about a backend of this plugin, or None for others."""
