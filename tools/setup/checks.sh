@@ -1,0 +1,49 @@
+# Sourced by `run`: what `./run lint` and `./run test` do, and small helpers of the commands.
+# shellcheck shell=bash
+
+failed_checks=()
+
+check() { # NAME COMMAND...: all checks run, so that one look shows everything
+    local name=$1
+    shift
+    printf '== %s\n' "$name"
+    "$@" || failed_checks+=("$name")
+}
+
+native_sources() { find "$softgpu/native" -name '*.c' -o -name '*.cpp' -o -name '*.cu' -o -name '*.h' -o -name '*.hpp'; }
+
+run_lint() {
+    local sources
+    cd "$root"
+    check "ruff check" ruff check .
+    check "ruff format" ruff format --check .
+    check "mypy" mypy
+    check "pyright" pyright --warnings
+    mapfile -t sources < <(native_sources)
+    [ ${#sources[@]} -eq 0 ] || check "clang-format" clang-format --dry-run --Werror "${sources[@]}"
+    [ ${#failed_checks[@]} -eq 0 ]
+}
+
+# pytest's own closing line comes last unless something outside it failed.
+run_tests() {
+    local lint=0 tests=0
+    run_lint || lint=$?
+    [ $lint -eq 0 ] || say "lint failed (${failed_checks[*]}); the tests run all the same"
+    # Kernels compiled by an earlier run must not hide a compiler that fails now.
+    export PYOPENCL_NO_CACHE=1
+    python -m pytest -p tests._skips "$@" || tests=$?
+    if [ $lint -ne 0 ] || [ ${#shortfalls[@]} -gt 0 ]; then
+        [ $lint -eq 0 ] || say "./run test: failed, by lint (${failed_checks[*]})"
+        report_shortfalls
+        exit 1
+    fi
+    exit $tests
+}
+
+wants_png() { # do the arguments already say where the picture goes, or that none is wanted?
+    local argument
+    for argument in "$@"; do
+        case $argument in --png | --png=* | --no-png | --help | -h) return 0 ;; esac
+    done
+    return 1
+}
