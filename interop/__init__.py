@@ -1,0 +1,87 @@
+"""Write cross-API GPU code once.
+
+A Vulkan producer feeds a HIP, OpenCL, CUDA or plain host consumer through one API, with no copy where the
+drivers allow it, and with the reason stated where they do not::
+
+    with interop.connect(producer="vulkan", consumer="opencl") as link:
+        height = link.buffer(shape=(256, 256), dtype="float32")
+        kernel = link.consumer.compile(SOURCE).kernel("wave")
+        with link.consumer_turn(height) as view:
+            kernel(view, global_size=(256, 256))
+        with link.producer_turn(height) as commands:
+            commands.draw(mesh, height)
+
+Importing this package opens no driver and loads no plugin.
+"""
+
+from __future__ import annotations
+
+from interop.device import DeviceIdentity, DeviceInfo, MatchKey, PciAddress
+from interop.errors import (
+    ArgumentError,
+    BackendUnavailable,
+    ClosedError,
+    CompileError,
+    DeviceMismatch,
+    DriverError,
+    HandleError,
+    InteropError,
+    InvalidArgument,
+    KernelError,
+    NoCommonHandleType,
+    NoCommonSync,
+    RegistryError,
+    TurnError,
+    UnknownBackend,
+    Unsupported,
+    WaitTimeout,
+)
+from interop.handles import Handle, HandleType
+from interop.hookspecs import hookimpl
+from interop.link import Buffer, Link, connect
+from interop.memory import ExternalMemory, MappedBuffer, MemoryDescriptor
+from interop.negotiation import Path, Plan, Strategy
+from interop.semaphore import ExternalSemaphore, SemaphoreDescriptor, SemaphoreKind, Stream
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ArgumentError",
+    "BackendUnavailable",
+    "Buffer",
+    "ClosedError",
+    "CompileError",
+    "DeviceIdentity",
+    "DeviceInfo",
+    "DeviceMismatch",
+    "DriverError",
+    "ExternalMemory",
+    "ExternalSemaphore",
+    "Handle",
+    "HandleError",
+    "HandleType",
+    "InteropError",
+    "InvalidArgument",
+    "KernelError",
+    "Link",
+    "MappedBuffer",
+    "MatchKey",
+    "MemoryDescriptor",
+    "NoCommonHandleType",
+    "NoCommonSync",
+    "Path",
+    "PciAddress",
+    "Plan",
+    "RegistryError",
+    "SemaphoreDescriptor",
+    "SemaphoreKind",
+    "Strategy",
+    "Stream",
+    "TurnError",
+    "UnknownBackend",
+    "Unsupported",
+    "WaitTimeout",
+    "__version__",
+    "connect",
+    "hookimpl",
+]

@@ -1,0 +1,214 @@
+"""Buffers of a link: memory that both sides use in turns, and how it gets from one to the other."""
+
+from __future__ import annotations
+
+import enum
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Protocol
+
+from interop.errors import WaitTimeout
+
+if TYPE_CHECKING:
+    from interop.backend import Commands, Consumer, Producer, ProducerBuffer
+    from interop.dtypes import DType
+    from interop.handles import HandleType
+    from interop.memory import ExternalMemory, MappedBuffer
+    from interop.negotiation import Path
+    from interop.semaphore import Stream
+
+
+class Owner(enum.Enum):
+    """Whose turn it was last."""
+
+    NOBODY = "nobody"
+    PRODUCER = "producer"
+    CONSUMER = "consumer"
+
+
+class Transfer(Protocol):
+    """How the bytes of one buffer follow its ownership."""
+
+    def to_consumer(self, stream: Stream) -> None:
+        """Enqueue on ``stream``, after the wait for the producer, what makes its bytes visible there."""
+        ...
+
+    def leave_consumer(self, stream: Stream) -> None:
+        """Enqueue on ``stream``, before its signal, what gives the bytes up."""
+        ...
+
+    def to_producer(self, commands: Commands) -> None:
+        """Record at the start of a producer turn what brings the bytes back."""
+        ...
+
+
+class Shared:
+    """Zero-copy: one allocation. Ownership is told to the consumer's driver; no byte moves."""
+
+    def __init__(self, memory: ExternalMemory) -> None:
+        self.memory = memory
+        self.to_consumer = memory.acquire
+        self.leave_consumer = memory.release
+
+    def to_producer(self, commands: Commands) -> None:
+        """Nothing to record: the ownership transfer is part of the submission."""
+
+
+class Staged:
+    """Two allocations, and a copy through host-visible memory at each change of owner. Blocks the caller."""
+
+    def __init__(
+        self, producer: Producer, buffer: ProducerBuffer, view: MappedBuffer, staging: ProducerBuffer, timeout: float
+    ) -> None:
+        self._producer = producer
+        self._buffer = buffer
+        self._view = view
+        self._staging = staging
+        self._host = staging.host_view()[: buffer.size]
+        self._download = producer.prepare()
+        self._timeout = timeout
+
+    def to_consumer(self, stream: Stream) -> None:  # noqa: ARG002 - the copy is over when this returns
+        """Copy producer to host to consumer."""
+        self._download.begin().copy(self._buffer, self._staging)
+        point = self._download.submit()
+        if not self._producer.progress.wait_host(point, self._timeout):
+            who = f"{self._producer.device.backend} to copy a buffer to host memory"
+            raise WaitTimeout(who, self._timeout)
+        self._view.write(self._host, timeout=self._timeout)
+
+    def leave_consumer(self, stream: Stream) -> None:  # noqa: ARG002 - the copy is over when this returns
+        """Copy consumer to host; :meth:`to_producer` records the rest."""
+        self._view.read(self._host, timeout=self._timeout)
+
+    def to_producer(self, commands: Commands) -> None:
+        """Record the copy from host memory."""
+        commands.copy(self._staging, self._buffer)
+
+    def close(self) -> None:
+        """Free what was prepared for the copies."""
+        self._host.release()
+        self._download.close()
+
+
+class Buffer:
+    """Memory of a link, used in turns by the producer and the consumer. Closed with its link, or before.
+
+    Attributes are for reading; the bytes belong to whoever has the turn.
+    """
+
+    __slots__ = (
+        "_close",
+        "closed",
+        "consumer_view",
+        "dtype",
+        "external",
+        "in_turn",
+        "nbytes",
+        "owner",
+        "path",
+        "point",
+        "producer_buffer",
+        "shape",
+        "transfer",
+    )
+
+    def __init__(
+        self,
+        *,
+        shape: tuple[int, ...],
+        dtype: DType,
+        nbytes: int,
+        path: Path,
+        producer_buffer: ProducerBuffer,
+        consumer_view: MappedBuffer,
+        transfer: Transfer,
+        external: ExternalMemory | None,
+        close: ExitStack,
+    ) -> None:
+        self.shape = shape
+        self.dtype = dtype
+        self.nbytes = nbytes
+        self.path = path
+        self.producer_buffer = producer_buffer
+        self.consumer_view = consumer_view
+        self.transfer = transfer
+        self.external = external
+        self.owner = Owner.NOBODY
+        self.point = 0
+        self.in_turn = False
+        self.closed = False
+        self._close = close
+
+    def close(self) -> None:
+        """Unmap and free both sides. Work that uses the buffer must have ended. A second call does nothing."""
+        self.closed = True
+        self._close.close()
+
+    def __repr__(self) -> str:
+        return f"<Buffer {self.shape} {self.dtype} {self.path.value}, last used by {self.owner.value}>"
+
+
+def open_shared(
+    producer: Producer,
+    consumer: Consumer,
+    handle_type: HandleType,
+    path: Path,
+    shape: tuple[int, ...],
+    dtype: DType,
+    nbytes: int,
+) -> Buffer:
+    """Allocate on the producer, export, and import into the consumer; all of it is undone when a step fails."""
+    with ExitStack() as undo:
+        buffer = producer.create_buffer(nbytes, export=handle_type)
+        undo.callback(buffer.close)
+        handle, descriptor = buffer.export_memory()
+        with handle:
+            memory = consumer.import_memory(handle, descriptor)
+        undo.callback(memory.close)
+        view = memory.map_buffer(size=nbytes, shape=shape, dtype=dtype)
+        undo.callback(view.close)
+        return Buffer(
+            shape=shape,
+            dtype=dtype,
+            nbytes=nbytes,
+            path=path,
+            producer_buffer=buffer,
+            consumer_view=view,
+            transfer=Shared(memory),
+            external=memory,
+            close=undo.pop_all(),
+        )
+
+
+def open_staged(
+    producer: Producer,
+    consumer: Consumer,
+    path: Path,
+    shape: tuple[int, ...],
+    dtype: DType,
+    nbytes: int,
+    timeout: float,
+) -> Buffer:
+    """Allocate on both sides and in host memory; all of it is undone when a step fails."""
+    with ExitStack() as undo:
+        buffer = producer.create_buffer(nbytes)
+        undo.callback(buffer.close)
+        staging = producer.create_buffer(nbytes, host_visible=True)
+        undo.callback(staging.close)
+        own = consumer.allocate(nbytes)
+        undo.callback(own.close)
+        view = own.view(shape, dtype)
+        undo.callback(view.close)
+        transfer = Staged(producer, buffer, view, staging, timeout)
+        undo.callback(transfer.close)
+        return Buffer(
+            shape=shape,
+            dtype=dtype,
+            nbytes=nbytes,
+            path=path,
+            producer_buffer=buffer,
+            consumer_view=view,
+            transfer=transfer,
+            external=None,
+            close=undo.pop_all(),
+        )

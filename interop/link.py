@@ -1,0 +1,290 @@
+"""Links: a producer and a consumer on one device, joined by a plan."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import warnings
+import weakref
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, overload
+
+from interop import negotiation
+from interop.buffers import Buffer, open_shared, open_staged
+from interop.dtypes import as_dtype, check_shape
+from interop.errors import ClosedError, InteropError, InvalidArgument, TurnError
+from interop.sync import open_directions
+from interop.turns import ConsumerTurn, Order, ProducerTurn
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from interop.backend import Consumer, Producer
+    from interop.memory import MappedBuffer
+    from interop.negotiation import Path, Plan
+
+DEFAULT_TIMEOUT = 10.0
+"""Seconds after which a wait of a link gives up, unless ``connect`` says otherwise."""
+
+
+def connect(
+    producer: str | Producer = "vulkan",
+    consumer: str | Consumer = "opencl",
+    *,
+    device: int | str | None = None,
+    consumer_device: int | str | None = None,
+    sync: str = "auto",
+    require: str | None = None,
+    timeout: float = DEFAULT_TIMEOUT,
+) -> Link:
+    """Join a producer and a consumer on one physical device by the best means that both offer.
+
+    ``producer`` and ``consumer`` are names of backends, or devices that the caller opened and keeps owning.
+    ``device`` and ``consumer_device`` choose devices by index or by a part of the name, uuid or PCI address;
+    both together vouch that the two are one. ``sync`` forces a strategy (``"native"``, ``"bridged"``,
+    ``"blocking"``), ``require`` a path (``"zero-copy"``, ``"staged"``). ``timeout``, in seconds, bounds every
+    wait of the link.
+
+    Raises :class:`BackendUnavailable`, :class:`DeviceMismatch`, :class:`NoCommonHandleType` or
+    :class:`NoCommonSync`, each with its reasons; nothing stays open.
+    """
+    if not timeout > 0:
+        msg = f"timeout must be a positive number of seconds, got {timeout!r}"
+        raise InvalidArgument(msg)
+    from interop import registry  # noqa: PLC0415 - finding plugins costs more than all the rest of the import
+
+    plugins = registry.default()
+    with ExitStack() as undo:
+        if isinstance(producer, str):
+            producing = plugins.load_producer(producer)
+            producers = producing.devices()
+        else:
+            producers = [producer.device]
+        if isinstance(consumer, str):
+            consuming = plugins.load_consumer(consumer)
+            consumers = consuming.devices()
+        else:
+            consumers = [consumer.device]
+        left, right, match = negotiation.select_devices(
+            producers,
+            consumers,
+            producer_choice=device,
+            consumer_choice=consumer_device,
+            allow_mismatch=require == negotiation.Path.STAGED.value,
+        )
+        plan = negotiation.negotiate(left, right, match, sync=sync, require=require, veto=plugins.veto)
+        if isinstance(producer, str):
+            producer = producing.open_producer(left)
+            undo.callback(producer.close)
+        if isinstance(consumer, str):
+            consumer = consuming.open_consumer(right)
+            undo.callback(consumer.close)
+        return Link(plan, producer, consumer, timeout, owned=undo)
+
+
+class Link:
+    """A producer and a consumer joined by a plan. Made by :func:`connect`; owns what it made.
+
+    Closing waits for the work in flight, bounded by the link's timeout, and releases everything in reverse
+    order. Turns may be taken from any thread.
+    """
+
+    def __init__(
+        self, plan: Plan, producer: Producer, consumer: Consumer, timeout: float, *, owned: ExitStack | None = None
+    ) -> None:
+        """Join two opened devices. ``owned`` holds what closes with the link; it is taken over on success."""
+        self._plan = plan
+        self._producer = producer
+        self._consumer = consumer
+        self._timeout = timeout
+        self._buffers: list[Buffer] = []
+        self._consumer_turns: dict[tuple[Buffer, ...], ConsumerTurn[object]] = {}
+        self._producer_turns: dict[tuple[Buffer, ...], ProducerTurn] = {}
+        to_consumer, to_producer = open_directions(plan, producer, consumer, timeout)
+        self._order = Order(consumer.stream, to_consumer, to_producer)
+        self._owned = owned.pop_all() if owned is not None else ExitStack()
+        self._finalizer = weakref.finalize(self, _dropped, plan)
+        self._finalizer.atexit = False
+
+    @property
+    def plan(self) -> Plan:
+        """What was negotiated."""
+        return self._plan
+
+    @property
+    def path(self) -> Path:
+        """How buffers get from one side to the other."""
+        return self._plan.path
+
+    @property
+    def producer(self) -> Producer:
+        """The side that owns the memory."""
+        return self._producer
+
+    @property
+    def consumer(self) -> Consumer:
+        """The side that computes on it."""
+        return self._consumer
+
+    @property
+    def timeout(self) -> float:
+        """Seconds after which a wait of this link gives up."""
+        return self._timeout
+
+    @property
+    def closed(self) -> bool:
+        """Whether :meth:`close` was called."""
+        return self._order.closed
+
+    def explain(self) -> str:
+        """Say in a few lines what was chosen, and why each alternative was not."""
+        return self._plan.explain()
+
+    def buffer(self, shape: int | tuple[int, ...], dtype: object = "float32") -> Buffer:
+        """Allocate memory that both sides see; contents are undefined. Closed with the link, or before.
+
+        ``shape`` counts elements, row-major; ``dtype`` is a NumPy type or its name. Raises
+        :class:`InvalidArgument` for a shape or type that cannot be, :class:`DriverError` when a driver has
+        no memory for it. Maps to one allocation, one export and one import.
+        """
+        self._check_open()
+        element = as_dtype(dtype)
+        extents, nbytes = check_shape(shape, element)  # type: ignore[arg-type]
+        handle_type = self._plan.handle_type
+        if handle_type is None:
+            buffer = open_staged(
+                self._producer, self._consumer, self.path, extents, element, nbytes, self._timeout
+            )
+        else:
+            buffer = open_shared(self._producer, self._consumer, handle_type, self.path, extents, element, nbytes)
+        self._buffers.append(buffer)
+        return buffer
+
+    @overload
+    def consumer_turn(self, buffer: Buffer, /) -> ConsumerTurn[MappedBuffer]: ...
+    @overload
+    def consumer_turn(
+        self, first: Buffer, second: Buffer, /, *more: Buffer
+    ) -> ConsumerTurn[tuple[MappedBuffer, ...]]: ...
+    def consumer_turn(self, *buffers: Buffer) -> ConsumerTurn[MappedBuffer] | ConsumerTurn[tuple[MappedBuffer, ...]]:
+        """Return the turn in which the consumer owns ``buffers``: a context manager that yields their views.
+
+        Entering enqueues the wait for the producer's last turn on the consumer's stream; one wait serves all
+        buffers. The same object is returned for the same buffers, so it may be kept and entered again.
+        Raises :class:`TurnError` for buffers of another link or in an open turn.
+        """
+        turn = self._consumer_turns.get(buffers)
+        if turn is None:
+            self._check_buffers(buffers)
+            views = tuple(buffer.consumer_view for buffer in buffers)
+            turn = ConsumerTurn(self._order, buffers, views[0] if len(views) == 1 else views)
+            self._consumer_turns[buffers] = turn
+        return turn  # type: ignore[return-value]  # the overloads tell which of the two it is
+
+    def producer_turn(self, *buffers: Buffer) -> ProducerTurn:
+        """Return the turn in which the producer owns ``buffers``: a context manager that yields its recorder.
+
+        Entering enqueues the consumer's signal; leaving submits what was recorded, with ownership transfers
+        and semaphores, in one queue submission. An exception inside submits the hand-over alone.
+        Raises as :meth:`consumer_turn`.
+        """
+        turn = self._producer_turns.get(buffers)
+        if turn is None:
+            self._check_buffers(buffers)
+            turn = ProducerTurn(self._order, self._producer, buffers)
+            self._producer_turns[buffers] = turn
+        return turn
+
+    def _check_buffers(self, buffers: tuple[Buffer, ...]) -> None:
+        self._check_open()
+        if not buffers or len(set(buffers)) != len(buffers):
+            msg = f"a turn takes one or more different buffers, got {len(buffers)}"
+            raise TurnError(msg)
+        for buffer in buffers:
+            if buffer not in self._buffers:
+                msg = f"{buffer!r} does not belong to this link"
+                raise TurnError(msg)
+
+    def _check_open(self) -> None:
+        if self._order.closed:
+            msg = "the link is closed"
+            raise ClosedError(msg)
+
+    def synchronize(self, timeout: float | None = None) -> None:
+        """Block until both sides have done all that was enqueued. Raises :class:`WaitTimeout`.
+
+        ``timeout`` in seconds for both together; the link's own by default.
+        """
+        self._check_open()
+        self._drain(self._timeout if timeout is None else timeout)
+
+    def _drain(self, timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        self._consumer.stream.synchronize(timeout)
+        self._producer.wait_idle(max(deadline - time.monotonic(), 0.001))
+
+    def close(self) -> None:
+        """Wait for the work in flight, then release everything in reverse order. A second call does nothing.
+
+        When the work does not end in time, both sides are let go and given a last chance; what then still
+        runs is left behind with a ``ResourceWarning``, since freeing memory under a running device would be
+        worse. Raises what the waiting raised, after everything that can be released has been.
+        """
+        order = self._order
+        with order.lock:
+            if order.closed:
+                return
+            order.closed = True
+        self._finalizer.detach()
+        failure: InteropError | None = None
+        try:
+            self._drain(self._timeout)
+        except InteropError as error:
+            failure = error
+            if not self._rescue():
+                warnings.warn(f"left behind, because work still runs: {error}", ResourceWarning, stacklevel=2)
+                raise
+        with ExitStack() as stack:
+            stack.push(self._owned)
+            stack.callback(order.to_consumer.close)
+            stack.callback(order.to_producer.close)
+            for buffer in self._buffers:
+                stack.callback(buffer.close)
+            for turn in self._producer_turns.values():
+                stack.callback(turn.close)
+        self._buffers.clear()
+        if failure is not None:
+            raise failure
+
+    def _rescue(self) -> bool:
+        """Let go of whatever still waits; return whether both sides came to rest."""
+        for direction in (self._order.to_consumer, self._order.to_producer):
+            with contextlib.suppress(InteropError):
+                direction.rescue()
+        try:
+            self._drain(self._timeout)
+        except InteropError:
+            return False
+        return True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+            return
+        with contextlib.suppress(InteropError):  # the exception on its way out says more
+            self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else self.path.value
+        return f"<Link {self._plan.producer.backend} to {self._plan.consumer.backend}, {state}>"
+
+
+def _dropped(plan: Plan) -> None:
+    message = f"unclosed link {plan.producer.backend} to {plan.consumer.backend}; use it as a context manager"
+    warnings.warn(message, ResourceWarning, stacklevel=2)

@@ -1,0 +1,125 @@
+"""Bridged: the producer's timeline never leaves it; the host relays between it and the consumer's stream.
+
+Towards the consumer, a watcher thread waits for the timeline and releases a hold on the stream; back, the
+stream calls the host, which signals a timeline. The caller of a turn is never blocked.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from interop.errors import InteropError, WaitTimeout
+from interop.semaphore import SemaphoreKind
+
+if TYPE_CHECKING:
+    from interop.backend import Producer, ProducerSemaphore
+    from interop.semaphore import Stream
+
+_SLICE = 0.1  # seconds between looks at the stop flag while the producer works
+
+
+class BridgedToConsumer:
+    """A watcher thread turns the producer's progress into releases of the stream."""
+
+    semaphore = None
+    single_use = False
+
+    def __init__(self, producer: Producer, timeout: float) -> None:
+        self._progress = producer.progress
+        self._who = f"{producer.device.backend} to finish a submission"
+        self._timeout = timeout
+        self._jobs: queue.SimpleQueue[tuple[Stream, int, int] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._held = 0
+        self._waited = 0
+        self._failure: InteropError | None = None
+
+    def next_value(self) -> int:
+        """See :class:`interop.sync.ToConsumer`."""
+        return 0
+
+    def signalled(self, progress: int) -> int:
+        """See :class:`interop.sync.ToConsumer`."""
+        return progress
+
+    def wait(self, stream: Stream, point: int) -> int:
+        """See :class:`interop.sync.ToConsumer`."""
+        if self._failure is not None:
+            raise self._failure
+        if self._progress.counter() >= point:  # nothing to wait for: spare the stream and the thread
+            self._waited = point
+            return point
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._watch, name="interop-bridge", daemon=True)
+            self._thread.start()
+        stream.hold(self._held + 1)
+        self._held += 1
+        self._jobs.put((stream, point, self._held))
+        self._waited = point
+        return point
+
+    def _watch(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            stream, point, hold = job
+            failed = True
+            try:
+                failed = not self._reached(point)
+            except InteropError as error:
+                self._failure = error
+            finally:
+                stream.release(hold, failed=failed)
+
+    def _reached(self, point: int) -> bool:
+        deadline = time.monotonic() + self._timeout
+        while not self._stopping.is_set() and self._failure is None:
+            if self._progress.wait_host(point, _SLICE):
+                return True
+            if time.monotonic() > deadline:
+                self._failure = WaitTimeout(self._who, self._timeout)
+        return False
+
+    def rescue(self) -> None:
+        """See :class:`interop.sync.ToConsumer`."""
+        self._stopping.set()
+
+    def close(self) -> None:
+        """See :class:`interop.sync.ToConsumer`."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._jobs.put(None)
+            self._thread.join()
+            self._thread = None
+
+
+class BridgedToProducer:
+    """The consumer's stream calls the host, which advances a timeline that the queue waits on."""
+
+    def __init__(self, producer: Producer) -> None:
+        self.semaphore: ProducerSemaphore = producer.create_semaphore(SemaphoreKind.TIMELINE)
+        self._value = 0
+        self._rescued = False
+
+    def signal(self, stream: Stream) -> int:
+        """See :class:`interop.sync.ToProducer`."""
+        value = self._value + 1
+        stream.notify(self._relay, value)
+        self._value = value
+        return value
+
+    def _relay(self, value: int) -> None:
+        if not self._rescued:  # a late callback must not signal a value that rescue() has passed
+            self.semaphore.signal_host(value)
+
+    def rescue(self) -> None:
+        """See :class:`interop.sync.ToProducer`."""
+        self._rescued = True
+        if self.semaphore.counter() < self._value:
+            self.semaphore.signal_host(self._value)
+
+    def close(self) -> None:
+        """See :class:`interop.sync.ToProducer`."""
+        self.semaphore.close()

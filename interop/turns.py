@@ -1,0 +1,203 @@
+"""Turns: the time in which one side of a link owns some buffers.
+
+A hand-over happens only when the owner changes. A turn object is made once for each set of buffers and
+entered again and again: what can be prepared is prepared when it is made or when a case first occurs.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from interop.buffers import Owner
+from interop.errors import ClosedError, TurnError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from interop.backend import Commands, Producer, Submission
+    from interop.buffers import Buffer
+    from interop.semaphore import Stream
+    from interop.sync import ToConsumer, ToProducer
+
+Views = TypeVar("Views")
+
+
+class Order:
+    """What the turns of one link share: the two directions, and who has waited for whom."""
+
+    __slots__ = ("closed", "failure", "lock", "seen", "stream", "to_consumer", "to_producer", "unclaimed")
+
+    def __init__(self, stream: Stream, to_consumer: ToConsumer, to_producer: ToProducer) -> None:
+        self.stream = stream
+        self.to_consumer = to_consumer
+        self.to_producer = to_producer
+        self.lock = threading.RLock()
+        self.closed = False
+        self.failure: BaseException | None = None
+        """What broke the order of the two streams; no turn can be taken after it."""
+        self.seen = 0
+        """Newest point that the consumer's stream has waited for."""
+        self.unclaimed = False
+        """Whether a single-use signal is out that nobody has waited for."""
+
+    def claim(self, point: int) -> None:
+        """Make the consumer's stream wait for ``point``."""
+        self.seen = self.to_consumer.wait(self.stream, point)
+        self.unclaimed = False
+
+    def enter(self, buffers: tuple[Buffer, ...], side: str) -> None:
+        """Mark the buffers as being in a turn, or raise and mark none."""
+        if self.closed:
+            msg = "the link of this turn is closed"
+            raise ClosedError(msg)
+        if self.failure is not None:
+            msg = f"no turn can be taken after an earlier one failed: {self.failure}"
+            raise TurnError(msg) from self.failure
+        for buffer in buffers:
+            if buffer.in_turn:
+                msg = f"{buffer!r} is in an open turn; end that one before the {side} takes its turn"
+                raise TurnError(msg)
+            if buffer.closed:
+                msg = f"{buffer!r} is closed"
+                raise ClosedError(msg)
+        for buffer in buffers:
+            buffer.in_turn = True
+
+
+def leave(buffers: tuple[Buffer, ...]) -> None:
+    """Mark the buffers as being in no turn."""
+    for buffer in buffers:
+        buffer.in_turn = False
+
+
+class ConsumerTurn(Generic[Views]):
+    """``with`` this, the consumer owns the buffers; yields the view, or a tuple of views for several."""
+
+    __slots__ = ("_buffers", "_order", "_views")
+
+    def __init__(self, order: Order, buffers: tuple[Buffer, ...], views: Views) -> None:
+        self._order = order
+        self._buffers = buffers
+        self._views = views
+
+    def __enter__(self) -> Views:
+        """Take the buffers over: enqueue the wait for the producer where it had them.
+
+        Does not block the caller except with the blocking strategy and on the staged path.
+        """
+        buffers = self._buffers
+        order = self._order
+        with order.lock:
+            order.enter(buffers, "consumer")
+            try:
+                point = max([buffer.point for buffer in buffers if buffer.owner is Owner.PRODUCER], default=0)
+                if point > order.seen:
+                    order.claim(point)
+                for buffer in buffers:
+                    if buffer.owner is not Owner.CONSUMER:
+                        if buffer.external is not None or buffer.owner is Owner.PRODUCER:
+                            buffer.transfer.to_consumer(order.stream)
+                        buffer.owner = Owner.CONSUMER
+            except BaseException:
+                leave(buffers)
+                raise
+        return self._views
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the turn. The consumer keeps the buffers until the producer asks for them."""
+        leave(self._buffers)
+
+
+class ProducerTurn:
+    """``with`` this, the producer owns the buffers; yields its recorder and submits at the end."""
+
+    __slots__ = ("_buffers", "_order", "_prepared", "_producer", "_submission", "_wait_value")
+
+    def __init__(self, order: Order, producer: Producer, buffers: tuple[Buffer, ...]) -> None:
+        self._order = order
+        self._producer = producer
+        self._buffers = buffers
+        self._prepared: dict[tuple[int, bool, bool], Submission] = {}
+        self._submission: Submission | None = None
+        self._wait_value = 0
+
+    def __enter__(self) -> Commands:
+        """Take the buffers over: enqueue the consumer's signal where it had them, and start recording."""
+        buffers = self._buffers
+        order = self._order
+        with order.lock:
+            order.enter(buffers, "producer")
+            submission = None
+            try:
+                changed = [buffer for buffer in buffers if buffer.owner is Owner.CONSUMER]
+                if changed and order.unclaimed:
+                    order.claim(order.seen + 1)  # give the signal back before the submission signals again
+                submission = self._prepare(handed_over=bool(changed))
+                commands = submission.begin()
+                for buffer in changed:
+                    buffer.transfer.leave_consumer(order.stream)
+                    buffer.transfer.to_producer(commands)
+                self._wait_value = order.to_producer.signal(order.stream) if changed else 0
+            except BaseException:
+                if submission is not None:
+                    submission.abandon()
+                leave(buffers)
+                raise
+            self._submission = submission
+            return commands
+
+    def _prepare(self, *, handed_over: bool) -> Submission:
+        """Return the submission for the buffers' present owners: its barriers and semaphores."""
+        order = self._order
+        used = 0
+        for position, buffer in enumerate(self._buffers):
+            if buffer.external is not None and buffer.owner is not Owner.NOBODY:
+                used |= 1 << position
+        case = (used, handed_over, order.unclaimed)
+        submission = self._prepared.get(case)
+        if submission is None:
+            exported = [buffer for buffer in self._buffers if buffer.external is not None]
+            wait = order.to_producer.semaphore if handed_over else None
+            if order.unclaimed:
+                wait = order.to_consumer.semaphore  # the queue takes its own unused signal back
+            submission = self._producer.prepare(
+                acquire=[buffer.producer_buffer for bit, buffer in enumerate(self._buffers) if used >> bit & 1],
+                release=[buffer.producer_buffer for buffer in exported],
+                wait=wait,
+                signal=order.to_consumer.semaphore,
+            )
+            self._prepared[case] = submission
+        return submission
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Submit what was recorded. After an exception nothing of it is submitted, only the hand-over itself."""
+        order = self._order
+        submission = self._submission
+        self._submission = None
+        if submission is None:
+            return
+        with order.lock:
+            try:
+                if kind is not None:
+                    submission.abandon()
+                progress = submission.submit(self._wait_value, order.to_consumer.next_value())
+                point = order.to_consumer.signalled(progress)
+                order.unclaimed = order.to_consumer.single_use
+                for buffer in self._buffers:
+                    buffer.owner = Owner.PRODUCER
+                    buffer.point = point
+            except BaseException as failure:
+                order.failure = failure
+                raise
+            finally:
+                leave(self._buffers)
+
+    def close(self) -> None:
+        """Free what was prepared. Submitted work must have ended."""
+        while self._prepared:
+            self._prepared.popitem()[1].close()
