@@ -62,7 +62,6 @@ set_up() {
         docs) set_up_python docs ;;
         *) set_up_python dev ;;
     esac
-    enter_environment
     case $mode in run | test)
         set_up_softgpu
         set_up_swiftshader

@@ -55,7 +55,7 @@ install_python_packages() {
     if command -v uv >/dev/null && ! [ -x "$venv/bin/pip" ]; then
         VIRTUAL_ENV=$venv uv pip install "$@"
     else
-        "$venv/bin/python" -m pip install --quiet --progress-bar off --disable-pip-version-check "$@"
+        "$venv/bin/python" -m pip install --progress-bar off --disable-pip-version-check "$@"
     fi
 }
 

@@ -135,9 +135,9 @@ relocate_sysroot() {
             mkdir -p "${target%/*}" && ln -sfn "$name" "$target"
         fi
     done
-    # The linker scripts of the C library name its files; the library itself must stay the system's.
+    # Linker scripts name these files; the C library itself must stay the system's.
     for folder in "$sysroot"/usr/lib/*-linux-gnu; do
-        for name in libc.so.6 libm.so.6 libmvec.so.1 ld-linux-x86-64.so.2 ld-linux-aarch64.so.1; do
+        for name in libc.so.6 libm.so.6 libmvec.so.1 libgcc_s.so.1 ld-linux-x86-64.so.2 ld-linux-aarch64.so.1; do
             [ -e "/lib/${folder##*/}/$name" ] && ln -sfn "/lib/${folder##*/}/$name" "$folder/$name"
         done
     done
@@ -153,30 +153,43 @@ relocate_sysroot() {
 # ---- where loaders and compilers look ------------------------------------------------------------------------
 
 # A compiler from the cache is one command with its sysroot inside: CMake and the HIP runtime want a single path.
-write_compiler_wrappers() {
-    local machine compiler name
+write_wrappers() {
+    local machine compiler name option=''
     [ -d "$sysroot/usr/bin" ] || return 0
-    mkdir -p "$INTEROP_CACHE/bin"
     machine=$(uname -m)-linux-gnu
+    # Where the system has the C library's headers, they were not unpacked and the compiler finds them by itself.
+    [ ! -e "$sysroot/usr/include/stdio.h" ] || option="--sysroot='$sysroot'"
     for name in gcc g++; do
-        compiler=$(find "$sysroot/usr/bin" -name "$machine-$name-[0-9]*" 2>/dev/null | sort -V | tail -n 1)
+        compiler=$(find "$sysroot/usr/bin" -name "$machine-$name-[0-9]*" | sort -V | tail -n 1)
         [ -n "$compiler" ] || continue
         case $name in gcc) name=cc ;; g++) name=c++ ;; esac
-        printf '#!/bin/sh\nexec "%s" --sysroot="%s" "$@"\n' "$compiler" "$sysroot" >"$INTEROP_CACHE/bin/$name"
-        chmod +x "$INTEROP_CACHE/bin/$name"
+        write_wrapper "$name" "'$compiler' $option"
     done
+    # PoCL links with the `ld` on the path and knows only the system's folders, where no compiler has put its files.
+    compiler=$(find "$sysroot/usr/lib/gcc/$machine" -name libgcc.a 2>/dev/null | head -n 1) || true
+    if [ -n "$compiler" ]; then
+        name=$sysroot/usr/bin/ld
+        [ -e "$name" ] || name=/usr/bin/ld
+        write_wrapper ld "'$name' $option" "-L'${compiler%/*}' -L'$sysroot/usr/lib/$machine'"
+    fi
+}
+write_wrapper() { # NAME COMMAND [LAST ARGUMENTS]
+    mkdir -p "$INTEROP_CACHE/bin"
+    printf '#!/bin/sh\nexec %s "$@" %s\n' "$2" "${3-}" >"$INTEROP_CACHE/bin/$1"
+    chmod +x "$INTEROP_CACHE/bin/$1"
 }
 
 # Written once, sourced by every ./run.
 write_environment() {
-    local vendors=$INTEROP_CACHE/opencl-vendors icd library folder
+    local vendors=$INTEROP_CACHE/opencl-vendors icd folder
     {
         echo "# Written by ./run; delete $INTEROP_CACHE to start over."
         if [ -d "$sysroot/usr" ]; then
             folder=$(find "$sysroot/usr/lib" -maxdepth 1 -name '*-linux-gnu' | head -n 1)
-            echo "export LD_LIBRARY_PATH='$folder'\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}"
-            echo "export PATH=\"\$PATH\":'$sysroot/usr/bin'"
-            echo "export XDG_DATA_DIRS=\${XDG_DATA_DIRS:-/usr/local/share:/usr/share}:'$sysroot/usr/share'"
+            echo "export XDG_DATA_DIRS=\${XDG_DATA_DIRS:-/usr/local/share:/usr/share}"
+            echo "search_also LD_LIBRARY_PATH '$folder'"
+            echo "search_also PATH '$sysroot/usr/bin'"
+            echo "search_also XDG_DATA_DIRS '$sysroot/usr/share'"
         fi
         if compgen -G "$sysroot/etc/OpenCL/vendors/*.icd" >/dev/null; then
             rm -rf "$vendors" && mkdir -p "$vendors"
@@ -193,9 +206,14 @@ write_environment() {
     mv "$environment_file.new" "$environment_file"
 }
 
-# Also called on the fast path: no process may be started here.
+search_also() { # VARIABLE FOLDER: append it, once
+    case ":${!1-}:" in *":$2:"*) ;; *) export "$1=${!1:+${!1}:}$2" ;; esac
+}
+
+# Also called on the fast path: no process may be started here. Calling it twice is harmless.
 enter_environment() {
-    export PATH=$venv/bin:$PATH VIRTUAL_ENV=$venv
+    case :$PATH: in *":$venv/bin:"*) ;; *) PATH=$venv/bin:$INTEROP_CACHE/bin:$PATH ;; esac
+    export PATH VIRTUAL_ENV=$venv
     export POCL_CACHE_DIR=${POCL_CACHE_DIR:-$INTEROP_CACHE/pocl}
     # shellcheck disable=SC1090
     [ ! -e "$environment_file" ] || . "$environment_file"
@@ -213,8 +231,9 @@ set_up_system() {
             unpack_packages "${packages[@]}" || true
         fi
     fi
-    write_compiler_wrappers
+    write_wrappers
     write_environment
+    enter_environment
     for need in "${missing[@]}"; do
         "has_$need" && continue
         IFS='|' read -r debian fedora arch what < <(describe_need "$need")
