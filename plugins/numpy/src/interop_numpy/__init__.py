@@ -1,0 +1,1 @@
+"""NumPy as a consumer: the smallest complete backend, and the one to copy."""

@@ -1,0 +1,33 @@
+"""The declaration of the backend. Importing this module imports neither NumPy nor anything that uses it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from interop.backend import BackendInfo, Role
+from interop.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from interop.backend import Backend
+
+
+def _load() -> Backend:
+    from interop_numpy.backend import NumPyBackend  # noqa: PLC0415 - NumPy is imported on first use only
+
+    return NumPyBackend()
+
+
+@hookimpl
+def interop_register_backends() -> Iterable[BackendInfo]:
+    """Declare one consumer."""
+    return [
+        BackendInfo(
+            name="numpy",
+            roles=frozenset({Role.CONSUMER}),
+            load=_load,
+            install_hint="pip install interop-numpy",
+            summary="arrays on the host's processor, over the memory of a software Vulkan driver",
+        )
+    ]
