@@ -13,11 +13,12 @@ check() { # NAME COMMAND...: all checks run, so that one look shows everything
 native_sources() { find "$softgpu/native" -name '*.c' -o -name '*.cpp' -o -name '*.cu' -o -name '*.h' -o -name '*.hpp'; }
 
 run_lint() {
-    local sources
+    local sources typed
     cd "$root"
+    mapfile -t typed < <(compgen -G 'plugins/*/src'; compgen -G 'plugins/*/tests'; compgen -G 'examples/*.py')
     check "ruff check" ruff check .
     check "ruff format" ruff format --check .
-    check "mypy" mypy
+    check "mypy" mypy interop backends tests "${typed[@]}"
     check "pyright" pyright --warnings
     mapfile -t sources < <(native_sources)
     [ ${#sources[@]} -eq 0 ] || check "clang-format" clang-format --dry-run --Werror "${sources[@]}"

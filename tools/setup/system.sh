@@ -35,13 +35,14 @@ compiles_cxx17() { # headers and linker included: a bare compiler package lacks 
         "$1" -std=c++17 -x c++ -shared -fPIC -o /dev/null - 2>/dev/null
 }
 has_compiler() { find_compiler >/dev/null; }
-has_lavapipe() {
-    find /usr/share/vulkan/icd.d /etc/vulkan/icd.d "$sysroot/usr/share/vulkan/icd.d" -name 'lvp_icd*.json' \
-        2>/dev/null | grep -q .
+has_file() { # PATTERN...: does any of them match a file?
+    local pattern
+    for pattern in "$@"; do compgen -G "$pattern" >/dev/null && return 0; done
+    return 1
 }
+has_lavapipe() { has_file {/usr/share,/etc,"$sysroot/usr/share"}/vulkan/icd.d/lvp_icd'*.json'; }
 has_validation() {
-    find {/usr/share,/etc,"$sysroot/usr/share"}/vulkan/explicit_layer.d -name 'VkLayer_khronos_validation.json' \
-        2>/dev/null | grep -q .
+    has_file {/usr/share,/etc,"$sysroot/usr/share"}/vulkan/explicit_layer.d/VkLayer_khronos_validation.json
 }
 
 # need: package on Debian and Ubuntu | on Fedora | on Arch | what it is
@@ -84,11 +85,13 @@ write_apt_configuration() {
     {
         apt-config dump | grep -vE '^(Dir|DPkg|Unattended-Upgrade)|Invoke|^APT::(Periodic|Sandbox)'
         printf 'Dir::State "%s";\nDir::Cache "%s";\nDir::Log "%s";\n' "$apt_folder"/{state,cache,log}
-        printf 'Dir::Etc::parts "%s";\nDir::State::status "/var/lib/dpkg/status";\n' "$apt_folder/parts"
+        printf 'Dir::Etc::parts "%s";\nDir::State::status "%s";\n' "$apt_folder"/{parts,status}
         printf 'Debug::NoLocking "true";\nAPT::Get::Assume-Yes "true";\nAPT::Install-Recommends "false";\n'
         printf 'Acquire::Languages "none";\n'
         [ "$(id -u)" != 0 ] || printf 'APT::Sandbox::User "root";\n' # the cache need not be readable to _apt
     } >"$apt_folder/apt.conf"
+    # What the system has, and what was unpacked before: neither is fetched again.
+    cat /var/lib/dpkg/status "$sysroot/packages" >"$apt_folder/status" 2>/dev/null || true
     export APT_CONFIG=$apt_folder/apt.conf
 }
 
@@ -106,6 +109,8 @@ apt_unpack() {
     for archive in "$apt_folder"/cache/archives/*.deb; do
         dpkg-deb --fsys-tarfile "$archive" |
             tar -x -C "$sysroot" --keep-directory-symlink --no-same-owner --exclude './usr/share/doc' || return
+        dpkg-deb --field "$archive" | sed '1i Status: install ok installed' >>"$sysroot/packages" || return
+        echo >>"$sysroot/packages"
         rm "$archive"
     done
     relocate_sysroot
