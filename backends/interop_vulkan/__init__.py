@@ -1,0 +1,17 @@
+"""Vulkan as the producer of a link: owns the memory, hands it out, fills, computes and draws in turns.
+
+Needs a driver of Vulkan 1.2 with timeline semaphores, and the ``vulkan`` package. Modules:
+
+=============== ====================================================================================
+``plugin``      the entry point: a declaration, no driver
+``backend``     the backend and the producer
+``memory``      buffers and their export
+``semaphore``   semaphores and their export
+``stream``      the queue: submissions and recorded commands
+``render``      a mesh of heights, drawn into a picture
+``kernels``     compute pipelines from SPIR-V
+``_driver``     the binding: functions, structures, result codes
+``_devices``    who the devices are and what they can do
+``_context``    an opened device and everything that hangs on it
+=============== ====================================================================================
+"""

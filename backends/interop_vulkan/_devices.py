@@ -1,0 +1,204 @@
+"""Instances, and what can be said about their devices without opening one."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from interop.backend import Capabilities
+from interop.device import DeviceIdentity, DeviceInfo, PciAddress, host_identity
+from interop.errors import BackendUnavailable, DriverError
+from interop.handles import HandleType
+from interop.semaphore import SemaphoreKind
+from interop_vulkan import _driver
+from interop_vulkan._driver import API_VERSION_1_2, NULL, VK, Functions, struct, text
+from interop_vulkan.plugin import INSTALL_HINT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BUFFER_USAGE: int = (
+    VK.VK_BUFFER_USAGE_STORAGE_BUFFER_BIT
+    | VK.VK_BUFFER_USAGE_VERTEX_BUFFER_BIT
+    | VK.VK_BUFFER_USAGE_TRANSFER_SRC_BIT
+    | VK.VK_BUFFER_USAGE_TRANSFER_DST_BIT
+)
+"""What every buffer is made for; export is asked about for exactly this usage."""
+
+# Handle type -> (bit, device extensions that it needs). The bits of memory and semaphores agree but for SYNC_FD.
+MEMORY_TYPES: dict[HandleType, tuple[int, tuple[str, ...]]] = {
+    HandleType.OPAQUE_FD: (0x001, ("VK_KHR_external_memory_fd",)),
+    HandleType.DMA_BUF: (0x200, ("VK_KHR_external_memory_fd", "VK_EXT_external_memory_dma_buf")),
+    HandleType.OPAQUE_WIN32: (0x002, ("VK_KHR_external_memory_win32",)),
+    HandleType.OPAQUE_WIN32_KMT: (0x004, ("VK_KHR_external_memory_win32",)),
+    HandleType.HOST_ALLOCATION: (0x080, ("VK_EXT_external_memory_host",)),
+}
+SEMAPHORE_TYPES: dict[HandleType, tuple[int, tuple[str, ...]]] = {
+    HandleType.OPAQUE_FD: (0x001, ("VK_KHR_external_semaphore_fd",)),
+    HandleType.SYNC_FD: (0x010, ("VK_KHR_external_semaphore_fd",)),
+    HandleType.OPAQUE_WIN32: (0x002, ("VK_KHR_external_semaphore_win32",)),
+    HandleType.OPAQUE_WIN32_KMT: (0x004, ("VK_KHR_external_semaphore_win32",)),
+}
+SEMAPHORE_KINDS: dict[SemaphoreKind, int] = {SemaphoreKind.BINARY: 0, SemaphoreKind.TIMELINE: 1}
+WANTED_EXTENSIONS = frozenset(
+    name for table in (MEMORY_TYPES, SEMAPHORE_TYPES) for _, names in table.values() for name in names
+)
+
+
+def create_instance() -> tuple[Any, Functions]:
+    """Make an instance; the caller destroys it. Raises :class:`BackendUnavailable` when there is no driver."""
+    application = struct("VkApplicationInfo", pApplicationName=b"interop", apiVersion=API_VERSION_1_2)
+    info = struct("VkInstanceCreateInfo", pApplicationInfo=application)
+    try:
+        instance = _driver.global_functions().create("vkCreateInstance", "VkInstance", info, NULL)
+    except DriverError as error:
+        if error.name == "VK_ERROR_INCOMPATIBLE_DRIVER":
+            raise BackendUnavailable("vulkan", "no Vulkan driver on this machine", INSTALL_HINT) from error
+        raise
+    return instance, _driver.instance_functions(instance)
+
+
+@contextlib.contextmanager
+def temporary_instance() -> Iterator[tuple[Any, Functions]]:
+    """Make an instance for the length of a block; physical devices are valid inside only."""
+    instance, functions = create_instance()
+    try:
+        yield instance, functions
+    finally:
+        functions.vkDestroyInstance(instance, NULL)
+
+
+def physical_devices(functions: Functions, instance: Any) -> list[Any]:
+    """Return the instance's ``VkPhysicalDevice`` objects in the loader's order."""
+    return list(functions.enumerate("vkEnumeratePhysicalDevices", "VkPhysicalDevice", instance))
+
+
+def extensions_of(functions: Functions, physical: Any) -> frozenset[str]:
+    """Return the names of the device extensions that the driver lists."""
+    found = functions.enumerate("vkEnumerateDeviceExtensionProperties", "VkExtensionProperties", physical, NULL)
+    return frozenset(text(entry.extensionName) for entry in found)
+
+
+def describe(functions: Functions, physical: Any, index: int) -> DeviceInfo:
+    """Ask everything about one physical device."""
+    basic = _driver.ffi.new("VkPhysicalDeviceProperties *")
+    functions.vkGetPhysicalDeviceProperties(physical, basic)
+    version = int(basic.apiVersion)
+    name = text(basic.deviceName)
+    software = basic.deviceType == VK.VK_PHYSICAL_DEVICE_TYPE_CPU
+    details = {"api version": version_text(version)}
+    if version < API_VERSION_1_2:
+        note = f"Vulkan {version_text(version)}, but 1.2 is needed"
+        return DeviceInfo(
+            backend="vulkan", index=index, name=name, identity=DeviceIdentity(), software=software, details=details,
+            capabilities=Capabilities(notes=(note,)),
+        )  # fmt: skip
+    listed = extensions_of(functions, physical)
+    driver = struct("VkPhysicalDeviceDriverProperties")
+    identity = _identity(functions, physical, listed, driver, software=software)
+    details["extensions"] = ", ".join(sorted(listed & WANTED_EXTENSIONS))
+    return DeviceInfo(
+        backend="vulkan",
+        index=index,
+        name=name,
+        identity=identity,
+        capabilities=_capabilities(functions, physical, listed),
+        software=software,
+        driver=f"{text(driver.driverName)} {text(driver.driverInfo)}".strip(),
+        details=details,
+    )
+
+
+def version_text(version: int) -> str:
+    """Return a packed Vulkan version as ``"1.3.275"``."""
+    return f"{version >> 22 & 0x7F}.{version >> 12 & 0x3FF}.{version & 0xFFF}"
+
+
+def _identity(
+    functions: Functions, physical: Any, listed: frozenset[str], driver: Any, *, software: bool
+) -> DeviceIdentity:
+    ids = struct("VkPhysicalDeviceIDProperties", pNext=driver)
+    pci = drm = None
+    chain = ids
+    if "VK_EXT_pci_bus_info" in listed:
+        chain = pci = struct("VkPhysicalDevicePCIBusInfoPropertiesEXT", pNext=chain)
+    if "VK_EXT_physical_device_drm" in listed:
+        chain = drm = struct("VkPhysicalDeviceDrmPropertiesEXT", pNext=chain)
+    functions.vkGetPhysicalDeviceProperties2(physical, struct("VkPhysicalDeviceProperties2", pNext=chain))
+    return DeviceIdentity(
+        uuid=bytes(ids.deviceUUID),
+        luid=bytes(ids.deviceLUID) if ids.deviceLUIDValid else None,
+        pci=PciAddress(pci.pciDomain, pci.pciBus, pci.pciDevice, pci.pciFunction) if pci else None,
+        drm=(int(drm.renderMajor), int(drm.renderMinor)) if drm and drm.hasRender else None,
+        host=host_identity() if software else None,
+    )
+
+
+def has_timelines(functions: Functions, physical: Any) -> bool:
+    """Ask for the feature ``timelineSemaphore``."""
+    timeline = struct("VkPhysicalDeviceTimelineSemaphoreFeatures")
+    functions.vkGetPhysicalDeviceFeatures2(physical, struct("VkPhysicalDeviceFeatures2", pNext=timeline))
+    return bool(timeline.timelineSemaphore)
+
+
+def memory_features(functions: Functions, physical: Any, handle_type: HandleType) -> int:
+    """Return the ``VkExternalMemoryFeatureFlags`` of a buffer of :data:`BUFFER_USAGE`."""
+    bit, _ = MEMORY_TYPES[handle_type]
+    info = struct("VkPhysicalDeviceExternalBufferInfo", usage=BUFFER_USAGE, handleType=bit)
+    answer = struct("VkExternalBufferProperties")
+    functions.vkGetPhysicalDeviceExternalBufferProperties(physical, info, answer)
+    return int(answer.externalMemoryProperties.externalMemoryFeatures)
+
+
+def semaphore_features(
+    functions: Functions, physical: Any, kind: SemaphoreKind, handle_type: HandleType
+) -> int:
+    """Return the ``VkExternalSemaphoreFeatureFlags``, which differ between binary and timeline semaphores."""
+    bit, _ = SEMAPHORE_TYPES[handle_type]
+    kind_info = struct("VkSemaphoreTypeCreateInfo", semaphoreType=SEMAPHORE_KINDS[kind])
+    info = struct("VkPhysicalDeviceExternalSemaphoreInfo", pNext=kind_info, handleType=bit)
+    answer = struct("VkExternalSemaphoreProperties")
+    functions.vkGetPhysicalDeviceExternalSemaphoreProperties(physical, info, answer)
+    return int(answer.externalSemaphoreFeatures)
+
+
+def _capabilities(functions: Functions, physical: Any, listed: frozenset[str]) -> Capabilities:
+    notes: list[str] = []
+
+    def offered(
+        table: dict[HandleType, tuple[int, tuple[str, ...]]], what: str
+    ) -> list[HandleType]:
+        result: list[HandleType] = []
+        for handle_type, (_, needed) in table.items():
+            missing = [name for name in needed if name not in listed]
+            if not missing:
+                result.append(handle_type)
+            elif handle_type in (HandleType.OPAQUE_FD, HandleType.DMA_BUF):
+                notes.append(f"{what} as {handle_type.value}: the driver does not list {', '.join(missing)}")
+        return result
+
+    memory = {kind: memory_features(functions, physical, kind) for kind in offered(MEMORY_TYPES, "memory")}
+    handle_types = offered(SEMAPHORE_TYPES, "semaphores")
+    timeline = has_timelines(functions, physical)
+    kinds = [SemaphoreKind.BINARY, *([SemaphoreKind.TIMELINE] if timeline else [])]
+    semaphores = {
+        kind: {each: semaphore_features(functions, physical, kind, each) for each in handle_types} for kind in kinds
+    }
+    if not timeline:
+        notes.append("no timeline semaphores (feature timelineSemaphore), which are needed")
+    memory_import = VK.VK_EXTERNAL_MEMORY_FEATURE_IMPORTABLE_BIT
+    memory_export = VK.VK_EXTERNAL_MEMORY_FEATURE_EXPORTABLE_BIT
+    semaphore_import = VK.VK_EXTERNAL_SEMAPHORE_FEATURE_IMPORTABLE_BIT
+    semaphore_export = VK.VK_EXTERNAL_SEMAPHORE_FEATURE_EXPORTABLE_BIT
+    return Capabilities(
+        memory_import=_having(memory, memory_import),
+        memory_export=_having(memory, memory_export),
+        semaphore_import={kind: _having(each, semaphore_import) for kind, each in semaphores.items()},
+        semaphore_export={kind: _having(each, semaphore_export) for kind, each in semaphores.items()},
+        host_timeline=timeline,
+        notes=tuple(notes),
+    )
+
+
+def _having(features: dict[HandleType, int], bit: int) -> frozenset[HandleType]:
+    return frozenset(handle_type for handle_type, bits in features.items() if bits & bit)

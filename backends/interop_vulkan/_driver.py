@@ -1,0 +1,189 @@
+"""The binding: functions, structures and result codes of Vulkan.
+
+Built on the C declarations of the PyPI package ``vulkan`` and on nothing else of it. Its Python wrappers
+(1.3.275.1) are passed by: structures nested inline lose their strings, several error codes have the wrong
+sign and surface as ``KeyError``, and every call looks its functions up again. Here functions are raw
+pointers, looked up once per instance or device, and a result is judged by :func:`check`.
+
+cffi releases the GIL during every call made through these pointers.
+"""
+
+from __future__ import annotations
+
+import re
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from interop.errors import BackendUnavailable, DriverError
+from interop_vulkan.plugin import INSTALL_HINT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+try:
+    import vulkan  # noqa: TID253 - the one place that imports the binding
+except ImportError as error:
+    raise BackendUnavailable("vulkan", f"the vulkan package cannot be imported ({error})", INSTALL_HINT) from error
+except OSError as error:  # what the package raises when there is no loader
+    raise BackendUnavailable("vulkan", "no Vulkan loader (libvulkan.so.1) on this machine", INSTALL_HINT) from error
+
+VERSION: str = vulkan.__version__
+ffi: Any = vulkan.ffi
+NULL: Any = ffi.NULL
+VK: Any = vulkan
+"""The constants: ``VK.VK_WHOLE_SIZE``. Nothing else is to be taken from here."""
+
+_RESULTS: dict[int, str] = ffi.typeof("VkResult").elements
+# Constants that the package lacks or has with the wrong sign; values from vulkan_core.h.
+QUEUE_FAMILY_IGNORED = 0xFFFFFFFF
+QUEUE_FAMILY_EXTERNAL = 0xFFFFFFFE
+WHOLE_SIZE = 0xFFFFFFFFFFFFFFFF
+API_VERSION_1_2 = (1 << 22) | (2 << 12)
+
+_HINTS = {
+    "VK_ERROR_OUT_OF_DEVICE_MEMORY": "ask for less, or free buffers first",
+    "VK_ERROR_DEVICE_LOST": "the device crashed or was reset; open it anew",
+    "VK_ERROR_INVALID_EXTERNAL_HANDLE": "the handle is not of the stated type, or came from another driver",
+}
+
+
+def check(function: str, result: int, *, hint: str = "") -> None:
+    """Raise :class:`DriverError` for a negative ``VkResult``; success and the status codes pass."""
+    if result < 0:
+        name = _RESULTS.get(result, "unknown VkResult")
+        raise DriverError(function, result, name, hint=hint or _HINTS.get(name, ""))
+
+
+# Structures hold bare addresses of what they point to; this keeps the pointees alive as long as the holder.
+_pointees: weakref.WeakKeyDictionary[Any, tuple[Any, ...]] = weakref.WeakKeyDictionary()
+
+_WORDS = re.compile(r"(?<=[a-z])(?=[A-Z0-9])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[0-9])(?=[A-Z][a-z])")
+
+
+def structure_type(name: str) -> int:
+    """Return the ``VkStructureType`` of a structure by its name."""
+    words = "_".join(_WORDS.split(name.removeprefix("Vk"))).upper()
+    words = words.replace("WIN_32", "WIN32").replace("VULKAN_1", "VULKAN_1_")
+    value: int = getattr(VK, f"VK_STRUCTURE_TYPE_{words}")
+    return value
+
+
+def struct(name: str, **fields: Any) -> Any:
+    """Make a structure: ``struct("VkBufferCreateInfo", size=16)`` returns a ``VkBufferCreateInfo *``.
+
+    ``sType`` is filled in. For pointer fields: ``bytes`` become a C string, sequences become arrays, another
+    structure is pointed to; whatever is pointed to lives as long as the result.
+    """
+    made = ffi.new(f"{name} *")
+    kinds = {field: info.type for field, info in ffi.typeof(name).fields}
+    if "sType" in kinds:
+        made.sType = structure_type(name)
+    kept: list[Any] = []
+    for field, given in fields.items():
+        value = given
+        if kinds[field].kind == "pointer":
+            value = _pointer(kinds[field], given, kept)
+        elif kinds[field].kind in ("struct", "array", "union"):
+            value = _by_value(given)
+        kept.append(given)
+        setattr(made, field, value)
+    _pointees[made] = tuple(kept)
+    return made
+
+
+def _by_value(given: Any) -> Any:
+    """Turn a pointer to a structure into the structure; leave initialisers (dicts, sequences) as they are."""
+    return given[0] if isinstance(given, ffi.CData) and ffi.typeof(given).kind == "pointer" else given
+
+
+def _pointer(kind: Any, given: Any, kept: list[Any]) -> Any:
+    if isinstance(given, bytes):
+        made = ffi.new("char[]", given) if kind.item.cname == "char" else ffi.from_buffer(given)
+    elif isinstance(given, (list, tuple)):
+        if not given:
+            return NULL
+        if kind.item.kind == "pointer" and kind.item.item.cname == "char":
+            texts = [ffi.new("char[]", text) for text in given]
+            kept.extend(texts)
+            made = ffi.new("char *[]", texts)
+        else:
+            is_struct = kind.item.kind == "struct"
+            made = ffi.new(f"{kind.item.cname}[]", [_by_value(item) if is_struct else item for item in given])
+    else:
+        return given
+    kept.append(made)
+    return ffi.cast(kind, made)
+
+
+def array(kind: str, values: list[Any] | int) -> Any:
+    """Make a C array: ``array("uint64_t", [1, 2])``."""
+    return ffi.new(f"{kind}[]", values)
+
+
+def text(field: Any) -> str:
+    """Read a ``char`` array of a structure."""
+    return str(ffi.string(field).decode("utf-8", "replace"))
+
+
+def address(handle: Any) -> int:
+    """Return the integer value of a handle or pointer."""
+    return int(ffi.cast("uintptr_t", handle))
+
+
+class Functions:
+    """The functions of one instance or device, each looked up in the driver on first use.
+
+    ``functions.vkQueueSubmit`` is the raw pointer: it returns a ``VkResult`` to be given to :func:`check`.
+    """
+
+    def __init__(self, look_up: Callable[[bytes], Any]) -> None:
+        self._look_up = look_up
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("vk"):
+            raise AttributeError(name)
+        pointer = self._look_up(name.encode())
+        if pointer == NULL:
+            code = int(VK.VK_ERROR_EXTENSION_NOT_PRESENT)
+            raise DriverError(name, -abs(code), "VK_ERROR_EXTENSION_NOT_PRESENT", "the driver has no such function")
+        function = ffi.cast(f"PFN_{name}", pointer)
+        setattr(self, name, function)  # found without __getattr__ from now on
+        return function
+
+    def create(self, name: str, kind: str, *args: Any) -> Any:
+        """Call a function whose last parameter receives the result, and return that: ``create("vkCreateFence", ...)``."""
+        made = ffi.new(f"{kind} *")
+        check(name, getattr(self, name)(*args, made))
+        return made[0]
+
+    def enumerate(self, name: str, kind: str, *args: Any) -> Any:
+        """Call a function that fills an array in two calls, and return a C array of what there is."""
+        count = ffi.new("uint32_t *")
+        function = getattr(self, name)
+        result = VK.VK_INCOMPLETE
+        found: Any = NULL
+        while result == VK.VK_INCOMPLETE:  # more may have come between the two calls
+            check(name, function(*args, count, NULL) or 0)
+            found = ffi.new(f"{kind}[]", count[0])
+            result = function(*args, count, found) or 0
+            check(name, result)
+        return found
+
+
+_get_instance_function: Any = vulkan.lib.vkGetInstanceProcAddr
+
+
+def global_functions() -> Functions:
+    """Return the functions that need no instance (``vkCreateInstance``, ...)."""
+    return Functions(lambda name: _get_instance_function(NULL, name))
+
+
+def instance_functions(instance: Any) -> Functions:
+    """Return the functions of an instance."""
+    return Functions(lambda name: _get_instance_function(instance, name))
+
+
+def device_functions(instance: Any, device: Any) -> Functions:
+    """Return the functions of a device, which skip the loader's dispatch."""
+    get = instance_functions(instance).vkGetDeviceProcAddr
+    return Functions(lambda name: get(device, name))

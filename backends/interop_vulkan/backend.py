@@ -1,0 +1,153 @@
+"""The Vulkan backend and its producer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from interop.errors import BackendUnavailable, WaitTimeout
+from interop_vulkan import _devices, _driver
+from interop_vulkan._context import Context, open_device
+from interop_vulkan.memory import Buffer, create_buffer
+from interop_vulkan.plugin import INSTALL_HINT
+from interop_vulkan.semaphore import Semaphore, create_semaphore, progress_of
+from interop_vulkan.stream import PreparedSubmission, prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from interop.backend import ProducerBackend, ProducerBuffer, ProducerSemaphore
+    from interop.backend import Producer as ProducerProtocol
+    from interop.device import DeviceInfo
+    from interop.handles import HandleType
+    from interop.semaphore import SemaphoreKind
+    from interop_vulkan.kernels import Compute
+    from interop_vulkan.render import Grid
+
+
+class VulkanBackend:
+    """Vulkan on this machine. Fulfils :class:`interop.backend.ProducerBackend`."""
+
+    name = "vulkan"
+
+    def versions(self) -> Mapping[str, str]:
+        """Versions of the package and of the loader (``vkEnumerateInstanceVersion``)."""
+        loader = _driver.global_functions().create("vkEnumerateInstanceVersion", "uint32_t")
+        return {"vulkan (package)": _driver.VERSION, "Vulkan loader": _devices.version_text(loader)}
+
+    def devices(self) -> Sequence[DeviceInfo]:
+        """List the devices in the loader's order, with an instance of its own that is gone afterwards.
+
+        Raises :class:`BackendUnavailable` when there is no driver or no device.
+        """
+        with _devices.temporary_instance() as (instance, functions):
+            found = _devices.physical_devices(functions, instance)
+            devices = [_devices.describe(functions, physical, index) for index, physical in enumerate(found)]
+        if not devices:
+            raise BackendUnavailable(self.name, "the Vulkan drivers find no device", INSTALL_HINT)
+        return devices
+
+    def open_producer(self, device: DeviceInfo) -> Producer:
+        """Open a device with an instance, a ``VkDevice`` and a queue of its own. The caller owns the result.
+
+        Raises :class:`Unsupported` for a driver below Vulkan 1.2, without timeline semaphores or without a
+        compute queue.
+        """
+        return Producer(open_device(device))
+
+
+class Producer:
+    """An opened Vulkan device. Fulfils :class:`interop.backend.Producer`; a context manager.
+
+    Any thread may use it. What it made keeps the ``VkDevice`` alive; :meth:`close` closes what is left of
+    it first.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._progress = progress_of(context)
+
+    @property
+    def context(self) -> Context:
+        """Instance, device and queue, for modules of this backend and for those who record by themselves."""
+        return self._context
+
+    @property
+    def device(self) -> DeviceInfo:
+        """The device that was opened."""
+        return self._context.info
+
+    @property
+    def progress(self) -> Semaphore:
+        """The timeline that each submission advances; never exported."""
+        return self._progress
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._context.closed
+
+    def create_buffer(self, size: int, *, export: HandleType | None = None, host_visible: bool = False) -> Buffer:
+        """Allocate a buffer of ``size`` bytes; see :meth:`interop.backend.Producer.create_buffer`."""
+        return create_buffer(self._context, size, export, host_visible=host_visible)
+
+    def create_semaphore(self, kind: SemaphoreKind, *, export: HandleType | None = None) -> Semaphore:
+        """Make a semaphore; see :meth:`interop.backend.Producer.create_semaphore`."""
+        return create_semaphore(self._context, kind, export)
+
+    def create_mesh(self, rows: int, columns: int, *, width: int, height: int) -> Grid:
+        """Make a grid of heights to be drawn; see :class:`interop_vulkan.render.Grid`.
+
+        Raises :class:`Unsupported` when the queue has no graphics.
+        """
+        from interop_vulkan.render import create_mesh
+
+        return create_mesh(self._context, rows, columns, width, height)
+
+    def create_compute(self, spirv: bytes, *, buffers: int, push_constant_bytes: int = 0) -> Compute:
+        """Make a compute pipeline from SPIR-V; see :func:`interop_vulkan.kernels.create_compute`."""
+        from interop_vulkan.kernels import create_compute
+
+        return create_compute(self._context, spirv, buffers, push_constant_bytes)
+
+    def prepare(
+        self,
+        *,
+        acquire: Sequence[ProducerBuffer] = (),
+        release: Sequence[ProducerBuffer] = (),
+        wait: ProducerSemaphore | None = None,
+        signal: ProducerSemaphore | None = None,
+    ) -> PreparedSubmission:
+        """Prepare a shape of submission; see :meth:`interop.backend.Producer.prepare`."""
+        return prepare(self._context, acquire, release, wait, signal)
+
+    def wait_idle(self, timeout: float) -> None:
+        """Block until everything submitted has ended. Raises :class:`WaitTimeout`."""
+        context = self._context
+        context.check_open()
+        if not context.timeline.wait(context.submitted, timeout):
+            raise WaitTimeout(f"the Vulkan queue of {context.info.name}", timeout)
+        context.sweep()
+
+    def close(self) -> None:
+        """Close everything that was made here, then the device. A second call does nothing.
+
+        Waits at most :data:`interop_vulkan._context.CLOSE_TIMEOUT` for work in flight; work that has not
+        ended by then leaves the device open, with a ``ResourceWarning``.
+        """
+        self._context.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+if TYPE_CHECKING:
+
+    def _fulfilled(backend: VulkanBackend, producer: Producer) -> tuple[ProducerBackend, ProducerProtocol]:
+        return backend, producer

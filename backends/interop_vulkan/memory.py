@@ -1,0 +1,222 @@
+"""Buffers, their memory, and its export."""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from interop.errors import DriverError, InvalidArgument, Unsupported
+from interop.handles import Handle, HandleType
+from interop.memory import MemoryDescriptor
+from interop_vulkan import _driver
+from interop_vulkan._devices import BUFFER_USAGE, MEMORY_TYPES, memory_features
+from interop_vulkan._driver import NULL, VK, WHOLE_SIZE, check, struct
+from interop_vulkan._lifetime import Child
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from interop_vulkan._context import Context
+
+_LIMIT = 2**63
+_MAPPABLE: int = VK.VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK.VK_MEMORY_PROPERTY_HOST_COHERENT_BIT
+# Never ours: protected memory, lazily allocated memory, and AMD's uncached kinds, which need a feature.
+_AVOIDED: int = 0x20 | 0x10 | 0x40 | 0x80
+
+
+class Buffer(Child):
+    """A ``VkBuffer`` and its allocation. Fulfils :class:`interop.backend.ProducerBuffer`."""
+
+    def __init__(
+        self,
+        context: Context,
+        native: Any,
+        memory: Any,
+        *,
+        size: int,
+        allocation_size: int,
+        export: HandleType | None,
+        dedicated: bool,
+        mapped: Any,
+        destroy: Callable[[], None],
+    ) -> None:
+        super().__init__(context, f"buffer of {size} bytes", destroy)
+        self._native = native
+        self._memory = memory
+        self._size = size
+        self._allocation_size = allocation_size
+        self._export = export
+        self._dedicated = dedicated
+        # Every view of the mapped bytes keeps this object alive, and this object keeps the bytes mapped.
+        self._bytes: Any = _driver.ffi.buffer(mapped, size) if mapped != NULL else None
+
+    @property
+    def size(self) -> int:
+        """Bytes asked for."""
+        return self._size
+
+    @property
+    def allocation_size(self) -> int:
+        """Bytes of the ``VkDeviceMemory``."""
+        return self._allocation_size
+
+    @property
+    def native(self) -> Any:
+        """The ``VkBuffer``."""
+        self.check_open()
+        return self._native
+
+    def export_memory(self) -> tuple[Handle, MemoryDescriptor]:
+        """Hand out the allocation (``vkGetMemoryFdKHR``, ``vkGetMemoryWin32HandleKHR``).
+
+        The caller owns the handle; each call makes a new one. Raises :class:`Unsupported` for a buffer that
+        was not made exportable.
+        """
+        self.check_open()
+        if self._export is None:
+            raise Unsupported("exporting this buffer", "it was made without export=")
+        handle_type = self._export
+        bit, _ = MEMORY_TYPES[handle_type]
+        name, info, out = (
+            ("vkGetMemoryFdKHR", "VkMemoryGetFdInfoKHR", "int")
+            if handle_type.is_fd
+            else ("vkGetMemoryWin32HandleKHR", "VkMemoryGetWin32HandleInfoKHR", "HANDLE")
+        )
+        request = struct(info, memory=self._memory, handleType=bit)
+        number = self.context.vk.create(name, out, self.context.device, request)
+        handle = Handle(int(number) if handle_type.is_fd else _driver.address(number), handle_type)
+        return handle, MemoryDescriptor(
+            allocation_size=self._allocation_size,
+            size=self._size,
+            handle_type=handle_type,
+            dedicated=self._dedicated,
+            device=self.context.info.identity,
+        )
+
+    def host_view(self) -> memoryview:
+        """Writable bytes of a host-visible buffer. They stay mapped until the last view has gone, even past close.
+
+        Written bytes are seen by work submitted afterwards; the device's are seen once
+        :attr:`interop.backend.Producer.progress` has reached the submission.
+        """
+        self.check_open()
+        if self._bytes is None:
+            raise Unsupported("a host view of this buffer", "it was made without host_visible=True")
+        return memoryview(self._bytes)
+
+    def close(self) -> None:
+        """Free buffer and memory as soon as no submitted work and no host view uses them."""
+        mapped, self._bytes = self._bytes, None
+        viewed = weakref.ref(mapped) if mapped is not None else None
+        del mapped
+        self._close(viewed() if viewed is not None else None)
+
+
+def as_buffer(context: Context, given: object) -> Buffer:
+    """Return the buffer that is meant by ``given``: itself, or what its ``producer_buffer`` attribute holds."""
+    buffer = getattr(given, "producer_buffer", given)
+    if not isinstance(buffer, Buffer) or buffer.context is not context:
+        msg = f"expected a buffer of the producer on {context.info.name}, got {given!r}"
+        raise InvalidArgument(msg)
+    buffer.check_open()
+    return buffer
+
+
+def create_buffer(context: Context, size: int, export: HandleType | None, *, host_visible: bool) -> Buffer:
+    """Make a buffer for storage, vertices and transfers; see :meth:`interop.backend.Producer.create_buffer`."""
+    context.check_open()
+    context.sweep()
+    if not 0 < size < _LIMIT:
+        msg = f"the size of a buffer must be a positive number of bytes below 2**63, got {size}"
+        raise InvalidArgument(msg)
+    bit = _exportable(context, export) if export is not None else 0
+    _check_fits(size, max(int(heap.size) for heap in context.memory.memoryHeaps[0 : context.memory.memoryHeapCount]))
+    external = struct("VkExternalMemoryBufferCreateInfo", handleTypes=bit) if bit else NULL
+    info = struct("VkBufferCreateInfo", pNext=external, size=size, usage=BUFFER_USAGE)
+    with contextlib.ExitStack() as undo:
+        native = context.create("vkCreateBuffer", "VkBuffer", info)
+        context.undo(undo, "vkDestroyBuffer", native)
+        asked = struct("VkMemoryDedicatedRequirements")
+        needs = struct("VkMemoryRequirements2", pNext=asked)
+        which = struct("VkBufferMemoryRequirementsInfo2", buffer=native)
+        context.vk.vkGetBufferMemoryRequirements2(context.device, which, needs)
+        # "Prefers" is a hint of speed for large resources; only what is required burdens the importer too.
+        dedicated = bool(asked.requiresDedicatedAllocation) or (
+            export is not None
+            and bool(memory_features(context.instance_vk, context.physical, export) & _DEDICATED_ONLY)
+        )
+        chain = struct("VkMemoryDedicatedAllocateInfo", buffer=native) if dedicated else NULL
+        if bit:
+            chain = struct("VkExportMemoryAllocateInfo", pNext=chain, handleTypes=bit)
+        memory = allocate(context, needs.memoryRequirements, undo, chain=chain, host_visible=host_visible)
+        check("vkBindBufferMemory", context.vk.vkBindBufferMemory(context.device, native, memory, 0))
+        mapped = NULL
+        if host_visible:
+            mapped = context.vk.create("vkMapMemory", "void *", context.device, memory, 0, WHOLE_SIZE, 0)
+        return Buffer(
+            context,
+            native,
+            memory,
+            size=size,
+            allocation_size=int(needs.memoryRequirements.size),
+            export=export,
+            dedicated=dedicated,
+            mapped=mapped,
+            destroy=undo.pop_all().close,
+        )
+
+
+_DEDICATED_ONLY: int = VK.VK_EXTERNAL_MEMORY_FEATURE_DEDICATED_ONLY_BIT
+
+
+def _exportable(context: Context, export: HandleType) -> int:
+    capabilities = context.info.capabilities
+    if export not in capabilities.memory_export:
+        offered = ", ".join(sorted(capabilities.memory_export)) or "none"
+        reason = f"{context.info.name} exports buffers as: {offered}"
+        raise Unsupported(f"exporting memory as {export.value}", reason, reasons=capabilities.notes)
+    return MEMORY_TYPES[export][0]
+
+
+def _check_fits(size: int, heap: int) -> None:
+    """Refuse what no heap can hold, which Vulkan forbids to be asked for (VUID-vkAllocateMemory-pAllocateInfo-01713)."""
+    if size > heap:
+        code = int(VK.VK_ERROR_OUT_OF_DEVICE_MEMORY)
+        text = f"{size} bytes asked for, the memory heap has {heap}"
+        raise DriverError("vkAllocateMemory", -abs(code), "VK_ERROR_OUT_OF_DEVICE_MEMORY", text)
+
+
+def allocate(
+    context: Context, needs: Any, undo: contextlib.ExitStack, *, chain: Any = NULL, host_visible: bool = False
+) -> Any:
+    """Allocate a ``VkDeviceMemory`` for ``VkMemoryRequirements``; freeing it is registered with ``undo``.
+
+    ``chain`` extends ``VkMemoryAllocateInfo``: export, a dedicated buffer, and, for an import,
+    ``VkImportMemoryFdInfoKHR`` or ``VkImportMemoryHostPointerInfoEXT``.
+    """
+    index = _memory_type(context, int(needs.memoryTypeBits), host_visible=host_visible)
+    heap = context.memory.memoryHeaps[context.memory.memoryTypes[index].heapIndex]
+    _check_fits(int(needs.size), int(heap.size))
+    info = struct("VkMemoryAllocateInfo", pNext=chain, allocationSize=needs.size, memoryTypeIndex=index)
+    memory = context.create("vkAllocateMemory", "VkDeviceMemory", info)
+    context.undo(undo, "vkFreeMemory", memory)
+    return memory
+
+
+def _memory_type(context: Context, allowed: int, *, host_visible: bool) -> int:
+    """Choose a memory type; among equals the first, as the specification orders them by speed."""
+    required = _MAPPABLE if host_visible else 0
+    # The host mostly reads what it maps, and reading uncached memory is slow.
+    preferred: int = VK.VK_MEMORY_PROPERTY_HOST_CACHED_BIT if host_visible else VK.VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT
+    best, best_score = -1, -1
+    for index in range(context.memory.memoryTypeCount):
+        flags = int(context.memory.memoryTypes[index].propertyFlags)
+        if not allowed >> index & 1 or flags & required != required or flags & _AVOIDED:
+            continue
+        score = int(flags & preferred == preferred)
+        if score > best_score:
+            best, best_score = index, score
+    if best < 0:
+        raise Unsupported("host-visible memory" if host_visible else "memory", f"{context.info.name} has no fitting type")
+    return best

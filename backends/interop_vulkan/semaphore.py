@@ -1,0 +1,131 @@
+"""Semaphores, and their export."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from interop.errors import InvalidArgument, TurnError, Unsupported
+from interop.handles import Handle, HandleType
+from interop.semaphore import SemaphoreDescriptor, SemaphoreKind
+from interop_vulkan import _driver
+from interop_vulkan._context import Timeline
+from interop_vulkan._devices import SEMAPHORE_KINDS, SEMAPHORE_TYPES
+from interop_vulkan._driver import check, struct
+from interop_vulkan._lifetime import Child
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from interop_vulkan._context import Context
+
+
+class Semaphore(Child):
+    """A ``VkSemaphore``. Fulfils :class:`interop.backend.ProducerSemaphore`."""
+
+    def __init__(
+        self, context: Context, native: Any, kind: SemaphoreKind, export: HandleType | None, destroy: Callable[[], None]
+    ) -> None:
+        super().__init__(context, f"{kind.value} semaphore", destroy)
+        self._native = native
+        self._kind = kind
+        self._export = export
+        self._timeline = Timeline(context.vk, context.device, native) if kind is SemaphoreKind.TIMELINE else None
+        self.last_signal = 0
+        """The highest value that our own side has signalled or submitted a signal of."""
+
+    @property
+    def kind(self) -> SemaphoreKind:
+        """Binary or timeline."""
+        return self._kind
+
+    @property
+    def native(self) -> Any:
+        """The ``VkSemaphore``."""
+        self.check_open()
+        return self._native
+
+    def export_semaphore(self) -> tuple[Handle, SemaphoreDescriptor]:
+        """Hand out the semaphore (``vkGetSemaphoreFdKHR``, ``vkGetSemaphoreWin32HandleKHR``).
+
+        The caller owns the handle; each call makes a new one. Raises :class:`Unsupported` for a semaphore
+        that was not made exportable.
+        """
+        self.check_open()
+        if self._export is None:
+            raise Unsupported("exporting this semaphore", "it was made without export=")
+        handle_type = self._export
+        bit, _ = SEMAPHORE_TYPES[handle_type]
+        name, info, out = (
+            ("vkGetSemaphoreFdKHR", "VkSemaphoreGetFdInfoKHR", "int")
+            if handle_type.is_fd
+            else ("vkGetSemaphoreWin32HandleKHR", "VkSemaphoreGetWin32HandleInfoKHR", "HANDLE")
+        )
+        request = struct(info, semaphore=self._native, handleType=bit)
+        number = self.context.vk.create(name, out, self.context.device, request)
+        handle = Handle(int(number) if handle_type.is_fd else _driver.address(number), handle_type)
+        return handle, SemaphoreDescriptor(
+            kind=self._kind, handle_type=handle_type, device=self.context.info.identity
+        )
+
+    def wait_host(self, value: int, timeout: float) -> bool:
+        """Block until the counter reaches ``value``; False after ``timeout`` seconds (``vkWaitSemaphores``)."""
+        return self._counter("wait_host").wait(_checked(value), timeout)
+
+    def signal_host(self, value: int) -> None:
+        """Set the counter from the host (``vkSignalSemaphore``); any thread.
+
+        Raises :class:`TurnError` for a value that is not above the counter.
+        """
+        timeline = self._counter("signal_host")
+        now = timeline.counter()
+        if _checked(value) <= now:
+            msg = f"the timeline stands at {now}; it can only be signalled with more, got {value}"
+            raise TurnError(msg)
+        timeline.signal(value)
+        self.last_signal = max(self.last_signal, value)
+
+    def counter(self) -> int:
+        """Return the counter's present value (``vkGetSemaphoreCounterValue``)."""
+        return self._counter("counter").counter()
+
+    def _counter(self, what: str) -> Timeline:
+        self.check_open()
+        if self._timeline is None:
+            msg = f"{what} needs a timeline semaphore; this one is binary"
+            raise TurnError(msg)
+        return self._timeline
+
+
+def _checked(value: int) -> int:
+    if not 0 <= value < 2**64:
+        msg = f"a timeline's value must be from 0 to 2**64 - 1, got {value}"
+        raise InvalidArgument(msg)
+    return value
+
+
+def create_semaphore(context: Context, kind: SemaphoreKind, export: HandleType | None) -> Semaphore:
+    """Make a semaphore of either kind.
+
+    Exporting one that the driver did not offer is never tried: SwiftShader creates an exportable timeline
+    without complaint and crashes in ``vkGetSemaphoreFdKHR``.
+    """
+    context.check_open()
+    context.sweep()
+    capabilities = context.info.capabilities
+    if export is not None and export not in capabilities.exportable(kind):
+        offered = ", ".join(sorted(capabilities.exportable(kind))) or "none"
+        reason = f"{context.info.name} exports them as: {offered}"
+        raise Unsupported(f"exporting a {kind.value} semaphore as {export.value}", reason, reasons=capabilities.notes)
+    chain = struct("VkSemaphoreTypeCreateInfo", semaphoreType=SEMAPHORE_KINDS[kind])
+    if export is not None:
+        chain = struct("VkExportSemaphoreCreateInfo", pNext=chain, handleTypes=SEMAPHORE_TYPES[export][0])
+    with contextlib.ExitStack() as undo:
+        native = context.create("vkCreateSemaphore", "VkSemaphore", struct("VkSemaphoreCreateInfo", pNext=chain))
+        context.undo(undo, "vkDestroySemaphore", native)
+        return Semaphore(context, native, kind, export, undo.pop_all().close)
+
+
+def progress_of(context: Context) -> Semaphore:
+    """Return the timeline that every submission advances; the context owns the ``VkSemaphore``."""
+    return Semaphore(context, context.timeline.semaphore, SemaphoreKind.TIMELINE, None, lambda: None)

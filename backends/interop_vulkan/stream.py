@@ -1,0 +1,352 @@
+"""The queue: prepared submissions, and the commands recorded for them.
+
+What does not change from turn to turn is built once. A submission consists of up to three command buffers:
+a head that takes buffers over from the other API, the caller's recording, and a tail that gives buffers
+away and makes results visible to the host. Head and tail are recorded when the submission is prepared.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from interop.errors import ClosedError, DriverError, InvalidArgument, TurnError, WaitTimeout
+from interop.semaphore import SemaphoreKind
+from interop_vulkan._driver import NULL, QUEUE_FAMILY_EXTERNAL, VK, WHOLE_SIZE, array, check, struct
+from interop_vulkan._lifetime import Child, Dependent
+from interop_vulkan.memory import as_buffer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from interop.backend import Mesh as AnyMesh
+    from interop_vulkan._context import Context
+    from interop_vulkan.kernels import Compute
+    from interop_vulkan.memory import Buffer
+    from interop_vulkan.semaphore import Semaphore
+
+RING = 64
+"""Recordings that may be in flight at a time; the next one waits for the oldest."""
+RING_TIMEOUT = 10.0
+"""Seconds to wait for it."""
+
+_EVERYTHING: int = VK.VK_PIPELINE_STAGE_ALL_COMMANDS_BIT
+_READ: int = VK.VK_ACCESS_MEMORY_READ_BIT
+_WRITE: int = VK.VK_ACCESS_MEMORY_WRITE_BIT
+_PRIMARY: int = VK.VK_COMMAND_BUFFER_LEVEL_PRIMARY
+_RESETTABLE: int = VK.VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT
+_REPEATED = struct("VkCommandBufferBeginInfo", flags=VK.VK_COMMAND_BUFFER_USAGE_SIMULTANEOUS_USE_BIT)
+_ONCE = struct("VkCommandBufferBeginInfo", flags=VK.VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT)
+_ORDER = struct("VkMemoryBarrier", srcAccessMask=_WRITE, dstAccessMask=_READ | _WRITE)
+_TO_HOST = struct("VkMemoryBarrier", srcAccessMask=_WRITE, dstAccessMask=VK.VK_ACCESS_HOST_READ_BIT)
+_WORDS = range(-(2**31), 2**32)
+
+
+class Recording:
+    """Records the work of one turn. Fulfils :class:`interop.backend.Commands`.
+
+    Each command runs after all earlier ones and sees what they wrote, including those of earlier
+    submissions. Sources of copies and the like may be any buffer of this producer, or anything whose
+    attribute ``producer_buffer`` is one.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        vk = context.vk
+        self._barrier, self._fill, self._copy = vk.vkCmdPipelineBarrier, vk.vkCmdFillBuffer, vk.vkCmdCopyBuffer
+        self._region = struct("VkBufferCopy")
+        self._native: Any = NULL
+        self._dirty = False
+        self.uses: list[Child] = []
+        """What must still be open when the recording is submitted."""
+        self.submitted: list[Callable[[int], None]] = []
+        """Called with the point on the progress timeline, once that is known."""
+
+    def start(self, native: Any) -> None:
+        """Begin with a command buffer in the recording state."""
+        self._native = native
+        self._dirty = True  # by earlier submissions
+        self.uses.clear()
+        self.submitted.clear()
+
+    def stop(self) -> None:
+        """End the recording; further commands raise :class:`TurnError`."""
+        self._native = NULL
+
+    @property
+    def native(self) -> Any:
+        """The ``VkCommandBuffer``, recording. What is recorded into it by hand needs barriers of its own."""
+        return self._next()
+
+    def fill(self, buffer: object, word: int) -> None:
+        """Set every whole 32-bit word of a buffer (``vkCmdFillBuffer``)."""
+        target = as_buffer(self._context, buffer)
+        if word not in _WORDS or target.size < 4:  # noqa: PLR2004 - the size of a word
+            msg = f"fill takes one 32-bit word and a buffer of at least 4 bytes, got {word} and {target.size} bytes"
+            raise InvalidArgument(msg)
+        self._fill(self._next(target), target.native, 0, WHOLE_SIZE, word & 0xFFFFFFFF)
+
+    def copy(self, source: object, target: object) -> None:
+        """Copy the bytes of one buffer to the start of another (``vkCmdCopyBuffer``)."""
+        here, there = as_buffer(self._context, source), as_buffer(self._context, target)
+        if here is there or there.size < here.size:
+            msg = f"copy needs another buffer of at least {here.size} bytes as its target, got {there.size} bytes"
+            raise InvalidArgument(msg if here is not there else "copy needs two different buffers")
+        self._region.size = here.size
+        self._copy(self._next(here, there), here.native, there.native, 1, self._region)
+
+    def draw(self, mesh: AnyMesh, heights: object) -> None:
+        """Draw a mesh with the float32 heights in a buffer; see :mod:`interop_vulkan.render`."""
+        from interop_vulkan.render import Grid
+
+        if not isinstance(mesh, Grid) or mesh.context is not self._context:
+            msg = f"expected a mesh of the producer on {self._context.info.name}, got {mesh!r}"
+            raise InvalidArgument(msg)
+        mesh.check_open()
+        buffer = as_buffer(self._context, heights)
+        mesh.record(self._next, buffer)
+        self.submitted.append(mesh.drawn)
+
+    def dispatch(self, compute: Compute, buffers: Sequence[object], groups: Sequence[int], push: bytes = b"") -> None:
+        """Run a compute pipeline over ``groups`` work groups; see :mod:`interop_vulkan.kernels`."""
+        compute.check_open()
+        bound = [as_buffer(self._context, buffer) for buffer in buffers]
+        compute.record(self._next, bound, groups, push)
+
+    def _next(self, *uses: Child) -> Any:
+        """Return the command buffer for one more command, ordered after the ones before."""
+        if self._native == NULL:
+            raise TurnError("these commands are not being recorded; they are valid inside their turn only")
+        if self._dirty:
+            self._barrier(self._native, _EVERYTHING, _EVERYTHING, 0, 1, _ORDER, 0, NULL, 0, NULL)
+        self._dirty = True
+        self.uses.extend(uses)
+        return self._native
+
+
+class _Shape:
+    """A ``VkSubmitInfo`` over some command buffers; ``slot`` is where the recording goes, or -1."""
+
+    def __init__(self, head: Any, tail: Any, *, recorded: bool, **shared: Any) -> None:
+        buffers = [each for each in (head, NULL if recorded else None, tail) if each is not None]
+        self.slot = buffers.index(NULL) if recorded else -1
+        self.buffers = array("VkCommandBuffer", buffers)
+        self.info = struct("VkSubmitInfo", commandBufferCount=len(buffers), pCommandBuffers=self.buffers, **shared)
+
+
+class PreparedSubmission(Child, Dependent):
+    """One prepared shape of queue submission. Fulfils :class:`interop.backend.Submission`.
+
+    For one thread at a time; different submissions may be used by different threads.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        acquire: Sequence[Buffer],
+        release: Sequence[Buffer],
+        wait: Semaphore | None,
+        signal: Semaphore | None,
+    ) -> None:
+        vk = context.vk
+        with contextlib.ExitStack() as undo:
+            pool = struct("VkCommandPoolCreateInfo", flags=_RESETTABLE, queueFamilyIndex=context.family)
+            self._pool = context.create("vkCreateCommandPool", "VkCommandPool", pool)
+            context.undo(undo, "vkDestroyCommandPool", self._pool)  # frees its command buffers too
+            head = self._record(context, acquire, QUEUE_FAMILY_EXTERNAL, context.family) if acquire else None
+            tail = self._record(context, release, context.family, QUEUE_FAMILY_EXTERNAL)
+            super().__init__(context, "submission", undo.pop_all().close)
+        self._wait, self._signal = wait, signal
+        self._waits_value = wait is not None and wait.kind is SemaphoreKind.TIMELINE
+        self._signals_value = signal is not None and signal.kind is SemaphoreKind.TIMELINE
+        self._wait_values = array("uint64_t", 1)
+        self._signal_values = array("uint64_t", 2)
+        waits = [wait.native] if wait else []
+        signals = [context.timeline.semaphore, *([signal.native] if signal else [])]
+        values = struct(
+            "VkTimelineSemaphoreSubmitInfo",
+            waitSemaphoreValueCount=len(waits),
+            pWaitSemaphoreValues=self._wait_values,
+            signalSemaphoreValueCount=len(signals),
+            pSignalSemaphoreValues=self._signal_values,
+        )
+        shared = {
+            "pNext": values,
+            "waitSemaphoreCount": len(waits),
+            "pWaitSemaphores": waits,
+            "pWaitDstStageMask": [_EVERYTHING] * len(waits),
+            "signalSemaphoreCount": len(signals),
+            "pSignalSemaphores": signals,
+        }
+        self._full = _Shape(head, tail, recorded=True, **shared)
+        self._bare = _Shape(head, tail if release else None, recorded=False, **shared)
+        self._begin, self._end = vk.vkBeginCommandBuffer, vk.vkEndCommandBuffer
+        self._queue_submit = vk.vkQueueSubmit
+        self._commands = Recording(context)
+        self._recording: Any = None
+        self._free: list[Any] = []
+        self._flying: deque[tuple[int, Any]] = deque()
+        self._reached = 0
+        self._missing = ""
+        self._children = [each for each in (*acquire, *release, wait, signal) if each is not None]
+        for child in self._children:
+            child.add_dependent(self)
+
+    def _record(self, context: Context, buffers: Sequence[Buffer], source: int, target: int) -> Any:
+        """Record a head or a tail: transfers of ownership, and for a tail what the host needs."""
+        giving = target == QUEUE_FAMILY_EXTERNAL
+        barriers = [
+            struct(
+                "VkBufferMemoryBarrier",
+                srcAccessMask=_WRITE if giving else 0,  # the other half of each belongs to the other API
+                dstAccessMask=0 if giving else _READ | _WRITE,
+                srcQueueFamilyIndex=source,
+                dstQueueFamilyIndex=target,
+                buffer=buffer.native,
+                size=WHOLE_SIZE,
+            )
+            for buffer in buffers
+        ]
+        packed = array("VkBufferMemoryBarrier", [each[0] for each in barriers])
+        native = self._allocate(context)
+        vk = context.vk
+        check("vkBeginCommandBuffer", vk.vkBeginCommandBuffer(native, _REPEATED))
+        # All commands on both sides, so that a transfer chains with the semaphores around it.
+        stages = _EVERYTHING | (VK.VK_PIPELINE_STAGE_HOST_BIT if giving else 0)
+        memory = (1, _TO_HOST) if giving else (0, NULL)
+        vk.vkCmdPipelineBarrier(native, _EVERYTHING, stages, 0, *memory, len(barriers), packed, 0, NULL)
+        check("vkEndCommandBuffer", vk.vkEndCommandBuffer(native))
+        return native
+
+    def _allocate(self, context: Context) -> Any:
+        info = struct("VkCommandBufferAllocateInfo", commandPool=self._pool, level=_PRIMARY, commandBufferCount=1)
+        return context.vk.create("vkAllocateCommandBuffers", "VkCommandBuffer", context.device, info)
+
+    def begin(self) -> Recording:
+        """Start recording. Waits, for a bounded time, when :data:`RING` recordings are still in flight."""
+        self._check_usable()
+        if self._recording is not None:
+            raise TurnError("this submission is being recorded already")
+        native = self._unused()
+        try:
+            check("vkBeginCommandBuffer", self._begin(native, _ONCE))
+        except DriverError:
+            self._free.append(native)
+            raise
+        self._recording = native
+        self._commands.start(native)
+        return self._commands
+
+    def _unused(self) -> Any:
+        """Return a command buffer that is not in flight."""
+        if self._free:
+            return self._free.pop()
+        if self._flying:
+            value, native = self._flying[0]
+            if self._reached < value:
+                self._reached = self.context.timeline.counter()
+            if self._reached < value and len(self._flying) >= RING:
+                if not self.context.timeline.wait(value, RING_TIMEOUT):
+                    raise WaitTimeout(f"the oldest of {RING} submissions in flight", RING_TIMEOUT)
+                self._reached = value
+            if self._reached >= value:
+                self._flying.popleft()
+                return native
+        return self._allocate(self.context)
+
+    def submit(self, wait_value: int = 0, signal_value: int = 0) -> int:
+        """Submit (``vkQueueSubmit``) and return the point on the progress timeline that ends it.
+
+        Raises :class:`TurnError` for a signal value that is not above the last one, :class:`ClosedError`
+        when something recorded was closed meanwhile; both leave the recording as it was. Raises
+        :class:`DriverError` when the driver refuses: the recording is gone and nothing was submitted.
+        """
+        self._check_usable()
+        signal = self._signal
+        if self._waits_value:
+            if not 0 <= wait_value < 2**64:
+                msg = f"a timeline is waited for with 0 to 2**64 - 1, got {wait_value}"
+                raise TurnError(msg)
+            self._wait_values[0] = wait_value
+        if self._signals_value and signal is not None:
+            if not signal.last_signal < signal_value < 2**64:
+                msg = f"a timeline is signalled with more than the last value ({signal.last_signal}), got {signal_value}"
+                raise TurnError(msg)
+            self._signal_values[1] = signal_value
+        native, shape = self._recording, self._bare
+        if native is not None:
+            for child in self._commands.uses:
+                child.check_open()
+            shape = self._full
+            shape.buffers[shape.slot] = native
+            self._stop(native)
+            check("vkEndCommandBuffer", self._end(native))
+        context = self.context
+        with context.lock:
+            value = context.submitted + 1
+            self._signal_values[0] = value
+            result = self._queue_submit(context.queue, 1, shape.info, NULL)
+            if result:
+                check("vkQueueSubmit", result)
+            context.submitted = value
+        if self._signals_value and signal is not None:
+            signal.last_signal = signal_value
+        if native is not None:
+            self._free.pop()
+            self._flying.append((value, native))
+            for note in self._commands.submitted:
+                note(value)
+        return value
+
+    def _stop(self, native: Any) -> None:
+        """End recording; until it is in flight the command buffer counts as free, whatever comes."""
+        self._commands.stop()
+        self._recording = None
+        self._free.append(native)
+
+    def abandon(self) -> None:
+        """Throw a recording away; without one nothing happens."""
+        native = self._recording
+        if native is not None:
+            self._stop(native)
+            if not self.closed:
+                check("vkResetCommandBuffer", self.context.vk.vkResetCommandBuffer(native, 0))
+
+    def forget(self, child: Child) -> None:
+        """Refuse from now on: ``child``, which this was prepared with, is closed."""
+        self._missing = f"the {child.what} that this submission was prepared with is closed"
+
+    def _check_usable(self) -> None:
+        self.check_open()
+        if self._missing:
+            raise ClosedError(self._missing)
+
+    def close(self) -> None:
+        """Free what was prepared, as soon as no submitted work uses it. A second call does nothing."""
+        self._commands.stop()
+        self._recording = None
+        super().close()
+
+
+def prepare(
+    context: Context, acquire: Sequence[object], release: Sequence[object], wait: object, signal: object
+) -> PreparedSubmission:
+    """Prepare a submission; see :meth:`interop.backend.Producer.prepare`."""
+    from interop_vulkan.semaphore import Semaphore
+
+    context.check_open()
+    context.sweep()
+    for each in (wait, signal):
+        if each is not None and (not isinstance(each, Semaphore) or each.context is not context):
+            msg = f"expected a semaphore of the producer on {context.info.name}, got {each!r}"
+            raise InvalidArgument(msg)
+        if isinstance(each, Semaphore):
+            each.check_open()
+    return PreparedSubmission(
+        context,
+        [as_buffer(context, each) for each in acquire],
+        [as_buffer(context, each) for each in release],
+        wait if isinstance(wait, Semaphore) else None,
+        signal if isinstance(signal, Semaphore) else None,
+    )
