@@ -30,7 +30,7 @@ set_up_swiftshader() {
         # Without root, or without package lists, apt-get works in folders of its own.
         if [ "$(id -u)" != 0 ] || ! apt-cache show chromium-common >/dev/null 2>&1; then
             write_apt_configuration
-            compgen -G "$apt_folder/state/lists/*Packages*" >/dev/null ||
+            has_file "$apt_folder/state/lists/*Packages*" ||
                 step "Package lists (not touching the system's)" apt-get -q update || true
         fi
     fi

@@ -43,7 +43,7 @@ environment_without_ensurepip() {
     if can_install_packages && install_packages "$package"; then
         step "Python environment ($("$python" -V))" "$python" -m venv --clear "$venv" || die "cannot make $venv"
     elif can_unpack_packages && unpack_packages python3-pip-whl; then
-        wheel=$(find "$sysroot/usr/share/python-wheels" -name 'pip-*.whl' | head -n 1)
+        wheel=$(find {,"$sysroot"}/usr/share/python-wheels -name 'pip-*.whl' 2>/dev/null | head -n 1) || true
         step "Python environment, pip" venv_from_wheel "$python" "$wheel" || die "cannot make $venv"
     else
         die "$python lacks ensurepip: install $package (apt-get install $package), then run this again"

@@ -74,6 +74,7 @@ can_unpack_packages() {
 
 # The package lists may be missing (images), or too old for what the mirror still has.
 install_packages() {
+    has_file '/var/lib/apt/lists/*Packages*' || step "Package lists" apt-get -q update || return
     step "System packages: $*" apt_install "$@" ||
         { step "Package lists" apt-get -q update && step "System packages: $*" apt_install "$@"; }
 }
@@ -97,7 +98,7 @@ write_apt_configuration() {
 
 unpack_packages() {
     write_apt_configuration
-    compgen -G "$apt_folder/state/lists/*Packages*" >/dev/null ||
+    has_file "$apt_folder/state/lists/*Packages*" ||
         step "Package lists (not touching the system's)" apt-get -q update || return
     step "System packages, into the cache: $*" apt_unpack "$@" ||
         { step "Package lists" apt-get -q update && step "System packages, into the cache: $*" apt_unpack "$@"; }
@@ -107,6 +108,7 @@ apt_unpack() {
     apt-get -q install --download-only "$@" || return
     prepare_sysroot
     for archive in "$apt_folder"/cache/archives/*.deb; do
+        [ -e "$archive" ] || continue # the system has it all
         dpkg-deb --fsys-tarfile "$archive" |
             tar -x -C "$sysroot" --keep-directory-symlink --no-same-owner --exclude './usr/share/doc' || return
         dpkg-deb --field "$archive" | sed '1i Status: install ok installed' >>"$sysroot/packages" || return
