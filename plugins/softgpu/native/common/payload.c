@@ -98,7 +98,8 @@ static int map_shared(int fd, size_t size, void **out)
 
 /* Where the payload lies in the file. A lavapipe header counts only when it states the file's own size:
  * another Mesa may have moved the header, and then its words are somebody's pixels. */
-static int memory_extent(int fd, size_t file_size, size_t *offset, size_t *size)
+static int memory_extent(int fd, size_t file_size, size_t *offset, size_t *size,
+                         enum softgpu_memory_driver *driver)
 {
     char name[NAME_CAPACITY];
     if (!memfd_name(fd, name))
@@ -109,10 +110,12 @@ static int memory_extent(int fd, size_t file_size, size_t *offset, size_t *size)
         if (file_size <= SWIFTSHADER_PADDING)
             return SOFTGPU_PAYLOAD_FOREIGN;
         *size = file_size - SWIFTSHADER_PADDING;
+        *driver = SOFTGPU_MEMORY_SWIFTSHADER;
         return SOFTGPU_PAYLOAD_OK;
     }
     if (strncmp(name, LAVAPIPE_MEMORY, strlen(LAVAPIPE_MEMORY)) != 0)
         return SOFTGPU_PAYLOAD_FOREIGN;
+    *driver = SOFTGPU_MEMORY_LAVAPIPE;
     struct lavapipe_header header;
     if (pread(fd, &header, sizeof header, 0) != (ssize_t)sizeof header)
         return SOFTGPU_PAYLOAD_OK;
@@ -134,7 +137,8 @@ int softgpu_memory_map(int fd, size_t size, struct softgpu_memory *out)
     const size_t file_size = (size_t)status.st_size;
     size_t offset = 0;
     size_t usable = 0;
-    const int known = memory_extent(fd, file_size, &offset, &usable);
+    enum softgpu_memory_driver driver = SOFTGPU_MEMORY_SWIFTSHADER;
+    const int known = memory_extent(fd, file_size, &offset, &usable, &driver);
     if (known != SOFTGPU_PAYLOAD_OK)
         return known;
     if (size > usable) /* mapped all the same, the first touch past the end would be a SIGBUS */
@@ -143,8 +147,11 @@ int softgpu_memory_map(int fd, size_t size, struct softgpu_memory *out)
     const int mapped = map_shared(fd, file_size, &mapping);
     if (mapped != SOFTGPU_PAYLOAD_OK)
         return mapped;
-    *out = (struct softgpu_memory){
-        .data = (char *)mapping + offset, .size = usable, .mapping = mapping, .mapping_size = file_size};
+    *out = (struct softgpu_memory){.data = (char *)mapping + offset,
+                                   .size = usable,
+                                   .mapping = mapping,
+                                   .mapping_size = file_size,
+                                   .driver = driver};
     return SOFTGPU_PAYLOAD_OK;
 }
 
@@ -153,6 +160,26 @@ void softgpu_memory_unmap(struct softgpu_memory *memory)
     if (memory->mapping != NULL)
         munmap(memory->mapping, memory->mapping_size);
     *memory = (struct softgpu_memory){0};
+}
+
+static size_t round_up(size_t value, size_t unit)
+{
+    return (value + unit - 1) / unit * unit;
+}
+
+/* SwiftShader draws 2 x 2 pixels at a time; llvmpipe keeps blocks of 4 x 4 and rows of whole cache lines. */
+size_t softgpu_memory_row_pitch(const struct softgpu_memory *memory, size_t width, size_t texel_size)
+{
+    if (memory->driver == SOFTGPU_MEMORY_SWIFTSHADER)
+        return round_up(width, 2) * texel_size;
+    return round_up(round_up(width, 4) * texel_size, 64);
+}
+
+size_t softgpu_memory_slice_pitch(const struct softgpu_memory *memory, size_t row_pitch, size_t height)
+{
+    if (memory->driver == SOFTGPU_MEMORY_SWIFTSHADER)
+        return round_up(height, 2) * row_pitch;
+    return round_up(height, 4) * row_pitch;
 }
 
 /* -- semaphores

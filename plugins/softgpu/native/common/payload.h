@@ -25,16 +25,26 @@ enum softgpu_payload_status {
     SOFTGPU_PAYLOAD_CANCELLED = 6
 };
 
+enum softgpu_memory_driver {
+    SOFTGPU_MEMORY_SWIFTSHADER = 1,
+    SOFTGPU_MEMORY_LAVAPIPE = 2
+};
+
 /* Memory: the data bytes behind a Vulkan OPAQUE_FD memory export. */
 struct softgpu_memory {
     void *data;    /* first byte of the VkDeviceMemory payload */
     size_t size;   /* bytes usable from data */
     void *mapping; /* what to munmap */
     size_t mapping_size;
+    enum softgpu_memory_driver driver; /* who allocated it */
 };
 /* size: bytes the caller wants to use; 0 maps all there is. */
 int softgpu_memory_map(int fd, size_t size, struct softgpu_memory *out);
 void softgpu_memory_unmap(struct softgpu_memory *memory);
+/* Bytes from one row to the next, and from one slice to the next, that the driver uses for an uncompressed
+ * image without mip levels at offset 0, whatever its tiling. */
+size_t softgpu_memory_row_pitch(const struct softgpu_memory *memory, size_t width, size_t texel_size);
+size_t softgpu_memory_slice_pitch(const struct softgpu_memory *memory, size_t row_pitch, size_t height);
 
 /* Semaphore: a binary Vulkan semaphore's process-shared payload. */
 struct softgpu_semaphore; /* opaque: a mapped payload, reference counted on both sides */

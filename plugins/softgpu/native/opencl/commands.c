@@ -1,0 +1,207 @@
+/* Waiting for and signalling semaphores in the order of a command queue, without blocking the caller.
+ *
+ *   first    a marker: what must be done before
+ *   jobs     one per semaphore, started by the marker's callback, each ending in a user event
+ *   last     a marker over the user events: what later commands and the caller's event wait for
+ *
+ * Waits of one semaphore run one after another in its thread. Signals run in the callback, so that a wait
+ * that is still blocked never stands in their way. */
+#include "layer.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+struct job {
+    cl_semaphore_khr semaphore;
+    cl_event done;
+};
+
+struct command {
+    cl_uint count;
+    bool signals;
+    struct job jobs[];
+};
+
+/* The semaphore goes first: whoever waits for the event may release and count semaphores at once. */
+static void finish(struct job *job, cl_int status)
+{
+    cl_event done = job->done;
+    semaphore_drop(job->semaphore, false);
+    target.clSetUserEventStatus(done, status);
+    target.clReleaseEvent(done);
+    free(job);
+}
+
+static void wait_job(void *argument)
+{
+    struct job *job = argument;
+    /* CL_WAIT_LIMIT_MS bounds a wait whose signal never comes, as a driver's watchdog would. */
+    const long limit = softgpu_switch_number("CL_WAIT_LIMIT_MS", 0);
+    const int status =
+        softgpu_semaphore_wait(job->semaphore->payload, limit > 0 ? (double)limit / 1e3 : -1.0, NULL);
+    finish(job, status == SOFTGPU_PAYLOAD_OK ? CL_COMPLETE : CL_OUT_OF_RESOURCES);
+}
+
+static void signal_job(void *argument)
+{
+    struct job *job = argument;
+    const int status = softgpu_semaphore_signal(job->semaphore->payload);
+    finish(job, status == SOFTGPU_PAYLOAD_OK ? CL_COMPLETE : CL_OUT_OF_RESOURCES);
+}
+
+static void delayed_signal_job(void *argument)
+{
+    const long delay = softgpu_switch_number("SIGNAL_DELAY_MS", 0);
+    const struct timespec time = {.tv_sec = delay / 1000, .tv_nsec = delay % 1000 * 1000000L};
+    nanosleep(&time, NULL);
+    signal_job(argument);
+}
+
+static void start(const struct job *source, bool signals)
+{
+    struct job *job = malloc(sizeof *job);
+    if (job == NULL) {
+        semaphore_drop(source->semaphore, false);
+        target.clSetUserEventStatus(source->done, CL_OUT_OF_HOST_MEMORY);
+        target.clReleaseEvent(source->done);
+        return;
+    }
+    *job = *source;
+    if (signals && softgpu_switch_number("SIGNAL_DELAY_MS", 0) <= 0) {
+        signal_job(job);
+        return;
+    }
+    struct worker *worker = semaphore_worker(signals ? &job->semaphore->delayer : &job->semaphore->waiter);
+    if (worker == NULL || !worker_push(worker, signals ? delayed_signal_job : wait_job, job))
+        finish(job, CL_OUT_OF_RESOURCES);
+}
+
+static void give_up(struct command *command, cl_int status)
+{
+    for (cl_uint i = 0; i < command->count; ++i) {
+        semaphore_drop(command->jobs[i].semaphore, false);
+        target.clSetUserEventStatus(command->jobs[i].done, status);
+        target.clReleaseEvent(command->jobs[i].done);
+    }
+    free(command);
+}
+
+static void CL_CALLBACK first_reached(cl_event event, cl_int status, void *argument)
+{
+    struct command *command = argument;
+    (void)event;
+    if (status < 0) {
+        give_up(command, CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST);
+        return;
+    }
+    for (cl_uint i = 0; i < command->count; ++i)
+        start(&command->jobs[i], command->signals);
+    free(command);
+}
+
+static cl_int check(const struct queue_facts *facts, cl_uint count, const cl_semaphore_khr *semaphores)
+{
+    if (count == 0)
+        return CL_INVALID_VALUE;
+    if (semaphores == NULL)
+        return KHR_INVALID_SEMAPHORE;
+    for (cl_uint i = 0; i < count; ++i)
+        if (!known_semaphore(semaphores[i]))
+            return KHR_INVALID_SEMAPHORE;
+    for (cl_uint i = 0; i < count; ++i) {
+        if (semaphores[i]->context != facts->context)
+            return CL_INVALID_CONTEXT;
+        if (semaphores[i]->device != facts->device)
+            return CL_INVALID_COMMAND_QUEUE;
+    }
+    return CL_SUCCESS;
+}
+
+/* A command with a user event per semaphore, or NULL; done receives the events once more, for a wait list. */
+static struct command *prepare(cl_context context, cl_uint count, const cl_semaphore_khr *semaphores,
+                               bool signals, cl_event *done)
+{
+    struct command *command = calloc(1, sizeof *command + count * sizeof command->jobs[0]);
+    if (command == NULL)
+        return NULL;
+    command->signals = signals;
+    for (cl_uint i = 0; i < count; ++i) {
+        cl_int error = CL_SUCCESS;
+        done[i] = target.clCreateUserEvent(context, &error);
+        if (error != CL_SUCCESS) {
+            give_up(command, CL_OUT_OF_RESOURCES);
+            return NULL;
+        }
+        semaphore_keep(semaphores[i]);
+        command->jobs[i] = (struct job){.semaphore = semaphores[i], .done = done[i]};
+        command->count = i + 1;
+    }
+    return command;
+}
+
+static cl_int enqueue(cl_command_queue queue, cl_uint count, const cl_semaphore_khr *semaphores, bool signals,
+                      cl_uint event_count, const cl_event *events, cl_event *event)
+{
+    struct queue_facts facts;
+    cl_int error = queue_facts(queue, &facts);
+    if (error == CL_SUCCESS)
+        error = check(&facts, count, semaphores);
+    if (error == CL_SUCCESS)
+        error = check_wait_list(facts.context, event_count, events);
+    if (error != CL_SUCCESS)
+        return error;
+    cl_event *done = malloc(count * sizeof *done);
+    struct command *command = done != NULL ? prepare(facts.context, count, semaphores, signals, done) : NULL;
+    if (command == NULL) {
+        free(done);
+        return CL_OUT_OF_HOST_MEMORY;
+    }
+    cl_event first = NULL;
+    cl_event last = NULL;
+    error = enqueue_marker(queue, &facts, event_count, events, &first);
+    if (error == CL_SUCCESS)
+        error = target.clEnqueueMarkerWithWaitList(queue, count, done, &last);
+    free(done);
+    /* From here on the callback owns the command: it may have run before this call returns. */
+    if (error == CL_SUCCESS)
+        error = target.clSetEventCallback(first, CL_COMPLETE, first_reached, command);
+    if (error != CL_SUCCESS)
+        give_up(command, error);
+    if (first != NULL)
+        target.clReleaseEvent(first);
+    target.clFlush(queue);
+    if (error != CL_SUCCESS) {
+        if (last != NULL)
+            target.clReleaseEvent(last);
+        return error;
+    }
+    hand_out_event(last, signals ? KHR_COMMAND_SEMAPHORE_SIGNAL : KHR_COMMAND_SEMAPHORE_WAIT, event);
+    return CL_SUCCESS;
+}
+
+/* Binary semaphores have no payload value: the lists are ignored, as the extension says. */
+cl_int CL_API_CALL layer_EnqueueWaitSemaphoresKHR(cl_command_queue queue, cl_uint count,
+                                                  const cl_semaphore_khr *semaphores,
+                                                  const cl_semaphore_payload_khr *payloads,
+                                                  cl_uint event_count, const cl_event *events,
+                                                  cl_event *event)
+{
+    cl_int error = CL_SUCCESS;
+    (void)payloads;
+    if (fail("clEnqueueWaitSemaphoresKHR", &error))
+        return error;
+    return enqueue(queue, count, semaphores, false, event_count, events, event);
+}
+
+cl_int CL_API_CALL layer_EnqueueSignalSemaphoresKHR(cl_command_queue queue, cl_uint count,
+                                                    const cl_semaphore_khr *semaphores,
+                                                    const cl_semaphore_payload_khr *payloads,
+                                                    cl_uint event_count, const cl_event *events,
+                                                    cl_event *event)
+{
+    cl_int error = CL_SUCCESS;
+    (void)payloads;
+    if (fail("clEnqueueSignalSemaphoresKHR", &error))
+        return error;
+    return enqueue(queue, count, semaphores, true, event_count, events, event);
+}
