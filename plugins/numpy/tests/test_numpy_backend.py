@@ -16,6 +16,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from interop_numpy import kernels
+from interop_numpy.backend import NumPyBackend, NumPyConsumer
+from interop_numpy.memory import HostMemory, payload_range
+from interop_numpy.plugin import interop_register_backends
 
 from interop.backend import Consumer, ConsumerBackend, Role
 from interop.dtypes import DTYPES
@@ -34,10 +38,6 @@ from interop.handles import Handle, HandleType
 from interop.kernels import Kernel, Module
 from interop.memory import ExternalMemory, MappedBuffer, MemoryDescriptor
 from interop.semaphore import SemaphoreDescriptor, SemaphoreKind, Stream
-from interop_numpy import kernels
-from interop_numpy.backend import NumPyBackend, NumPyConsumer
-from interop_numpy.memory import HostMemory, payload_range
-from interop_numpy.plugin import interop_register_backends
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def _load() -> Backend:
-    from interop_numpy.backend import NumPyBackend  # noqa: PLC0415 - NumPy is imported on first use only
+    from interop_numpy.backend import NumPyBackend
 
     return NumPyBackend()
 
