@@ -37,7 +37,6 @@ from interop.errors import (
     WaitTimeout,
 )
 from interop.handles import Handle, HandleType
-from interop.hookspecs import hookimpl
 from interop.link import Buffer, Link, connect
 from interop.memory import ExternalMemory, MappedBuffer, MemoryDescriptor
 from interop.negotiation import Path, Plan, Strategy
@@ -83,5 +82,4 @@ __all__ = [
     "WaitTimeout",
     "__version__",
     "connect",
-    "hookimpl",
 ]

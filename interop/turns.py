@@ -114,7 +114,7 @@ class ConsumerTurn(Generic[Views]):
 class ProducerTurn:
     """``with`` this, the producer owns the buffers; yields its recorder and submits at the end."""
 
-    __slots__ = ("_buffers", "_order", "_prepared", "_producer", "_submission", "_wait_value")
+    __slots__ = ("_buffers", "_order", "_prepared", "_producer", "_submission", "_wait_value", "progress")
 
     def __init__(self, order: Order, producer: Producer, buffers: tuple[Buffer, ...]) -> None:
         self._order = order
@@ -123,6 +123,8 @@ class ProducerTurn:
         self._prepared: dict[tuple[int, bool, bool], Submission] = {}
         self._submission: Submission | None = None
         self._wait_value = 0
+        self.progress = 0
+        """Point on the producer's ``progress`` timeline at which the last turn's work is done."""
 
     def __enter__(self) -> Commands:
         """Take the buffers over: enqueue the consumer's signal where it had them, and start recording."""
@@ -185,8 +187,8 @@ class ProducerTurn:
             try:
                 if kind is not None:
                     submission.abandon()
-                progress = submission.submit(self._wait_value, order.to_consumer.next_value())
-                point = order.to_consumer.signalled(progress)
+                self.progress = submission.submit(self._wait_value, order.to_consumer.next_value())
+                point = order.to_consumer.signalled(self.progress)
                 order.unclaimed = order.to_consumer.single_use
                 for buffer in self._buffers:
                     buffer.owner = Owner.PRODUCER

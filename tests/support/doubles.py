@@ -1,0 +1,424 @@
+"""In-memory doubles of a producer and a consumer that obey the rules of semaphores and report every breach.
+
+They exist to test the core's ordering without a driver. Work "runs" when :meth:`World.settle` is called: each
+side is a queue of operations, and a wait that can never pass is an error, as is a binary semaphore that is
+signalled twice or waited on twice.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from interop.backend import Capabilities
+from interop.device import DeviceIdentity, DeviceInfo
+from interop.dtypes import DTYPES, DType
+from interop.errors import WaitTimeout
+from interop.handles import HandleType
+from interop.memory import MemoryDescriptor
+from interop.semaphore import SemaphoreDescriptor, SemaphoreKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+UUID = bytes(range(16))
+BOTH = (SemaphoreKind.BINARY, SemaphoreKind.TIMELINE)
+FD = frozenset({HandleType.OPAQUE_FD})
+
+
+def producer_info(kinds: Sequence[SemaphoreKind] = BOTH, **changes: object) -> DeviceInfo:
+    """Describe a producer that exports memory, and semaphores of the kinds given, as opaque fds."""
+    return DeviceInfo(
+        backend="vulkan",
+        index=0,
+        name="double",
+        identity=DeviceIdentity(uuid=UUID),
+        capabilities=Capabilities(
+            memory_export=FD, semaphore_export=dict.fromkeys(kinds, FD), host_timeline=True
+        ),
+        **changes,  # type: ignore[arg-type]
+    )
+
+
+def consumer_info(kinds: Sequence[SemaphoreKind] = BOTH, **changes: object) -> DeviceInfo:
+    """Describe a consumer that imports the same."""
+    return DeviceInfo(
+        backend="double",
+        index=0,
+        name="double",
+        identity=DeviceIdentity(uuid=UUID),
+        capabilities=Capabilities(
+            memory_import=FD,
+            semaphore_import=dict.fromkeys(kinds, FD),
+            stream_hold="hold",
+            stream_notify="notify",
+        ),
+        **changes,  # type: ignore[arg-type]
+    )
+
+
+@dataclass
+class Payload:
+    """The state behind a semaphore, shared by both sides."""
+
+    kind: SemaphoreKind
+    value: int = 0
+
+    def ready(self, value: int) -> bool:
+        return self.value >= (1 if self.kind is SemaphoreKind.BINARY else value)
+
+    def take(self) -> None:
+        if self.kind is SemaphoreKind.BINARY:
+            self.value = 0
+
+    def signal(self, value: int) -> None:
+        if self.kind is SemaphoreKind.BINARY:
+            assert self.value == 0, "binary semaphore signalled twice"
+            self.value = 1
+        else:
+            assert value > self.value, f"timeline goes from {self.value} to {value}"
+            self.value = value
+
+
+Step = tuple[str, "Callable[[], bool]", "Callable[[], None]"]
+
+
+@dataclass
+class World:
+    """Both sides' queues and what ran, in order."""
+
+    producer_queue: list[Step] = field(default_factory=list)
+    consumer_queue: list[Step] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
+    open_objects: int = 0
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def drained(self, queue: list[Step], timeout: float) -> bool:
+        """Run until ``queue`` is empty; threads of the core may have to help, so look again for a while."""
+        deadline = time.monotonic() + timeout
+        while self.settle() or queue:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.0005)
+        return True
+
+    def settle(self) -> bool:
+        """Run both queues until neither can go on; False, so that it reads well in a loop's condition."""
+        with self.lock:
+            self._settle()
+        return False
+
+    def _settle(self) -> None:
+        moved = True
+        while moved:
+            moved = False
+            for queue in (self.producer_queue, self.consumer_queue):
+                while queue and queue[0][1]():
+                    name, _ready, run = queue.pop(0)
+                    run()
+                    self.log.append(name)
+                    moved = True
+
+
+def _always() -> bool:
+    return True
+
+
+def _nothing() -> None:
+    return None
+
+
+class Semaphore:
+    """A producer's semaphore."""
+
+    def __init__(self, world: World, kind: SemaphoreKind) -> None:
+        self.world, self.kind, self.payload, self.native = world, kind, Payload(kind), None
+        world.open_objects += 1
+        self._open = True
+
+    def export_semaphore(self) -> tuple[object, SemaphoreDescriptor]:
+        return FakeHandle(self), SemaphoreDescriptor(kind=self.kind, handle_type=HandleType.OPAQUE_FD)
+
+    def wait_host(self, value: int, timeout: float) -> bool:
+        del timeout
+        self.world.settle()
+        return self.payload.ready(value)
+
+    def signal_host(self, value: int) -> None:
+        self.payload.signal(value)
+
+    def counter(self) -> int:
+        return self.payload.value
+
+    def close(self) -> None:
+        self.world.open_objects -= self._open
+        self._open = False
+
+
+class FakeHandle:
+    """Carries an object instead of an fd."""
+
+    def __init__(self, thing: object) -> None:
+        self.thing = thing
+
+    def __enter__(self) -> FakeHandle:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+class External:
+    """An imported semaphore."""
+
+    def __init__(self, semaphore: Semaphore) -> None:
+        self.kind, self._payload = semaphore.kind, semaphore.payload
+        semaphore.world.open_objects += 1
+        self._world, self._open = semaphore.world, True
+
+    def wait(self, stream: FakeStream, value: int | None = None) -> None:
+        assert (value is None) == (self.kind is SemaphoreKind.BINARY)
+        stream.push("consumer waits", lambda: self._payload.ready(value or 0), self._payload.take)
+
+    def signal(self, stream: FakeStream, value: int | None = None) -> None:
+        assert (value is None) == (self.kind is SemaphoreKind.BINARY)
+        stream.push("consumer signals", _always, lambda: self._payload.signal(value or 0))
+
+    def close(self) -> None:
+        self._world.open_objects -= self._open
+        self._open = False
+
+
+class FakeStream:
+    """A consumer's stream."""
+
+    native = None
+
+    def __init__(self, world: World) -> None:
+        self.world, self.released = world, 0
+
+    def push(self, name: str, ready: Callable[[], bool], run: Callable[[], None] = _nothing) -> None:
+        self.world.consumer_queue.append((name, ready, run))
+
+    def flush(self) -> None:
+        return None
+
+    def synchronize(self, timeout: float) -> None:
+        if not self.world.drained(self.world.consumer_queue, timeout):
+            raise WaitTimeout("the consumer's stream", timeout)
+
+    def hold(self, value: int) -> None:
+        self.push("consumer held", lambda: self.released >= value)
+
+    def release(self, value: int, *, failed: bool = False) -> None:
+        del failed
+        self.released = max(self.released, value)
+
+    def notify(self, callback: Callable[[int], None], value: int) -> None:
+        self.push("consumer notifies", _always, lambda: callback(value))
+
+    def close(self) -> None:
+        return None
+
+
+class View:
+    """A mapped buffer."""
+
+    native = None
+
+    def __init__(self, shape: tuple[int, ...], dtype: DType, data: bytearray) -> None:
+        self.shape, self.dtype, self.data, self.nbytes = shape, dtype, data, len(data)
+
+    def view(self, shape: tuple[int, ...], dtype: DType, *, offset: int = 0) -> View:
+        del offset
+        return View(shape, dtype, self.data)
+
+    def read(self, target: memoryview, *, timeout: float | None = None) -> None:
+        del timeout
+        target[:] = self.data
+
+    def write(self, source: memoryview, *, timeout: float | None = None) -> None:
+        del timeout
+        self.data[:] = source
+
+    def close(self) -> None:
+        return None
+
+
+class Memory:
+    """An imported allocation; checks that acquire and release alternate."""
+
+    def __init__(self, buffer: FakeBuffer) -> None:
+        self.buffer, self.acquired = buffer, False
+        self.descriptor = buffer.descriptor
+        self._world, self._open = buffer.world, True
+        buffer.world.open_objects += 1
+
+    def map_buffer(self, *, size: int, shape: tuple[int, ...], dtype: DType) -> View:
+        assert size == len(self.buffer.data)
+        return View(shape, dtype, self.buffer.data)
+
+    def acquire(self, stream: FakeStream) -> None:
+        assert not self.acquired, "acquired twice"
+        self.acquired = True
+        stream.push("consumer acquires", _always)
+
+    def release(self, stream: FakeStream) -> None:
+        assert self.acquired, "released without acquire"
+        self.acquired = False
+        stream.push("consumer releases", _always)
+
+    def close(self) -> None:
+        self._world.open_objects -= self._open
+        self._open = False
+
+
+class Consumer:
+    """An opened consumer."""
+
+    def __init__(self, world: World, device: DeviceInfo) -> None:
+        self.world, self.device, self.stream = world, device, FakeStream(world)
+        self.fail_import = False
+
+    def import_memory(self, handle: FakeHandle, descriptor: MemoryDescriptor) -> Memory:
+        del descriptor
+        if self.fail_import:
+            raise MemoryError
+        assert isinstance(handle.thing, FakeBuffer)
+        return Memory(handle.thing)
+
+    def import_semaphore(self, handle: FakeHandle, descriptor: SemaphoreDescriptor) -> External:
+        del descriptor
+        assert isinstance(handle.thing, Semaphore)
+        return External(handle.thing)
+
+    def allocate(self, size: int) -> View:
+        return View((size,), DTYPES["uint8"], bytearray(size))
+
+    def close(self) -> None:
+        return None
+
+
+class FakeBuffer:
+    """A producer's buffer; checks that ownership leaves and comes back in turn."""
+
+    native = None
+
+    def __init__(self, world: World, size: int) -> None:
+        self.world, self.size, self.data = world, size, bytearray(size)
+        self.allocation_size = size
+        self.descriptor = MemoryDescriptor(allocation_size=size, size=size, handle_type=HandleType.OPAQUE_FD)
+        self.external = False
+        world.open_objects += 1
+        self._open = True
+
+    def export_memory(self) -> tuple[FakeHandle, MemoryDescriptor]:
+        return FakeHandle(self), self.descriptor
+
+    def host_view(self) -> memoryview:
+        return memoryview(self.data)
+
+    def close(self) -> None:
+        self.world.open_objects -= self._open
+        self._open = False
+
+
+class FakeCommands:
+    """Records actions."""
+
+    native = None
+
+    def __init__(self) -> None:
+        self.actions: list[tuple[str, Callable[[], None]]] = []
+
+    def fill(self, buffer: FakeBuffer, word: int) -> None:
+        pattern = word.to_bytes(4, "little")
+        data = buffer.data
+        self.actions.append(("fill", lambda: data.__setitem__(slice(None), pattern * (len(data) // 4))))
+
+    def copy(self, source: FakeBuffer, target: FakeBuffer) -> None:
+        self.actions.append(("copy", lambda: target.data.__setitem__(slice(None), source.data)))
+
+
+class FakeSubmission:
+    """One prepared submission."""
+
+    def __init__(
+        self,
+        producer: Producer,
+        acquire: Sequence[FakeBuffer],
+        release: Sequence[FakeBuffer],
+        wait: Semaphore | None,
+        signal: Semaphore | None,
+    ) -> None:
+        self._producer, self._acquire, self._release, self._wait, self._signal = producer, acquire, release, wait, signal
+        self._commands: FakeCommands | None = None
+
+    def begin(self) -> FakeCommands:
+        self._commands = FakeCommands()
+        return self._commands
+
+    def submit(self, wait_value: int = 0, signal_value: int = 0) -> int:
+        queue = self._producer.world.producer_queue
+        wait, signal, progress = self._wait, self._signal, self._producer.progress
+        if wait is not None:
+            queue.append(("producer waits", lambda: wait.payload.ready(wait_value), wait.payload.take))
+        for buffer in self._acquire:
+            queue.append(("producer acquires", _always, lambda buffer=buffer: self._own(buffer, external=False)))
+        for name, action in self._commands.actions if self._commands else ():
+            queue.append((name, _always, action))
+        for buffer in self._release:
+            queue.append(("producer releases", _always, lambda buffer=buffer: self._own(buffer, external=True)))
+        if signal is not None:
+            queue.append(("producer signals", _always, lambda: signal.payload.signal(signal_value)))
+        point = next(self._producer.points)
+        queue.append(("producer done", _always, lambda: progress.payload.signal(point)))
+        self._commands = None
+        return point
+
+    @staticmethod
+    def _own(buffer: FakeBuffer, *, external: bool) -> None:
+        buffer.external = external
+
+    def abandon(self) -> None:
+        self._commands = None
+
+    def close(self) -> None:
+        return None
+
+
+class Producer:
+    """An opened producer."""
+
+    def __init__(self, world: World, device: DeviceInfo) -> None:
+        self.world, self.device = world, device
+        self.progress = Semaphore(world, SemaphoreKind.TIMELINE)
+        self.points = itertools.count(1)
+
+    def create_buffer(self, size: int, *, export: object = None, host_visible: bool = False) -> FakeBuffer:
+        del export, host_visible
+        return FakeBuffer(self.world, size)
+
+    def create_semaphore(self, kind: SemaphoreKind, *, export: object = None) -> Semaphore:
+        del export
+        return Semaphore(self.world, kind)
+
+    def prepare(
+        self,
+        *,
+        acquire: Sequence[FakeBuffer] = (),
+        release: Sequence[FakeBuffer] = (),
+        wait: Semaphore | None = None,
+        signal: Semaphore | None = None,
+    ) -> FakeSubmission:
+        return FakeSubmission(self, tuple(acquire), tuple(release), wait, signal)
+
+    def wait_idle(self, timeout: float) -> None:
+        if not self.world.drained(self.world.producer_queue, timeout):
+            raise WaitTimeout("the producer's queue", timeout)
+
+    def close(self) -> None:
+        self.progress.close()

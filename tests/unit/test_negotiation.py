@@ -1,0 +1,164 @@
+"""Negotiation picks the best that both sides offer, and explains the rest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import doubles
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from interop import (
+    DeviceIdentity,
+    DeviceMismatch,
+    HandleType,
+    InvalidArgument,
+    MatchKey,
+    NoCommonHandleType,
+    NoCommonSync,
+    Path,
+    SemaphoreKind,
+    Strategy,
+)
+from interop.backend import Capabilities
+from interop.negotiation import negotiate, select_devices
+
+PRODUCER, CONSUMER = doubles.producer_info(), doubles.consumer_info()
+BINARY_ONLY = (SemaphoreKind.BINARY,)
+
+
+def test_the_best_is_zero_copy_with_a_shared_timeline() -> None:
+    plan = negotiate(PRODUCER, CONSUMER, MatchKey.UUID)
+    assert plan.path is Path.ZERO_COPY
+    assert plan.handle_type is HandleType.OPAQUE_FD
+    assert plan.to_consumer.strategy is plan.to_producer.strategy is Strategy.NATIVE
+    assert plan.to_consumer.kind is SemaphoreKind.TIMELINE
+    assert "by uuid" in plan.explain()
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "strategy", "kind"),
+    [
+        (doubles.BOTH, BINARY_ONLY, Strategy.NATIVE, SemaphoreKind.BINARY),
+        (BINARY_ONLY, doubles.BOTH, Strategy.NATIVE, SemaphoreKind.BINARY),
+        (doubles.BOTH, (), Strategy.BRIDGED, None),
+        ((), doubles.BOTH, Strategy.BRIDGED, None),
+    ],
+)
+def test_the_strategy_follows_the_semaphores(
+    left: tuple[SemaphoreKind, ...],
+    right: tuple[SemaphoreKind, ...],
+    strategy: Strategy,
+    kind: SemaphoreKind | None,
+) -> None:
+    plan = negotiate(doubles.producer_info(left), doubles.consumer_info(right), MatchKey.UUID)
+    assert plan.to_consumer.strategy is plan.to_producer.strategy is strategy
+    assert plan.to_consumer.kind is kind
+    if strategy is Strategy.BRIDGED:
+        assert any("native timeline" in rejection.candidate for rejection in plan.rejected)
+
+
+def test_each_direction_is_negotiated_by_itself() -> None:
+    capabilities = replace(CONSUMER.capabilities, semaphore_import={}, stream_hold="")
+    plan = negotiate(PRODUCER, replace(CONSUMER, capabilities=capabilities), MatchKey.UUID)
+    assert plan.to_consumer.strategy is Strategy.BLOCKING
+    assert plan.to_producer.strategy is Strategy.BRIDGED
+
+
+def test_memory_that_no_one_can_carry_is_staged_with_the_reason() -> None:
+    consumer = replace(CONSUMER, capabilities=Capabilities(notes=("this driver has no external memory",)))
+    plan = negotiate(PRODUCER, consumer, MatchKey.UUID)
+    assert plan.path is Path.STAGED
+    assert plan.handle_type is None
+    assert "no external memory" in plan.explain()
+    with pytest.raises(NoCommonHandleType, match="no external memory"):
+        negotiate(PRODUCER, consumer, MatchKey.UUID, require="zero-copy")
+    with pytest.raises(NoCommonSync):
+        negotiate(PRODUCER, consumer, MatchKey.UUID, sync="native")
+
+
+def test_a_forced_strategy_that_cannot_be_says_why() -> None:
+    consumer = replace(CONSUMER, capabilities=replace(CONSUMER.capabilities, semaphore_import={}))
+    with pytest.raises(NoCommonSync, match="does not import it"):
+        negotiate(PRODUCER, consumer, MatchKey.UUID, sync="native")
+
+
+def test_a_veto_rules_out_with_its_reason() -> None:
+    def veto(_producer: object, _consumer: object, _handle_type: object, purpose: str) -> str | None:
+        return "known to corrupt" if purpose == "timeline" else None
+
+    plan = negotiate(PRODUCER, CONSUMER, MatchKey.UUID, veto=veto)
+    assert plan.to_consumer.kind is SemaphoreKind.BINARY
+    assert "known to corrupt" in plan.explain()
+
+
+@pytest.mark.parametrize("bad", [{"sync": "magic"}, {"require": "speed"}])
+def test_words_that_do_not_exist_are_refused(bad: dict[str, str]) -> None:
+    with pytest.raises(InvalidArgument, match="use one of"):
+        negotiate(PRODUCER, CONSUMER, MatchKey.UUID, **bad)  # type: ignore[arg-type]
+
+
+def test_the_matching_pair_is_chosen_hardware_first() -> None:
+    software = replace(PRODUCER, software=True, identity=DeviceIdentity(uuid=b"s" * 16))
+    left = [software, replace(PRODUCER, index=1)]
+    right = [replace(CONSUMER, identity=DeviceIdentity(uuid=b"s" * 16), software=True), replace(CONSUMER, index=1)]
+    assert select_devices(left, right) == (left[1], right[1], MatchKey.UUID)
+    assert select_devices(left, right, producer_choice=0) == (left[0], right[0], MatchKey.UUID)
+
+
+def test_devices_that_are_not_one_are_refused_by_name() -> None:
+    other = replace(CONSUMER, identity=DeviceIdentity(uuid=b"o" * 16), name="the other")
+    with pytest.raises(DeviceMismatch) as caught:
+        select_devices([PRODUCER], [other])
+    assert doubles.UUID.hex() in str(caught.value)
+    assert "the other" in str(caught.value)
+    assert select_devices([PRODUCER], [other], producer_choice=0, consumer_choice="other")[2] is MatchKey.CHOICE
+    assert select_devices([PRODUCER], [other], allow_mismatch=True)[2] is None
+
+
+def test_a_consumer_on_the_host_needs_no_match() -> None:
+    host = replace(CONSUMER, identity=DeviceIdentity(host="here"))
+    assert select_devices([PRODUCER], [host])[2] is None
+    plan = negotiate(PRODUCER, host, None)
+    assert plan.path is Path.STAGED
+
+
+def test_a_choice_that_fits_nothing_lists_the_devices() -> None:
+    with pytest.raises(InvalidArgument, match="double"):
+        select_devices([PRODUCER], [CONSUMER], producer_choice=7)
+
+
+types = st.frozensets(st.sampled_from(list(HandleType)))
+kinds = st.dictionaries(st.sampled_from(list(SemaphoreKind)), types)
+capabilities = st.builds(
+    Capabilities,
+    memory_import=types,
+    memory_export=types,
+    semaphore_import=kinds,
+    semaphore_export=kinds,
+    host_timeline=st.booleans(),
+    stream_hold=st.sampled_from(["", "hold"]),
+    stream_notify=st.sampled_from(["", "notify"]),
+)
+
+
+@given(capabilities, capabilities, st.sampled_from(["auto", *Strategy]))
+def test_a_plan_holds_only_what_both_sides_offer(left: Capabilities, right: Capabilities, sync: str) -> None:
+    producer, consumer = replace(PRODUCER, capabilities=left), replace(CONSUMER, capabilities=right)
+    try:
+        plan = negotiate(producer, consumer, MatchKey.UUID, sync=sync)
+    except NoCommonSync as error:
+        assert sync != "auto"
+        assert str(error)
+        return
+    if plan.handle_type is not None:
+        assert plan.handle_type in left.memory_export & right.memory_import
+    for direction, hold in ((plan.to_consumer, right.stream_hold), (plan.to_producer, right.stream_notify)):
+        assert sync in ("auto", direction.strategy)
+        if direction.strategy is Strategy.NATIVE:
+            assert direction.kind is not None
+            assert direction.handle_type in left.exportable(direction.kind) & right.importable(direction.kind)
+        elif direction.strategy is Strategy.BRIDGED:
+            assert left.host_timeline
+            assert hold

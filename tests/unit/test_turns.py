@@ -1,0 +1,241 @@
+"""Turns, with doubles that check every rule of semaphores and ownership."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import doubles
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+from interop import ClosedError, InvalidArgument, SemaphoreKind, TurnError, WaitTimeout
+from interop.buffers import Owner
+from interop.device import MatchKey
+from interop.link import Link
+from interop.negotiation import negotiate
+
+if TYPE_CHECKING:
+    from interop.buffers import Buffer
+
+CASES = {
+    "native timeline": ("native", doubles.BOTH),
+    "native binary": ("native", (SemaphoreKind.BINARY,)),
+    "bridged": ("bridged", ()),
+    "blocking": ("blocking", ()),
+}
+
+
+def make_link(case: str, require: str | None = None) -> tuple[Link, doubles.World]:
+    sync, kinds = CASES[case]
+    world = doubles.World()
+    left, right = doubles.producer_info(kinds), doubles.consumer_info(kinds)
+    plan = negotiate(left, right, MatchKey.UUID, sync="auto" if require == "staged" else sync, require=require)
+    return Link(plan, doubles.Producer(world, left), doubles.Consumer(world, right), timeout=1.0), world  # type: ignore[arg-type]
+
+
+def word(buffer: Buffer) -> int:
+    return int.from_bytes(bytes(buffer.consumer_view.data[:4]), "little")  # type: ignore[attr-defined]
+
+
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_the_first_turn_waits_for_nothing(case: str) -> None:
+    link, world = make_link(case)
+    with link:
+        buffer = link.buffer(4, "uint32")
+        with link.consumer_turn(buffer) as view:
+            assert view is buffer.consumer_view
+        assert [name for name, *_ in world.consumer_queue] == ["consumer acquires"]
+    assert world.open_objects == 1  # the producer's own timeline, which the caller of Link owns
+
+
+def test_two_turns_of_the_consumer_in_a_row_cost_nothing(case: str) -> None:
+    link, world = make_link(case)
+    with link:
+        buffer = link.buffer(4, "uint32")
+        with link.producer_turn(buffer):
+            pass
+        with link.consumer_turn(buffer):
+            pass
+        before = len(world.consumer_queue)
+        with link.consumer_turn(buffer):
+            pass
+        assert len(world.consumer_queue) == before
+
+
+def test_the_consumer_sees_what_the_producer_wrote_before_its_turn(case: str) -> None:
+    link, world = make_link(case)
+    with link:
+        buffer = link.buffer(4, "uint32")
+        for number in range(1, 6):
+            with link.producer_turn(buffer) as commands:
+                commands.fill(buffer.producer_buffer, number)
+            with link.consumer_turn(buffer):
+                seen: list[int] = []
+                world.consumer_queue.append(("kernel", lambda: True, lambda s=seen: s.append(word(buffer))))
+            world.settle()
+            link.synchronize()
+            assert seen == [number]
+
+
+def test_staged_buffers_follow_their_owner() -> None:
+    link, world = make_link("blocking", require="staged")
+    with link:
+        buffer = link.buffer(4, "uint32")
+        with link.producer_turn(buffer) as commands:
+            commands.fill(buffer.producer_buffer, 7)
+        with link.consumer_turn(buffer):
+            assert word(buffer) == 7
+            buffer.consumer_view.data[:] = bytes(16)  # type: ignore[attr-defined]
+        with link.producer_turn(buffer):
+            pass
+        world.settle()
+        assert bytes(buffer.producer_buffer.data) == bytes(16)  # type: ignore[attr-defined]
+
+
+@given(
+    case=st.sampled_from(sorted(CASES)),
+    moves=st.lists(
+        st.tuples(st.sampled_from("pc"), st.sets(st.integers(0, 2), min_size=1), st.booleans(), st.booleans()),
+        max_size=25,
+    ),
+)
+def test_any_order_of_turns_keeps_every_semaphore_balanced(
+    case: str, moves: list[tuple[str, set[int], bool, bool]]
+) -> None:
+    link, world = make_link(case)
+    with link:
+        buffers = [link.buffer(4, "uint32") for _ in range(3)]
+        for side, indices, settle, fail in moves:
+            chosen = [buffers[index] for index in sorted(indices)]
+            turn = link.producer_turn(*chosen) if side == "p" else link.consumer_turn(*chosen)  # type: ignore[call-overload]
+            try:
+                with turn:
+                    if fail:
+                        raise KeyError
+            except KeyError:
+                pass
+            owner = Owner.PRODUCER if side == "p" else Owner.CONSUMER
+            assert all(buffer.owner is owner for buffer in chosen)
+            if settle:
+                world.settle()
+        link.synchronize()
+        assert not world.producer_queue
+        assert not world.consumer_queue
+    assert world.open_objects == 1
+
+
+def test_an_exception_in_a_producer_turn_submits_nothing_of_it(case: str) -> None:
+    link, world = make_link(case)
+    with link:
+        buffer = link.buffer(4, "uint32")
+        with pytest.raises(KeyError), link.producer_turn(buffer) as commands:
+            commands.fill(buffer.producer_buffer, 9)
+            raise KeyError
+        link.synchronize()
+        assert "fill" not in world.log
+        with link.consumer_turn(buffer):
+            assert word(buffer) == 0
+
+
+def test_a_buffer_cannot_be_in_two_turns(case: str) -> None:
+    link, _world = make_link(case)
+    with link:
+        buffer = link.buffer(4, "uint32")
+        with link.producer_turn(buffer), pytest.raises(TurnError, match="open turn"), link.consumer_turn(buffer):
+            pass
+
+
+def test_a_turn_of_another_links_buffer_is_refused(case: str) -> None:
+    link, _ = make_link(case)
+    other, _ = make_link(case)
+    with link, other, pytest.raises(TurnError, match="does not belong"):
+        link.consumer_turn(other.buffer(4))
+
+
+def test_turns_take_one_or_more_different_buffers(case: str) -> None:
+    link, _ = make_link(case)
+    with link:
+        buffer = link.buffer(4)
+        with pytest.raises(TurnError, match="one or more different"):
+            link.producer_turn()
+        with pytest.raises(TurnError, match="one or more different"):
+            link.consumer_turn(buffer, buffer)
+
+
+def test_nothing_can_be_done_after_close(case: str) -> None:
+    link, _ = make_link(case)
+    buffer = link.buffer(4)
+    turn = link.consumer_turn(buffer)
+    link.close()
+    link.close()
+    assert link.closed
+    for use in (lambda: link.buffer(4), lambda: link.synchronize(), turn.__enter__):
+        with pytest.raises(ClosedError):
+            use()
+
+
+def test_a_failed_import_leaves_nothing_behind(case: str) -> None:
+    link, world = make_link(case)
+    with link:
+        before = world.open_objects
+        link.consumer.fail_import = True  # type: ignore[attr-defined]
+        with pytest.raises(MemoryError):
+            link.buffer(4)
+        assert world.open_objects == before
+
+
+def test_a_producer_that_never_finishes_is_a_timeout_that_names_it() -> None:
+    link, world = make_link("blocking")
+    buffer = link.buffer(4)
+    stuck = True
+    world.producer_queue.append(("stuck", lambda: not stuck, lambda: None))
+    with link.producer_turn(buffer):
+        pass
+    with pytest.raises(WaitTimeout, match="vulkan"), link.consumer_turn(buffer):
+        pass
+    stuck = False
+    link.close()
+
+
+def test_a_stuck_stream_is_let_go_when_the_link_closes() -> None:
+    link, world = make_link("bridged")
+    buffer = link.buffer(4)
+    with link.consumer_turn(buffer):
+        pass
+    world.consumer_queue.insert(0, ("lost", lambda: False, lambda: None))
+    with link.producer_turn(buffer):
+        pass
+    with pytest.warns(ResourceWarning, match="left behind"), pytest.raises(WaitTimeout):
+        link.close()
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        (0, "float32"),
+        (-1, "float32"),
+        ((), "float32"),
+        ((4, 0), "float32"),
+        ((2**40, 2**40), "float32"),
+        (1.5, "float32"),
+        ("4", "float32"),
+        (True, "float32"),
+        (4, "object"),
+        (4, object),
+        (4, ">f4"),
+        (4, "U8"),
+    ],
+)
+def test_shapes_and_types_that_cannot_be_are_refused_with_the_value(shape: object, dtype: object) -> None:
+    link, world = make_link("blocking")
+    with link:
+        before = world.open_objects
+        with pytest.raises(InvalidArgument):
+            link.buffer(shape, dtype)  # type: ignore[arg-type]
+        assert world.open_objects == before
