@@ -22,14 +22,13 @@ run_lint() {
     check "pyright" pyright --warnings
     mapfile -t sources < <(native_sources)
     [ ${#sources[@]} -eq 0 ] || check "clang-format" clang-format --dry-run --Werror "${sources[@]}"
-    [ ${#failed_checks[@]} -eq 0 ]
+    [ ${#failed_checks[@]} -eq 0 ] || { say "lint failed: ${failed_checks[*]}" && return 1; }
 }
 
 # pytest's own closing line comes last unless something outside it failed.
 run_tests() {
     local lint=0 tests=0
     run_lint || lint=$?
-    [ $lint -eq 0 ] || say "lint failed (${failed_checks[*]}); the tests run all the same"
     # Kernels compiled by an earlier run must not hide a compiler that fails now.
     export PYOPENCL_NO_CACHE=1
     python -m pytest -p tests._skips "$@" || tests=$?

@@ -90,9 +90,11 @@ install_docs() { (cd "$root" && install_python_packages --group docs); }
 set_up_python() {
     local key group
     key=$(digest "$root/pyproject.toml" "$root"/plugins/*/pyproject.toml)-$root
-    if ! [ -x "$venv/bin/python" ]; then
+    # Its scripts hold absolute paths, so an environment that was moved is of no use.
+    if ! [ -x "$venv/bin/python" ] || ! is_done venv "$venv"; then
         rm -f "$stamp_folder"/{base,dev,docs,native}
         make_environment
+        mark_done venv "$venv"
     fi
     for group in base "$@"; do
         is_done "$group" "$key" && continue

@@ -189,6 +189,7 @@ write_wrapper() { # NAME COMMAND [LAST ARGUMENTS]
 # Written once, sourced by every ./run.
 write_environment() {
     local vendors=$INTEROP_CACHE/opencl-vendors icd folder
+    mkdir -p "$INTEROP_CACHE"
     {
         echo "# Written by ./run; delete $INTEROP_CACHE to start over."
         if [ -d "$sysroot/usr" ]; then
