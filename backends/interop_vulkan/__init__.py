@@ -2,16 +2,20 @@
 
 Needs a driver of Vulkan 1.2 with timeline semaphores, and the ``vulkan`` package. Modules:
 
-=============== ====================================================================================
-``plugin``      the entry point: a declaration, no driver
-``backend``     the backend and the producer
-``memory``      buffers and their export
-``semaphore``   semaphores and their export
-``stream``      the queue: submissions and recorded commands
-``render``      a mesh of heights, drawn into a picture
-``kernels``     compute pipelines from SPIR-V
-``_driver``     the binding: functions, structures, result codes
-``_devices``    who the devices are and what they can do
-``_context``    an opened device and everything that hangs on it
-=============== ====================================================================================
+================ ==================================================================
+``plugin``       the entry point: a declaration, no driver
+``backend``      the backend and the producer
+``memory``       buffers and their export
+``semaphore``    semaphores and their export
+``stream``       the queue: prepared submissions
+``render``       a mesh of heights, drawn into a picture
+``kernels``      compute pipelines from SPIR-V
+``_driver``      the binding: functions, structures, result codes
+``_devices``     who the devices are and what they can do
+``_context``     an opened device and everything that hangs on it
+``_lifetime``    how what hangs on a device is closed
+``_recording``   the commands of one turn
+``_pipeline``    what graphics and compute pipelines share
+``_target``      what a mesh is drawn into
+================ ==================================================================
 """

@@ -11,6 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from interop.errors import BackendUnavailable, ClosedError, DriverError, Unsupported
+from interop.semaphore import SemaphoreKind
 from interop_vulkan import _devices, _driver
 from interop_vulkan._driver import API_VERSION_1_2, NULL, VK, Functions, check, struct
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 CLOSE_TIMEOUT = 10.0
 """Seconds that closing a device waits for work in flight before it leaves everything open instead."""
 _SLICE = 0.25  # seconds in the driver at a time, so that Ctrl-C gets through
-_TIMELINE_TYPE = _devices.SEMAPHORE_KINDS[_devices.SemaphoreKind.TIMELINE]
+_TIMELINE_TYPE = _devices.SEMAPHORE_KINDS[SemaphoreKind.TIMELINE]
 
 
 class Timeline:
@@ -44,9 +45,7 @@ class Timeline:
 
     def wait(self, value: int, timeout: float) -> bool:
         """Block until the counter reaches ``value``; False after ``timeout`` seconds."""
-        info = struct(
-            "VkSemaphoreWaitInfo", semaphoreCount=1, pSemaphores=[self.semaphore], pValues=[value]
-        )
+        info = struct("VkSemaphoreWaitInfo", semaphoreCount=1, pSemaphores=[self.semaphore], pValues=[value])
         left = max(timeout, 0.0)
         while True:
             part = min(left, _SLICE)
@@ -72,7 +71,13 @@ class Context:
     """
 
     def __init__(
-        self, info: DeviceInfo, instance: Any, physical: Any, device: Any, family: int, undo: contextlib.ExitStack
+        self,
+        info: DeviceInfo,
+        instance: Any,
+        physical: Any,
+        device: Any,
+        family: int,
+        undo: contextlib.ExitStack,
     ) -> None:
         self.info = info
         self.instance = instance
@@ -86,13 +91,17 @@ class Context:
         self.queue = out[0]
         self.memory = _driver.ffi.new("VkPhysicalDeviceMemoryProperties *")
         self.instance_vk.vkGetPhysicalDeviceMemoryProperties(physical, self.memory)
+        self._properties = _driver.ffi.new("VkPhysicalDeviceProperties *")
+        self.instance_vk.vkGetPhysicalDeviceProperties(physical, self._properties)
+        self.limits = self._properties.limits
         self.graphics = bool(queue_flags(self.instance_vk, physical)[family] & VK.VK_QUEUE_GRAPHICS_BIT)
         self.lock = threading.Lock()
         """Guards the queue and :attr:`submitted`."""
         self.submitted = 0
         """The last value of :attr:`timeline` that a submission will signal."""
         kind = struct("VkSemaphoreTypeCreateInfo", semaphoreType=_TIMELINE_TYPE)
-        semaphore = self.create("vkCreateSemaphore", "VkSemaphore", struct("VkSemaphoreCreateInfo", pNext=kind))
+        semaphore_info = struct("VkSemaphoreCreateInfo", pNext=kind)
+        semaphore = self.create("vkCreateSemaphore", "VkSemaphore", semaphore_info)
         undo.callback(self.vk.vkDestroySemaphore, device, semaphore, NULL)
         self.timeline = Timeline(self.vk, device, semaphore)
         self._serials = itertools.count()
@@ -242,4 +251,4 @@ def _find(functions: Functions, instance: Any, info: DeviceInfo) -> Any:
         seen = _devices.describe(functions, found[index], index)
         if (seen.name, seen.identity) == (info.name, info.identity):
             return found[index]
-    raise BackendUnavailable("vulkan", f"{info} is not among the {len(found)} devices any more", "list devices() again")
+    raise BackendUnavailable("vulkan", f"{info} is not there any more", "list the devices again")

@@ -11,11 +11,11 @@ from interop.errors import BackendUnavailable, DriverError
 from interop.handles import HandleType
 from interop.semaphore import SemaphoreKind
 from interop_vulkan import _driver
-from interop_vulkan._driver import API_VERSION_1_2, NULL, VK, Functions, struct, text
+from interop_vulkan._driver import API_VERSION_1_2, API_VERSION_1_3, NULL, VK, Functions, struct, text
 from interop_vulkan.plugin import INSTALL_HINT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 BUFFER_USAGE: int = (
     VK.VK_BUFFER_USAGE_STORAGE_BUFFER_BIT
@@ -25,7 +25,7 @@ BUFFER_USAGE: int = (
 )
 """What every buffer is made for; export is asked about for exactly this usage."""
 
-# Handle type -> (bit, device extensions that it needs). The bits of memory and semaphores agree but for SYNC_FD.
+# Handle type -> (bit, device extensions that it needs).
 MEMORY_TYPES: dict[HandleType, tuple[int, tuple[str, ...]]] = {
     HandleType.OPAQUE_FD: (0x001, ("VK_KHR_external_memory_fd",)),
     HandleType.DMA_BUF: (0x200, ("VK_KHR_external_memory_fd", "VK_EXT_external_memory_dma_buf")),
@@ -46,8 +46,9 @@ WANTED_EXTENSIONS = frozenset(
 
 
 def create_instance() -> tuple[Any, Functions]:
-    """Make an instance; the caller destroys it. Raises :class:`BackendUnavailable` when there is no driver."""
-    application = struct("VkApplicationInfo", pApplicationName=b"interop", apiVersion=API_VERSION_1_2)
+    """Make an instance, the caller's to destroy. Raises :class:`BackendUnavailable` without a driver."""
+    # 1.3 where the driver has it, so that shaders may be SPIR-V 1.6; nothing here needs more than 1.2.
+    application = struct("VkApplicationInfo", pApplicationName=b"interop", apiVersion=API_VERSION_1_3)
     info = struct("VkInstanceCreateInfo", pApplicationInfo=application)
     try:
         instance = _driver.global_functions().create("vkCreateInstance", "VkInstance", info, NULL)
@@ -59,7 +60,7 @@ def create_instance() -> tuple[Any, Functions]:
 
 
 @contextlib.contextmanager
-def temporary_instance() -> Iterator[tuple[Any, Functions]]:
+def temporary_instance() -> Generator[tuple[Any, Functions], None, None]:
     """Make an instance for the length of a block; physical devices are valid inside only."""
     instance, functions = create_instance()
     try:
@@ -75,7 +76,8 @@ def physical_devices(functions: Functions, instance: Any) -> list[Any]:
 
 def extensions_of(functions: Functions, physical: Any) -> frozenset[str]:
     """Return the names of the device extensions that the driver lists."""
-    found = functions.enumerate("vkEnumerateDeviceExtensionProperties", "VkExtensionProperties", physical, NULL)
+    name = "vkEnumerateDeviceExtensionProperties"
+    found = functions.enumerate(name, "VkExtensionProperties", physical, NULL)
     return frozenset(text(entry.extensionName) for entry in found)
 
 
@@ -90,9 +92,14 @@ def describe(functions: Functions, physical: Any, index: int) -> DeviceInfo:
     if version < API_VERSION_1_2:
         note = f"Vulkan {version_text(version)}, but 1.2 is needed"
         return DeviceInfo(
-            backend="vulkan", index=index, name=name, identity=DeviceIdentity(), software=software, details=details,
+            backend="vulkan",
+            index=index,
+            name=name,
+            identity=DeviceIdentity(),
             capabilities=Capabilities(notes=(note,)),
-        )  # fmt: skip
+            software=software,
+            details=details,
+        )
     listed = extensions_of(functions, physical)
     driver = struct("VkPhysicalDeviceDriverProperties")
     identity = _identity(functions, physical, listed, driver, software=software)
@@ -165,9 +172,7 @@ def semaphore_features(
 def _capabilities(functions: Functions, physical: Any, listed: frozenset[str]) -> Capabilities:
     notes: list[str] = []
 
-    def offered(
-        table: dict[HandleType, tuple[int, tuple[str, ...]]], what: str
-    ) -> list[HandleType]:
+    def offered(table: dict[HandleType, tuple[int, tuple[str, ...]]], what: str) -> list[HandleType]:
         result: list[HandleType] = []
         for handle_type, (_, needed) in table.items():
             missing = [name for name in needed if name not in listed]
@@ -182,7 +187,8 @@ def _capabilities(functions: Functions, physical: Any, listed: frozenset[str]) -
     timeline = has_timelines(functions, physical)
     kinds = [SemaphoreKind.BINARY, *([SemaphoreKind.TIMELINE] if timeline else [])]
     semaphores = {
-        kind: {each: semaphore_features(functions, physical, kind, each) for each in handle_types} for kind in kinds
+        kind: {each: semaphore_features(functions, physical, kind, each) for each in handle_types}
+        for kind in kinds
     }
     if not timeline:
         notes.append("no timeline semaphores (feature timelineSemaphore), which are needed")

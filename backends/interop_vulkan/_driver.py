@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 try:
-    import vulkan  # noqa: TID253 - the one place that imports the binding
+    import vulkan
 except ImportError as error:
-    raise BackendUnavailable("vulkan", f"the vulkan package cannot be imported ({error})", INSTALL_HINT) from error
+    reason = f"the vulkan package cannot be imported ({error})"
+    raise BackendUnavailable("vulkan", reason, INSTALL_HINT) from error
 except OSError as error:  # what the package raises when there is no loader
-    raise BackendUnavailable("vulkan", "no Vulkan loader (libvulkan.so.1) on this machine", INSTALL_HINT) from error
+    reason = "no Vulkan loader (libvulkan.so.1, vulkan-1.dll) on this machine"
+    raise BackendUnavailable("vulkan", reason, INSTALL_HINT) from error
 
 VERSION: str = vulkan.__version__
 ffi: Any = vulkan.ffi
@@ -39,6 +41,7 @@ QUEUE_FAMILY_IGNORED = 0xFFFFFFFF
 QUEUE_FAMILY_EXTERNAL = 0xFFFFFFFE
 WHOLE_SIZE = 0xFFFFFFFFFFFFFFFF
 API_VERSION_1_2 = (1 << 22) | (2 << 12)
+API_VERSION_1_3 = (1 << 22) | (3 << 12)
 
 _HINTS = {
     "VK_ERROR_OUT_OF_DEVICE_MEMORY": "ask for less, or free buffers first",
@@ -144,14 +147,16 @@ class Functions:
             raise AttributeError(name)
         pointer = self._look_up(name.encode())
         if pointer == NULL:
-            code = int(VK.VK_ERROR_EXTENSION_NOT_PRESENT)
-            raise DriverError(name, -abs(code), "VK_ERROR_EXTENSION_NOT_PRESENT", "the driver has no such function")
+            raise DriverError(name, -7, "VK_ERROR_EXTENSION_NOT_PRESENT", "the driver has no such function")
         function = ffi.cast(f"PFN_{name}", pointer)
         setattr(self, name, function)  # found without __getattr__ from now on
         return function
 
     def create(self, name: str, kind: str, *args: Any) -> Any:
-        """Call a function whose last parameter receives the result, and return that: ``create("vkCreateFence", ...)``."""
+        """Call a function whose last parameter receives its result, and return that.
+
+        ``create("vkCreateFence", "VkFence", device, info, NULL)`` returns the fence.
+        """
         made = ffi.new(f"{kind} *")
         check(name, getattr(self, name)(*args, made))
         return made[0]
@@ -170,7 +175,8 @@ class Functions:
         return found
 
 
-_get_instance_function: Any = vulkan.lib.vkGetInstanceProcAddr
+_loader: Any = vulkan.lib
+_get_instance_function: Any = _loader.vkGetInstanceProcAddr
 
 
 def global_functions() -> Functions:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from interop.errors import ClosedError
 
@@ -53,12 +53,12 @@ class Child:
         self.context.retire(detached[2][2], pin)
 
 
-class Dependent:
+class Dependent(Protocol):
     """Something prepared with children that must not be used once one of them is closed."""
 
     def forget(self, child: Child) -> None:
         """Take note that ``child`` has been closed."""
-        raise NotImplementedError
+        ...
 
 
 def _drop_child(context: Context, what: str, destroy: Callable[[], None]) -> None:

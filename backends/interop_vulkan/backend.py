@@ -9,7 +9,7 @@ from interop_vulkan import _devices, _driver
 from interop_vulkan._context import Context, open_device
 from interop_vulkan.memory import Buffer, create_buffer
 from interop_vulkan.plugin import INSTALL_HINT
-from interop_vulkan.semaphore import Semaphore, create_semaphore, progress_of
+from interop_vulkan.semaphore import Progress, Semaphore, create_semaphore
 from interop_vulkan.stream import PreparedSubmission, prepare
 
 if TYPE_CHECKING:
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from interop.backend import ProducerBackend, ProducerBuffer, ProducerSemaphore
-    from interop.backend import Producer as ProducerProtocol
+    from interop.backend import ProducerBuffer, ProducerSemaphore
     from interop.device import DeviceInfo
     from interop.handles import HandleType
     from interop.semaphore import SemaphoreKind
@@ -66,7 +65,7 @@ class Producer:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._progress = progress_of(context)
+        self._progress = Progress(context)
 
     @property
     def context(self) -> Context:
@@ -88,7 +87,9 @@ class Producer:
         """Whether it was closed."""
         return self._context.closed
 
-    def create_buffer(self, size: int, *, export: HandleType | None = None, host_visible: bool = False) -> Buffer:
+    def create_buffer(
+        self, size: int, *, export: HandleType | None = None, host_visible: bool = False
+    ) -> Buffer:
         """Allocate a buffer of ``size`` bytes; see :meth:`interop.backend.Producer.create_buffer`."""
         return create_buffer(self._context, size, export, host_visible=host_visible)
 
@@ -145,9 +146,3 @@ class Producer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-if TYPE_CHECKING:
-
-    def _fulfilled(backend: VulkanBackend, producer: Producer) -> tuple[ProducerBackend, ProducerProtocol]:
-        return backend, producer

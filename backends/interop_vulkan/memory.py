@@ -95,7 +95,7 @@ class Buffer(Child):
         )
 
     def host_view(self) -> memoryview:
-        """Writable bytes of a host-visible buffer. They stay mapped until the last view has gone, even past close.
+        """Writable bytes of a host-visible buffer, mapped until the last view has gone, even past close.
 
         Written bytes are seen by work submitted afterwards; the device's are seen once
         :attr:`interop.backend.Producer.progress` has reached the submission.
@@ -114,7 +114,7 @@ class Buffer(Child):
 
 
 def as_buffer(context: Context, given: object) -> Buffer:
-    """Return the buffer that is meant by ``given``: itself, or what its ``producer_buffer`` attribute holds."""
+    """Return the buffer that ``given`` is, or has as its attribute ``producer_buffer``."""
     buffer = getattr(given, "producer_buffer", given)
     if not isinstance(buffer, Buffer) or buffer.context is not context:
         msg = f"expected a buffer of the producer on {context.info.name}, got {given!r}"
@@ -124,14 +124,15 @@ def as_buffer(context: Context, given: object) -> Buffer:
 
 
 def create_buffer(context: Context, size: int, export: HandleType | None, *, host_visible: bool) -> Buffer:
-    """Make a buffer for storage, vertices and transfers; see :meth:`interop.backend.Producer.create_buffer`."""
+    """Make a buffer; see :meth:`interop.backend.Producer.create_buffer`."""
     context.check_open()
     context.sweep()
     if not 0 < size < _LIMIT:
         msg = f"the size of a buffer must be a positive number of bytes below 2**63, got {size}"
         raise InvalidArgument(msg)
     bit = _exportable(context, export) if export is not None else 0
-    _check_fits(size, max(int(heap.size) for heap in context.memory.memoryHeaps[0 : context.memory.memoryHeapCount]))
+    heaps = context.memory.memoryHeaps[0 : context.memory.memoryHeapCount]
+    _check_fits(size, max(int(heap.size) for heap in heaps))
     external = struct("VkExternalMemoryBufferCreateInfo", handleTypes=bit) if bit else NULL
     info = struct("VkBufferCreateInfo", pNext=external, size=size, usage=BUFFER_USAGE)
     with contextlib.ExitStack() as undo:
@@ -180,11 +181,10 @@ def _exportable(context: Context, export: HandleType) -> int:
 
 
 def _check_fits(size: int, heap: int) -> None:
-    """Refuse what no heap can hold, which Vulkan forbids to be asked for (VUID-vkAllocateMemory-pAllocateInfo-01713)."""
+    """Refuse what no heap can hold; drivers must not be asked (VUID-vkAllocateMemory-pAllocateInfo-01713)."""
     if size > heap:
-        code = int(VK.VK_ERROR_OUT_OF_DEVICE_MEMORY)
         text = f"{size} bytes asked for, the memory heap has {heap}"
-        raise DriverError("vkAllocateMemory", -abs(code), "VK_ERROR_OUT_OF_DEVICE_MEMORY", text)
+        raise DriverError("vkAllocateMemory", -2, "VK_ERROR_OUT_OF_DEVICE_MEMORY", text)
 
 
 def allocate(
@@ -208,7 +208,8 @@ def _memory_type(context: Context, allowed: int, *, host_visible: bool) -> int:
     """Choose a memory type; among equals the first, as the specification orders them by speed."""
     required = _MAPPABLE if host_visible else 0
     # The host mostly reads what it maps, and reading uncached memory is slow.
-    preferred: int = VK.VK_MEMORY_PROPERTY_HOST_CACHED_BIT if host_visible else VK.VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT
+    cached, local = VK.VK_MEMORY_PROPERTY_HOST_CACHED_BIT, VK.VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT
+    preferred: int = cached if host_visible else local
     best, best_score = -1, -1
     for index in range(context.memory.memoryTypeCount):
         flags = int(context.memory.memoryTypes[index].propertyFlags)
@@ -218,5 +219,6 @@ def _memory_type(context: Context, allowed: int, *, host_visible: bool) -> int:
         if score > best_score:
             best, best_score = index, score
     if best < 0:
-        raise Unsupported("host-visible memory" if host_visible else "memory", f"{context.info.name} has no fitting type")
+        what = "host-visible memory" if host_visible else "memory"
+        raise Unsupported(what, f"{context.info.name} has no fitting type")
     return best

@@ -11,7 +11,7 @@ from interop.semaphore import SemaphoreDescriptor, SemaphoreKind
 from interop_vulkan import _driver
 from interop_vulkan._context import Timeline
 from interop_vulkan._devices import SEMAPHORE_KINDS, SEMAPHORE_TYPES
-from interop_vulkan._driver import check, struct
+from interop_vulkan._driver import struct
 from interop_vulkan._lifetime import Child
 
 if TYPE_CHECKING:
@@ -24,13 +24,19 @@ class Semaphore(Child):
     """A ``VkSemaphore``. Fulfils :class:`interop.backend.ProducerSemaphore`."""
 
     def __init__(
-        self, context: Context, native: Any, kind: SemaphoreKind, export: HandleType | None, destroy: Callable[[], None]
+        self,
+        context: Context,
+        native: Any,
+        kind: SemaphoreKind,
+        export: HandleType | None,
+        destroy: Callable[[], None],
     ) -> None:
         super().__init__(context, f"{kind.value} semaphore", destroy)
         self._native = native
         self._kind = kind
         self._export = export
-        self._timeline = Timeline(context.vk, context.device, native) if kind is SemaphoreKind.TIMELINE else None
+        is_timeline = kind is SemaphoreKind.TIMELINE
+        self._timeline = Timeline(context.vk, context.device, native) if is_timeline else None
         self.last_signal = 0
         """The highest value that our own side has signalled or submitted a signal of."""
 
@@ -69,7 +75,7 @@ class Semaphore(Child):
         )
 
     def wait_host(self, value: int, timeout: float) -> bool:
-        """Block until the counter reaches ``value``; False after ``timeout`` seconds (``vkWaitSemaphores``)."""
+        """Block until the counter reaches ``value``, False after ``timeout`` s (``vkWaitSemaphores``)."""
         return self._counter("wait_host").wait(_checked(value), timeout)
 
     def signal_host(self, value: int) -> None:
@@ -97,6 +103,19 @@ class Semaphore(Child):
         return self._timeline
 
 
+class Progress(Semaphore):
+    """The timeline that every submission advances. The context owns its ``VkSemaphore``."""
+
+    def __init__(self, context: Context) -> None:
+        native = context.timeline.semaphore
+        super().__init__(context, native, SemaphoreKind.TIMELINE, None, lambda: None)
+
+    def signal_host(self, value: int) -> None:
+        """Raise :class:`TurnError`: only submissions advance it."""
+        msg = f"the progress timeline is advanced by submissions alone, not to {value} by the host"
+        raise TurnError(msg)
+
+
 def _checked(value: int) -> int:
     if not 0 <= value < 2**64:
         msg = f"a timeline's value must be from 0 to 2**64 - 1, got {value}"
@@ -116,16 +135,13 @@ def create_semaphore(context: Context, kind: SemaphoreKind, export: HandleType |
     if export is not None and export not in capabilities.exportable(kind):
         offered = ", ".join(sorted(capabilities.exportable(kind))) or "none"
         reason = f"{context.info.name} exports them as: {offered}"
-        raise Unsupported(f"exporting a {kind.value} semaphore as {export.value}", reason, reasons=capabilities.notes)
+        what = f"exporting a {kind.value} semaphore as {export.value}"
+        raise Unsupported(what, reason, reasons=capabilities.notes)
     chain = struct("VkSemaphoreTypeCreateInfo", semaphoreType=SEMAPHORE_KINDS[kind])
     if export is not None:
         chain = struct("VkExportSemaphoreCreateInfo", pNext=chain, handleTypes=SEMAPHORE_TYPES[export][0])
     with contextlib.ExitStack() as undo:
-        native = context.create("vkCreateSemaphore", "VkSemaphore", struct("VkSemaphoreCreateInfo", pNext=chain))
+        info = struct("VkSemaphoreCreateInfo", pNext=chain)
+        native = context.create("vkCreateSemaphore", "VkSemaphore", info)
         context.undo(undo, "vkDestroySemaphore", native)
         return Semaphore(context, native, kind, export, undo.pop_all().close)
-
-
-def progress_of(context: Context) -> Semaphore:
-    """Return the timeline that every submission advances; the context owns the ``VkSemaphore``."""
-    return Semaphore(context, context.timeline.semaphore, SemaphoreKind.TIMELINE, None, lambda: None)

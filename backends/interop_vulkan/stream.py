@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Any
 from interop.errors import ClosedError, DriverError, InvalidArgument, TurnError, WaitTimeout
 from interop.semaphore import SemaphoreKind
 from interop_vulkan._driver import NULL, QUEUE_FAMILY_EXTERNAL, VK, WHOLE_SIZE, array, check, struct
-from interop_vulkan._lifetime import Child, Dependent
+from interop_vulkan._lifetime import Child
+from interop_vulkan._recording import Recording
 from interop_vulkan.memory import as_buffer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from interop.backend import Mesh as AnyMesh
     from interop_vulkan._context import Context
-    from interop_vulkan.kernels import Compute
     from interop_vulkan.memory import Buffer
     from interop_vulkan.semaphore import Semaphore
 
@@ -38,91 +37,7 @@ _PRIMARY: int = VK.VK_COMMAND_BUFFER_LEVEL_PRIMARY
 _RESETTABLE: int = VK.VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT
 _REPEATED = struct("VkCommandBufferBeginInfo", flags=VK.VK_COMMAND_BUFFER_USAGE_SIMULTANEOUS_USE_BIT)
 _ONCE = struct("VkCommandBufferBeginInfo", flags=VK.VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT)
-_ORDER = struct("VkMemoryBarrier", srcAccessMask=_WRITE, dstAccessMask=_READ | _WRITE)
 _TO_HOST = struct("VkMemoryBarrier", srcAccessMask=_WRITE, dstAccessMask=VK.VK_ACCESS_HOST_READ_BIT)
-_WORDS = range(-(2**31), 2**32)
-
-
-class Recording:
-    """Records the work of one turn. Fulfils :class:`interop.backend.Commands`.
-
-    Each command runs after all earlier ones and sees what they wrote, including those of earlier
-    submissions. Sources of copies and the like may be any buffer of this producer, or anything whose
-    attribute ``producer_buffer`` is one.
-    """
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        vk = context.vk
-        self._barrier, self._fill, self._copy = vk.vkCmdPipelineBarrier, vk.vkCmdFillBuffer, vk.vkCmdCopyBuffer
-        self._region = struct("VkBufferCopy")
-        self._native: Any = NULL
-        self._dirty = False
-        self.uses: list[Child] = []
-        """What must still be open when the recording is submitted."""
-        self.submitted: list[Callable[[int], None]] = []
-        """Called with the point on the progress timeline, once that is known."""
-
-    def start(self, native: Any) -> None:
-        """Begin with a command buffer in the recording state."""
-        self._native = native
-        self._dirty = True  # by earlier submissions
-        self.uses.clear()
-        self.submitted.clear()
-
-    def stop(self) -> None:
-        """End the recording; further commands raise :class:`TurnError`."""
-        self._native = NULL
-
-    @property
-    def native(self) -> Any:
-        """The ``VkCommandBuffer``, recording. What is recorded into it by hand needs barriers of its own."""
-        return self._next()
-
-    def fill(self, buffer: object, word: int) -> None:
-        """Set every whole 32-bit word of a buffer (``vkCmdFillBuffer``)."""
-        target = as_buffer(self._context, buffer)
-        if word not in _WORDS or target.size < 4:  # noqa: PLR2004 - the size of a word
-            msg = f"fill takes one 32-bit word and a buffer of at least 4 bytes, got {word} and {target.size} bytes"
-            raise InvalidArgument(msg)
-        self._fill(self._next(target), target.native, 0, WHOLE_SIZE, word & 0xFFFFFFFF)
-
-    def copy(self, source: object, target: object) -> None:
-        """Copy the bytes of one buffer to the start of another (``vkCmdCopyBuffer``)."""
-        here, there = as_buffer(self._context, source), as_buffer(self._context, target)
-        if here is there or there.size < here.size:
-            msg = f"copy needs another buffer of at least {here.size} bytes as its target, got {there.size} bytes"
-            raise InvalidArgument(msg if here is not there else "copy needs two different buffers")
-        self._region.size = here.size
-        self._copy(self._next(here, there), here.native, there.native, 1, self._region)
-
-    def draw(self, mesh: AnyMesh, heights: object) -> None:
-        """Draw a mesh with the float32 heights in a buffer; see :mod:`interop_vulkan.render`."""
-        from interop_vulkan.render import Grid
-
-        if not isinstance(mesh, Grid) or mesh.context is not self._context:
-            msg = f"expected a mesh of the producer on {self._context.info.name}, got {mesh!r}"
-            raise InvalidArgument(msg)
-        mesh.check_open()
-        buffer = as_buffer(self._context, heights)
-        mesh.record(self._next, buffer)
-        self.submitted.append(mesh.drawn)
-
-    def dispatch(self, compute: Compute, buffers: Sequence[object], groups: Sequence[int], push: bytes = b"") -> None:
-        """Run a compute pipeline over ``groups`` work groups; see :mod:`interop_vulkan.kernels`."""
-        compute.check_open()
-        bound = [as_buffer(self._context, buffer) for buffer in buffers]
-        compute.record(self._next, bound, groups, push)
-
-    def _next(self, *uses: Child) -> Any:
-        """Return the command buffer for one more command, ordered after the ones before."""
-        if self._native == NULL:
-            raise TurnError("these commands are not being recorded; they are valid inside their turn only")
-        if self._dirty:
-            self._barrier(self._native, _EVERYTHING, _EVERYTHING, 0, 1, _ORDER, 0, NULL, 0, NULL)
-        self._dirty = True
-        self.uses.extend(uses)
-        return self._native
 
 
 class _Shape:
@@ -132,10 +47,12 @@ class _Shape:
         buffers = [each for each in (head, NULL if recorded else None, tail) if each is not None]
         self.slot = buffers.index(NULL) if recorded else -1
         self.buffers = array("VkCommandBuffer", buffers)
-        self.info = struct("VkSubmitInfo", commandBufferCount=len(buffers), pCommandBuffers=self.buffers, **shared)
+        self.info = struct(
+            "VkSubmitInfo", commandBufferCount=len(buffers), pCommandBuffers=self.buffers, **shared
+        )
 
 
-class PreparedSubmission(Child, Dependent):
+class PreparedSubmission(Child):
     """One prepared shape of queue submission. Fulfils :class:`interop.backend.Submission`.
 
     For one thread at a time; different submissions may be used by different threads.
@@ -220,7 +137,9 @@ class PreparedSubmission(Child, Dependent):
         return native
 
     def _allocate(self, context: Context) -> Any:
-        info = struct("VkCommandBufferAllocateInfo", commandPool=self._pool, level=_PRIMARY, commandBufferCount=1)
+        info = struct(
+            "VkCommandBufferAllocateInfo", commandPool=self._pool, level=_PRIMARY, commandBufferCount=1
+        )
         return context.vk.create("vkAllocateCommandBuffers", "VkCommandBuffer", context.device, info)
 
     def begin(self) -> Recording:
@@ -271,7 +190,9 @@ class PreparedSubmission(Child, Dependent):
             self._wait_values[0] = wait_value
         if self._signals_value and signal is not None:
             if not signal.last_signal < signal_value < 2**64:
-                msg = f"a timeline is signalled with more than the last value ({signal.last_signal}), got {signal_value}"
+                msg = (
+                    f"a timeline needs a signal above its last one ({signal.last_signal}), got {signal_value}"
+                )
                 raise TurnError(msg)
             self._signal_values[1] = signal_value
         native, shape = self._recording, self._bare
@@ -297,6 +218,7 @@ class PreparedSubmission(Child, Dependent):
             self._flying.append((value, native))
             for note in self._commands.submitted:
                 note(value)
+            self._commands.submitted.clear()
         return value
 
     def _stop(self, native: Any) -> None:
@@ -343,6 +265,8 @@ def prepare(
             raise InvalidArgument(msg)
         if isinstance(each, Semaphore):
             each.check_open()
+    if isinstance(signal, Semaphore) and signal.native == context.timeline.semaphore:
+        raise InvalidArgument("the progress timeline is signalled by every submission, not on demand")
     return PreparedSubmission(
         context,
         [as_buffer(context, each) for each in acquire],

@@ -1,0 +1,149 @@
+"""What graphics and compute pipelines share: shader modules, layouts and descriptor sets."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from interop.errors import InvalidArgument
+from interop_vulkan._driver import NULL, VK, WHOLE_SIZE, array, check, struct
+
+if TYPE_CHECKING:
+    import contextlib
+    from collections.abc import Sequence
+
+    from interop_vulkan._context import Context
+    from interop_vulkan._lifetime import Child
+    from interop_vulkan.memory import Buffer
+
+_MAGIC = 0x07230203
+_WORD = 4
+_SETS_PER_POOL = 32
+_STORAGE: int = VK.VK_DESCRIPTOR_TYPE_STORAGE_BUFFER
+
+
+def shader_stage(context: Context, spirv: bytes, stage: int, undo: contextlib.ExitStack) -> Any:
+    """Return a ``VkPipelineShaderStageCreateInfo`` with entry point ``main``.
+
+    The shader module is registered with ``undo`` and may go once the pipeline is made. Raises
+    :class:`InvalidArgument` for bytes that are no SPIR-V, which drivers do not check.
+    """
+    if len(spirv) % _WORD or int.from_bytes(spirv[:_WORD], "little") != _MAGIC:
+        msg = f"not SPIR-V: {len(spirv)} bytes that begin with {spirv[:_WORD]!r}"
+        raise InvalidArgument(msg)
+    info = struct("VkShaderModuleCreateInfo", codeSize=len(spirv), pCode=spirv)
+    module = context.create("vkCreateShaderModule", "VkShaderModule", info)
+    context.undo(undo, "vkDestroyShaderModule", module)
+    return struct("VkPipelineShaderStageCreateInfo", stage=stage, module=module, pName=b"main")
+
+
+class Bindings:
+    """A pipeline layout of storage buffers at set 0, bindings 0 to ``count`` - 1, and push constants.
+
+    Descriptor sets are written once for each combination of buffers and found again in later turns.
+    """
+
+    def __init__(
+        self, context: Context, stages: int, count: int, push_bytes: int, undo: contextlib.ExitStack
+    ) -> None:
+        self._context = context
+        self._count = count
+        bindings = [
+            struct(
+                "VkDescriptorSetLayoutBinding",
+                binding=index,
+                descriptorType=_STORAGE,
+                descriptorCount=1,
+                stageFlags=stages,
+            )
+            for index in range(count)
+        ]
+        set_info = struct("VkDescriptorSetLayoutCreateInfo", bindingCount=count, pBindings=bindings)
+        self._set_layout = context.create("vkCreateDescriptorSetLayout", "VkDescriptorSetLayout", set_info)
+        context.undo(undo, "vkDestroyDescriptorSetLayout", self._set_layout)
+        ranges = [struct("VkPushConstantRange", stageFlags=stages, size=push_bytes)] if push_bytes else []
+        info = struct(
+            "VkPipelineLayoutCreateInfo",
+            setLayoutCount=1,
+            pSetLayouts=[self._set_layout],
+            pushConstantRangeCount=len(ranges),
+            pPushConstantRanges=ranges,
+        )
+        self.layout = context.create("vkCreatePipelineLayout", "VkPipelineLayout", info)
+        """The ``VkPipelineLayout``."""
+        context.undo(undo, "vkDestroyPipelineLayout", self.layout)
+        self._pools: list[Any] = []
+        undo.callback(_destroy_pools, context, self._pools)
+        self._free: list[Any] = []
+        self._bound: dict[tuple[int, ...], Any] = {}
+
+    def bind(self, buffers: Sequence[Buffer]) -> Any:
+        """Return the descriptor sets, an array of one, for these buffers. Raises :class:`InvalidArgument`."""
+        key = tuple([buffer.serial for buffer in buffers])
+        found = self._bound.get(key)
+        if found is None:
+            found = self._bound[key] = self._write(buffers)
+            for buffer in buffers:
+                buffer.add_dependent(self)
+        return found
+
+    def _write(self, buffers: Sequence[Buffer]) -> Any:
+        if len(buffers) != self._count:
+            msg = f"this pipeline takes {self._count} buffers, got {len(buffers)}"
+            raise InvalidArgument(msg)
+        limit = int(self._context.limits.maxStorageBufferRange)
+        for buffer in buffers:
+            if buffer.size > limit:
+                msg = f"shaders see at most {limit} bytes of a buffer here, this one has {buffer.size}"
+                raise InvalidArgument(msg)
+        if not self._free:
+            self._grow()
+        sets = self._free.pop()
+        writes = [
+            struct(
+                "VkWriteDescriptorSet",
+                dstSet=sets[0],
+                dstBinding=index,
+                descriptorCount=1,
+                descriptorType=_STORAGE,
+                pBufferInfo=struct("VkDescriptorBufferInfo", buffer=buffer.native, range=WHOLE_SIZE),
+            )
+            for index, buffer in enumerate(buffers)
+        ]
+        packed = array("VkWriteDescriptorSet", [each[0] for each in writes])
+        context = self._context
+        context.vk.vkUpdateDescriptorSets(context.device, len(writes), packed, 0, NULL)
+        return sets
+
+    def _grow(self) -> None:
+        """Make another pool and put its sets on the free list."""
+        context = self._context
+        each = struct(
+            "VkDescriptorPoolSize", type=_STORAGE, descriptorCount=_SETS_PER_POOL * max(self._count, 1)
+        )
+        info = struct(
+            "VkDescriptorPoolCreateInfo", maxSets=_SETS_PER_POOL, poolSizeCount=1, pPoolSizes=[each]
+        )
+        pool = context.create("vkCreateDescriptorPool", "VkDescriptorPool", info)
+        self._pools.append(pool)
+        request = struct(
+            "VkDescriptorSetAllocateInfo",
+            descriptorPool=pool,
+            descriptorSetCount=_SETS_PER_POOL,
+            pSetLayouts=[self._set_layout] * _SETS_PER_POOL,
+        )
+        made = array("VkDescriptorSet", _SETS_PER_POOL)
+        result = context.vk.vkAllocateDescriptorSets(context.device, request, made)
+        check("vkAllocateDescriptorSets", result)
+        self._free.extend(array("VkDescriptorSet", [each]) for each in made)
+
+    def forget(self, child: Child) -> None:
+        """Use the descriptor sets of a closed buffer again, once no submitted work needs them."""
+        for key in [key for key in self._bound if child.serial in key]:
+            sets = self._bound.pop(key)
+            self._context.retire(functools.partial(self._free.append, sets))
+
+
+def _destroy_pools(context: Context, pools: list[Any]) -> None:
+    while pools:
+        context.vk.vkDestroyDescriptorPool(context.device, pools.pop(), NULL)

@@ -1,0 +1,112 @@
+"""Commands recorded for one turn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from interop.errors import InvalidArgument, TurnError
+from interop_vulkan._driver import NULL, VK, WHOLE_SIZE, struct
+from interop_vulkan.memory import as_buffer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from interop.backend import Mesh
+    from interop_vulkan._context import Context
+    from interop_vulkan._lifetime import Child
+    from interop_vulkan.kernels import Compute
+
+_EVERYTHING: int = VK.VK_PIPELINE_STAGE_ALL_COMMANDS_BIT
+_WRITE: int = VK.VK_ACCESS_MEMORY_WRITE_BIT
+_ORDER = struct("VkMemoryBarrier", srcAccessMask=_WRITE, dstAccessMask=_WRITE | VK.VK_ACCESS_MEMORY_READ_BIT)
+_WORDS = range(-(2**31), 2**32)
+
+
+class Recording:
+    """Records the work of one turn. Fulfils :class:`interop.backend.Commands`.
+
+    Each command runs after all earlier ones and sees what they wrote, including those of earlier
+    submissions. Sources of copies and the like may be any buffer of this producer, or anything whose
+    attribute ``producer_buffer`` is one.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        vk = context.vk
+        self._barrier = vk.vkCmdPipelineBarrier
+        self._fill, self._copy = vk.vkCmdFillBuffer, vk.vkCmdCopyBuffer
+        self._region = struct("VkBufferCopy")
+        self._native: Any = NULL
+        self._dirty = False
+        self.uses: list[Child] = []
+        """What must still be open when the recording is submitted."""
+        self.submitted: list[Callable[[int], None]] = []
+        """Called with the point on the progress timeline, once that is known."""
+
+    def start(self, native: Any) -> None:
+        """Begin with a command buffer in the recording state."""
+        self._native = native
+        self._dirty = True  # by earlier submissions
+        self.submitted.clear()
+
+    def stop(self) -> None:
+        """End the recording; further commands raise :class:`TurnError`."""
+        self._native = NULL
+        self.uses.clear()
+
+    @property
+    def native(self) -> Any:
+        """The ``VkCommandBuffer``, recording. What is recorded into it by hand needs barriers of its own."""
+        return self._next()
+
+    def fill(self, buffer: object, word: int) -> None:
+        """Set every whole 32-bit word of a buffer (``vkCmdFillBuffer``)."""
+        target = as_buffer(self._context, buffer)
+        if word not in _WORDS or target.size < 4:  # noqa: PLR2004 - the size of a word
+            msg = f"fill takes a 32-bit word and at least 4 bytes to fill, got {word} and {target.size} bytes"
+            raise InvalidArgument(msg)
+        self._fill(self._next(target), target.native, 0, WHOLE_SIZE, word & 0xFFFFFFFF)
+
+    def copy(self, source: object, target: object) -> None:
+        """Copy the bytes of one buffer to the start of another (``vkCmdCopyBuffer``)."""
+        here, there = as_buffer(self._context, source), as_buffer(self._context, target)
+        if here is there:
+            raise InvalidArgument("copy needs two different buffers, got the same one twice")
+        if there.size < here.size:
+            msg = f"copy of {here.size} bytes needs a target of at least that size, got {there.size} bytes"
+            raise InvalidArgument(msg)
+        self._region.size = here.size
+        self._copy(self._next(here, there), here.native, there.native, 1, self._region)
+
+    def draw(self, mesh: Mesh, heights: object) -> None:
+        """Draw a mesh with the float32 heights in a buffer; see :mod:`interop_vulkan.render`."""
+        from interop_vulkan.render import Grid
+
+        if not isinstance(mesh, Grid) or mesh.context is not self._context:
+            msg = f"expected a mesh of the producer on {self._context.info.name}, got {mesh!r}"
+            raise InvalidArgument(msg)
+        mesh.check_open()
+        buffer = as_buffer(self._context, heights)
+        mesh.record(self._next, buffer)
+        self.submitted.append(mesh.drawn)
+
+    def dispatch(
+        self, compute: Compute, buffers: Sequence[object], groups: Sequence[int], push: bytes = b""
+    ) -> None:
+        """Run a compute pipeline over ``groups`` work groups; see :mod:`interop_vulkan.kernels`."""
+        if compute.context is not self._context:
+            msg = f"expected a compute pipeline of the producer on {self._context.info.name}, got {compute!r}"
+            raise InvalidArgument(msg)
+        compute.check_open()
+        bound = [as_buffer(self._context, buffer) for buffer in buffers]
+        compute.record(self._next, bound, groups, push)
+
+    def _next(self, *uses: Child) -> Any:
+        """Return the command buffer for one more command, ordered after the ones before."""
+        if self._native == NULL:
+            raise TurnError("these commands are not being recorded; they are valid inside their turn only")
+        if self._dirty:
+            self._barrier(self._native, _EVERYTHING, _EVERYTHING, 0, 1, _ORDER, 0, NULL, 0, NULL)
+        self._dirty = True
+        self.uses.extend(uses)
+        return self._native

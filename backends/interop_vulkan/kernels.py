@@ -1,0 +1,95 @@
+"""Compute pipelines of the producer's own, from SPIR-V."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from interop.errors import InvalidArgument
+from interop_vulkan._driver import NULL, VK, ffi, struct
+from interop_vulkan._lifetime import Child
+from interop_vulkan._pipeline import Bindings, shader_stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from interop_vulkan._context import Context
+    from interop_vulkan.memory import Buffer
+
+_DIMENSIONS = 3
+_STAGE: int = VK.VK_SHADER_STAGE_COMPUTE_BIT
+_POINT: int = VK.VK_PIPELINE_BIND_POINT_COMPUTE
+
+
+class Compute(Child):
+    """A compute pipeline, run by ``commands.dispatch(compute, buffers, groups, push)``."""
+
+    def __init__(
+        self,
+        context: Context,
+        bindings: Bindings,
+        pipeline: Any,
+        push_bytes: int,
+        destroy: Callable[[], None],
+    ) -> None:
+        super().__init__(context, "compute pipeline", destroy)
+        self._bindings = bindings
+        self._pipeline = pipeline
+        self._push_bytes = push_bytes
+        self._limits = [int(limit) for limit in context.limits.maxComputeWorkGroupCount]
+        vk = context.vk
+        self._bind_pipeline, self._bind_sets = vk.vkCmdBindPipeline, vk.vkCmdBindDescriptorSets
+        self._push, self._dispatch = vk.vkCmdPushConstants, vk.vkCmdDispatch
+
+    def record(
+        self, following: Callable[..., Any], buffers: Sequence[Buffer], groups: Sequence[int], push: bytes
+    ) -> None:
+        """Record one run; ``following`` gives the command buffer, ordered after what was recorded before.
+
+        Raises :class:`InvalidArgument` before anything is recorded.
+        """
+        counts = [*groups, *[1] * (_DIMENSIONS - len(groups))]
+        if len(counts) != _DIMENSIONS or not all(
+            0 < count <= limit for count, limit in zip(counts, self._limits, strict=True)
+        ):
+            msg = f"groups must be 1 to 3 counts from 1 to {self._limits}, got {groups!r}"
+            raise InvalidArgument(msg)
+        if len(push) != self._push_bytes:
+            msg = f"this pipeline takes {self._push_bytes} bytes of push constants, got {len(push)}"
+            raise InvalidArgument(msg)
+        sets = self._bindings.bind(buffers)
+        native = following(self, *buffers)
+        layout = self._bindings.layout
+        self._bind_pipeline(native, _POINT, self._pipeline)
+        self._bind_sets(native, _POINT, layout, 0, 1, sets, 0, NULL)
+        if push:
+            self._push(native, layout, _STAGE, 0, len(push), ffi.from_buffer(push))
+        self._dispatch(native, *counts)
+
+
+def create_compute(context: Context, spirv: bytes, buffers: int, push_constant_bytes: int) -> Compute:
+    """Make a compute pipeline from SPIR-V whose entry point is ``main``.
+
+    ``buffers`` storage buffers are bound at set 0 from binding 0 on, and ``push_constant_bytes`` of push
+    constants are given with each run. Raises :class:`InvalidArgument` for bytes that are no SPIR-V and for
+    counts beyond the device's limits.
+    """
+    context.check_open()
+    context.sweep()
+    most = int(context.limits.maxPerStageDescriptorStorageBuffers)
+    room = int(context.limits.maxPushConstantsSize)
+    if not 0 <= buffers <= most or not 0 <= push_constant_bytes <= room or push_constant_bytes % 4:
+        msg = (
+            f"a pipeline takes up to {most} buffers and up to {room} bytes of push constants in whole words, "
+            f"got {buffers} and {push_constant_bytes}"
+        )
+        raise InvalidArgument(msg)
+    with contextlib.ExitStack() as undo, contextlib.ExitStack() as shaders:
+        stage = shader_stage(context, spirv, _STAGE, shaders)
+        bindings = Bindings(context, _STAGE, buffers, push_constant_bytes, undo)
+        info = struct("VkComputePipelineCreateInfo", stage=stage, layout=bindings.layout)
+        pipeline = context.vk.create(
+            "vkCreateComputePipelines", "VkPipeline", context.device, NULL, 1, info, NULL
+        )
+        context.undo(undo, "vkDestroyPipeline", pipeline)
+        return Compute(context, bindings, pipeline, push_constant_bytes, undo.pop_all().close)
