@@ -1,0 +1,271 @@
+"""The HIP runtime as this backend calls it: loading, error translation, raw functions, clean-up.
+
+hip-python serves the calls that are made once. Calls that are made every turn go to the same library through
+prepared ctypes functions: they take plain addresses, build no wrapper objects, and release the GIL.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import importlib.metadata
+import os
+import re
+import sys
+import threading
+import warnings
+import weakref
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from interop.errors import BackendUnavailable, ClosedError, DriverError, InteropError, Unsupported
+from interop_hip.plugin import INSTALL_HINT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+INVALID_VALUE = 1
+OUT_OF_MEMORY = 2
+NO_DEVICE = frozenset({100, 101})
+NOT_READY = 600
+NOT_SUPPORTED = 801
+
+HOST_FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+_NO_HINTS: Mapping[int, str] = MappingProxyType({})
+
+_POINTER = ctypes.c_void_p
+_INT = ctypes.c_int
+_UINT = ctypes.c_uint
+_SIZE = ctypes.c_size_t
+
+# Functions of the hot path, and those whose results hip-python wraps in objects that would only be unwrapped.
+_RAW: dict[str, tuple[Any, ...]] = {
+    "hipSetDevice": (_INT,),
+    "hipDeviceGetUuid": (_POINTER, _INT),
+    "hipDeviceGetPCIBusId": (_POINTER, _INT, _INT),
+    "hipStreamQuery": (_POINTER,),
+    "hipStreamWaitValue32": (_POINTER, _POINTER, ctypes.c_uint32, _UINT, ctypes.c_uint32),
+    "hipLaunchHostFunc": (_POINTER, HOST_FUNCTION, _POINTER),
+    "hipEventRecord": (_POINTER, _POINTER),
+    "hipEventQuery": (_POINTER,),
+    "hipMemcpyAsync": (_POINTER, _POINTER, _SIZE, _INT, _POINTER),
+    "hipSignalExternalSemaphoresAsync": (_POINTER, _POINTER, _UINT, _POINTER),
+    "hipWaitExternalSemaphoresAsync": (_POINTER, _POINTER, _UINT, _POINTER),
+    "hipModuleLaunchKernel": (_POINTER, *[_UINT] * 7, _POINTER, _POINTER, _POINTER),
+}
+
+
+class Driver:
+    """The loaded binding and library. One per backend; owns nothing that would need closing."""
+
+    def __init__(self) -> None:
+        self.hip: Any = importlib.import_module("rocm.bindings.hip")
+        self.hiprtc: Any = importlib.import_module("rocm.bindings.hiprtc")
+        self._current = threading.local()
+        self._functions: dict[str, Callable[..., int]] = {}
+        # The first call is what makes hip-python open the library.
+        self.runtime_version: int = int(self.call("hipRuntimeGetVersion"))
+        self.library = _loaded_library()
+
+    def call(self, name: str, *args: object, hints: Mapping[int, str] = _NO_HINTS) -> Any:
+        """Call a function of hip-python and return what it gives besides the status.
+
+        ``hints`` says what a status means for this call. Raises what :meth:`check` raises.
+        """
+        try:
+            status, *results = getattr(self.hip, name)(*args)
+        except RuntimeError as error:
+            # hip-python opens the library, and looks each symbol up, at the first call.
+            raise _not_loadable(name, error) from error
+        except ValueError as error:
+            # hipError_t(code) fails inside the wrapper for a code that the binding does not know.
+            raise DriverError(name, _code_in(str(error)), text=str(error)) from error
+        self.check(name, int(status), hints)
+        return results[0] if results else None
+
+    def create(self, name: str, *args: object, hints: Mapping[int, str] = _NO_HINTS) -> int:
+        """Call a function that makes something, and return the address of what it made."""
+        made = self.call(name, *args, hints=hints)
+        if made is None:
+            raise DriverError(name, 0, text="reported success and returned no object")
+        return int(made)
+
+    def rtc(self, name: str, *args: object) -> Any:
+        """Call a function of hiprtc and return what it gives besides the status. Raises as :meth:`call`."""
+        status, result = self._rtc(name, args)
+        self.check_rtc(name, status)
+        return result
+
+    def rtc_status(self, name: str, *args: object) -> int:
+        """Call a function of hiprtc and return its status, for the caller to judge."""
+        return self._rtc(name, args)[0]
+
+    def _rtc(self, name: str, args: tuple[object, ...]) -> tuple[int, Any]:
+        try:
+            status, *results = getattr(self.hiprtc, name)(*args)
+        except RuntimeError as error:
+            raise Unsupported("hiprtc", f"the HIP compiler library cannot be used: {error}") from error
+        except ValueError as error:
+            raise DriverError(name, _code_in(str(error)), text=str(error)) from error
+        return int(status), results[0] if results else None
+
+    def check_rtc(self, function: str, status: int) -> None:
+        """Raise :class:`DriverError` for a status of hiprtc other than 0."""
+        if status:
+            raise DriverError(function, status, str(self.hiprtc.hiprtcResult(status).name))
+
+    def raw(self, name: str) -> Callable[..., int]:
+        """Return a prepared function of the library. Raises :class:`Unsupported` when it has none."""
+        found = self._functions.get(name)
+        if found is None:
+            try:
+                function = self.library[name]
+            except AttributeError as error:
+                raise Unsupported(name, "the HIP runtime does not export it") from error
+            function.argtypes = _RAW[name]
+            function.restype = ctypes.c_int
+            found = self._functions[name] = function
+        return found
+
+    def exports(self, name: str) -> bool:
+        """Whether the library has a function of that name."""
+        return hasattr(self.library, name)
+
+    def check(self, function: str, code: int, hints: Mapping[int, str] = _NO_HINTS) -> None:
+        """Raise the error that a status other than 0 stands for.
+
+        :class:`BackendUnavailable` where there is no device, :class:`Unsupported` for what the runtime does
+        not offer, else :class:`DriverError` with the hint for that status.
+        """
+        if code == 0:
+            return
+        name, text = self._words(code)
+        words = " ".join(part for part in (name, f"({text})" if text else "") if part)
+        if code in NO_DEVICE:
+            raise BackendUnavailable("hip", f"{function} returned {code} {words}", INSTALL_HINT)
+        if code == NOT_SUPPORTED:
+            raise Unsupported(function, f"the HIP runtime returned {code} {words}")
+        raise DriverError(function, code, name, text, hint=hints.get(code, ""))
+
+    def use(self, device: int) -> None:
+        """Make ``device`` current in this thread, once per thread. For calls that name a stream."""
+        if getattr(self._current, "device", None) != device:
+            self.select(device)
+
+    def select(self, device: int) -> None:
+        """Make ``device`` current in this thread, even when another library has changed it since.
+
+        For calls that allocate, import or create on the current device.
+        """
+        self.check("hipSetDevice", self.raw("hipSetDevice")(device))
+        self._current.device = device
+
+    def _words(self, code: int) -> tuple[str, str]:
+        try:
+            status = self.hip.hipError_t(code)
+        except ValueError:
+            return "", ""
+        text: Any = ""
+        if self.exports("hipGetErrorString"):
+            text = self.hip.hipGetErrorString(status)
+            text = text[-1] if isinstance(text, tuple) else text
+        return str(status.name), _text(text)
+
+    def versions(self) -> dict[str, str]:
+        """Versions of the binding and the runtime, and which file the runtime is."""
+        number = self.runtime_version
+        found = {
+            "hip-python": importlib.metadata.version("hip-python"),
+            "HIP runtime": f"{number // 10_000_000}.{number // 100_000 % 100}.{number % 100_000}",
+            "library": str(getattr(self.library, "_name", "")),
+        }
+        others = sorted(_mapped_libraries() - {os.path.realpath(found["library"])})
+        if others:
+            # PyTorch's ROCm wheels bring their own copy: addresses of one mean nothing to the other.
+            found["other HIP runtimes in this process"] = ", ".join(others)
+        return found
+
+
+def _text(value: object) -> str:
+    raw = bytes(value) if isinstance(value, (bytes, bytearray)) else getattr(value, "decode", None)
+    if isinstance(raw, bytes):
+        return raw.split(b"\0", 1)[0].decode(errors="replace")
+    return str(raw()) if callable(raw) else str(value)
+
+
+def text_of(value: object) -> str:
+    """Decode a C string as hip-python returns it: bytes that may be padded with zeros."""
+    return _text(value)
+
+
+def _code_in(message: str) -> int:
+    found = re.search(r"-?\d+", message)
+    return int(found.group()) if found else -1
+
+
+def _not_loadable(function: str, error: RuntimeError) -> InteropError:
+    if "dlsym" in str(error):
+        return Unsupported(function, f"the HIP runtime does not export it ({error})")
+    return BackendUnavailable("hip", f"the HIP runtime cannot be loaded: {error}", INSTALL_HINT)
+
+
+def _mapped_libraries() -> set[str]:
+    try:
+        with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:  # noqa: PTH123
+            paths = {line.split(maxsplit=5)[-1].strip() for line in maps if "libamdhip64" in line}
+    except OSError:
+        return set()
+    return {os.path.realpath(path) for path in paths}
+
+
+def _loaded_library() -> ctypes.CDLL:
+    """Open the library that hip-python has opened, never a second copy of it."""
+    paths = importlib.import_module("rocm.bindings.util.paths")
+    name = os.fsdecode(paths.get_library_path("amdhip64"))
+    if sys.platform == "win32":
+        return ctypes.CDLL(name)
+    for candidate in (name, *sorted(_mapped_libraries())):
+        try:
+            return ctypes.CDLL(candidate, mode=os.RTLD_NOLOAD | os.RTLD_NOW)
+        except OSError:
+            continue
+    raise BackendUnavailable("hip", f"hip-python loaded a HIP runtime, but not {name}", INSTALL_HINT)
+
+
+def _dropped(what: str, release: Callable[..., None], *args: object) -> None:
+    warnings.warn(f"unclosed {what}", ResourceWarning, stacklevel=2)
+    try:
+        release(*args)
+    except InteropError as error:
+        warnings.warn(f"releasing {what} failed: {error}", ResourceWarning, stacklevel=2)
+
+
+class Owned:
+    """Something of the driver, released exactly once: by ``close()``, or with a warning when dropped."""
+
+    __slots__ = ("__weakref__", "_finalizer", "_what")
+
+    def __init__(self, what: str, release: Callable[..., None], *args: object) -> None:
+        self._what = what
+        # The arguments must not lead back here, or the object would never be dropped.
+        self._finalizer = weakref.finalize(self, _dropped, what, release, *args)
+        self._finalizer.atexit = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has been released."""
+        return not self._finalizer.alive
+
+    def check_open(self) -> None:
+        """Raise :class:`ClosedError` once it has been released."""
+        if not self._finalizer.alive:
+            msg = f"{self._what} was used after close()"
+            raise ClosedError(msg)
+
+    def close(self) -> None:
+        """Release it. A second call does nothing."""
+        found = self._finalizer.detach()
+        if found is not None:
+            _, _, (_, release, *args), _ = found
+            release(*args)

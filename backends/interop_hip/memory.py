@@ -1,0 +1,294 @@
+"""External memory in HIP: imported once, mapped once, seen through views that are arithmetic."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from interop.dtypes import DTYPES, DType, check_shape
+from interop.errors import ClosedError, InvalidArgument, WaitTimeout
+from interop.handles import FdFate, Handle, HandleType, lend
+from interop.memory import check_import, check_range
+from interop_hip._driver import OUT_OF_MEMORY, Owned
+from interop_hip.stream import stream_address
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer as HostBytes
+
+    from interop.memory import MemoryDescriptor
+    from interop.semaphore import Stream
+    from interop_hip._driver import Driver
+    from interop_hip.stream import HipStream
+
+DEFAULT_TIMEOUT = 30.0
+
+_DEDICATED = 1
+_HOST_TO_DEVICE = 1
+_DEVICE_TO_HOST = 2
+_BYTES = DTYPES["uint8"]
+
+# HIP has no type for dma-bufs: on Linux AMD's runtime takes any fd as a dma-buf of its own kernel driver.
+_TYPES = {
+    HandleType.OPAQUE_FD: "hipExternalMemoryHandleTypeOpaqueFd",
+    HandleType.DMA_BUF: "hipExternalMemoryHandleTypeOpaqueFd",
+    HandleType.OPAQUE_WIN32: "hipExternalMemoryHandleTypeOpaqueWin32",
+    HandleType.OPAQUE_WIN32_KMT: "hipExternalMemoryHandleTypeOpaqueWin32Kmt",
+}
+_IMPORT_HINTS = {
+    OUT_OF_MEMORY: "the handle is not memory of this GPU's driver, or of another GPU, or memory ran out"
+}
+
+
+class Block(Owned):
+    """Device memory at an address, and what gives it back."""
+
+    __slots__ = ("_address",)
+
+    def __init__(self, what: str, driver: Driver, device: int, address: int, external: int | None) -> None:
+        super().__init__(f"{what} at 0x{address:x}", _release, driver, device, address, external)
+        self._address = address
+
+    @property
+    def address(self) -> int:
+        """First byte. Raises :class:`ClosedError` once it has been given back."""
+        self.check_open()
+        return self._address
+
+
+def _release(driver: Driver, device: int, address: int, external: int | None) -> None:
+    driver.select(device)
+    with ExitStack() as every:
+        if external is not None:
+            every.callback(driver.call, "hipDestroyExternalMemory", external)
+        # First, and with the base address: freeing an inner address aborts the process.
+        every.callback(driver.call, "hipFree", address)
+
+
+class HipExternalMemory(Block):
+    """An allocation of another API, mapped whole."""
+
+    __slots__ = ("_descriptor", "_stream")
+
+    def __init__(
+        self, driver: Driver, stream: HipStream, address: int, external: int, descriptor: MemoryDescriptor
+    ) -> None:
+        super().__init__("external memory", driver, stream.device, address, external)
+        self._descriptor = descriptor
+        self._stream = stream
+
+    @property
+    def descriptor(self) -> MemoryDescriptor:
+        """What was imported."""
+        return self._descriptor
+
+    def map_buffer(
+        self,
+        *,
+        offset: int = 0,
+        size: int | None = None,
+        shape: tuple[int, ...] | None = None,
+        dtype: DType | None = None,
+    ) -> HipBuffer:
+        """Return a view. Costs no driver call: the import was mapped whole when it was made."""
+        self.check_open()
+        dtype = dtype or _BYTES
+        if shape is not None:
+            shape, nbytes = check_shape(shape, dtype)
+            if size is not None and size != nbytes:
+                msg = f"shape {shape} of {dtype} has {nbytes} bytes, size says {size}"
+                raise InvalidArgument(msg)
+        else:
+            nbytes = self._descriptor.size - offset if size is None else size
+            check_range(offset, nbytes, self._descriptor.size)
+            if nbytes % dtype.itemsize:
+                msg = f"{nbytes} bytes are not a whole number of {dtype} elements of {dtype.itemsize} bytes"
+                raise InvalidArgument(msg)
+            shape = (nbytes // dtype.itemsize,)
+        check_range(offset, nbytes, self._descriptor.size)
+        start = self._descriptor.offset + offset
+        check_range(start, nbytes, self._descriptor.allocation_size, alignment=dtype.itemsize)
+        return HipBuffer(self, self._stream, start, shape, dtype)
+
+    def acquire(self, stream: Stream) -> None:
+        """Check the stream and do nothing else: HIP has no ownership of memory."""
+        self.check_open()
+        stream_address(stream, self._stream.device)
+
+    def release(self, stream: Stream) -> None:
+        """As :meth:`acquire`."""
+        self.acquire(stream)
+
+
+class HipBuffer:
+    """A range of device memory with a shape and an element type."""
+
+    __slots__ = (
+        "__weakref__",
+        "_block",
+        "_closed",
+        "_dtype",
+        "_nbytes",
+        "_offset",
+        "_owner",
+        "_shape",
+        "_stream",
+    )
+
+    def __init__(
+        self,
+        block: Block,
+        stream: HipStream,
+        offset: int,
+        shape: tuple[int, ...],
+        dtype: DType,
+        *,
+        owner: bool = False,
+    ) -> None:
+        self._block = block
+        self._stream = stream
+        self._offset = offset
+        self._shape, self._nbytes = check_shape(shape, dtype)
+        self._dtype = dtype
+        self._owner = owner
+        self._closed = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extent in elements, row-major."""
+        return self._shape
+
+    @property
+    def dtype(self) -> DType:
+        """Element type."""
+        return self._dtype
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes."""
+        return self._nbytes
+
+    @property
+    def native(self) -> int:
+        """Device address of the first element. Raises :class:`ClosedError` after close."""
+        if self._closed:
+            msg = "HIP buffer was used after close()"
+            raise ClosedError(msg)
+        return self._block.address + self._offset
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, object]:
+        """Version 3 of the CUDA array interface, which PyTorch, CuPy and Numba read on ROCm too."""
+        return {
+            "shape": self._shape,
+            "typestr": self._dtype.typestr,
+            "data": (self.native, False),
+            "strides": None,
+            "stream": self._stream.native,
+            "version": 3,
+        }
+
+    def view(self, shape: tuple[int, ...], dtype: DType, *, offset: int = 0) -> HipBuffer:
+        """Look at a part of the same memory; ``offset`` in bytes from the start of this view."""
+        shape, nbytes = check_shape(shape, dtype)
+        check_range(offset, nbytes, self._nbytes)
+        if (self.native + offset) % dtype.itemsize:
+            msg = f"offset {offset} does not align {dtype}, whose elements have {dtype.itemsize} bytes"
+            raise InvalidArgument(msg)
+        return HipBuffer(self._block, self._stream, self._offset + offset, shape, dtype)
+
+    def read(self, target: HostBytes, *, timeout: float | None = None) -> None:
+        """Copy to the host, after all earlier work of the consumer's stream."""
+        self._copy(target, _DEVICE_TO_HOST, timeout)
+
+    def write(self, source: HostBytes, *, timeout: float | None = None) -> None:
+        """Copy from the host, after all earlier work of the consumer's stream."""
+        self._copy(source, _HOST_TO_DEVICE, timeout)
+
+    def _copy(self, host: HostBytes, direction: int, timeout: float | None) -> None:
+        import numpy as np
+
+        try:
+            # An unsized memoryview of any exporter; NumPy's own list of types names the common ones only.
+            flat = np.frombuffer(memoryview(host), dtype=np.uint8)
+        except (TypeError, ValueError, BufferError) as error:
+            msg = f"needs contiguous host bytes, got {type(host).__name__} ({error})"
+            raise InvalidArgument(msg) from error
+        if flat.nbytes != self._nbytes:
+            msg = f"needs host bytes of the same size, {self._nbytes}, got {flat.nbytes}"
+            raise InvalidArgument(msg)
+        if direction == _DEVICE_TO_HOST and not flat.flags.writeable:
+            msg = f"cannot read into {type(host).__name__}: it is not writable"
+            raise InvalidArgument(msg)
+        seconds = DEFAULT_TIMEOUT if timeout is None else timeout
+        deadline = time.monotonic() + seconds
+        # The copy itself may block without limit while the stream is held, because host memory is pageable:
+        # so the stream is brought to rest first.
+        self._stream.synchronize(seconds)
+        driver = self._stream.driver
+        places = (
+            (flat.ctypes.data, self.native)
+            if direction == _DEVICE_TO_HOST
+            else (self.native, flat.ctypes.data)
+        )
+        code = driver.raw("hipMemcpyAsync")(*places, self._nbytes, direction, self._stream.native)
+        driver.check("hipMemcpyAsync", code)
+        try:
+            self._stream.synchronize(deadline - time.monotonic())
+        except WaitTimeout:
+            self._stream.park((flat, self._block))
+            raise
+
+    def close(self) -> None:
+        """Give the view up, and with it memory that came from ``allocate``. A second call does nothing."""
+        self._closed = True
+        if self._owner:
+            self._block.close()
+
+    def __repr__(self) -> str:
+        return f"<HipBuffer {self._shape} {self._dtype}>"
+
+
+def import_memory(
+    driver: Driver,
+    stream: HipStream,
+    handle: Handle,
+    descriptor: MemoryDescriptor,
+    *,
+    supported: frozenset[HandleType],
+    fate: FdFate,
+) -> HipExternalMemory:
+    """Import an allocation and map it; ``handle`` is consumed on success only.
+
+    ``hipImportExternalMemory``, then ``hipExternalMemoryGetMappedBuffer`` of the whole at offset 0: runtimes
+    before ROCm 7.2 lose other offsets.
+    """
+    check_import(handle, descriptor, supported)
+    hip = driver.hip
+    wanted = hip.hipExternalMemoryHandleDesc()
+    wanted.type = getattr(hip.hipExternalMemoryHandleType, _TYPES[handle.type])
+    wanted.size = descriptor.allocation_size
+    wanted.flags = _DEDICATED if descriptor.dedicated else 0
+    whole = hip.hipExternalMemoryBufferDesc()
+    whole.size = descriptor.allocation_size
+    driver.select(stream.device)
+    with ExitStack() as undo:
+        with lend(handle, fate) as number:
+            if handle.type.is_fd:
+                wanted.handle.fd = number
+            else:
+                wanted.handle.win32.handle = number
+            external = driver.create("hipImportExternalMemory", wanted, hints=_IMPORT_HINTS)
+            undo.callback(driver.call, "hipDestroyExternalMemory", external)
+            address = driver.create("hipExternalMemoryGetMappedBuffer", external, whole)
+        undo.pop_all()
+    return HipExternalMemory(driver, stream, address, external, descriptor)
+
+
+def allocate(driver: Driver, stream: HipStream, size: int) -> tuple[Block, HipBuffer]:
+    """Allocate device memory (``hipMalloc``). Closing the buffer gives the block back."""
+    shape, nbytes = check_shape(size, _BYTES)
+    driver.select(stream.device)
+    address = driver.create("hipMalloc", nbytes)
+    block = Block("HIP memory", driver, stream.device, address, None)
+    return block, HipBuffer(block, stream, 0, shape, _BYTES, owner=True)

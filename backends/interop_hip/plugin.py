@@ -1,0 +1,30 @@
+"""Entry point of the HIP backend. Imports no binding and opens no driver."""
+
+from __future__ import annotations
+
+from interop.backend import Backend, BackendInfo, Role
+from interop.hookspecs import hookimpl
+
+INSTALL_HINT = (
+    "pip install 'gpu-interop[hip]' and a ROCm runtime (libamdhip64.so, found through ROCM_PATH or /opt/rocm)"
+)
+
+
+def _load() -> Backend:
+    from interop_hip.backend import HipBackend
+
+    return HipBackend()
+
+
+@hookimpl
+def interop_register_backends() -> tuple[BackendInfo, ...]:
+    """Declare the HIP consumer."""
+    return (
+        BackendInfo(
+            name="hip",
+            roles=frozenset({Role.CONSUMER}),
+            load=_load,
+            install_hint=INSTALL_HINT,
+            summary="HIP through hip-python: AMD GPUs, and runtimes that offer HIP on other hardware",
+        ),
+    )

@@ -1,0 +1,165 @@
+"""HIP streams: in-order queues that the host can hold, be called back from, and wait for."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from interop.errors import InvalidArgument, WaitTimeout
+from interop_hip._driver import NOT_READY, Owned
+from interop_hip._gate import WAIT_VALUE, CallbackGate, Callbacks, Gate, WordGate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from interop.semaphore import Stream
+    from interop_hip._driver import Driver
+
+_NON_BLOCKING = 1
+_DISABLE_TIMING = 2
+
+_SPIN = 100e-6
+_FIRST_NAP = 20e-6
+_LONGEST_NAP = 500e-6
+
+
+class HipStream(Owned):
+    """A non-blocking stream. Any thread may use it; calls are ordered as they arrive."""
+
+    __slots__ = ("_address", "_callbacks", "_device", "_driver", "_event", "_gate", "_parked")
+
+    def __init__(self, driver: Driver, device: int, *, hold: str) -> None:
+        driver.select(device)
+        with ExitStack() as undo:
+            address = driver.create("hipStreamCreateWithFlags", _NON_BLOCKING)
+            undo.callback(driver.call, "hipStreamDestroy", address)
+            event = driver.create("hipEventCreateWithFlags", _DISABLE_TIMING)
+            undo.callback(driver.call, "hipEventDestroy", event)
+            callbacks = Callbacks(driver, address)
+            gate: Gate = WordGate(driver, address) if hold == WAIT_VALUE else CallbackGate(callbacks)
+            undo.pop_all()
+        parked: list[object] = []
+        what = f"HIP stream 0x{address:x}"
+        super().__init__(what, _release, driver, device, address, event, gate, callbacks, parked)
+        self._driver = driver
+        self._device = device
+        self._address = address
+        self._event = event
+        self._gate = gate
+        self._callbacks = callbacks
+        self._parked = parked
+
+    @property
+    def native(self) -> int:
+        """The ``hipStream_t`` as an address."""
+        self.check_open()
+        return self._address
+
+    @property
+    def device(self) -> int:
+        """Ordinal of the device that it belongs to."""
+        return self._device
+
+    @property
+    def driver(self) -> Driver:
+        """The runtime that it belongs to."""
+        return self._driver
+
+    def flush(self) -> None:
+        """Do nothing: HIP submits what is enqueued by itself."""
+        self.check_open()
+
+    def synchronize(self, timeout: float) -> None:
+        """Wait until all that was enqueued before this call has ended.
+
+        Work that other threads enqueue meanwhile is not waited for.
+        """
+        address = self.native
+        driver = self._driver
+        driver.use(self._device)
+        code = driver.raw("hipStreamQuery")(address)
+        if code == 0:
+            return
+        if code != NOT_READY:
+            driver.check("hipStreamQuery", code)
+        driver.check("hipEventRecord", driver.raw("hipEventRecord")(self._event, address))
+        # hipStreamSynchronize has no timeout, so the end is polled for.
+        query = driver.raw("hipEventQuery")
+        start = time.monotonic()
+        nap = _FIRST_NAP
+        while (code := query(self._event)) == NOT_READY:
+            waited = time.monotonic() - start
+            if waited >= timeout:
+                raise WaitTimeout(f"{self._what} on device {self._device}", timeout)
+            if waited > _SPIN:
+                time.sleep(min(nap, timeout - waited))
+                nap = min(2 * nap, _LONGEST_NAP)
+        driver.check("hipEventQuery", code)
+
+    def hold(self, value: int) -> None:
+        """Enqueue a wait for :meth:`release`: ``hipStreamWaitValue32`` on a pinned word.
+
+        Where the device cannot do that, a host function blocks the stream instead; it occupies the thread by
+        which the runtime calls back, so no other stream's :meth:`notify` may be what leads to the release.
+        """
+        self.check_open()
+        if value < 1:
+            msg = f"holds count up from 1, got {value}"
+            raise InvalidArgument(msg)
+        self._driver.use(self._device)
+        self._gate.hold(value)
+
+    def release(self, value: int, *, failed: bool = False) -> None:  # noqa: ARG002 - see the docstring
+        """End every hold up to ``value``; a smaller value than before changes nothing.
+
+        HIP cannot drop enqueued work, so what was held runs even when ``failed``.
+        """
+        self.check_open()
+        self._gate.release(value)
+
+    def notify(self, callback: Callable[[int], None], value: int) -> None:
+        """Enqueue ``callback(value)`` on a thread of the runtime (``hipLaunchHostFunc``)."""
+        self.check_open()
+        self._driver.use(self._device)
+        self._callbacks.enqueue(callback, value)
+
+    def park(self, item: object) -> None:
+        """Keep ``item`` alive as long as this stream: the runtime may still write to it."""
+        self._parked.append(item)
+
+
+_STILL_CALLED: list[Callbacks] = []
+"""Callbacks of streams that were closed with work in flight: leaked, because freeing them would crash."""
+
+
+def _release(
+    driver: Driver,
+    device: int,
+    address: int,
+    event: int,
+    gate: Gate,
+    callbacks: Callbacks,
+    _parked: list[object],
+) -> None:
+    """Give a stream up; ``_parked`` only has to live until here."""
+    gate.open()
+    driver.select(device)
+    if not callbacks.idle:
+        _STILL_CALLED.append(callbacks)
+    with ExitStack() as every:  # one failure must not keep the others from being released
+        every.callback(gate.close)
+        every.callback(driver.call, "hipEventDestroy", event)
+        every.callback(driver.call, "hipStreamDestroy", address)
+
+
+def stream_address(stream: Stream, device: int) -> int:
+    """Return the address of a stream of this backend and device.
+
+    Raises :class:`InvalidArgument` for a stream of another backend or device, :class:`ClosedError` for one
+    that was closed.
+    """
+    if not isinstance(stream, HipStream) or stream.device != device:
+        msg = f"needs a stream of HIP device {device}, got {stream!r}"
+        raise InvalidArgument(msg)
+    return stream.native
