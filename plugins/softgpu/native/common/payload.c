@@ -106,14 +106,14 @@ static int memory_extent(int fd, size_t file_size, size_t *offset, size_t *size,
         return SOFTGPU_PAYLOAD_FOREIGN;
     *offset = 0;
     *size = file_size;
-    if (strcmp(name, SWIFTSHADER_MEMORY) == 0) {
+    if (named(name, SWIFTSHADER_MEMORY)) {
         if (file_size <= SWIFTSHADER_PADDING)
             return SOFTGPU_PAYLOAD_FOREIGN;
         *size = file_size - SWIFTSHADER_PADDING;
         *driver = SOFTGPU_MEMORY_SWIFTSHADER;
         return SOFTGPU_PAYLOAD_OK;
     }
-    if (strncmp(name, LAVAPIPE_MEMORY, strlen(LAVAPIPE_MEMORY)) != 0)
+    if (!named(name, LAVAPIPE_MEMORY))
         return SOFTGPU_PAYLOAD_FOREIGN;
     *driver = SOFTGPU_MEMORY_LAVAPIPE;
     struct lavapipe_header header;
@@ -281,7 +281,7 @@ int softgpu_semaphore_open(int fd, struct softgpu_semaphore **out)
         return SOFTGPU_PAYLOAD_BAD_FD;
     if (!memfd_name(fd, name))
         return SOFTGPU_PAYLOAD_FOREIGN;
-    if (strcmp(name, SWIFTSHADER_SEMAPHORE) != 0 && strcmp(name, SOFTGPU_SEMAPHORE) != 0)
+    if (!named(name, SWIFTSHADER_SEMAPHORE) && !named(name, SOFTGPU_SEMAPHORE))
         return SOFTGPU_PAYLOAD_FOREIGN;
     if (status.st_size < SEMAPHORE_FILE_SIZE)
         return SOFTGPU_PAYLOAD_TOO_SMALL;

@@ -1,0 +1,176 @@
+"""The C side from Python: payloads behind opaque fds, and the switches and counters of a driver library."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import POINTER, byref, c_char_p, c_double, c_int, c_long, c_uint8, c_uint64, c_void_p
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from interop_softgpu import paths
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Status(IntEnum):
+    """``enum softgpu_payload_status``."""
+
+    OK = 0
+    BAD_FD = 1
+    FOREIGN = 2
+    TOO_SMALL = 3
+    NO_MEMORY = 4
+    TIMEOUT = 5
+    CANCELLED = 6
+
+
+class PayloadError(RuntimeError):
+    """A payload function failed; ``status`` says how."""
+
+    def __init__(self, function: str, status: int) -> None:
+        """Keep the function and its answer."""
+        self.status = Status(status)
+        super().__init__(f"{function}: {self.status.name}")
+
+
+class Payloads:
+    """The functions of payload.h. No call takes ownership of an fd."""
+
+    def __init__(self, library: Path | None = None) -> None:
+        """Open the probe library; raises ``FileNotFoundError`` where the C part was not built."""
+        path = library or paths.native(paths.PROBE)
+        if path is None:
+            msg = f"{paths.PROBE} was not built with this package"
+            raise FileNotFoundError(msg)
+        self._lib = ctypes.CDLL(str(path))
+        self._lib.softgpu_probe_memory.argtypes = [
+            c_int,
+            c_uint64,
+            POINTER(c_void_p),
+            POINTER(c_uint64),
+            POINTER(c_void_p),
+            POINTER(c_uint64),
+        ]
+        self._lib.softgpu_probe_memory_close.argtypes = [c_void_p, c_uint64]
+        self._lib.softgpu_probe_memory_close.restype = None
+        self._lib.softgpu_probe_open.argtypes = [c_int, POINTER(c_void_p)]
+        self._lib.softgpu_probe_create.argtypes = [POINTER(c_void_p), POINTER(c_int)]
+        self._lib.softgpu_probe_close.argtypes = [c_void_p]
+        self._lib.softgpu_probe_close.restype = None
+        self._lib.softgpu_probe_wait.argtypes = [c_void_p, c_double, POINTER(c_int)]
+        self._lib.softgpu_probe_signal.argtypes = [c_void_p]
+        self._lib.softgpu_probe_signalled.argtypes = [c_void_p]
+        self._lib.softgpu_probe_uuids.argtypes = [POINTER(c_uint8), c_int]
+
+    def map(self, fd: int, size: int = 0) -> MemoryPayload:
+        """Map the data behind a memory fd; ``size`` bytes must be there, 0 asks for nothing."""
+        data, mapping, usable, whole = c_void_p(), c_void_p(), c_uint64(), c_uint64()
+        status = self._lib.softgpu_probe_memory(
+            fd, size, byref(data), byref(usable), byref(mapping), byref(whole)
+        )
+        if status != Status.OK:
+            raise PayloadError("softgpu_memory_map", status)
+        assert data.value is not None
+        assert mapping.value is not None
+        return MemoryPayload(self._lib, data.value, usable.value, mapping.value, whole.value)
+
+    def open(self, fd: int) -> SemaphorePayload:
+        """Open the payload behind a binary semaphore's fd."""
+        semaphore = c_void_p()
+        status = self._lib.softgpu_probe_open(fd, byref(semaphore))
+        if status != Status.OK:
+            raise PayloadError("softgpu_semaphore_open", status)
+        return SemaphorePayload(self._lib, semaphore)
+
+    def create(self) -> tuple[SemaphorePayload, int]:
+        """Make a payload; returns it and an fd that the caller owns."""
+        semaphore, fd = c_void_p(), c_int(-1)
+        status = self._lib.softgpu_probe_create(byref(semaphore), byref(fd))
+        if status != Status.OK:
+            raise PayloadError("softgpu_semaphore_create", status)
+        return SemaphorePayload(self._lib, semaphore), fd.value
+
+    def cpu_uuids(self) -> list[bytes]:
+        """Return the UUIDs of the Vulkan CPU devices, in the loader's order."""
+        buffer = (c_uint8 * 256)()
+        count = self._lib.softgpu_probe_uuids(buffer, 16)
+        return [bytes(buffer[16 * index : 16 * index + 16]) for index in range(count)]
+
+
+class MemoryPayload:
+    """Mapped memory; ``view`` is valid until ``close``."""
+
+    def __init__(self, lib: ctypes.CDLL, data: int, size: int, mapping: int, whole: int) -> None:
+        """Take over a mapping."""
+        self._lib, self._mapping, self._whole = lib, mapping, whole
+        self.size = size
+        self.view = memoryview((c_uint8 * size).from_address(data)).cast("B")
+
+    def close(self) -> None:
+        """Unmap."""
+        if self._mapping:
+            self.view.release()
+            self._lib.softgpu_probe_memory_close(self._mapping, self._whole)
+            self._mapping = 0
+
+
+class SemaphorePayload:
+    """A semaphore's payload, counted as one more user of it."""
+
+    def __init__(self, lib: ctypes.CDLL, semaphore: c_void_p) -> None:
+        """Take over an open payload."""
+        self._lib, self._semaphore = lib, semaphore
+
+    @property
+    def signalled(self) -> bool:
+        """True between a signal and the wait that takes it."""
+        return bool(self._lib.softgpu_probe_signalled(self._semaphore))
+
+    def signal(self) -> None:
+        """Signal it."""
+        status = self._lib.softgpu_probe_signal(self._semaphore)
+        if status != Status.OK:
+            raise PayloadError("softgpu_semaphore_signal", status)
+
+    def wait(self, timeout_s: float, cancel: c_int | None = None) -> Status:
+        """Wait up to ``timeout_s`` (negative: without end) and take the signal; returns OK, TIMEOUT or CANCELLED."""
+        flag = byref(cancel) if cancel is not None else None
+        return Status(self._lib.softgpu_probe_wait(self._semaphore, timeout_s, flag))
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self._semaphore.value:
+            self._lib.softgpu_probe_close(self._semaphore)
+            self._semaphore = c_void_p()
+
+
+class Controls:
+    """Switches and counters that each driver library exports (switches.h)."""
+
+    def __init__(self, library: Path) -> None:
+        """Open the library that the API's loader uses: the same file, hence the same switches."""
+        self._lib = ctypes.CDLL(str(library))
+        self._lib.softgpu_control.argtypes = [c_char_p, c_char_p]
+        for name in ("softgpu_live", "softgpu_total", "softgpu_calls"):
+            function = getattr(self._lib, name)
+            function.argtypes = [c_char_p]
+            function.restype = c_long
+
+    def set(self, key: str, value: str | None) -> None:
+        """Set a switch; None brings back the environment's or the default."""
+        if self._lib.softgpu_control(key.encode(), None if value is None else value.encode()) != 0:
+            msg = f"softgpu_control({key!r}, {value!r}) failed"
+            raise RuntimeError(msg)
+
+    def live(self, kind: str = "*") -> int:
+        """Return how many objects of a kind there are now."""
+        return int(self._lib.softgpu_live(kind.encode()))
+
+    def total(self, kind: str = "*") -> int:
+        """Return how many objects of a kind there have ever been."""
+        return int(self._lib.softgpu_total(kind.encode()))
+
+    def calls(self, function: str = "*") -> int:
+        """Return how often an API function was called."""
+        return int(self._lib.softgpu_calls(function.encode()))

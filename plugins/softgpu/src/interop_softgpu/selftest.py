@@ -1,0 +1,124 @@
+"""Does the C side still know the drivers' private layouts? ``python -m interop_softgpu.selftest``.
+
+SwiftShader's semaphores and memory and lavapipe's memory are no public interface: a new version may move
+them. Every line printed is something that was seen to work through both sides; the first that does not
+ends the program with status 1. Waits are bounded.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from interop_softgpu.activate import activate
+from interop_softgpu.native import Payloads, Status
+from interop_softgpu.vulkan_objects import VulkanDevice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SIZE = 1 << 20
+PATTERN = bytes(range(256)) * 4
+
+
+class LayoutChanged(RuntimeError):
+    """A driver's private layout is not the one that payload.c knows."""
+
+
+def expect(truth: bool, what: str) -> None:  # noqa: FBT001 - reads as a sentence
+    """Print what was checked, or raise :class:`LayoutChanged`."""
+    if not truth:
+        raise LayoutChanged(what)
+    print(f"  ok: {what}")
+
+
+def check_semaphore(device: VulkanDevice, payloads: Payloads) -> None:
+    """Signal and wait on each side, and see it on the other."""
+    semaphore, fd = device.semaphore()
+    payload = payloads.open(fd)
+    os.close(fd)
+    try:
+        expect(not payload.signalled, "a new Vulkan semaphore reads as unsignalled")
+        fence = device.submit(signal=semaphore)
+        expect(device.finished(fence, 5.0), "a submission that signals it ends")
+        device.destroy_fence(fence)
+        expect(payload.signalled, "the payload shows Vulkan's signal")
+        expect(payload.wait(5.0) is Status.OK, "the payload's wait takes it")
+        expect(not payload.signalled, "and leaves it unsignalled")
+        fence = device.submit(wait=semaphore)
+        expect(not device.finished(fence, 0.1), "a Vulkan wait blocks on the unsignalled payload")
+        payload.signal()
+        expect(device.finished(fence, 5.0), "the payload's signal wakes Vulkan's wait")
+        device.destroy_fence(fence)
+        expect(not payload.signalled, "which takes the signal")
+        begin = time.monotonic()
+        expect(payload.wait(0.2) is Status.TIMEOUT, "a wait without a signal times out")
+        expect(0.15 < time.monotonic() - begin < 2.0, "after the time that it was given")
+    finally:
+        payload.close()
+        device.destroy_semaphore(semaphore)
+
+
+def check_own_semaphore(device: VulkanDevice, payloads: Payloads) -> None:
+    """Let Vulkan import a payload that was made here."""
+    payload, fd = payloads.create()
+    semaphore = device.import_semaphore(fd)
+    try:
+        fence = device.submit(signal=semaphore)
+        expect(device.finished(fence, 5.0), "Vulkan signals a semaphore that was made here")
+        device.destroy_fence(fence)
+        expect(payload.wait(5.0) is Status.OK, "and its payload is signalled")
+    finally:
+        device.destroy_semaphore(semaphore)
+        payload.close()
+
+
+def check_memory(device: VulkanDevice, payloads: Payloads) -> None:
+    """Write on each side, and read it on the other."""
+    memory = device.memory(SIZE)
+    fd = memory.fd()
+    payload = payloads.map(fd, SIZE)
+    os.close(fd)
+    try:
+        expect(payload.size >= SIZE, f"{SIZE} bytes of Vulkan memory are {payload.size} bytes here")
+        memory.view[: len(PATTERN)] = PATTERN
+        memory.view[SIZE - len(PATTERN) :] = PATTERN
+        expect(bytes(payload.view[: len(PATTERN)]) == PATTERN, "Vulkan's first bytes are the payload's first")
+        expect(bytes(payload.view[SIZE - len(PATTERN) : SIZE]) == PATTERN, "and its last bytes the last")
+        payload.view[: len(PATTERN)] = PATTERN[::-1]
+        expect(bytes(memory.view[: len(PATTERN)]) == PATTERN[::-1], "Vulkan reads what the payload was given")
+    finally:
+        payload.close()
+        memory.close()
+
+
+def _run(title: str, device: VulkanDevice, checks: list[Callable[[VulkanDevice, Payloads], None]]) -> None:
+    print(f"{title}: {device.name}")
+    payloads = Payloads()
+    for check in checks:
+        check(device, payloads)
+
+
+def main() -> int:
+    """Check the Vulkan CPU driver that the environment, or else :func:`activate`, selects."""
+    print(activate())
+    try:
+        try:
+            device = VulkanDevice()
+        except LookupError as error:
+            print(f"semaphores not checked: {error}")
+            with VulkanDevice(semaphores=False) as device:
+                _run("memory", device, [check_memory])
+        else:
+            with device:
+                _run("semaphores and memory", device, [check_semaphore, check_own_semaphore, check_memory])
+    except LayoutChanged as error:
+        print(f"NOT so: {error}\nThe driver's private layout changed; see payload.c.", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
