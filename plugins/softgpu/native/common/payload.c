@@ -84,8 +84,14 @@ static bool memfd_name(int fd, char name[NAME_CAPACITY])
     return true;
 }
 
-/* -- memory
- * ----------------------------------------------------------------------------------------------------- */
+/* SwiftShader numbers its files: "SwiftShader.Memory.7". */
+static bool named(const char *name, const char *kind)
+{
+    const size_t length = strlen(kind);
+    return strncmp(name, kind, length) == 0 && (name[length] == '\0' || name[length] == '.');
+}
+
+/* -- memory -- */
 
 static int map_shared(int fd, size_t size, void **out)
 {
@@ -182,8 +188,7 @@ size_t softgpu_memory_slice_pitch(const struct softgpu_memory *memory, size_t ro
     return round_up(height, 4) * row_pitch;
 }
 
-/* -- semaphores
- * ------------------------------------------------------------------------------------------------- */
+/* -- semaphores -- */
 
 static struct timespec after(double seconds)
 {

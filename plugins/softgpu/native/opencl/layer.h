@@ -66,8 +66,7 @@ enum {
 #define MAX_PROPERTIES 64 /* words of a property list, device list included */
 #define MAX_LISTED_DEVICES 32
 
-/* -- layer.c
- * ---------------------------------------------------------------------------------------------------- */
+/* -- layer.c -- */
 
 extern cl_icd_dispatch target; /* the next layer or the driver; entries it lacks are NULL */
 
@@ -77,8 +76,7 @@ bool fail(const char *function, cl_int *error);
 /* Answers of the clGet...Info kind. */
 cl_int answer(const void *value, size_t size, size_t capacity, void *out, size_t *size_out);
 
-/* -- info.c
- * ----------------------------------------------------------------------------------------------------- */
+/* -- info.c -- */
 
 bool emulated_device(cl_device_id device);
 bool emulated_platform(cl_platform_id platform);
@@ -91,8 +89,7 @@ cl_int CL_API_CALL layer_GetDeviceInfo(cl_device_id device, cl_device_info name,
 void *CL_API_CALL layer_GetExtensionFunctionAddressForPlatform(cl_platform_id platform, const char *name);
 void *CL_API_CALL layer_GetExtensionFunctionAddress(const char *name);
 
-/* -- registry.c: which handles are ours
- * -------------------------------------------------------------------------- */
+/* -- registry.c: which handles are ours -- */
 
 struct registry;
 extern struct registry *const registry_of_memory;
@@ -103,8 +100,7 @@ bool registry_put(struct registry *registry, const void *key, void *value);
 void *registry_get(struct registry *registry, const void *key);
 void *registry_take(struct registry *registry, const void *key);
 
-/* -- context.c: questions about contexts, queues and wait lists
- * ---------------------------------------------------- */
+/* -- context.c: questions about contexts, queues and wait lists -- */
 
 /* The context's devices; returns their number, 0 for an invalid context. */
 cl_uint context_devices(cl_context context, cl_device_id devices[MAX_LISTED_DEVICES]);
@@ -121,8 +117,7 @@ cl_int check_wait_list(cl_context context, cl_uint count, const cl_event *events
 cl_int enqueue_marker(cl_command_queue queue, const struct queue_facts *facts, cl_uint count,
                       const cl_event *events, cl_event *marker);
 
-/* -- events.c
- * --------------------------------------------------------------------------------------------------- */
+/* -- events.c -- */
 
 /* Passes the event on to the caller (out NULL: releases it), from now on known as a command of this type. */
 void hand_out_event(cl_event event, cl_command_type type, cl_event *out);
@@ -131,8 +126,7 @@ cl_int CL_API_CALL layer_GetEventInfo(cl_event event, cl_event_info name, size_t
 cl_int CL_API_CALL layer_RetainEvent(cl_event event);
 cl_int CL_API_CALL layer_ReleaseEvent(cl_event event);
 
-/* -- worker.c: a thread that runs jobs one after another
- * ------------------------------------------------------------ */
+/* -- worker.c: a thread that runs jobs one after another -- */
 
 struct worker;
 typedef void (*job_function)(void *argument);
@@ -141,8 +135,7 @@ bool worker_push(struct worker *worker, job_function function, void *argument);
 /* Ends the thread when its jobs are done. join: waits for that, except when called from one of its jobs. */
 void worker_stop(struct worker *worker, bool join);
 
-/* -- memory.c, image.c
- * -------------------------------------------------------------------------------------------- */
+/* -- memory.c, image.c -- */
 
 struct imported {
     struct softgpu_memory memory;
@@ -175,8 +168,7 @@ cl_mem CL_API_CALL layer_CreateSubBuffer(cl_mem buffer, cl_mem_flags flags, cl_b
 cl_int CL_API_CALL layer_GetMemObjectInfo(cl_mem object, cl_mem_info name, size_t capacity, void *value,
                                           size_t *size);
 
-/* -- semaphore.c
- * -------------------------------------------------------------------------------------------------- */
+/* -- semaphore.c -- */
 
 struct _cl_semaphore_khr {
     const void *dispatch; /* first word of every OpenCL handle */
@@ -207,8 +199,7 @@ void semaphore_drop(cl_semaphore_khr semaphore, bool join);
  * start. */
 struct worker *semaphore_worker(struct worker **slot);
 
-/* -- commands.c
- * --------------------------------------------------------------------------------------------------- */
+/* -- commands.c -- */
 
 cl_int CL_API_CALL layer_EnqueueWaitSemaphoresKHR(cl_command_queue queue, cl_uint count,
                                                   const cl_semaphore_khr *semaphores,
@@ -221,8 +212,7 @@ cl_int CL_API_CALL layer_EnqueueSignalSemaphoresKHR(cl_command_queue queue, cl_u
                                                     cl_uint event_count, const cl_event *events,
                                                     cl_event *event);
 
-/* -- acquire.c
- * ---------------------------------------------------------------------------------------------------- */
+/* -- acquire.c -- */
 
 cl_int CL_API_CALL layer_EnqueueAcquireExternalMemObjectsKHR(cl_command_queue queue, cl_uint count,
                                                              const cl_mem *objects, cl_uint event_count,
@@ -233,8 +223,7 @@ cl_int CL_API_CALL layer_EnqueueReleaseExternalMemObjectsKHR(cl_command_queue qu
 /* False when CL_ENFORCE_ACQUIRE=1 and the object is an import that is not acquired. */
 bool usable(cl_mem object);
 
-/* -- core.c: core calls that are only checked
- * ----------------------------------------------------------------------- */
+/* -- core.c: core calls that are only checked -- */
 
 void intercept_core(cl_icd_dispatch *table);
 

@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from interop_softgpu.activate import activate
-from interop_softgpu.native import Payloads, Status
+from interop_softgpu.native import PayloadError, Payloads, Status
 from interop_softgpu.vulkan_objects import VulkanDevice
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def main() -> int:
         else:
             with device:
                 _run("semaphores and memory", device, [check_semaphore, check_own_semaphore, check_memory])
-    except LayoutChanged as error:
+    except (LayoutChanged, PayloadError) as error:
         print(f"NOT so: {error}\nThe driver's private layout changed; see payload.c.", file=sys.stderr)
         return 1
     return 0
