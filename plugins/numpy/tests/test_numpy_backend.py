@@ -67,7 +67,7 @@ def memfd(name: str, content: bytes, padding: int = 0) -> Handle:
 
 
 def swiftshader(content: bytes = bytes(SIZE)) -> Handle:
-    return memfd("SwiftShader.Memory", content, padding=15)
+    return memfd("SwiftShader.Memory.12", content, padding=15)
 
 
 def lavapipe(content: bytes, *, stated: int | None = None) -> Handle:
@@ -135,7 +135,7 @@ def test_both_drivers_data_is_found_and_shared(consumer: NumPyConsumer) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["stranger", "SwiftShader.Semaphore", "SwiftShader.Memory2", "llvmpipe", "a SwiftShader.Memory"]
+    "name", ["stranger", "SwiftShader.Semaphore", "SwiftShader.Memory.x", "llvmpipe", "a SwiftShader.Memory"]
 )
 def test_a_file_of_no_known_driver_is_refused_and_stays_the_callers(
     consumer: NumPyConsumer, name: str

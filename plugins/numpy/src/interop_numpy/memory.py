@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 import struct
 from math import prod
 from pathlib import Path
@@ -30,7 +31,7 @@ IMPORTABLE = frozenset({HandleType.OPAQUE_FD})
 TIMEOUT = 10.0
 """Seconds that ``read`` and ``write`` wait for the stream when the caller names none."""
 
-_SWIFTSHADER = "SwiftShader.Memory"
+_SWIFTSHADER = re.compile(r"SwiftShader\.Memory(\.\d+)?")  # numbered within the process
 _SWIFTSHADER_PADDING = 15  # SwiftShader aligns the start by hand, so the file is longer than the allocation
 _LAVAPIPE = "llvmpipe memory fd"
 _LAVAPIPE_HEADER = struct.Struct("<QQ")  # size of the whole file, offset of the data
@@ -46,9 +47,9 @@ def payload_range(fd: int) -> tuple[int, int]:
     size = os.fstat(fd).st_size
     target = str(Path(f"/proc/self/fd/{fd}").readlink())
     name = target.removeprefix("/memfd:").removesuffix(" (deleted)") if target.startswith("/memfd:") else ""
-    if name == _SWIFTSHADER and size > _SWIFTSHADER_PADDING:
+    if _SWIFTSHADER.fullmatch(name) and size > _SWIFTSHADER_PADDING:
         return 0, size - _SWIFTSHADER_PADDING
-    if name.startswith(_LAVAPIPE) and size > _LAVAPIPE_HEADER.size:
+    if name == _LAVAPIPE and size > _LAVAPIPE_HEADER.size:
         stated, offset = _LAVAPIPE_HEADER.unpack(os.pread(fd, _LAVAPIPE_HEADER.size, 0))
         # The layout is Mesa's own and may change: a header that states the file's size is the one known here.
         if stated == size and _LAVAPIPE_HEADER.size <= offset < size:

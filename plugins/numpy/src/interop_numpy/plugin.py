@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from interop.backend import Backend
+    from interop.testing import ConformanceProfile
 
 
 def _load() -> Backend:
@@ -31,3 +32,15 @@ def interop_register_backends() -> Iterable[BackendInfo]:
             summary="arrays on the host's processor, over the memory of a software Vulkan driver",
         )
     ]
+
+
+@hookimpl
+def interop_conformance_profile(backend: str) -> ConformanceProfile | None:
+    """Name the cases that are about what NumPy does not have."""
+    if backend != "numpy":
+        return None
+    from interop.testing import ConformanceProfile  # only in a run of the kit
+
+    return ConformanceProfile(
+        unsupported={"kernels::local_memory*": "the work items of a kernel run one after the other"}
+    )

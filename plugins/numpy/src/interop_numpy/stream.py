@@ -59,6 +59,7 @@ class HostStream:
         Raises :class:`WaitTimeout` after ``timeout`` seconds, and :class:`DriverError` once for failed work.
         """
         with self._changed:
+            self._check_open()
             target = self._enqueued
             limit = min(timeout, _LONGEST)
             if not self._changed.wait_for(lambda: self._done >= target, limit):
@@ -105,11 +106,14 @@ class HostStream:
 
     def _put(self, work: Callable[[], None]) -> None:
         with self._changed:
-            if self._closed:
-                msg = "the stream was closed"
-                raise ClosedError(msg)
+            self._check_open()
             self._enqueued += 1
             self._queue.put(work)  # inside the lock: the count must agree with the queue's order
+
+    def _check_open(self) -> None:
+        if self._closed:
+            msg = "this NumPy stream was closed"
+            raise ClosedError(msg)
 
     def _run(self) -> None:
         while (work := self._queue.get()) is not None:

@@ -1,0 +1,124 @@
+"""What the cases are written with: an opened producer and consumer, and shared memory between them."""
+
+from __future__ import annotations
+
+import random
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from interop.errors import WaitTimeout
+
+if TYPE_CHECKING:
+    from interop.backend import Consumer, Producer, ProducerBuffer, ProducerSemaphore
+    from interop.handles import Handle
+    from interop.memory import ExternalMemory, MappedBuffer, MemoryDescriptor
+    from interop.testing.pair import Pair
+
+
+class _Closable(Protocol):
+    def close(self) -> None: ...
+
+
+_Thing = TypeVar("_Thing", bound=_Closable)
+
+
+def pattern(size: int, seed: int = 0) -> bytes:
+    """Return ``size`` bytes that look random and are the same in every run."""
+    return random.Random(seed).randbytes(size)  # noqa: S311 - test data
+
+
+class Bench:
+    """Two opened devices and the means to move bytes through them by hand, without a link.
+
+    What is made here is closed at the end of the test, in reverse order, after both sides came to rest.
+    """
+
+    def __init__(self, pair: Pair, producer: Producer, consumer: Consumer, timeout: float) -> None:
+        self.pair = pair
+        self.producer = producer
+        self.consumer = consumer
+        self.timeout = timeout
+        self._made = ExitStack()
+
+    def track(self, thing: _Thing) -> _Thing:
+        """Have ``thing`` closed at the end."""
+        self._made.callback(thing.close)
+        return thing
+
+    def create(self, size: int) -> ProducerBuffer:
+        """Make an exportable buffer."""
+        return self.track(self.producer.create_buffer(size, export=self.pair.handle_type))
+
+    def export(self, size: int) -> tuple[ProducerBuffer, Handle, MemoryDescriptor]:
+        """Make a buffer and export it."""
+        buffer = self.create(size)
+        handle, descriptor = buffer.export_memory()
+        return buffer, self.track(handle), descriptor
+
+    def take(self, buffer: ProducerBuffer) -> ExternalMemory:
+        """Export a buffer and import it into the consumer."""
+        handle, descriptor = buffer.export_memory()
+        with handle:
+            return self.track(self.consumer.import_memory(handle, descriptor))
+
+    def share(self, size: int) -> tuple[ProducerBuffer, ExternalMemory]:
+        """Make a buffer that both sides see."""
+        buffer = self.create(size)
+        return buffer, self.take(buffer)
+
+    def put(
+        self, buffer: ProducerBuffer, data: bytes, signal: ProducerSemaphore | None = None, value: int = 0
+    ) -> None:
+        """Write the producer's memory from its own queue, and give it to the consumer.
+
+        Waits for the queue, unless a semaphore tells the consumer.
+        """
+        staging = self.track(self.producer.create_buffer(buffer.size, host_visible=True))
+        with staging.host_view() as view:
+            view[: len(data)] = data
+        submission = self.track(self.producer.prepare(release=[buffer], signal=signal))
+        submission.begin().copy(staging, buffer)
+        point = submission.submit(signal_value=value)
+        if signal is None:
+            self._reached(point)
+
+    def get(self, buffer: ProducerBuffer, wait: ProducerSemaphore | None = None, value: int = 0) -> bytes:
+        """Read the producer's memory through its own queue, which takes it from the consumer."""
+        staging = self.track(self.producer.create_buffer(buffer.size, host_visible=True))
+        submission = self.track(self.producer.prepare(acquire=[buffer], wait=wait))
+        submission.begin().copy(buffer, staging)
+        self._reached(submission.submit(wait_value=value))
+        with staging.host_view() as view:
+            return bytes(view[: buffer.size])
+
+    def _reached(self, point: int) -> None:
+        if not self.producer.progress.wait_host(point, self.timeout):
+            who = "the producer's queue"
+            raise WaitTimeout(who, self.timeout)
+
+    def write(self, memory: ExternalMemory, view: MappedBuffer, data: bytes) -> None:
+        """Write through the consumer, as its owner."""
+        memory.acquire(self.consumer.stream)
+        view.write(data, timeout=self.timeout)
+        memory.release(self.consumer.stream)
+        self.consumer.stream.synchronize(self.timeout)
+
+    def read(self, memory: ExternalMemory, view: MappedBuffer) -> bytes:
+        """Read through the consumer, as its owner."""
+        memory.acquire(self.consumer.stream)
+        data = self.peek(view)
+        memory.release(self.consumer.stream)
+        self.consumer.stream.synchronize(self.timeout)
+        return data
+
+    def peek(self, view: MappedBuffer) -> bytes:
+        """Read a view's bytes."""
+        target = bytearray(view.nbytes)
+        view.read(target, timeout=self.timeout)
+        return bytes(target)
+
+    def close(self) -> None:
+        """Wait for both sides and close what was made."""
+        with self._made:
+            self._made.callback(self.producer.wait_idle, self.timeout)
+            self._made.callback(self.consumer.stream.synchronize, self.timeout)

@@ -1,0 +1,274 @@
+"""Importing memory: every bad argument is a typed error that leaves the handle with its owner."""
+
+# ruff: noqa: D103 - the name of a case says what it proves
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from interop.errors import ClosedError, DriverError, HandleError, InteropError, InvalidArgument
+from interop.handles import Handle, HandleType
+from interop.memory import MemoryDescriptor
+from interop.testing.bench import pattern
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from interop.testing.bench import Bench
+
+pytestmark = pytest.mark.interop_needs("zero-copy")
+
+SIZE = 4096
+REFUSED = (HandleError, DriverError)
+"""A stranger's file is refused by a look at it, or by the driver."""
+
+
+def still_owned(handle: Handle, before: os.stat_result) -> bool:
+    """Whether the handle is open and still means the same file."""
+    if handle.closed:
+        return False
+    now = os.fstat(handle.value)
+    return (now.st_dev, now.st_ino) == (before.st_dev, before.st_ino)
+
+
+def test_success_consumes_the_handle(bench: Bench) -> None:
+    _, handle, descriptor = bench.export(SIZE)
+    memory = bench.track(bench.consumer.import_memory(handle, descriptor))
+    assert handle.closed
+    assert memory.descriptor == descriptor
+    with pytest.raises((ClosedError, HandleError)):
+        bench.consumer.import_memory(handle, descriptor)
+
+
+def test_closed_handle(bench: Bench) -> None:
+    _, handle, descriptor = bench.export(SIZE)
+    handle.close()
+    with pytest.raises((ClosedError, HandleError)):
+        bench.consumer.import_memory(handle, descriptor)
+
+
+def test_handle_of_another_type_than_described(bench: Bench) -> None:
+    _, handle, descriptor = bench.export(SIZE)
+    other = next(kind for kind in HandleType if kind is not handle.type)
+    with pytest.raises(HandleError):
+        bench.consumer.import_memory(handle, replace(descriptor, handle_type=other))
+    assert not handle.closed
+
+
+def test_type_that_cannot_be_imported(bench: Bench) -> None:
+    offered = bench.consumer.device.capabilities.memory_import
+    other = next(kind for kind in HandleType if kind not in offered)
+    with tempfile.TemporaryFile() as file:
+        file.truncate(SIZE)
+        value = os.dup(file.fileno()) if other.is_fd else SIZE
+        with Handle.adopt(value, other) as handle:
+            descriptor = MemoryDescriptor(allocation_size=SIZE, size=SIZE, handle_type=other)
+            with pytest.raises(InteropError):
+                bench.consumer.import_memory(handle, descriptor)
+            assert not handle.closed
+
+
+def dev_null() -> int:
+    return os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+
+
+def event() -> int:
+    return os.eventfd(0)
+
+
+def plain_memfd() -> int:
+    fd = os.memfd_create("stranger")
+    os.ftruncate(fd, 16 * SIZE)
+    return fd
+
+
+def small_memfd() -> int:
+    fd = os.memfd_create("stranger")
+    os.ftruncate(fd, SIZE // 2)
+    return fd
+
+
+def regular_file() -> int:
+    with tempfile.TemporaryFile() as file:
+        file.truncate(16 * SIZE)
+        return os.dup(file.fileno())
+
+
+def directory() -> int:
+    return os.open(os.sep, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def end_of_pipe() -> int:
+    reading, writing = os.pipe()
+    os.close(writing)
+    return reading
+
+
+@pytest.mark.parametrize(
+    "stranger", [dev_null, event, plain_memfd, small_memfd, regular_file, directory, end_of_pipe]
+)
+def test_strangers_descriptor(bench: Bench, stranger: Callable[[], int]) -> None:
+    if not bench.pair.handle_type.is_fd:
+        pytest.skip("memory does not travel by file descriptor here")
+    descriptor = MemoryDescriptor(allocation_size=SIZE, size=SIZE, handle_type=bench.pair.handle_type)
+    with Handle.adopt(stranger(), bench.pair.handle_type) as handle:
+        before = os.fstat(handle.value)
+        for _ in range(2):
+            with pytest.raises(REFUSED):
+                bench.consumer.import_memory(handle, descriptor)
+            assert still_owned(handle, before)
+
+
+def test_allocation_larger_than_the_file_behind_it(bench: Bench) -> None:
+    _, handle, descriptor = bench.export(SIZE)
+    if not handle.type.is_fd or os.fstat(handle.value).st_size == 0:
+        pytest.skip("what is behind the handles of this driver does not tell its size")
+    too_large = os.fstat(handle.value).st_size + 1
+    before = os.fstat(handle.value)
+    with pytest.raises(REFUSED):
+        bench.consumer.import_memory(handle, replace(descriptor, allocation_size=too_large, size=too_large))
+    assert still_owned(handle, before)
+
+
+def test_handle_is_good_after_a_refused_import(bench: Bench) -> None:
+    buffer, handle, descriptor = bench.export(SIZE)
+    with pytest.raises(HandleError):
+        bench.consumer.import_memory(handle, replace(descriptor, handle_type=HandleType.SYNC_FD))
+    memory = bench.track(bench.consumer.import_memory(handle, descriptor))
+    bench.put(buffer, pattern(SIZE))
+    assert bench.read(memory, memory.map_buffer(size=SIZE)) == pattern(SIZE)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"allocation_size": 0},
+        {"allocation_size": -1},
+        {"allocation_size": 2**63},
+        {"size": 0},
+        {"size": -SIZE},
+        {"size": 2**64},
+        {"offset": -1},
+        {"offset": 2**63},
+        {"size": 2**40},
+        {"offset": 2**40},
+    ],
+    ids=lambda change: "-".join(f"{name}={value}" for name, value in change.items()),
+)
+def test_descriptor_that_cannot_be(bench: Bench, change: dict[str, int]) -> None:
+    _, handle, descriptor = bench.export(SIZE)
+    with pytest.raises(InvalidArgument):
+        bench.consumer.import_memory(handle, replace(descriptor, **change))  # type: ignore[arg-type]
+    assert not handle.closed
+
+
+def test_export_outlives_the_buffer(bench: Bench) -> None:
+    """The handle holds a reference of its own to the allocation (VK_KHR_external_memory_fd)."""
+    buffer, handle, descriptor = bench.export(SIZE)
+    bench.put(buffer, pattern(SIZE))
+    bench.producer.wait_idle(bench.timeout)
+    buffer.close()
+    memory = bench.track(bench.consumer.import_memory(handle, descriptor))
+    assert bench.read(memory, memory.map_buffer(size=SIZE)) == pattern(SIZE)
+
+
+def test_every_export_is_a_handle_of_its_own(bench: Bench) -> None:
+    buffer = bench.create(SIZE)
+    (first, _), (second, _) = buffer.export_memory(), buffer.export_memory()
+    with first, second:
+        assert first.value != second.value
+        first.close()
+        os.fstat(second.value)
+
+
+def test_no_strangers_descriptor_is_closed(bench: Bench) -> None:
+    """A driver or backend that closes an fd twice hits whoever got the number in between."""
+    strangers: list[int] = []
+    try:
+        for _ in range(4):
+            _, handle, descriptor = bench.export(SIZE)
+            memory = bench.consumer.import_memory(handle, descriptor)
+            strangers += [os.open(os.devnull, os.O_RDONLY) for _ in range(4)]
+            memory.close()
+            strangers += [os.open(os.devnull, os.O_RDONLY) for _ in range(4)]
+        expected = os.stat(os.devnull)  # noqa: PTH116 - compared with fstat
+        for number in strangers:
+            assert os.fstat(number).st_rdev == expected.st_rdev
+    finally:
+        for number in set(strangers):
+            os.close(number)
+
+
+def test_close_twice(bench: Bench) -> None:
+    _, memory = bench.share(SIZE)
+    view = memory.map_buffer()
+    view.close()
+    view.close()
+    memory.close()
+    memory.close()
+
+
+def test_closed_consumer_imports_nothing(bench: Bench) -> None:
+    _, handle, descriptor = bench.export(SIZE)
+    other = bench.pair.consumers.open_consumer(bench.pair.consumer)
+    other.close()
+    other.close()
+    with pytest.raises(ClosedError):
+        other.import_memory(handle, descriptor)
+    assert not handle.closed
+
+
+def test_two_consumers_share_one_allocation(bench: Bench) -> None:
+    buffer, memory = bench.share(SIZE)
+    other = bench.track(bench.pair.consumers.open_consumer(bench.pair.consumer))
+    handle, descriptor = buffer.export_memory()
+    with handle:
+        theirs = bench.track(other.import_memory(handle, descriptor))
+    bench.write(memory, memory.map_buffer(size=SIZE), pattern(SIZE))
+    theirs.acquire(other.stream)
+    assert bench.peek(theirs.map_buffer(size=SIZE)) == pattern(SIZE)
+    theirs.release(other.stream)
+    other.stream.synchronize(bench.timeout)
+
+
+def test_imports_from_several_threads(bench: Bench) -> None:
+    exports = [bench.export(SIZE) for _ in range(16)]
+    for index, (buffer, _, _) in enumerate(exports):
+        bench.put(buffer, pattern(SIZE, index))
+    wrong: list[object] = []
+
+    def work(first: int) -> None:
+        for index in range(first, len(exports), 4):
+            _, handle, descriptor = exports[index]
+            try:
+                memory = bench.consumer.import_memory(handle, descriptor)
+                with_data = bench.read(memory, memory.map_buffer(size=SIZE)) == pattern(SIZE, index)
+                memory.close()
+                if not with_data or not handle.closed:
+                    wrong.append(index)
+            except Exception as error:  # noqa: BLE001 - reported below
+                wrong.append(error)
+
+    threads = [threading.Thread(target=work, args=(first,)) for first in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_many_cycles_leave_nothing(bench: Bench) -> None:
+    buffer = bench.create(SIZE)
+    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0  # noqa: PTH112, PTH208
+    for _ in range(50):
+        handle, descriptor = buffer.export_memory()
+        memory = bench.consumer.import_memory(handle, descriptor)
+        memory.map_buffer().close()
+        memory.close()
+    after = len(os.listdir("/proc/self/fd")) if before else 0  # noqa: PTH208
+    assert after <= before

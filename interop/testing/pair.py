@@ -1,0 +1,112 @@
+"""The two devices under test, and which parts of the contract they offer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from interop import negotiation
+from interop.errors import InteropError, InvalidArgument
+from interop.negotiation import Path
+
+if TYPE_CHECKING:
+    from interop.backend import ConsumerBackend, ProducerBackend
+    from interop.device import DeviceInfo
+    from interop.handles import HandleType
+    from interop.negotiation import Plan
+    from interop.registry import Registry
+    from interop.semaphore import SemaphoreKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """A producer's and a consumer's device. Opens nothing by itself."""
+
+    registry: Registry
+    producers: ProducerBackend
+    consumers: ConsumerBackend
+    producer: DeviceInfo
+    consumer: DeviceInfo
+    plan: Plan
+    """What is negotiated for the two when nothing is forced."""
+
+    @classmethod
+    def find(
+        cls, registry: Registry, producer: str, consumer: str, device: str | None, consumer_device: str | None
+    ) -> Pair:
+        """Load both backends and choose devices as ``interop.connect`` does. Raises what that raises."""
+        producers, consumers = registry.load_producer(producer), registry.load_consumer(consumer)
+        left, right, match = negotiation.select_devices(
+            producers.devices(),
+            consumers.devices(),
+            producer_choice=choice(device),
+            consumer_choice=choice(consumer_device),
+        )
+        plan = negotiation.negotiate(left, right, match, veto=registry.veto)
+        return cls(
+            registry=registry,
+            producers=producers,
+            consumers=consumers,
+            producer=left,
+            consumer=right,
+            plan=plan,
+        )
+
+    @property
+    def handle_type(self) -> HandleType:
+        """By which type memory travels; ask :meth:`lacks` for ``"zero-copy"`` first."""
+        if self.plan.handle_type is None:
+            msg = "this pair shares no memory"
+            raise InvalidArgument(msg)
+        return self.plan.handle_type
+
+    def lacks(self, need: str) -> str | None:
+        """Return why the pair does not offer ``need``, or None where it does."""
+        if need == "zero-copy":
+            if self.plan.path is Path.ZERO_COPY:
+                return None
+            return "; ".join(map(str, self.plan.rejected)) or "no common handle type"
+        capability = {
+            "stream-hold": self.consumer.capabilities.stream_hold,
+            "stream-notify": self.consumer.capabilities.stream_notify,
+        }
+        if need not in capability:
+            msg = f"no such need: {need!r}"
+            raise InvalidArgument(msg)
+        return None if capability[need] else f"{self.consumer.name} offers no {need.replace('-', ' ')}"
+
+    def semaphore_type(self, kind: SemaphoreKind) -> HandleType | None:
+        """Return the handle type by which semaphores of a kind travel both ways, or None."""
+        common = self.producer.capabilities.exportable(kind) & self.consumer.capabilities.importable(kind)
+        for handle_type in negotiation.SEMAPHORE_TYPES:
+            if handle_type in common and not self.registry.veto(
+                self.producer, self.consumer, handle_type, kind.value
+            ):
+                return handle_type
+        return None
+
+    def lacks_kind(self, kind: SemaphoreKind) -> str | None:
+        """Return why semaphores of ``kind`` cannot be shared, or None where they can."""
+        if self.semaphore_type(kind) is not None:
+            return None
+        exported = ", ".join(self.producer.capabilities.exportable(kind)) or "nothing"
+        imported = ", ".join(self.consumer.capabilities.importable(kind)) or "nothing"
+        notes = self.consumer.capabilities.notes
+        return "; ".join(
+            [f"{self.producer.name} exports {exported}, {self.consumer.name} imports {imported}", *notes]
+        )
+
+    def lacks_sync(self, strategy: str) -> str | None:
+        """Return why a strategy cannot order the two, or None where it can."""
+        try:
+            negotiation.negotiate(
+                self.producer, self.consumer, self.plan.match, sync=strategy, veto=self.registry.veto
+            )
+        except InteropError as error:
+            return " ".join(str(error).split())
+        return None
+
+
+def choice(text: str | None) -> int | str | None:
+    """Read a device from the command line: a number is an index, anything else part of its name."""
+    return int(text) if text is not None and text.isdecimal() else text

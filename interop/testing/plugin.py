@@ -1,0 +1,277 @@
+"""The pytest plugin of the conformance kit: options, fixtures, and the matrix at the end.
+
+Loaded by ``-p interop.testing.plugin``, never by itself: an entry point would start it in every suite of the
+machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+from interop import registry
+from interop.errors import InteropError
+from interop.testing import leaks, matrix
+from interop.testing.bench import Bench
+from interop.testing.pair import Pair, choice
+from interop.testing.profile import ConformanceProfile, find
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from interop.backend import Consumer, Producer
+    from interop.link import Link
+
+_CASES = Path(__file__).with_name("conformance")
+_RUN: pytest.StashKey[Run] = pytest.StashKey()
+_STRATEGIES = ("native", "bridged", "blocking")
+
+
+class LinkFactory(Protocol):
+    """Makes links of the pair under test; each is closed at the end of the test."""
+
+    def __call__(
+        self, *, sync: str = "auto", require: str | None = None, timeout: float | None = None
+    ) -> Link: ...
+
+
+class Run:
+    """One run of the kit: what was asked for, the devices found, and the results so far."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        option: Any = config.getoption  # typed where they are declared
+        self.backend: str | None = option("--interop-backend")
+        self.producer: str = option("--interop-producer")
+        self.device: str | None = option("--interop-device")
+        self.consumer_device: str | None = option("--interop-consumer-device")
+        self.sync: str = option("--interop-sync")
+        self.timeout: float = option("--interop-timeout")
+        self.frames: int = option("--interop-frames")
+        self.file: Path | None = option("--interop-matrix")
+        self.profile = ConformanceProfile()
+        self.matrix = matrix.Matrix()
+        self._pair: Pair | None = None
+
+    @property
+    def pair(self) -> Pair:
+        """The devices under test, found on first use. Raises what ``interop.connect`` would raise."""
+        if self._pair is None:
+            if self.backend is None:
+                message = "name the backend to test: --interop-backend=NAME"
+                raise pytest.UsageError(message)
+            plugins = registry.default()
+            self._pair = Pair.find(plugins, self.producer, self.backend, self.device, self.consumer_device)
+            profile = plugins.conformance_profile(self.backend)
+            if isinstance(profile, ConformanceProfile):
+                self.profile = profile
+            elif profile is not None:
+                message = f"interop_conformance_profile({self.backend!r}) returned {profile!r}, no ConformanceProfile"
+                raise pytest.UsageError(message)
+        return self._pair
+
+    @property
+    def found(self) -> bool:
+        """Whether a pair is under test."""
+        return self._pair is not None
+
+    def not_offered(self, item: pytest.Function) -> str | None:
+        """Return why the pair does not offer what a case is about, or None where it does."""
+        parameters: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
+        for mark in item.iter_markers("interop_needs"):
+            for need in mark.args:
+                if need == "asynchronous" and parameters.get("sync") == "blocking":
+                    return "blocking is not asynchronous"
+                reason = None if need == "asynchronous" else self.pair.lacks(need)
+                if reason is not None:
+                    return reason
+        if "kind" in parameters:
+            return self.pair.lacks_kind(parameters["kind"])
+        # A strategy asked for by name is run whatever the drivers say: that it is missing is a failure.
+        if "sync" in parameters and self.sync == "auto":
+            return self.pair.lacks_sync(parameters["sync"])
+        return None
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the kit's options."""
+    group = parser.getgroup("interop", "interop conformance kit")
+    add = group.addoption
+    add("--interop-backend", metavar="NAME", help="the consumer to test; it fails where it is not available")
+    add("--interop-producer", metavar="NAME", default="vulkan", help="the producer to test it with")
+    add("--interop-device", metavar="N", help="producer's device: index, or part of its name")
+    add("--interop-consumer-device", metavar="N", help="consumer's device: index, or part of its name")
+    add(
+        "--interop-sync",
+        choices=("auto", *_STRATEGIES),
+        default="auto",
+        help="auto: all that the pair offers",
+    )
+    add("--interop-timeout", metavar="SECONDS", type=float, default=10.0, help="bound of every wait")
+    add("--interop-frames", metavar="N", type=int, default=50, help="frames of each ping-pong")
+    add("--interop-matrix", metavar="FILE", type=Path, help="write the results as JSON")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker and start the run."""
+    line = "interop_needs(*needs): the case is about something that not every pair of devices offers"
+    config.addinivalue_line("markers", line)
+    config.stash[_RUN] = Run(config)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the cases about links once for each strategy."""
+    if metafunc.definition.path.parent == _CASES and "sync" in metafunc.fixturenames:
+        wanted = metafunc.config.stash[_RUN].sync
+        metafunc.parametrize("sync", _STRATEGIES if wanted == "auto" else (wanted,))
+
+
+def case_name(item: pytest.Item) -> str:
+    """Return the name of a case: its file without ``test_``, and its function without ``test_``."""
+    return f"{item.path.stem.removeprefix('test_')}::{item.name.removeprefix('test_')}"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Take out what the pair does not offer or the profile rules out; the matrix shows the reasons."""
+    cases = [item for item in items if item.path.parent == _CASES and isinstance(item, pytest.Function)]
+    if not cases:
+        return
+    run = config.stash[_RUN]
+    try:
+        _ = run.pair
+    except InteropError as error:
+        broken = "".join(f"\n{failure}" for failure in registry.failures())
+        raise pytest.UsageError(f"{error}{broken}") from error
+    unused = {*run.profile.unsupported, *run.profile.expected_failures}
+    dropped: list[pytest.Item] = []
+    for item in cases:
+        name = case_name(item)
+        item.add_marker(pytest.mark.filterwarnings("error"))  # an unclosed handle is a failure
+        unsupported = find(name, run.profile.unsupported)
+        expected = find(name, run.profile.expected_failures)
+        unused -= {declared[0] for declared in (unsupported, expected) if declared}
+        reason = run.not_offered(item)
+        if unsupported is not None:
+            run.matrix.note(name, matrix.UNSUPPORTED, unsupported[1])
+            dropped.append(item)
+        elif reason is not None:
+            run.matrix.note(name, matrix.NOT_OFFERED, reason)
+            dropped.append(item)
+        elif expected is not None:
+            item.add_marker(pytest.mark.xfail(reason=expected[1], strict=True))
+    whole = {item.path for item in cases} >= set(_CASES.glob("test_*.py")) and not config.getoption("keyword")
+    if unused and whole and not any("::" in argument for argument in config.args):
+        raise pytest.UsageError(
+            f"the conformance profile names cases that do not exist: {', '.join(sorted(unused))}"
+        )
+    gone = set(dropped)
+    items[:] = [item for item in items if item not in gone]
+    config.hook.pytest_deselected(items=dropped)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note the outcome of every phase."""
+    report = yield
+    if item.path.parent == _CASES and (report.when == "call" or not report.passed):
+        reason = "" if call.excinfo is None else call.excinfo.exconly(tryshort=True).splitlines()[0]
+        outcome = matrix.PASSED if report.passed else matrix.FAILED
+        if report.skipped:
+            outcome = matrix.EXPECTED if hasattr(report, "wasxfail") else matrix.SKIPPED
+            reason = str(getattr(report, "wasxfail", reason))
+        item.config.stash[_RUN].matrix.note(case_name(item), outcome, reason, report.duration)
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the matrix, and write it where that was asked for."""
+    run = config.stash[_RUN]
+    if not run.found or not run.matrix.rows:
+        return
+    terminalreporter.section(f"interop conformance of {run.backend} with {run.producer}")
+    for line in run.matrix.lines(run.pair):
+        terminalreporter.line(line)
+    if run.file is not None:
+        run.matrix.write(run.file, run.pair)
+        terminalreporter.line(f"written to {run.file}")
+
+
+@pytest.fixture
+def descriptor_counts() -> Iterator[leaks.Resources]:
+    """Fail the test when it leaves a descriptor or a thread behind."""
+    before = leaks.snapshot()
+    yield before
+    leaked = leaks.leaked_since(before)
+    if leaked:
+        pytest.fail(f"left behind: {', '.join(leaked)}")
+
+
+@pytest.fixture(scope="session")
+def interop_run(pytestconfig: pytest.Config) -> Run:
+    """The options of the run and the pair of devices, both of which have been opened once.
+
+    Drivers start threads and open files on first use and keep them; the second opening must be neutral.
+    """
+    run = pytestconfig.stash[_RUN]
+    pair = run.pair
+    with contextlib.suppress(
+        InteropError
+    ):  # whatever fails here fails again, in a case that says what it tests
+        producer = pair.producers.open_producer(pair.producer)
+        with (
+            contextlib.closing(producer),
+            contextlib.closing(pair.consumers.open_consumer(pair.consumer)) as consumer,
+        ):
+            consumer.compile("KERNEL void warm(GLOBAL_MEM int *p) { p[GLOBAL_ID(0)] = 1; }").close()
+    return run
+
+
+@pytest.fixture
+def producer(interop_run: Run, descriptor_counts: leaks.Resources) -> Iterator[Producer]:  # noqa: ARG001 - counts around it
+    """The producer's device, opened for this test."""
+    pair = interop_run.pair
+    with contextlib.closing(pair.producers.open_producer(pair.producer)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def consumer(interop_run: Run, descriptor_counts: leaks.Resources) -> Iterator[Consumer]:  # noqa: ARG001 - counts around it
+    """The consumer's device, opened for this test."""
+    pair = interop_run.pair
+    with contextlib.closing(pair.consumers.open_consumer(pair.consumer)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def bench(interop_run: Run, producer: Producer, consumer: Consumer) -> Iterator[Bench]:
+    """Both devices, with helpers that move bytes by hand."""
+    with contextlib.closing(Bench(interop_run.pair, producer, consumer, interop_run.timeout)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def link_factory(interop_run: Run, descriptor_counts: leaks.Resources) -> Iterator[LinkFactory]:  # noqa: ARG001 - counts around it
+    """Make links of the pair under test."""
+    import interop
+
+    with contextlib.ExitStack() as links:
+
+        def connect(*, sync: str = "auto", require: str | None = None, timeout: float | None = None) -> Link:
+            return links.enter_context(
+                interop.connect(
+                    producer=interop_run.producer,
+                    consumer=str(interop_run.backend),
+                    device=choice(interop_run.device),
+                    consumer_device=choice(interop_run.consumer_device),
+                    sync=sync,
+                    require=require,
+                    timeout=timeout or interop_run.timeout,
+                )
+            )
+
+        yield connect
