@@ -1,0 +1,250 @@
+"""OpenCL as this backend calls it: the loader that pyopencl uses, constants, errors, raw functions.
+
+pyopencl wraps none of the external-memory and semaphore calls, and its queries refuse enums that it does not
+know, so these go through ctypes, to the very loader that pyopencl itself is linked to: a second one would see
+other platforms and load every layer twice.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import importlib.metadata
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from interop.errors import BackendUnavailable, DriverError, Unsupported
+from interop.handles import HandleType
+from interop_opencl.plugin import INSTALL_HINT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+# CL/cl.h and CL/cl_ext.h
+TRUE = 1
+COMPLETE = 0
+MEM_READ_WRITE = 1
+QUEUE_PROPERTIES = 0x1093
+DEVICE_UUID = 0x106A
+DEVICE_LUID_VALID = 0x106C
+DEVICE_LUID = 0x106D
+DEVICE_PCI_BUS_INFO = 0x410F
+DEVICE_SEMAPHORE_TYPES = 0x204C
+DEVICE_SEMAPHORE_IMPORT = 0x204D
+DEVICE_MEMORY_IMPORT = 0x204F
+SEMAPHORE_TYPE = 0x203D
+SEMAPHORE_TYPE_BINARY = 1
+EVENT_EXECUTION_STATUS = 0x11D3
+BUFFER_CREATE_TYPE_REGION = 0x1220
+PLATFORM_NOT_FOUND = -1001
+DEVICE_NOT_FOUND = -1
+FAILED_WAIT_LIST = -14
+
+MEMORY_HANDLES = {
+    0x2060: HandleType.OPAQUE_FD,
+    0x2061: HandleType.OPAQUE_WIN32,
+    0x2062: HandleType.OPAQUE_WIN32_KMT,
+    0x2067: HandleType.DMA_BUF,
+}
+SEMAPHORE_HANDLES = {
+    0x2055: HandleType.OPAQUE_FD,
+    0x2056: HandleType.OPAQUE_WIN32,
+    0x2057: HandleType.OPAQUE_WIN32_KMT,
+}
+
+_NAMES = {
+    -1: "CL_DEVICE_NOT_FOUND",
+    -2: "CL_DEVICE_NOT_AVAILABLE",
+    -4: "CL_MEM_OBJECT_ALLOCATION_FAILURE",
+    -5: "CL_OUT_OF_RESOURCES",
+    -6: "CL_OUT_OF_HOST_MEMORY",
+    -11: "CL_BUILD_PROGRAM_FAILURE",
+    -13: "CL_MISALIGNED_SUB_BUFFER_OFFSET",
+    -14: "CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST",
+    -30: "CL_INVALID_VALUE",
+    -33: "CL_INVALID_DEVICE",
+    -34: "CL_INVALID_CONTEXT",
+    -36: "CL_INVALID_COMMAND_QUEUE",
+    -37: "CL_INVALID_HOST_PTR",
+    -38: "CL_INVALID_MEM_OBJECT",
+    -48: "CL_INVALID_KERNEL",
+    -49: "CL_INVALID_ARG_INDEX",
+    -50: "CL_INVALID_ARG_VALUE",
+    -51: "CL_INVALID_ARG_SIZE",
+    -52: "CL_INVALID_KERNEL_ARGS",
+    -54: "CL_INVALID_WORK_GROUP_SIZE",
+    -57: "CL_INVALID_EVENT_WAIT_LIST",
+    -58: "CL_INVALID_EVENT",
+    -59: "CL_INVALID_OPERATION",
+    -61: "CL_INVALID_BUFFER_SIZE",
+    -64: "CL_INVALID_PROPERTY",
+    -1001: "CL_PLATFORM_NOT_FOUND_KHR",
+    -1142: "CL_INVALID_SEMAPHORE_KHR",
+}
+
+_INT = ctypes.c_int
+_UINT = ctypes.c_uint
+_ULONG = ctypes.c_uint64
+_SIZE = ctypes.c_size_t
+_POINTER = ctypes.c_void_p
+CALLBACK = ctypes.CFUNCTYPE(None, _POINTER, _INT, _POINTER)
+
+_CORE: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "clGetPlatformIDs": (_INT, (_UINT, _POINTER, _POINTER)),
+    "clGetDeviceInfo": (_INT, (_POINTER, _UINT, _SIZE, _POINTER, _POINTER)),
+    "clGetExtensionFunctionAddressForPlatform": (_POINTER, (_POINTER, ctypes.c_char_p)),
+    "clCreateBufferWithProperties": (_POINTER, (_POINTER, _POINTER, _ULONG, _SIZE, _POINTER, _POINTER)),
+    "clReleaseMemObject": (_INT, (_POINTER,)),
+    "clCreateUserEvent": (_POINTER, (_POINTER, _POINTER)),
+    "clSetUserEventStatus": (_INT, (_POINTER, _INT)),
+    "clSetEventCallback": (_INT, (_POINTER, _INT, CALLBACK, _POINTER)),
+    "clGetEventInfo": (_INT, (_POINTER, _UINT, _SIZE, _POINTER, _POINTER)),
+    "clRetainEvent": (_INT, (_POINTER,)),
+    "clReleaseEvent": (_INT, (_POINTER,)),
+    "clEnqueueMarkerWithWaitList": (_INT, (_POINTER, _UINT, _POINTER, _POINTER)),
+    "clEnqueueBarrierWithWaitList": (_INT, (_POINTER, _UINT, _POINTER, _POINTER)),
+    "clEnqueueReadBuffer": (
+        _INT,
+        (_POINTER, _POINTER, _UINT, _SIZE, _SIZE, _POINTER, _UINT, _POINTER, _POINTER),
+    ),
+    "clEnqueueWriteBuffer": (
+        _INT,
+        (_POINTER, _POINTER, _UINT, _SIZE, _SIZE, _POINTER, _UINT, _POINTER, _POINTER),
+    ),
+    "clSetKernelArg": (_INT, (_POINTER, _UINT, _SIZE, _POINTER)),
+    "clEnqueueNDRangeKernel": (
+        _INT,
+        (_POINTER, _POINTER, _UINT, _POINTER, _POINTER, _POINTER, _UINT, _POINTER, _POINTER),
+    ),
+    "clFlush": (_INT, (_POINTER,)),
+}
+_EXTENSIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "clEnqueueAcquireExternalMemObjectsKHR": (_INT, (_POINTER, _UINT, _POINTER, _UINT, _POINTER, _POINTER)),
+    "clEnqueueReleaseExternalMemObjectsKHR": (_INT, (_POINTER, _UINT, _POINTER, _UINT, _POINTER, _POINTER)),
+    "clCreateSemaphoreWithPropertiesKHR": (_POINTER, (_POINTER, _POINTER, _POINTER)),
+    "clEnqueueWaitSemaphoresKHR": (
+        _INT,
+        (_POINTER, _UINT, _POINTER, _POINTER, _UINT, _POINTER, _POINTER),
+    ),
+    "clEnqueueSignalSemaphoresKHR": (
+        _INT,
+        (_POINTER, _UINT, _POINTER, _POINTER, _UINT, _POINTER, _POINTER),
+    ),
+    "clReleaseSemaphoreKHR": (_INT, (_POINTER,)),
+}
+MEMORY_FUNCTIONS = ("clEnqueueAcquireExternalMemObjectsKHR", "clEnqueueReleaseExternalMemObjectsKHR")
+SEMAPHORE_FUNCTIONS = (
+    "clCreateSemaphoreWithPropertiesKHR",
+    "clEnqueueWaitSemaphoresKHR",
+    "clEnqueueSignalSemaphoresKHR",
+    "clReleaseSemaphoreKHR",
+)
+
+
+class Driver:
+    """pyopencl and the loader below it. One per backend; owns nothing that would need closing."""
+
+    def __init__(self) -> None:
+        self.cl: Any = importlib.import_module("pyopencl")
+        self.library = _loader(self.cl)
+        self._functions: dict[str, Callable[..., Any]] = {}
+        self._extensions: dict[tuple[int, str], Callable[..., Any] | None] = {}
+
+    def raw(self, name: str) -> Callable[..., Any]:
+        """Return a core function, prepared. Releases the GIL while it runs."""
+        found = self._functions.get(name)
+        if found is None:
+            result, arguments = _CORE[name]
+            try:
+                function = self.library[name]
+            except AttributeError as error:
+                raise Unsupported(name, "the OpenCL loader is older than OpenCL 3.0") from error
+            function.restype, function.argtypes = result, arguments
+            found = self._functions[name] = function
+        return found
+
+    def extension(self, platform: int, name: str) -> Callable[..., Any] | None:
+        """Return an extension function of a platform (``clGetExtensionFunctionAddressForPlatform``), or None."""
+        key = platform, name
+        if key not in self._extensions:
+            address = self.raw("clGetExtensionFunctionAddressForPlatform")(platform, name.encode())
+            result, arguments = _EXTENSIONS[name]
+            self._extensions[key] = ctypes.CFUNCTYPE(result, *arguments)(address) if address else None
+        return self._extensions[key]
+
+    def required(self, platform: int, name: str) -> Callable[..., Any]:
+        """Return an extension function, or raise :class:`Unsupported`."""
+        found = self.extension(platform, name)
+        if found is None:
+            raise Unsupported(name, "the OpenCL platform does not offer it")
+        return found
+
+    def query(self, device: int, parameter: int) -> bytes | None:
+        """Return what ``clGetDeviceInfo`` says, or None where the driver refuses the question."""
+        ask = self.raw("clGetDeviceInfo")
+        size = ctypes.c_size_t()
+        if ask(device, parameter, 0, None, ctypes.byref(size)) != 0:
+            return None
+        value = ctypes.create_string_buffer(max(1, size.value))
+        if ask(device, parameter, size.value, value, None) != 0:
+            return None  # NVIDIA answers the size of an empty list and refuses its value
+        return value.raw[: size.value]
+
+    def query_numbers(self, device: int, parameter: int) -> tuple[int, ...]:
+        """Return a list of 32-bit numbers; empty where the driver refuses the question."""
+        raw = self.query(device, parameter) or b""
+        return tuple(int.from_bytes(raw[at : at + 4], sys.byteorder) for at in range(0, len(raw) // 4 * 4, 4))
+
+    def platforms(self) -> list[Any]:
+        """Return the platforms. Raises :class:`BackendUnavailable` when there is none."""
+        try:
+            return list(self.cl.get_platforms())
+        except self.cl.Error as error:
+            raise BackendUnavailable("opencl", f"no OpenCL platform: {error}", INSTALL_HINT) from error
+
+    def devices(self, platform: Any) -> list[Any]:
+        """Return the devices of a platform; none for one without (Mesa's Clover shows such)."""
+        try:
+            return list(platform.get_devices())
+        except self.cl.Error:
+            return []
+
+    def versions(self) -> Mapping[str, str]:
+        """Versions of pyopencl and the platforms, and which file the loader is."""
+        found = {"pyopencl": importlib.metadata.version("pyopencl"), "loader": loader_path()}
+        for platform in self.platforms():
+            found[f"platform {platform.name}"] = platform.version
+        return found
+
+
+def check(function: str, code: int, *, hint: str = "") -> None:
+    """Raise :class:`DriverError` for a status other than CL_SUCCESS."""
+    if code != 0:
+        raise DriverError(function, code, _NAMES.get(code, ""), hint=hint)
+
+
+def name_of(code: int) -> str:
+    """Return the constant's name for an error code, or an empty string."""
+    return _NAMES.get(code, "")
+
+
+def loader_path() -> str:
+    """Return the file that the OpenCL loader of this process was read from, or an empty string."""
+    try:
+        with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
+            paths = {line.split(maxsplit=5)[-1].strip() for line in maps if "libOpenCL" in line}
+    except OSError:
+        return ""
+    return ", ".join(sorted(paths))
+
+
+def _loader(cl: Any) -> ctypes.CDLL:
+    """Open what pyopencl has opened: through its own module where that resolves dependencies."""
+    module = importlib.import_module("pyopencl._cl")
+    if sys.platform != "win32":
+        return ctypes.CDLL(module.__file__)
+    folder = os.path.join(os.path.dirname(os.path.dirname(cl.__file__)), "pyopencl.libs")  # noqa: PTH118, PTH120
+    bundled = [name for name in os.listdir(folder)] if os.path.isdir(folder) else []  # noqa: PTH112, PTH208
+    found = next((name for name in bundled if name.lower().startswith("opencl")), None)
+    return ctypes.CDLL(os.path.join(folder, found) if found else "OpenCL.dll")  # noqa: PTH118

@@ -1,0 +1,216 @@
+"""Devices of the OpenCL platforms, and the consumer that runs on one."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any
+
+from interop.backend import Capabilities
+from interop.device import DeviceIdentity, DeviceInfo, PciAddress
+from interop.errors import BackendUnavailable, DriverError, InvalidArgument
+from interop.lifetime import Children, Owned
+from interop.semaphore import SemaphoreKind
+from interop_opencl import _driver as cl
+from interop_opencl import kernels, memory, semaphore
+from interop_opencl.plugin import INSTALL_HINT
+from interop_opencl.stream import OpenCLStream
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from interop.handles import Handle
+    from interop.memory import MemoryDescriptor
+    from interop.semaphore import SemaphoreDescriptor
+
+_CPU = 1 << 1  # CL_DEVICE_TYPE_CPU
+
+
+class OpenCLBackend:
+    """The OpenCL platforms that pyopencl's loader finds."""
+
+    def __init__(self) -> None:
+        self._driver = cl.Driver()
+
+    @property
+    def name(self) -> str:
+        """The registered name."""
+        return "opencl"
+
+    def versions(self) -> Mapping[str, str]:
+        """Versions of pyopencl and the platforms, and which file the loader is."""
+        return self._driver.versions()
+
+    def devices(self) -> tuple[DeviceInfo, ...]:
+        """List the devices of all platforms, platform by platform."""
+        found = self._natives()
+        if not found:
+            raise BackendUnavailable("opencl", "no OpenCL platform has a device", INSTALL_HINT)
+        return tuple(_describe(self._driver, index, *pair) for index, pair in enumerate(found))
+
+    def _natives(self) -> list[tuple[Any, Any]]:
+        driver = self._driver
+        return [(platform, device) for platform in driver.platforms() for device in driver.devices(platform)]
+
+    def open_consumer(self, device: DeviceInfo) -> OpenCLConsumer:
+        """Open a device that :meth:`devices` listed, in a context of its own."""
+        found = self._natives()
+        if device.backend != self.name or not 0 <= device.index < len(found):
+            raise InvalidArgument(f"not a device of the OpenCL backend: {device}")
+        return OpenCLConsumer(self._driver, device, *found[device.index])
+
+
+class OpenCLConsumer(Owned):
+    """An opened device: one context with this device alone, and its queues."""
+
+    __slots__ = ("_alignment", "_children", "_context", "_device", "_driver", "_limit", "_native", "_platform", "_stream")
+
+    def __init__(self, driver: cl.Driver, device: DeviceInfo, platform: Any, native: Any) -> None:
+        children = Children()
+        super().__init__(f"OpenCL consumer on {device.name}", children.close)
+        self._driver = driver
+        self._device = device
+        self._platform: int = platform.int_ptr
+        self._native = native
+        self._children = children
+        self._alignment = max(1, native.mem_base_addr_align // 8)  # the query counts bits
+        self._limit: int = native.max_work_group_size
+        try:
+            self._context = driver.cl.Context([native])
+            self._stream = self.create_stream()
+        except driver.cl.Error as error:
+            self.close()
+            raise DriverError("clCreateContext", int(getattr(error, "code", 0)), text=str(error)) from error
+
+    @property
+    def device(self) -> DeviceInfo:
+        """The device that was opened."""
+        return self._device
+
+    @property
+    def native(self) -> Any:
+        """The ``pyopencl.Context``."""
+        self.check_open()
+        return self._context
+
+    @property
+    def stream(self) -> OpenCLStream:
+        """The queue on which everything runs that names no other."""
+        self.check_open()
+        return self._stream
+
+    def create_stream(self) -> OpenCLStream:
+        """Make a further in-order queue (``clCreateCommandQueueWithProperties``); the caller closes it."""
+        self.check_open()
+        return self._children.add(OpenCLStream(self._driver, self._context, self._native))
+
+    def import_memory(self, handle: Handle, descriptor: MemoryDescriptor) -> memory.OpenCLExternalMemory:
+        """Take an allocation in; ``handle`` is consumed when this returns and untouched when it raises."""
+        return self._children.add(
+            memory.import_memory(
+                self._driver,
+                self._platform,
+                self.stream,
+                handle,
+                descriptor,
+                supported=self._device.capabilities.memory_import,
+                alignment=self._alignment,
+            )
+        )
+
+    def import_semaphore(self, handle: Handle, descriptor: SemaphoreDescriptor) -> semaphore.OpenCLSemaphore:
+        """Take a binary semaphore in; ownership as in :meth:`import_memory`. Timelines are refused."""
+        self.check_open()
+        return self._children.add(
+            semaphore.import_semaphore(
+                self._driver,
+                self._platform,
+                self._context.int_ptr,
+                handle,
+                descriptor,
+                supported=self._device.capabilities.importable(descriptor.kind),
+            )
+        )
+
+    def allocate(self, size: int) -> memory.OpenCLBuffer:
+        """Allocate device memory (``clCreateBuffer``); the caller closes it."""
+        block, buffer = memory.allocate(self._driver, self._context, self.stream, size, self._alignment)
+        self._children.add(block)
+        return buffer
+
+    def compile(self, source: str | Mapping[str, str]) -> kernels.OpenCLModule:
+        """Compile portable source, or the entry ``"opencl"`` of a mapping."""
+        return self._children.add(
+            kernels.compile_module(self._driver, self._context, self.stream, source, limit=self._limit)
+        )
+
+    def __repr__(self) -> str:
+        return f"<OpenCLConsumer {self._device.name}>"
+
+
+def _describe(driver: cl.Driver, index: int, platform: Any, native: Any) -> DeviceInfo:
+    address: int = native.int_ptr
+    extensions = frozenset(native.extensions.split())
+    name = native.name.strip()
+    software = bool(native.type & _CPU) or "(software)" in name
+    return DeviceInfo(
+        backend="opencl",
+        index=index,
+        name=name,
+        identity=DeviceIdentity(
+            uuid=_exactly(driver.query(address, cl.DEVICE_UUID), 16),
+            luid=_luid(driver, address),
+            pci=_pci(driver.query(address, cl.DEVICE_PCI_BUS_INFO)),
+        ),
+        capabilities=_capabilities(driver, platform.int_ptr, address, extensions),
+        software=software,
+        driver=f"{platform.name} {native.driver_version}".strip(),
+        details={"platform": platform.name, "version": native.version},
+    )
+
+
+def _capabilities(driver: cl.Driver, platform: int, device: int, extensions: frozenset[str]) -> Capabilities:
+    notes: list[str] = []
+    importable = frozenset[Any]()
+    if "cl_khr_external_memory" not in extensions:
+        notes.append("this OpenCL device has no cl_khr_external_memory")
+    elif any(driver.extension(platform, name) is None for name in cl.MEMORY_FUNCTIONS):
+        notes.append("this OpenCL platform names cl_khr_external_memory and lacks its functions")
+    else:
+        importable = _known(driver.query_numbers(device, cl.DEVICE_MEMORY_IMPORT), cl.MEMORY_HANDLES)
+    semaphores: dict[SemaphoreKind, frozenset[Any]] = {}
+    if "cl_khr_external_semaphore" not in extensions:
+        notes.append("this OpenCL device has no cl_khr_external_semaphore")
+    elif any(driver.extension(platform, name) is None for name in cl.SEMAPHORE_FUNCTIONS):
+        notes.append("this OpenCL platform names cl_khr_external_semaphore and lacks its functions")
+    else:
+        # Which types of semaphores there are need not be asked: binary is the only one, and NVIDIA refuses
+        # the question.
+        found = _known(driver.query_numbers(device, cl.DEVICE_SEMAPHORE_IMPORT), cl.SEMAPHORE_HANDLES)
+        semaphores[SemaphoreKind.BINARY] = found
+        notes.append(semaphore.NO_TIMELINE)
+    return Capabilities(
+        memory_import=importable,
+        semaphore_import=semaphores,
+        stream_hold="clCreateUserEvent",
+        stream_notify="clSetEventCallback",
+        notes=tuple(notes),
+    )
+
+
+def _known(codes: tuple[int, ...], table: Mapping[int, Any]) -> frozenset[Any]:
+    return frozenset(table[code] for code in codes if code in table)
+
+
+def _exactly(raw: bytes | None, size: int) -> bytes | None:
+    return raw if raw is not None and len(raw) == size and any(raw) else None
+
+
+def _luid(driver: cl.Driver, device: int) -> bytes | None:
+    valid = driver.query(device, cl.DEVICE_LUID_VALID)
+    return _exactly(driver.query(device, cl.DEVICE_LUID), 8) if valid and any(valid) else None
+
+
+def _pci(raw: bytes | None) -> PciAddress | None:
+    if raw is None or len(raw) != 16:  # noqa: PLR2004 - cl_device_pci_bus_info_khr: four cl_uint
+        return None
+    return PciAddress(*struct.unpack("=4I", raw))

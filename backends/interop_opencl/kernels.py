@@ -1,0 +1,235 @@
+"""Kernels: portable source through the device's OpenCL C compiler, and launches with prepared arguments."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from interop.errors import ArgumentError, CompileError, DriverError
+from interop.kernels import check_arguments, check_grid, pick_source, unknown_kernel
+from interop.lifetime import Owned
+from interop_opencl._driver import check
+from interop_opencl.memory import OpenCLBuffer
+from interop_opencl.stream import stream_address
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from interop.kernels import Signature
+    from interop.semaphore import Stream
+    from interop_opencl._driver import Driver
+    from interop_opencl.stream import OpenCLStream
+
+PRELUDE = """\
+#ifdef cl_khr_fp64
+#pragma OPENCL EXTENSION cl_khr_fp64 : enable
+#endif
+#ifdef cl_khr_fp16
+#pragma OPENCL EXTENSION cl_khr_fp16 : enable
+#endif
+#define KERNEL __kernel
+#define DEVICE_FUNCTION static
+#define GLOBAL_MEM __global
+#define CONSTANT_MEM __constant
+#define LOCAL_MEM __local
+#define LOCAL_BARRIER barrier(CLK_LOCAL_MEM_FENCE)
+#define GLOBAL_ID(d) ((uint)get_global_id(d))
+#define LOCAL_ID(d) ((uint)get_local_id(d))
+#define GROUP_ID(d) ((uint)get_group_id(d))
+#define GLOBAL_SIZE(d) ((uint)get_global_size(d))
+#define LOCAL_SIZE(d) ((uint)get_local_size(d))
+#define NUM_GROUPS(d) ((uint)get_num_groups(d))
+"""
+
+# C99's names that OpenCL C lacks; only for portable source.
+PORTABLE_NAMES = """\
+typedef char int8_t;
+typedef uchar uint8_t;
+typedef short int16_t;
+typedef ushort uint16_t;
+typedef int int32_t;
+typedef uint uint32_t;
+typedef long int64_t;
+typedef ulong uint64_t;
+"""
+
+_POINTER_SIZE = ctypes.sizeof(ctypes.c_void_p)
+
+
+class OpenCLModule(Owned):
+    """A compiled source."""
+
+    __slots__ = ("_driver", "_kernels", "_limit", "_program", "_signatures", "_stream")
+
+    def __init__(
+        self, driver: Driver, stream: OpenCLStream, program: Any, signatures: Mapping[str, Signature], limit: int
+    ) -> None:
+        parked: list[Any] = [program]
+        super().__init__("OpenCL program", parked.clear)
+        self._driver = driver
+        self._stream = stream
+        self._program = program
+        self._signatures = signatures
+        self._limit = limit
+        self._kernels: dict[str, OpenCLKernel] = {}
+
+    @property
+    def driver(self) -> Driver:
+        """The loader that it was compiled through."""
+        return self._driver
+
+    @property
+    def stream(self) -> OpenCLStream:
+        """The queue of launches that name no other."""
+        return self._stream
+
+    @property
+    def limit(self) -> int:
+        """Work items in the largest group of the device."""
+        return self._limit
+
+    def kernel(self, name: str) -> OpenCLKernel:
+        """Return a kernel by name (``clCreateKernel``)."""
+        self.check_open()
+        found = self._kernels.get(name)
+        if found is None:
+            signature = self._signatures.get(name)
+            if signature is None:
+                raise unknown_kernel(name, self._signatures)
+            native = self._driver.cl.Kernel(self._program, name)
+            found = self._kernels[name] = OpenCLKernel(self, native, signature)
+        return found
+
+    def close(self) -> None:
+        """Give program and kernels up (``clReleaseProgram``). A second call does nothing."""
+        self._kernels.clear()
+        self._program = None
+        super().close()
+
+
+class OpenCLKernel:
+    """A kernel whose arguments are set only when they change."""
+
+    __slots__ = (
+        "_address",
+        "_checked",
+        "_grids",
+        "_launch",
+        "_lock",
+        "_module",
+        "_native",
+        "_set",
+        "_shown",
+        "_signature",
+    )
+
+    def __init__(self, module: OpenCLModule, native: Any, signature: Signature) -> None:
+        self._module = module
+        self._native = native
+        self._address: int = native.int_ptr
+        self._signature = signature
+        self._set = module.driver.raw("clSetKernelArg")
+        self._launch = module.driver.raw("clEnqueueNDRangeKernel")
+        self._lock = threading.Lock()
+        self._shown: list[object] = [None] * len(signature.parameters)
+        self._checked: set[tuple[type, ...]] = set()
+        self._grids: dict[object, tuple[int, Any, Any]] = {}
+
+    @property
+    def signature(self) -> Signature:
+        """Name and parameters."""
+        return self._signature
+
+    def __call__(
+        self,
+        *args: object,
+        global_size: int | Sequence[int],
+        local_size: int | Sequence[int] | None = None,
+        stream: Stream | None = None,
+    ) -> None:
+        """Enqueue the kernel (``clEnqueueNDRangeKernel``); without a group the driver chooses one."""
+        module = self._module
+        module.check_open()
+        types = tuple(map(type, args))
+        if types not in self._checked:
+            check_arguments(self._signature, args)
+            if all(kind is OpenCLBuffer or kind.__module__ == "numpy" for kind in types):
+                self._checked.add(types)
+        dimensions, grid, group = self._extents(global_size, local_size)
+        queue = module.stream.address if stream is None else stream_address(stream, module.stream.context)
+        with self._lock:  # a cl_kernel holds its arguments, so setting and launching belong together
+            for index, argument in enumerate(args):
+                self._set_argument(index, argument)
+            code = self._launch(queue, self._address, dimensions, None, grid, group, 0, None, None)
+        check("clEnqueueNDRangeKernel", code)
+
+    def _extents(
+        self, global_size: int | Sequence[int], local_size: int | Sequence[int] | None
+    ) -> tuple[int, Any, Any]:
+        key = None
+        if isinstance(global_size, (int, tuple)) and isinstance(local_size, (int, tuple, type(None))):
+            key = (global_size, local_size)
+            found = self._grids.get(key)
+            if found is not None:
+                return found
+        grid, group = check_grid(self._signature.name, global_size, local_size, self._module.limit)
+        if group is not None:  # whole groups, as the other APIs launch
+            grid = tuple(-(-extent // size) * size for extent, size in zip(grid, group, strict=True))
+        array = ctypes.c_size_t * len(grid)
+        made = (len(grid), array(*grid), array(*group) if group is not None else None)
+        if key is not None and len(self._grids) < 64:  # noqa: PLR2004 - enough for any program, bounded for all
+            self._grids[key] = made
+        return made
+
+    def _set_argument(self, index: int, argument: object) -> None:
+        parameter = self._signature.parameters[index]
+        if parameter.pointer:
+            native = argument.native if isinstance(argument, OpenCLBuffer) else argument
+            address = getattr(native, "int_ptr", None)
+            if not isinstance(address, int):
+                msg = f"argument ({parameter}) of {self._signature.name} needs an OpenCL buffer, got {argument!r}"
+                raise ArgumentError(msg)
+            if self._shown[index] == address:
+                return
+            value: Any = ctypes.byref(ctypes.c_void_p(address))
+            size, shown = _POINTER_SIZE, address
+        else:
+            raw: bytes = argument.tobytes()  # type: ignore[attr-defined]
+            if self._shown[index] == raw:
+                return
+            value, size, shown = raw, len(raw), raw  # type: ignore[assignment]
+        code = self._set(self._address, index, size, value)
+        check("clSetKernelArg", code, hint=f"argument ({parameter}) of {self._signature.name}")
+        self._shown[index] = shown
+
+    def __repr__(self) -> str:
+        return f"<OpenCLKernel {self._signature}>"
+
+
+def compile_module(
+    driver: Driver, context: Any, stream: OpenCLStream, source: str | Mapping[str, str], *, limit: int
+) -> OpenCLModule:
+    """Compile for the device (``clBuildProgram``)."""
+    own = not isinstance(source, str) and "opencl" in source
+    text, signatures = pick_source("opencl", source, PRELUDE if own else PRELUDE + PORTABLE_NAMES)
+    program = driver.cl.Program(context, text)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", driver.cl.CompilerWarning)  # a warning is not an error of the caller's
+            built = program.build()
+    except driver.cl.RuntimeError as error:
+        routine = str(getattr(error, "routine", "clBuildProgram"))
+        if "build" in routine.lower() or "compile" in routine.lower():
+            raise CompileError("opencl", _log(str(error))) from error
+        raise DriverError(routine, int(getattr(error, "code", 0)), text=str(error)) from error
+    return OpenCLModule(driver, stream, built, signatures, limit)
+
+
+def _log(text: str) -> str:
+    """Keep the compiler's words: pyopencl adds its own and the whole of the source."""
+    lines = text.split("\n")
+    start = next((n + 1 for n, line in enumerate(lines) if line.startswith("Build on")), 0)
+    end = next((n for n, line in enumerate(lines) if line.startswith("(options:")), len(lines))
+    return "\n".join(lines[start:end]).strip() or text

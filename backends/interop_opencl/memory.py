@@ -1,0 +1,259 @@
+"""External memory in OpenCL: imported once, seen through the import itself or through sub-buffers."""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from typing import TYPE_CHECKING, Any
+
+from interop.dtypes import check_shape
+from interop.errors import ClosedError, DriverError, HandleError, WaitTimeout
+from interop.handles import FdFate, Handle, HandleType, lend
+from interop.lifetime import Owned
+from interop.memory import check_import, check_range
+from interop.views import BYTES, host_bytes, resolve
+from interop_opencl._driver import MEM_READ_WRITE, MEMORY_HANDLES, TRUE, check, name_of
+from interop_opencl.stream import stream_address
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer as HostBytes
+
+    from interop.dtypes import DType
+    from interop.memory import MemoryDescriptor
+    from interop.semaphore import Stream
+    from interop_opencl._driver import Driver
+    from interop_opencl.stream import OpenCLStream
+
+DEFAULT_TIMEOUT = 30.0
+
+_CREATE = "clCreateBufferWithProperties"
+_ACQUIRE = "clEnqueueAcquireExternalMemObjectsKHR"
+_RELEASE = "clEnqueueReleaseExternalMemObjectsKHR"
+_CODES = {handle_type: code for code, handle_type in MEMORY_HANDLES.items()}
+# What drivers answer to a handle that is not theirs: Intel -38, others -30 or -64, NVIDIA 999 and, for a size
+# past the allocation, 1.
+_BAD_HANDLE = frozenset({-30, -38, -64, 999, 1})
+
+
+class Block(Owned):
+    """A ``cl_mem`` with one owner, and how its parts may be cut."""
+
+    __slots__ = ("_alignment", "_driver", "_native", "_parts", "_size", "_stream")
+
+    def __init__(
+        self, what: str, driver: Driver, stream: OpenCLStream, native: Any, size: int, alignment: int
+    ) -> None:
+        parts: list[Any] = []
+        super().__init__(what, _release, parts, native)
+        self._driver = driver
+        self._stream = stream
+        self._native = native
+        self._size = size
+        self._alignment = alignment
+        self._parts = parts
+
+    @property
+    def stream(self) -> OpenCLStream:
+        """The queue on which its views are copied."""
+        return self._stream
+
+    def part(self, offset: int, size: int) -> Any:
+        """Return a ``pyopencl.Buffer`` for a range (``clCreateSubBuffer``), the whole for the whole.
+
+        The range must start at a multiple of ``CL_DEVICE_MEM_BASE_ADDR_ALIGN``.
+        """
+        self.check_open()
+        if offset == 0:
+            return self._native  # a view knows its own size; no object is needed for a shorter one
+        check_range(offset, size, self._size, alignment=self._alignment)
+        made = self._native.get_sub_region(offset, size)
+        self._parts.append(made)
+        return made
+
+
+def _release(parts: list[Any], native: Any) -> None:
+    while parts:
+        parts.pop().release()
+    native.release()
+
+
+class OpenCLExternalMemory(Block):
+    """An allocation of another API, imported whole."""
+
+    __slots__ = ("_acquire", "_context", "_descriptor", "_give", "_objects")
+
+    def __init__(
+        self,
+        driver: Driver,
+        platform: int,
+        stream: OpenCLStream,
+        native: Any,
+        descriptor: MemoryDescriptor,
+        alignment: int,
+    ) -> None:
+        what = f"OpenCL external memory of {descriptor.allocation_size} bytes"
+        super().__init__(what, driver, stream, native, descriptor.allocation_size, alignment)
+        self._descriptor = descriptor
+        self._context = stream.context
+        self._objects = (ctypes.c_void_p * 1)(native.int_ptr)
+        self._acquire = driver.required(platform, _ACQUIRE)
+        self._give = driver.required(platform, _RELEASE)
+
+    @property
+    def descriptor(self) -> MemoryDescriptor:
+        """What was imported."""
+        return self._descriptor
+
+    def map_buffer(
+        self,
+        *,
+        offset: int = 0,
+        size: int | None = None,
+        shape: tuple[int, ...] | None = None,
+        dtype: DType | None = None,
+    ) -> OpenCLBuffer:
+        """Return a view: the import itself from its start, else a sub-buffer at the device's alignment."""
+        self.check_open()
+        start, extents, element = resolve(self._descriptor, offset=offset, size=size, shape=shape, dtype=dtype)
+        return OpenCLBuffer(self, start, extents, element)
+
+    def acquire(self, stream: Stream) -> None:
+        """Enqueue ``clEnqueueAcquireExternalMemObjectsKHR``: use before it is undefined."""
+        self.check_open()
+        check(_ACQUIRE, self._acquire(stream_address(stream, self._context), 1, self._objects, 0, None, None))
+
+    def release(self, stream: Stream) -> None:
+        """Enqueue ``clEnqueueReleaseExternalMemObjectsKHR``: use after it is undefined."""
+        self.check_open()
+        check(_RELEASE, self._give(stream_address(stream, self._context), 1, self._objects, 0, None, None))
+
+
+class OpenCLBuffer:
+    """A range of a ``cl_mem`` with a shape and an element type."""
+
+    __slots__ = ("__weakref__", "_block", "_closed", "_dtype", "_native", "_nbytes", "_offset", "_owner", "_shape")
+
+    def __init__(
+        self, block: Block, offset: int, shape: tuple[int, ...], dtype: DType, *, owner: bool = False
+    ) -> None:
+        self._shape, self._nbytes = check_shape(shape, dtype)
+        self._native = block.part(offset, self._nbytes)
+        self._block = block
+        self._offset = offset
+        self._dtype = dtype
+        self._owner = owner
+        self._closed = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extent in elements, row-major."""
+        return self._shape
+
+    @property
+    def dtype(self) -> DType:
+        """Element type."""
+        return self._dtype
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes."""
+        return self._nbytes
+
+    @property
+    def native(self) -> Any:
+        """The ``pyopencl.Buffer``; it may be longer than the view. Raises :class:`ClosedError` after close."""
+        if self._closed or self._block.closed:
+            raise ClosedError("OpenCL buffer was used after close()")
+        return self._native
+
+    def view(self, shape: tuple[int, ...], dtype: DType, *, offset: int = 0) -> OpenCLBuffer:
+        """Look at a part as another shape and type; ``offset`` in bytes, at the device's alignment."""
+        _ = self.native
+        extents, nbytes = check_shape(shape, dtype)
+        check_range(offset, nbytes, self._nbytes, alignment=dtype.itemsize)
+        return OpenCLBuffer(self._block, self._offset + offset, extents, dtype)
+
+    def read(self, target: HostBytes, *, timeout: float | None = None) -> None:
+        """Copy to the host, after all earlier work of the consumer's queue (``clEnqueueReadBuffer``)."""
+        self._copy("clEnqueueReadBuffer", target, timeout, writable=True)
+
+    def write(self, source: HostBytes, *, timeout: float | None = None) -> None:
+        """Copy from the host, after all earlier work of the consumer's queue (``clEnqueueWriteBuffer``)."""
+        self._copy("clEnqueueWriteBuffer", source, timeout, writable=False)
+
+    def _copy(self, function: str, host: HostBytes, timeout: float | None, *, writable: bool) -> None:
+        flat = host_bytes(host, self._nbytes, writable=writable)
+        stream = self._block.stream
+        seconds = DEFAULT_TIMEOUT if timeout is None else timeout
+        deadline = time.monotonic() + seconds
+        # Some drivers block in the copy call while the queue is held; so the queue is brought to rest first.
+        stream.synchronize(seconds)
+        event = ctypes.c_void_p()
+        enqueue = stream.driver.raw(function)
+        memory, queue = self.native.int_ptr, stream.address
+        code = enqueue(
+            queue, memory, 1 - TRUE, 0, self._nbytes, flat.ctypes.data, 0, None, ctypes.byref(event)
+        )
+        check(function, code)
+        try:
+            stream.finish(event, max(deadline - time.monotonic(), 0.0))
+        except WaitTimeout:
+            stream.park((flat, self._native))
+            raise
+
+    def close(self) -> None:
+        """Give the view up, and the memory with it if it came from ``allocate``. A second call does nothing."""
+        self._closed = True
+        if self._owner:
+            self._block.close()
+
+    def __repr__(self) -> str:
+        return f"<OpenCLBuffer {self._shape} {self._dtype}>"
+
+
+def import_memory(
+    driver: Driver,
+    platform: int,
+    stream: OpenCLStream,
+    handle: Handle,
+    descriptor: MemoryDescriptor,
+    *,
+    supported: frozenset[HandleType],
+    alignment: int,
+) -> OpenCLExternalMemory:
+    """Import an allocation (``clCreateBufferWithProperties``); ``handle`` is consumed on success only.
+
+    No device list is passed: the context has one device, and the list's enums differ between driver
+    generations.
+    """
+    check_import(handle, descriptor, supported)
+    for name in (_ACQUIRE, _RELEASE):
+        driver.required(platform, name)  # a platform without them must fail before it has the handle
+    create = driver.raw(_CREATE)
+    status = ctypes.c_int()
+    with lend(handle, FdFate.TAKEN) as number:
+        properties = (ctypes.c_uint64 * 3)(_CODES[handle.type], number, 0)
+        size = descriptor.allocation_size
+        address = create(stream.context, properties, MEM_READ_WRITE, size, None, ctypes.byref(status))
+        # The code alone decides: NVIDIA (580) returns 999 together with an object that must not be touched.
+        if status.value in _BAD_HANDLE:
+            text = f"{_CREATE} returned {status.value} {name_of(status.value)}".rstrip()
+            raise HandleError(f"{text}: the handle is no memory of this device's Vulkan driver of {size} bytes")
+        check(_CREATE, status.value)
+        if not address:
+            raise DriverError(_CREATE, 0, text="reported success and returned no object")
+    native = driver.cl.MemoryObject.from_int_ptr(address, retain=False)
+    return OpenCLExternalMemory(driver, platform, stream, native, descriptor, alignment)
+
+
+def allocate(
+    driver: Driver, context: Any, stream: OpenCLStream, size: int, alignment: int
+) -> tuple[Block, OpenCLBuffer]:
+    """Allocate device memory (``clCreateBuffer``). Closing the buffer gives the block back."""
+    shape, nbytes = check_shape(size, BYTES)
+    try:
+        native = driver.cl.Buffer(context, driver.cl.mem_flags.READ_WRITE, nbytes)
+    except driver.cl.Error as error:
+        raise DriverError("clCreateBuffer", int(getattr(error, "code", 0)), text=str(error)) from error
+    block = Block(f"OpenCL memory of {nbytes} bytes", driver, stream, native, nbytes, alignment)
+    return block, OpenCLBuffer(block, 0, shape, BYTES, owner=True)

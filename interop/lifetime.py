@@ -1,0 +1,79 @@
+"""Objects of a driver that are released exactly once. For backends; users see ``close()``."""
+
+from __future__ import annotations
+
+import warnings
+import weakref
+from contextlib import ExitStack
+from itertools import count
+from typing import TYPE_CHECKING, TypeVar
+
+from interop.errors import ClosedError, InteropError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def _dropped(what: str, release: Callable[..., None], *args: object) -> None:
+    warnings.warn(f"unclosed {what}", ResourceWarning, stacklevel=2)
+    try:
+        release(*args)
+    except InteropError as error:
+        warnings.warn(f"releasing {what} failed: {error}", ResourceWarning, stacklevel=2)
+
+
+class Owned:
+    """Something of a driver that is released exactly once: by ``close()``, or with a warning when dropped."""
+
+    __slots__ = ("__weakref__", "_finalizer", "_what")
+
+    def __init__(self, what: str, release: Callable[..., None], *args: object) -> None:
+        """Call ``release(*args)`` at the end. The arguments must not lead back to this object."""
+        self._what = what
+        self._finalizer = weakref.finalize(self, _dropped, what, release, *args)
+        self._finalizer.atexit = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has been released."""
+        return not self._finalizer.alive
+
+    def check_open(self) -> None:
+        """Raise :class:`ClosedError` once it has been released."""
+        if not self._finalizer.alive:
+            msg = f"{self._what} was used after close()"
+            raise ClosedError(msg)
+
+    def close(self) -> None:
+        """Release it. A second call does nothing."""
+        found = self._finalizer.detach()
+        if found is not None:
+            _, _, (_, release, *args), _ = found
+            release(*args)
+
+
+_Child = TypeVar("_Child", bound=Owned)
+
+
+class Children:
+    """What an opened device has made. Holds it weakly; closes what is left, last made first."""
+
+    __slots__ = ("_alive", "_numbers")
+
+    def __init__(self) -> None:
+        self._alive: weakref.WeakValueDictionary[int, Owned] = weakref.WeakValueDictionary()
+        self._numbers = count()
+
+    def add(self, child: _Child) -> _Child:
+        """Take note of ``child`` and return it."""
+        self._alive[next(self._numbers)] = child
+        return child
+
+    def close(self) -> None:
+        """Close all that are still open; one failure does not keep the others open."""
+        with ExitStack() as every:
+            for number in sorted(self._alive.keys()):
+                child = self._alive.get(number)
+                if child is not None:
+                    every.callback(child.close)
+        self._alive.clear()
