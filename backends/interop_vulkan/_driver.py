@@ -10,15 +10,19 @@ cffi releases the GIL during every call made through these pointers.
 
 from __future__ import annotations
 
+import os
 import re
 import weakref
 from typing import TYPE_CHECKING, Any
 
 from interop.errors import BackendUnavailable, DriverError
+from interop.handles import Handle
 from interop_vulkan.plugin import INSTALL_HINT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from interop.handles import HandleType
 
 try:
     import vulkan
@@ -173,6 +177,16 @@ class Functions:
             result = function(*args, count, found) or 0
             check(name, result)
         return found
+
+
+def take_handle(number: Any, handle_type: HandleType) -> Handle:
+    """Own what an export returned: an ``int`` or a Windows ``HANDLE``."""
+    if not handle_type.is_fd:
+        return Handle(address(number), handle_type)
+    handle = Handle(int(number), handle_type)
+    if handle.value >= 0:
+        os.set_inheritable(handle.value, False)  # noqa: FBT003 - lavapipe 22.3 lets child processes inherit it
+    return handle
 
 
 _loader: Any = vulkan.lib

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+import weakref
 from typing import TYPE_CHECKING
 
 from interop.errors import BackendUnavailable, WaitTimeout
@@ -66,6 +68,8 @@ class Producer:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._progress = Progress(context)
+        self._finalizer = weakref.finalize(self, _dropped, context, self._progress)
+        self._finalizer.atexit = False
 
     @property
     def context(self) -> Context:
@@ -137,6 +141,7 @@ class Producer:
         Waits at most :data:`interop_vulkan._context.CLOSE_TIMEOUT` for work in flight; work that has not
         ended by then leaves the device open, with a ``ResourceWarning``.
         """
+        self._finalizer.detach()
         self._context.close()
 
     def __enter__(self) -> Self:
@@ -146,3 +151,9 @@ class Producer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _dropped(context: Context, progress: Progress) -> None:
+    """Report a producer that was not closed. Its device goes when the last object on it does."""
+    warnings.warn(f"unclosed producer on {context.info.name}", ResourceWarning, stacklevel=2)
+    progress.close()

@@ -7,16 +7,16 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from interop.errors import DriverError, InvalidArgument, Unsupported
-from interop.handles import Handle, HandleType
 from interop.memory import MemoryDescriptor
 from interop_vulkan import _driver
 from interop_vulkan._devices import BUFFER_USAGE, MEMORY_TYPES, memory_features
-from interop_vulkan._driver import NULL, VK, WHOLE_SIZE, check, struct
+from interop_vulkan._driver import NULL, VK, WHOLE_SIZE, check, struct, take_handle
 from interop_vulkan._lifetime import Child
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from interop.handles import Handle, HandleType
     from interop_vulkan._context import Context
 
 _LIMIT = 2**63
@@ -85,7 +85,7 @@ class Buffer(Child):
         )
         request = struct(info, memory=self._memory, handleType=bit)
         number = self.context.vk.create(name, out, self.context.device, request)
-        handle = Handle(int(number) if handle_type.is_fd else _driver.address(number), handle_type)
+        handle = take_handle(number, handle_type)
         return handle, MemoryDescriptor(
             allocation_size=self._allocation_size,
             size=self._size,

@@ -6,17 +6,16 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from interop.errors import InvalidArgument, TurnError, Unsupported
-from interop.handles import Handle, HandleType
 from interop.semaphore import SemaphoreDescriptor, SemaphoreKind
-from interop_vulkan import _driver
 from interop_vulkan._context import Timeline
 from interop_vulkan._devices import SEMAPHORE_KINDS, SEMAPHORE_TYPES
-from interop_vulkan._driver import struct
+from interop_vulkan._driver import struct, take_handle
 from interop_vulkan._lifetime import Child
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from interop.handles import Handle, HandleType
     from interop_vulkan._context import Context
 
 
@@ -69,7 +68,7 @@ class Semaphore(Child):
         )
         request = struct(info, semaphore=self._native, handleType=bit)
         number = self.context.vk.create(name, out, self.context.device, request)
-        handle = Handle(int(number) if handle_type.is_fd else _driver.address(number), handle_type)
+        handle = take_handle(number, handle_type)
         return handle, SemaphoreDescriptor(
             kind=self._kind, handle_type=handle_type, device=self.context.info.identity
         )

@@ -80,7 +80,9 @@ class PreparedSubmission(Child):
         self._wait_values = array("uint64_t", 1)
         self._signal_values = array("uint64_t", 2)
         waits = [wait.native] if wait else []
-        signals = [context.timeline.semaphore, *([signal.native] if signal else [])]
+        # Progress comes last: SwiftShader signals in this order, and who sees progress may count on the rest.
+        signals = [*([signal.native] if signal else []), context.timeline.semaphore]
+        self._progress_slot = self._signal_values + (len(signals) - 1)
         values = struct(
             "VkTimelineSemaphoreSubmitInfo",
             waitSemaphoreValueCount=len(waits),
@@ -194,7 +196,7 @@ class PreparedSubmission(Child):
                     f"a timeline needs a signal above its last one ({signal.last_signal}), got {signal_value}"
                 )
                 raise TurnError(msg)
-            self._signal_values[1] = signal_value
+            self._signal_values[0] = signal_value
         native, shape = self._recording, self._bare
         if native is not None:
             for child in self._commands.uses:
@@ -206,7 +208,7 @@ class PreparedSubmission(Child):
         context = self.context
         with context.lock:
             value = context.submitted + 1
-            self._signal_values[0] = value
+            self._progress_slot[0] = value
             result = self._queue_submit(context.queue, 1, shape.info, NULL)
             if result:
                 check("vkQueueSubmit", result)

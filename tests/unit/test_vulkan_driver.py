@@ -1,0 +1,138 @@
+"""The private binding: structures, results, and what happens where something is missing. Needs no driver."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from interop_vulkan import _driver, plugin
+
+from interop.backend import Role
+from interop.errors import DriverError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def run(code: str, **environment: str) -> str:
+    """Run Python code in a process of its own and return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+LOAD = """
+from interop.errors import BackendUnavailable
+from interop_vulkan import plugin
+[info] = plugin.interop_register_backends()
+try:
+    print(info.load().devices())
+except BackendUnavailable as error:
+    assert error.backend == "vulkan" and error.install_hint, vars(error)
+    print(error.reason)
+"""
+
+
+def test_the_plugin_declares_a_producer_and_imports_no_binding() -> None:
+    [info] = plugin.interop_register_backends()
+    assert (info.name, info.roles) == ("vulkan", frozenset({Role.PRODUCER}))
+    assert info.install_hint
+    assert run("import sys, interop_vulkan.plugin; print('vulkan' in sys.modules)") == "False"
+
+
+def test_without_the_package() -> None:
+    assert "package cannot be imported" in run("import sys; sys.modules['vulkan'] = None" + LOAD)
+
+
+def test_without_a_loader(tmp_path: Path) -> None:
+    # What the package does when it finds no library.
+    (tmp_path / "vulkan.py").write_text("raise OSError('Cannot find Vulkan SDK version')")
+    assert "no Vulkan loader" in run(f"import sys; sys.path.insert(0, {str(tmp_path)!r})" + LOAD)
+
+
+def test_without_a_driver() -> None:
+    missing = "/nonexistent/icd.json"
+    reason = run(LOAD, VK_ICD_FILENAMES=missing, VK_DRIVER_FILES=missing, VK_ADD_DRIVER_FILES="")
+    assert reason == "no Vulkan driver on this machine"
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        (-1, "VK_ERROR_OUT_OF_HOST_MEMORY"),
+        (-4, "VK_ERROR_DEVICE_LOST"),
+        (-1000072003, "VK_ERROR_INVALID_EXTERNAL_HANDLE"),
+        (-1000069000, "VK_ERROR_OUT_OF_POOL_MEMORY"),
+        (-123456, "unknown VkResult"),
+    ],
+)
+def test_failures_keep_function_code_and_name(code: int, name: str) -> None:
+    with pytest.raises(DriverError) as caught:
+        _driver.check("vkSomething", code)
+    assert (caught.value.function, caught.value.code, caught.value.name) == ("vkSomething", code, name)
+
+
+@pytest.mark.parametrize("code", [0, 1, 2, 5, 1000001003])
+def test_status_codes_are_no_failures(code: int) -> None:
+    _driver.check("vkSomething", code)
+
+
+@pytest.mark.parametrize(
+    ("structure", "constant"),
+    [
+        ("VkSubmitInfo", "SUBMIT_INFO"),
+        ("VkMemoryRequirements2", "MEMORY_REQUIREMENTS_2"),
+        ("VkPhysicalDeviceIDProperties", "PHYSICAL_DEVICE_ID_PROPERTIES"),
+        ("VkPhysicalDevicePCIBusInfoPropertiesEXT", "PHYSICAL_DEVICE_PCI_BUS_INFO_PROPERTIES_EXT"),
+        ("VkPhysicalDeviceVulkan12Features", "PHYSICAL_DEVICE_VULKAN_1_2_FEATURES"),
+        ("VkMemoryGetFdInfoKHR", "MEMORY_GET_FD_INFO_KHR"),
+        ("VkMemoryGetWin32HandleInfoKHR", "MEMORY_GET_WIN32_HANDLE_INFO_KHR"),
+        ("VkSemaphoreGetWin32HandleInfoKHR", "SEMAPHORE_GET_WIN32_HANDLE_INFO_KHR"),
+    ],
+)
+def test_structure_types_are_derived_from_names(structure: str, constant: str) -> None:
+    assert _driver.struct(structure).sType == getattr(_driver.VK, f"VK_STRUCTURE_TYPE_{constant}")
+
+
+def test_what_a_structure_points_to_lives_as_long_as_it() -> None:
+    kept = [
+        _driver.struct(
+            "VkInstanceCreateInfo",
+            pApplicationInfo=_driver.struct("VkApplicationInfo", pApplicationName=f"name {i}".encode()),
+            enabledExtensionCount=1,
+            ppEnabledExtensionNames=[f"extension {i}".encode()],
+        )
+        for i in range(200)
+    ]
+    gc.collect()
+    for i, each in enumerate(kept):
+        assert _driver.ffi.string(each.pApplicationInfo.pApplicationName) == f"name {i}".encode()
+        assert _driver.ffi.string(each.ppEnabledExtensionNames[0]) == f"extension {i}".encode()
+
+
+def test_nested_structures_keep_their_strings() -> None:
+    stage = _driver.struct("VkPipelineShaderStageCreateInfo", pName=b"main")
+    info = _driver.struct("VkComputePipelineCreateInfo", stage=stage)
+    del stage
+    gc.collect()
+    assert _driver.ffi.string(info.stage.pName) == b"main"
+
+
+def test_a_function_that_the_loader_lacks_is_a_driver_error() -> None:
+    functions = _driver.global_functions()
+    with pytest.raises(DriverError, match="vkNoSuchThing") as caught:
+        _ = functions.vkNoSuchThing
+    assert caught.value.name == "VK_ERROR_EXTENSION_NOT_PRESENT"
+    with pytest.raises(AttributeError):
+        _ = functions.something_else
