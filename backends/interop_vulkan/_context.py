@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 CLOSE_TIMEOUT = 10.0
 """Seconds that closing a device waits for work in flight before it leaves everything open instead."""
 _SLICE = 0.25  # seconds in the driver at a time, so that Ctrl-C gets through
+_WAIT_INFO = _driver.structure_type("VkSemaphoreWaitInfo")
+_SIGNAL_INFO = _driver.structure_type("VkSemaphoreSignalInfo")
+_new = _driver.ffi.new
 _TIMELINE_TYPE = _devices.SEMAPHORE_KINDS[SemaphoreKind.TIMELINE]
 
 
@@ -35,6 +38,7 @@ class Timeline:
         self._get = vk.vkGetSemaphoreCounterValue
         self._wait = vk.vkWaitSemaphores
         self._signal = vk.vkSignalSemaphore
+        self._semaphores = _driver.array("VkSemaphore", [semaphore])
         self.semaphore = semaphore
 
     def counter(self) -> int:
@@ -45,7 +49,9 @@ class Timeline:
 
     def wait(self, value: int, timeout: float) -> bool:
         """Block until the counter reaches ``value``; False after ``timeout`` seconds."""
-        info = struct("VkSemaphoreWaitInfo", semaphoreCount=1, pSemaphores=[self.semaphore], pValues=[value])
+        # Any thread may wait, so the structure is one's own; a bridge waits in each turn, so it is made fast.
+        values = _new("uint64_t[1]", (value,))
+        info = _new("VkSemaphoreWaitInfo *", (_WAIT_INFO, NULL, 0, 1, self._semaphores, values))
         left = max(timeout, 0.0)
         while True:
             part = min(left, _SLICE)
@@ -59,7 +65,7 @@ class Timeline:
 
     def signal(self, value: int) -> None:
         """Set the counter; it must grow."""
-        info = struct("VkSemaphoreSignalInfo", semaphore=self.semaphore, value=value)
+        info = _new("VkSemaphoreSignalInfo *", (_SIGNAL_INFO, NULL, self.semaphore, value))
         check("vkSignalSemaphore", self._signal(self._device, info))
 
 

@@ -12,7 +12,7 @@ import time
 import warnings
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ from interop.handles import HandleType
 from interop.semaphore import SemaphoreKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from interop_vulkan._lifetime import Child
 
@@ -345,13 +345,14 @@ def test_wrong_arguments_of_commands(producer: Producer, info: DeviceInfo) -> No
     small, large = producer.create_buffer(16), producer.create_buffer(32)
     submission = producer.prepare()
     commands = submission.begin()
-    for call in (
+    wrong: list[Callable[[], object]] = [
         lambda: commands.fill(small, 2**32),
         lambda: commands.fill(b"bytes", 0),
         lambda: commands.copy(large, small),
         lambda: commands.copy(small, small),
-        lambda: commands.draw(object(), small),  # type: ignore[arg-type]
-    ):
+        lambda: commands.draw(cast("Mesh", object()), small),
+    ]
+    for call in wrong:
         with pytest.raises(InvalidArgument):
             call()
     with VulkanBackend().open_producer(info) as other:
@@ -462,6 +463,23 @@ print("closed", producer.closed, gate.closed)
     )
     assert done.stdout == "closed True True\n", done
     assert "left open" in done.stderr
+
+
+def test_objects_dropped_while_in_use_are_freed_afterwards(info: DeviceInfo) -> None:
+    with VulkanBackend().open_producer(info) as producer:
+        gate = producer.create_semaphore(TIMELINE)
+        dropped: list[Any] = [producer.create_buffer(1 << 20)]
+        dropped.append(producer.prepare(wait=gate))
+        dropped[1].begin().fill(dropped[0], 1)
+        point = dropped[1].submit(wait_value=1)
+        with pytest.warns(ResourceWarning, match="unclosed"):
+            dropped.clear()
+        gc.collect()
+        assert len(producer.context._retired) == 2
+        gate.signal_host(1)
+        assert producer.progress.wait_host(point, 10)
+        producer.wait_idle(1)
+        assert not producer.context._retired
 
 
 @pytest.mark.parametrize("what", ["buffer", "semaphore", "submission", "mesh"])
