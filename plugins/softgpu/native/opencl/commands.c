@@ -160,7 +160,7 @@ static cl_int enqueue(cl_command_queue queue, cl_uint count, const cl_semaphore_
     cl_event last = NULL;
     error = enqueue_marker(queue, &facts, event_count, events, &first);
     if (error == CL_SUCCESS)
-        error = target.clEnqueueMarkerWithWaitList(queue, count, done, &last);
+        error = enqueue_marker(queue, &facts, count, done, &last);
     free(done);
     /* From here on the callback owns the command: it may have run before this call returns. */
     if (error == CL_SUCCESS)

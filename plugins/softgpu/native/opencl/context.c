@@ -57,19 +57,25 @@ cl_int check_wait_list(cl_context context, cl_uint count, const cl_event *events
     return CL_SUCCESS;
 }
 
+static void CL_CALLBACK nothing(void *arguments)
+{
+    (void)arguments;
+}
+
+static bool runs_native_kernels(cl_device_id device)
+{
+    cl_device_exec_capabilities capabilities = 0;
+    target.clGetDeviceInfo(device, CL_DEVICE_EXECUTION_CAPABILITIES, sizeof capabilities, &capabilities,
+                           NULL);
+    return (capabilities & CL_EXEC_NATIVE_KERNEL) != 0;
+}
+
+/* On an out-of-order queue of PoCL 3.1 a marker waits for everything before it, with or without a wait list.
+ * A native kernel waits for its list and nothing else. */
 cl_int enqueue_marker(cl_command_queue queue, const struct queue_facts *facts, cl_uint count,
                       const cl_event *events, cl_event *marker)
 {
-    if (!facts->out_of_order || count != 0)
-        return target.clEnqueueMarkerWithWaitList(queue, count, events, marker);
-    /* Without a wait list the marker would wait for everything before it. */
-    cl_int error = CL_SUCCESS;
-    cl_event done = target.clCreateUserEvent(facts->context, &error);
-    if (error != CL_SUCCESS)
-        return error;
-    error = target.clSetUserEventStatus(done, CL_COMPLETE);
-    if (error == CL_SUCCESS)
-        error = target.clEnqueueMarkerWithWaitList(queue, 1, &done, marker);
-    target.clReleaseEvent(done);
-    return error;
+    if (facts->out_of_order && runs_native_kernels(facts->device))
+        return target.clEnqueueNativeKernel(queue, nothing, NULL, 0, 0, NULL, NULL, count, events, marker);
+    return target.clEnqueueMarkerWithWaitList(queue, count, events, marker);
 }

@@ -112,8 +112,8 @@ struct queue_facts {
 };
 cl_int queue_facts(cl_command_queue queue, struct queue_facts *facts);
 cl_int check_wait_list(cl_context context, cl_uint count, const cl_event *events);
-/* A marker that completes after the wait list and, on an in-order queue, after the commands before it. On an
- * out-of-order queue an empty wait list waits for nothing, as these extensions ask. */
+/* A command that does nothing and completes after the wait list and, on an in-order queue, after the commands
+ * before it. On an out-of-order queue it waits for its list only, as these extensions ask. */
 cl_int enqueue_marker(cl_command_queue queue, const struct queue_facts *facts, cl_uint count,
                       const cl_event *events, cl_event *marker);
 
