@@ -228,13 +228,24 @@ static int initialise(struct shared_semaphore *shared)
     return failed == 0 ? SOFTGPU_PAYLOAD_OK : SOFTGPU_PAYLOAD_NO_MEMORY;
 }
 
+/* Short tries until the limit: pthread_mutex_timedlock follows the wall clock, which may jump. (The thread
+ * sanitizer of GCC 12 does not know pthread_mutex_clocklock.) */
 static int lock(struct shared_semaphore *shared, double limit_s)
 {
     const struct timespec limit = after(limit_s);
-    const int result = pthread_mutex_clocklock(&shared->mutex, CLOCK_MONOTONIC, &limit);
-    if (result == 0)
-        return SOFTGPU_PAYLOAD_OK;
-    return result == ETIMEDOUT ? SOFTGPU_PAYLOAD_TIMEOUT : SOFTGPU_PAYLOAD_FOREIGN;
+    for (;;) {
+        struct timespec slice;
+        clock_gettime(CLOCK_REALTIME, &slice);
+        slice.tv_sec += 1;
+        const int result = pthread_mutex_timedlock(&shared->mutex, &slice);
+        if (result == 0)
+            return SOFTGPU_PAYLOAD_OK;
+        if (result != ETIMEDOUT)
+            return SOFTGPU_PAYLOAD_FOREIGN;
+        const struct timespec now = after(0.0);
+        if (!earlier(&now, &limit))
+            return SOFTGPU_PAYLOAD_TIMEOUT;
+    }
 }
 
 /* An opaque fd keeps its payload alive, says Vulkan. SwiftShader counts only semaphore objects: when the last
