@@ -109,6 +109,17 @@ static cl_int CL_API_CALL pass_EnqueueNDRangeKernel(cl_command_queue queue, cl_k
                                          event);
 }
 
+static cl_int CL_API_CALL pass_EnqueueTask(cl_command_queue queue, cl_kernel kernel, cl_uint count,
+                                           const cl_event *events, cl_event *event)
+{
+    cl_int error = CL_SUCCESS;
+    if (fail("clEnqueueTask", &error))
+        return error;
+    if (!arguments_usable(kernel))
+        return CL_INVALID_OPERATION;
+    return target.clEnqueueTask(queue, kernel, count, events, event);
+}
+
 static cl_int CL_API_CALL pass_EnqueueMigrateMemObjects(cl_command_queue queue, cl_uint object_count,
                                                         const cl_mem *objects, cl_mem_migration_flags flags,
                                                         cl_uint count, const cl_event *events,
@@ -269,6 +280,7 @@ void intercept_core(cl_icd_dispatch *table)
     SET(SetKernelArg);
     SET(ReleaseKernel);
     SET(EnqueueNDRangeKernel);
+    SET(EnqueueTask);
     SET(EnqueueMigrateMemObjects);
     SET(GetDeviceIDs);
     SET(GetContextInfo);

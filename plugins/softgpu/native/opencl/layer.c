@@ -50,8 +50,8 @@ static void fill_table(void)
     intercept_core(&table);
 }
 
-SOFTGPU_EXPORT CL_API_ENTRY cl_int CL_API_CALL clGetLayerInfo(cl_layer_info name, size_t capacity,
-                                                              void *value, size_t *size)
+SOFTGPU_EXPORT cl_int CL_API_CALL clGetLayerInfo(cl_layer_info name, size_t capacity, void *value,
+                                                 size_t *size)
 {
     static const char text[] = "softgpu: external memory and semaphores for CPU devices";
     const cl_layer_api_version version = CL_LAYER_API_VERSION_100;
@@ -69,10 +69,9 @@ SOFTGPU_EXPORT CL_API_ENTRY cl_int CL_API_CALL clGetLayerInfo(cl_layer_info name
  *
  * Two loaders in one process share this library. Both tables lead to the same drivers, which dispatch on the
  * object, so the first one serves for the layer's own calls. */
-SOFTGPU_EXPORT CL_API_ENTRY cl_int CL_API_CALL clInitLayer(cl_uint num_entries,
-                                                           const cl_icd_dispatch *target_dispatch,
-                                                           cl_uint *num_entries_ret,
-                                                           const cl_icd_dispatch **layer_dispatch_ret)
+SOFTGPU_EXPORT cl_int CL_API_CALL clInitLayer(cl_uint num_entries, const cl_icd_dispatch *target_dispatch,
+                                              cl_uint *num_entries_ret,
+                                              const cl_icd_dispatch **layer_dispatch_ret)
 {
     const cl_uint own = sizeof(cl_icd_dispatch) / sizeof(void *);
     if (target_dispatch == NULL || num_entries_ret == NULL || layer_dispatch_ret == NULL)
@@ -90,24 +89,24 @@ SOFTGPU_EXPORT CL_API_ENTRY cl_int CL_API_CALL clInitLayer(cl_uint num_entries,
     return CL_SUCCESS;
 }
 
-typedef cl_properties layer_properties; /* cl_layer_properties of newer headers */
-SOFTGPU_EXPORT CL_API_ENTRY cl_int CL_API_CALL clInitLayerWithProperties(
-    cl_uint num_entries, const cl_icd_dispatch *target_dispatch, cl_uint *num_entries_ret,
-    const cl_icd_dispatch **layer_dispatch_ret, const layer_properties *properties);
-SOFTGPU_EXPORT CL_API_ENTRY cl_int CL_API_CALL clDeinitLayer(void);
+SOFTGPU_EXPORT cl_int CL_API_CALL clInitLayerWithProperties(cl_uint num_entries,
+                                                            const cl_icd_dispatch *target_dispatch,
+                                                            cl_uint *num_entries_ret,
+                                                            const cl_icd_dispatch **layer_dispatch_ret,
+                                                            const cl_layer_properties *properties);
+SOFTGPU_EXPORT cl_int CL_API_CALL clDeinitLayer(void);
 
-CL_API_ENTRY cl_int CL_API_CALL clInitLayerWithProperties(cl_uint num_entries,
-                                                          const cl_icd_dispatch *target_dispatch,
-                                                          cl_uint *num_entries_ret,
-                                                          const cl_icd_dispatch **layer_dispatch_ret,
-                                                          const layer_properties *properties)
+cl_int CL_API_CALL clInitLayerWithProperties(cl_uint num_entries, const cl_icd_dispatch *target_dispatch,
+                                             cl_uint *num_entries_ret,
+                                             const cl_icd_dispatch **layer_dispatch_ret,
+                                             const cl_layer_properties *properties)
 {
     (void)properties; /* they say when to tear down, and there is nothing to tear down */
     return clInitLayer(num_entries, target_dispatch, num_entries_ret, layer_dispatch_ret);
 }
 
 /* Objects may outlive the loader's own end, and threads end with their semaphores: nothing is freed here. */
-CL_API_ENTRY cl_int CL_API_CALL clDeinitLayer(void)
+cl_int CL_API_CALL clDeinitLayer(void)
 {
     return CL_SUCCESS;
 }

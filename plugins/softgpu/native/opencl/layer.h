@@ -7,23 +7,15 @@
 #ifndef SOFTGPU_LAYER_H
 #define SOFTGPU_LAYER_H
 
-#define CL_TARGET_OPENCL_VERSION 300
-#define CL_USE_DEPRECATED_OPENCL_1_0_APIS
-#define CL_USE_DEPRECATED_OPENCL_1_1_APIS
-#define CL_USE_DEPRECATED_OPENCL_1_2_APIS
-#include <CL/cl.h>
-#include <CL/cl_ext.h>
-#include <CL/cl_icd.h>
-#include <CL/cl_layer.h>
-
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "opencl_abi.h"
 #include "payload.h"
 #include "switches.h"
 
-/* Named here because distributions' headers are older than the final extensions. */
+/* Of the extensions that the layer adds. */
 enum {
     KHR_INVALID_SEMAPHORE = -1142,
 
