@@ -16,6 +16,7 @@ from interop import registry
 from interop.errors import InteropError
 from interop.testing import leaks, matrix
 from interop.testing.bench import Bench
+from interop.testing.conformance import sources
 from interop.testing.pair import Pair, choice
 from interop.testing.profile import ConformanceProfile, find
 
@@ -35,7 +36,9 @@ class LinkFactory(Protocol):
 
     def __call__(
         self, *, sync: str = "auto", require: str | None = None, timeout: float | None = None
-    ) -> Link: ...
+    ) -> Link:
+        """Connect the pair; the arguments are those of ``interop.connect``."""
+        ...
 
 
 class Run:
@@ -68,7 +71,7 @@ class Run:
             if isinstance(profile, ConformanceProfile):
                 self.profile = profile
             elif profile is not None:
-                message = f"interop_conformance_profile({self.backend!r}) returned {profile!r}, no ConformanceProfile"
+                message = f"the conformance profile of {self.backend} is a {type(profile).__name__}"
                 raise pytest.UsageError(message)
         return self._pair
 
@@ -215,19 +218,17 @@ def descriptor_counts() -> Iterator[leaks.Resources]:
 def interop_run(pytestconfig: pytest.Config) -> Run:
     """The options of the run and the pair of devices, both of which have been opened once.
 
-    Drivers start threads and open files on first use and keep them; the second opening must be neutral.
+    Drivers start threads and open files on first use and keep them, some for every new kernel; a test counts
+    what the second use leaves behind.
     """
     run = pytestconfig.stash[_RUN]
     pair = run.pair
-    with contextlib.suppress(
-        InteropError
-    ):  # whatever fails here fails again, in a case that says what it tests
-        producer = pair.producers.open_producer(pair.producer)
-        with (
-            contextlib.closing(producer),
-            contextlib.closing(pair.consumers.open_consumer(pair.consumer)) as consumer,
-        ):
-            consumer.compile("KERNEL void warm(GLOBAL_MEM int *p) { p[GLOBAL_ID(0)] = 1; }").close()
+    with contextlib.ExitStack() as opened, contextlib.suppress(InteropError):  # a case will fail and say more
+        opened.enter_context(contextlib.closing(pair.producers.open_producer(pair.producer)))
+        consumer = opened.enter_context(contextlib.closing(pair.consumers.open_consumer(pair.consumer)))
+        for source in sources.EVERY:
+            with contextlib.suppress(InteropError):
+                consumer.compile(source).close()
     return run
 
 

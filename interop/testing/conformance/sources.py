@@ -10,6 +10,8 @@ KERNEL void add(GLOBAL_MEM uint *data, uint amount, uint count)
 }
 """
 
+ADD_TENFOLD = ADD.replace("+= amount", "+= 10 * amount")
+
 SAXPY = """
 DEVICE_FUNCTION float multiply_add(float a, float x, float y) { return a * x + y; }
 
@@ -76,3 +78,5 @@ KERNEL void spin(GLOBAL_MEM uint *data, uint rounds)
     data[0] = value;
 }
 """
+
+EVERY = (ADD, ADD_TENFOLD, SAXPY, IDS, SCALARS, MATHS, REVERSE, SPIN)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from interop.errors import ClosedError, DriverError, HandleError, InteropError, 
 from interop.handles import Handle, HandleType
 from interop.memory import MemoryDescriptor
 from interop.testing.bench import pattern
+from interop.testing.conformance import strangers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,45 +75,7 @@ def test_type_that_cannot_be_imported(bench: Bench) -> None:
             assert not handle.closed
 
 
-def dev_null() -> int:
-    return os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-
-
-def event() -> int:
-    return os.eventfd(0)
-
-
-def plain_memfd() -> int:
-    fd = os.memfd_create("stranger")
-    os.ftruncate(fd, 16 * SIZE)
-    return fd
-
-
-def small_memfd() -> int:
-    fd = os.memfd_create("stranger")
-    os.ftruncate(fd, SIZE // 2)
-    return fd
-
-
-def regular_file() -> int:
-    with tempfile.TemporaryFile() as file:
-        file.truncate(16 * SIZE)
-        return os.dup(file.fileno())
-
-
-def directory() -> int:
-    return os.open(os.sep, os.O_RDONLY | os.O_CLOEXEC)
-
-
-def end_of_pipe() -> int:
-    reading, writing = os.pipe()
-    os.close(writing)
-    return reading
-
-
-@pytest.mark.parametrize(
-    "stranger", [dev_null, event, plain_memfd, small_memfd, regular_file, directory, end_of_pipe]
-)
+@pytest.mark.parametrize("stranger", strangers.EVERY)
 def test_strangers_descriptor(bench: Bench, stranger: Callable[[], int]) -> None:
     if not bench.pair.handle_type.is_fd:
         pytest.skip("memory does not travel by file descriptor here")
@@ -188,20 +152,15 @@ def test_every_export_is_a_handle_of_its_own(bench: Bench) -> None:
 
 def test_no_strangers_descriptor_is_closed(bench: Bench) -> None:
     """A driver or backend that closes an fd twice hits whoever got the number in between."""
-    strangers: list[int] = []
-    try:
+    with ExitStack() as files:
+        null = os.stat(os.devnull)  # noqa: PTH116 - compared with fstat
         for _ in range(4):
             _, handle, descriptor = bench.export(SIZE)
             memory = bench.consumer.import_memory(handle, descriptor)
-            strangers += [os.open(os.devnull, os.O_RDONLY) for _ in range(4)]
+            others = [files.enter_context(open(os.devnull, "rb")) for _ in range(8)]  # noqa: PTH123 - no path
             memory.close()
-            strangers += [os.open(os.devnull, os.O_RDONLY) for _ in range(4)]
-        expected = os.stat(os.devnull)  # noqa: PTH116 - compared with fstat
-        for number in strangers:
-            assert os.fstat(number).st_rdev == expected.st_rdev
-    finally:
-        for number in set(strangers):
-            os.close(number)
+            for other in others:
+                assert os.fstat(other.fileno()).st_rdev == null.st_rdev
 
 
 def test_close_twice(bench: Bench) -> None:

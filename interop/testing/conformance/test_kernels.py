@@ -180,7 +180,7 @@ def test_native_object_as_argument(bench: Bench) -> None:
 
 def test_two_modules_keep_their_kernels_apart(bench: Bench) -> None:
     first = compiled(bench, sources.ADD, "add")
-    second = compiled(bench, sources.ADD.replace("+= amount", "+= 10 * amount"), "add")
+    second = compiled(bench, sources.ADD_TENFOLD, "add")
     view = upload(bench, np.zeros(COUNT, np.uint32))
     for kernel in (first, second, first):
         kernel(view, np.uint32(1), np.uint32(COUNT), global_size=COUNT)

@@ -14,6 +14,7 @@ from interop.errors import ClosedError, DriverError, HandleError, TurnError, Wai
 from interop.handles import Handle, HandleType
 from interop.semaphore import SemaphoreDescriptor, SemaphoreKind
 from interop.testing.bench import pattern
+from interop.testing.conformance.strangers import dev_null, event, plain_memfd
 
 if TYPE_CHECKING:
     from interop.backend import ProducerSemaphore
@@ -71,8 +72,8 @@ def test_bad_handles_stay_with_their_owner(bench: Bench, kind: SemaphoreKind) ->
     assert not handle.closed
     if not handle.type.is_fd:
         return
-    for fd in (os.open(os.devnull, os.O_RDWR), os.memfd_create("stranger"), os.eventfd(0)):
-        with Handle.adopt(fd, handle.type) as stranger:
+    for open_file in (dev_null, event, plain_memfd):
+        with Handle.adopt(open_file(), handle.type) as stranger:
             before = os.fstat(stranger.value)
             with pytest.raises((HandleError, DriverError)):
                 bench.consumer.import_semaphore(stranger, descriptor)

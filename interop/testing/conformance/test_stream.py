@@ -61,9 +61,9 @@ def test_streams_are_closed_twice_and_not_used_after(consumer: Consumer) -> None
 
 def test_closing_the_consumer_closes_its_streams(bench: Bench) -> None:
     consumer = bench.pair.consumers.open_consumer(bench.pair.consumer)
-    streams = [consumer.create_stream() for _ in range(3)]
+    streams = [consumer.stream, *(consumer.create_stream() for _ in range(3))]
     consumer.close()
-    for stream in (*streams, consumer.stream):
+    for stream in streams:
         with pytest.raises(ClosedError):
             stream.synchronize(PROMPT)
         stream.close()

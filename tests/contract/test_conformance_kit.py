@@ -1,0 +1,164 @@
+"""The conformance kit notices what it is for: a backend with one defect each fails the case about it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+IMPORTS = """
+import os
+import interop_numpy.backend, interop_numpy.memory, interop_numpy.stream, interop_numpy.plugin
+from interop_numpy.memory import HostMemory, HostBuffer
+from interop_numpy.stream import HostStream
+from interop_numpy.backend import NumPyConsumer
+real_open, real_close = HostMemory.open.__func__, HostMemory.close
+kept = []
+"""
+
+DEFECTS = {
+    "import::many_cycles_leave_nothing": "HostMemory.close = lambda self: kept.append(os.dup(0))",
+    "import::close_twice": """
+def close(self):
+    kept.append(os.open(os.devnull, 0))
+    real_close(self)
+HostMemory.close = close
+""",
+    "import::strangers_descriptor[plain_memfd]": """
+def open(cls, handle, descriptor, stream):
+    try:
+        return real_open(cls, handle, descriptor, stream)
+    except Exception:
+        handle.close()
+        raise
+HostMemory.open = classmethod(open)
+""",
+    "import::success_consumes_the_handle": """
+def open(cls, handle, descriptor, stream):
+    with handle.dup() as other:
+        return real_open(cls, other, descriptor, stream)
+HostMemory.open = classmethod(open)
+""",
+    "import::no_strangers_descriptor_is_closed": """
+def open(cls, handle, descriptor, stream):
+    number = handle.value
+    memory = real_open(cls, handle, descriptor, stream)
+    memory.number = number
+    return memory
+def close(self):
+    real_close(self)
+    if hasattr(self, "number"):
+        try:
+            os.close(self.number)
+        except OSError:
+            pass
+HostMemory.open, HostMemory.close = classmethod(open), close
+""",
+    "mapping::range_that_ends_one_byte_late": "interop_numpy.memory.check_range = lambda *_, **__: None",
+    "mapping::producer_to_consumer[64]": "HostBuffer._copy = lambda self, host, timeout, into_memory: None",
+    "mapping::use_after_close": "HostMemory.close = lambda self: None",
+    "stream::hold_until_release": "HostStream.hold = lambda self, value: None",
+    "stream::synchronize_is_bounded": "HostStream.synchronize = lambda self, timeout: None",
+    "kernels::compile_error_names_the_callers_line": """
+import interop_numpy.kernels
+from interop.kernels import parse_kernels
+interop_numpy.kernels.pick_source = lambda _, source, prelude: (prelude + source, parse_kernels(source))
+""",
+    "link::ping_pong[bridged]": "HostStream.hold = lambda self, value: None",
+}
+
+
+def run_kit(folder: Path, plugin: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    (folder / "defect.py").write_text(plugin, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-p", "interop.testing.plugin", "-p", "defect", "--pyargs"]
+    command += ["interop.testing.conformance", "-p", "no:cacheprovider", "--interop-timeout=2", *arguments]
+    path = os.pathsep.join([str(folder), *filter(None, sys.path)])
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+
+
+def outcomes(folder: Path) -> dict[str, str]:
+    content = json.loads((folder / "matrix.json").read_text(encoding="utf-8"))
+    return {row["case"]: row["outcome"] for row in content["cases"]}
+
+
+@pytest.mark.parametrize("case", DEFECTS)
+def test_a_defect_fails_its_case(tmp_path: Path, case: str) -> None:
+    name = case.partition("::")[2].partition("[")[0]
+    arguments = ("--interop-backend=numpy", f"-k={name}", f"--interop-matrix={tmp_path / 'matrix.json'}")
+    done = run_kit(tmp_path, IMPORTS + DEFECTS[case], *arguments)
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
+    assert outcomes(tmp_path)[case] == "failed"
+
+
+def test_a_backend_that_is_not_there_fails_the_run(tmp_path: Path) -> None:
+    done = run_kit(tmp_path, "", "--interop-backend=nowhere")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "backend 'nowhere' is not available" in done.stdout + done.stderr
+
+
+def test_no_backend_named(tmp_path: Path) -> None:
+    done = run_kit(tmp_path, "")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "--interop-backend=NAME" in done.stdout + done.stderr
+
+
+def test_a_strategy_asked_for_by_name_must_be_there(tmp_path: Path) -> None:
+    done = run_kit(tmp_path, "", "--interop-backend=numpy", "--interop-sync=native", "-k=consumer_first")
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED
+    assert "NoCommonSync" in done.stdout
+
+
+PROFILE = """
+import interop_numpy.plugin
+from interop.hookspecs import hookimpl
+from interop.testing import ConformanceProfile
+@hookimpl
+def interop_conformance_profile(backend):
+    return ConformanceProfile(unsupported={unsupported!r}, expected_failures={expected!r})
+interop_numpy.plugin.interop_conformance_profile = interop_conformance_profile
+"""
+
+
+def test_declared_cases(tmp_path: Path) -> None:
+    """Unsupported ones are not run but shown; an expected failure that passes is a failure."""
+    plugin = PROFILE.format(
+        unsupported={"kernels::local_memory*": "one item at a time"}, expected={"kernels::saxpy": "soon"}
+    )
+    matrix = f"--interop-matrix={tmp_path / 'matrix.json'}"
+    done = run_kit(tmp_path, plugin, "--interop-backend=numpy", "-k=saxpy or local_memory", matrix)
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED
+    assert outcomes(tmp_path) == {
+        "kernels::local_memory_and_barrier": "unsupported",
+        "kernels::saxpy": "failed",
+    }
+    assert "one item at a time" in done.stdout
+
+
+def test_an_expected_failure_does_not_fail_the_run(tmp_path: Path) -> None:
+    plugin = PROFILE.format(unsupported={}, expected={"kernels::local_memory*": "not written yet"})
+    matrix = f"--interop-matrix={tmp_path / 'matrix.json'}"
+    done = run_kit(tmp_path, plugin, "--interop-backend=numpy", "-k=local_memory", matrix)
+    assert done.returncode == pytest.ExitCode.OK, done.stdout
+    assert outcomes(tmp_path) == {"kernels::local_memory_and_barrier": "expected failure"}
+
+
+def test_a_declaration_that_fits_no_case_is_an_error(tmp_path: Path) -> None:
+    plugin = PROFILE.format(unsupported={"kernels::no_such_case": "gone"}, expected={})
+    done = run_kit(tmp_path, plugin, "--interop-backend=numpy", "--collect-only", "-q")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "kernels::no_such_case" in done.stdout + done.stderr
