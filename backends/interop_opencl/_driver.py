@@ -242,7 +242,7 @@ def loader_path() -> str:
 def _loader(cl: Any) -> ctypes.CDLL:
     """Open what pyopencl has opened: through its own module where that resolves dependencies."""
     module = importlib.import_module("pyopencl._cl")
-    if sys.platform != "win32":
+    if os.name != "nt":
         return ctypes.CDLL(module.__file__)
     folder = os.path.join(os.path.dirname(os.path.dirname(cl.__file__)), "pyopencl.libs")  # noqa: PTH118, PTH120
     bundled = [name for name in os.listdir(folder)] if os.path.isdir(folder) else []  # noqa: PTH112, PTH208

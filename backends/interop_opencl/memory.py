@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from interop.dtypes import check_shape
-from interop.errors import ClosedError, DriverError, HandleError, WaitTimeout
+from interop.errors import ClosedError, DriverError, HandleError
 from interop.handles import FdFate, Handle, HandleType, lend
 from interop.lifetime import Owned
 from interop.memory import check_import, check_range
@@ -57,10 +57,16 @@ class Block(Owned):
         """The queue on which its views are copied."""
         return self._stream
 
-    def part(self, offset: int, size: int) -> Any:
-        """Return a ``pyopencl.Buffer`` for a range (``clCreateSubBuffer``), the whole for the whole.
+    @property
+    def whole(self) -> Any:
+        """The ``pyopencl.Buffer`` of all of it."""
+        self.check_open()
+        return self._native
 
-        The range must start at a multiple of ``CL_DEVICE_MEM_BASE_ADDR_ALIGN``.
+    def part(self, offset: int, size: int) -> Any:
+        """Return a ``pyopencl.Buffer`` that starts at ``offset`` (``clCreateSubBuffer``).
+
+        Raises :class:`InvalidArgument` unless that is a multiple of ``CL_DEVICE_MEM_BASE_ADDR_ALIGN``.
         """
         self.check_open()
         if offset == 0:
@@ -112,7 +118,9 @@ class OpenCLExternalMemory(Block):
         shape: tuple[int, ...] | None = None,
         dtype: DType | None = None,
     ) -> OpenCLBuffer:
-        """Return a view: the import itself from its start, else a sub-buffer at the device's alignment."""
+        """Return a view. Kernels take it where its offset is a multiple of the device's ``view_alignment``
+        (a sub-buffer is made when they first do); host copies take any.
+        """
         self.check_open()
         start, extents, element = resolve(self._descriptor, offset=offset, size=size, shape=shape, dtype=dtype)
         return OpenCLBuffer(self, start, extents, element)
@@ -137,7 +145,7 @@ class OpenCLBuffer:
         self, block: Block, offset: int, shape: tuple[int, ...], dtype: DType, *, owner: bool = False
     ) -> None:
         self._shape, self._nbytes = check_shape(shape, dtype)
-        self._native = block.part(offset, self._nbytes)
+        self._native: Any = None
         self._block = block
         self._offset = offset
         self._dtype = dtype
@@ -161,14 +169,23 @@ class OpenCLBuffer:
 
     @property
     def native(self) -> Any:
-        """The ``pyopencl.Buffer``; it may be longer than the view. Raises :class:`ClosedError` after close."""
-        if self._closed or self._block.closed:
-            raise ClosedError("OpenCL buffer was used after close()")
+        """The ``pyopencl.Buffer``; it may be longer than the view.
+
+        Raises :class:`ClosedError` after close, :class:`InvalidArgument` where the view starts between two
+        multiples of the device's alignment.
+        """
+        self._check_open()
+        if self._native is None:
+            self._native = self._block.part(self._offset, self._nbytes)
         return self._native
 
+    def _check_open(self) -> None:
+        if self._closed or self._block.closed:
+            raise ClosedError("OpenCL buffer was used after close()")
+
     def view(self, shape: tuple[int, ...], dtype: DType, *, offset: int = 0) -> OpenCLBuffer:
-        """Look at a part as another shape and type; ``offset`` in bytes, at the device's alignment."""
-        _ = self.native
+        """Look at a part as another shape and type; ``offset`` in bytes."""
+        self._check_open()
         extents, nbytes = check_shape(shape, dtype)
         check_range(offset, nbytes, self._nbytes, alignment=dtype.itemsize)
         return OpenCLBuffer(self._block, self._offset + offset, extents, dtype)
@@ -182,6 +199,7 @@ class OpenCLBuffer:
         self._copy("clEnqueueWriteBuffer", source, timeout, writable=False)
 
     def _copy(self, function: str, host: HostBytes, timeout: float | None, *, writable: bool) -> None:
+        self._check_open()
         flat = host_bytes(host, self._nbytes, writable=writable)
         stream = self._block.stream
         seconds = DEFAULT_TIMEOUT if timeout is None else timeout
@@ -190,16 +208,11 @@ class OpenCLBuffer:
         stream.synchronize(seconds)
         event = ctypes.c_void_p()
         enqueue = stream.driver.raw(function)
-        memory, queue = self.native.int_ptr, stream.address
-        code = enqueue(
-            queue, memory, 1 - TRUE, 0, self._nbytes, flat.ctypes.data, 0, None, ctypes.byref(event)
-        )
+        memory = self._block.whole
+        places = (self._offset, self._nbytes, flat.ctypes.data)
+        code = enqueue(stream.address, memory.int_ptr, 1 - TRUE, *places, 0, None, ctypes.byref(event))
         check(function, code)
-        try:
-            stream.finish(event, max(deadline - time.monotonic(), 0.0))
-        except WaitTimeout:
-            stream.park((flat, self._native))
-            raise
+        stream.finish(event, max(deadline - time.monotonic(), 0.0), keep=(flat, memory))
 
     def close(self) -> None:
         """Give the view up, and the memory with it if it came from ``allocate``. A second call does nothing."""

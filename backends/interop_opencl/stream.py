@@ -6,11 +6,20 @@ import ctypes
 import threading
 import time
 from collections import deque
+from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from interop.errors import DriverError, InvalidArgument, WaitTimeout
 from interop.lifetime import Owned
-from interop_opencl._driver import CALLBACK, COMPLETE, EVENT_EXECUTION_STATUS, FAILED_WAIT_LIST, check, name_of
+from interop_opencl._driver import (
+    CALLBACK,
+    COMPLETE,
+    EVENT_EXECUTION_STATUS,
+    FAILED_WAIT_LIST,
+    check,
+    name_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,28 +27,71 @@ if TYPE_CHECKING:
     from interop.semaphore import Stream
     from interop_opencl._driver import Driver
 
-_SPIN = 50e-6
-_FIRST_NAP = 20e-6
-_LONGEST_NAP = 500e-6
+_SPIN = 30e-6
+_FIRST_SLICE = 1e-3
+_LONGEST_SLICE = 50e-3
+
+_waiting: dict[int, Callable[[int], object]] = {}
+"""What each event that the driver still owes a call for leads to, by the number that the call carries."""
+_tickets = count(1)
+
+
+def _call(_event: int, status: int, ticket: int) -> None:
+    job = _waiting.pop(ticket, None)
+    if job is not None:
+        job(status)
+
+
+# One C callback for the whole process, never freed: a driver's thread may still be on its way out of it when
+# the queue that it was called for is gone. An exception in it is reported by ctypes and goes no further.
+_called = CALLBACK(_call)
+
+
+def _on_completion(driver: Driver, event: ctypes.c_void_p, job: Callable[[int], object]) -> None:
+    """Have ``job(status)`` called once the event is complete or has failed (``clSetEventCallback``)."""
+    ticket = next(_tickets)
+    _waiting[ticket] = job
+    code = driver.raw("clSetEventCallback")(event, COMPLETE, _called, ticket)
+    if code != 0:
+        del _waiting[ticket]
+    check("clSetEventCallback", code)
+
+
+def _tell(callback: Callable[[int], None], value: int, status: int) -> None:
+    if status == COMPLETE:  # after an error nobody may take the work for done
+        callback(value)
+
+
+def _wake(ended: threading.Event, _keep: object, _status: int) -> None:
+    ended.set()
 
 
 class Holds:
-    """User events that keep a queue from going on, in the order in which they were enqueued."""
+    """User events that keep a queue from going on, in the order in which they were enqueued.
+
+    They always end as complete. The specification would have a user event of negative status end the commands
+    behind it, but PoCL (3.1, pocl_update_event_failed) aborts the process where one of those has no event that
+    the caller keeps. So work behind a failed hold runs, on data that is not ready, and the next
+    :meth:`OpenCLStream.synchronize` says so.
+    """
 
     def __init__(self, driver: Driver) -> None:
         self._lock = threading.Lock()
         self._events: deque[tuple[int, int]] = deque()
         self._released = 0
+        self._failed: range = range(0)
+        self._failure = False
         self._create = driver.raw("clCreateUserEvent")
         self._set = driver.raw("clSetUserEventStatus")
         self._barrier = driver.raw("clEnqueueBarrierWithWaitList")
         self._drop = driver.raw("clReleaseEvent")
 
-    def enqueue(self, context: int, queue: int, value: int) -> bool:
-        """Hold the queue until ``value`` is released; False when it has been already."""
+    def enqueue(self, context: int, queue: int, value: int) -> None:
+        """Hold the queue until ``value`` is released; nothing to do when it has been already."""
         with self._lock:
             if value <= self._released:
-                return False
+                self._failure |= value in self._failed
+                return
             status = ctypes.c_int()
             event = self._create(context, ctypes.byref(status))
             check("clCreateUserEvent", status.value)
@@ -48,92 +100,51 @@ class Holds:
                 self._drop(event)
             check("clEnqueueBarrierWithWaitList", code)
             self._events.append((value, event))
-            return True
 
-    def release(self, value: int, status: int) -> None:
-        """End the holds up to ``value`` with a status."""
+    def release(self, value: int, *, failed: bool) -> None:
+        """End the holds up to ``value``."""
         ended: list[int] = []
         with self._lock:
+            if failed and value > self._released:  # not those that were released before in good order
+                first = self._failed.start if self._failed else self._released + 1
+                self._failed = range(first, value + 1)
             self._released = max(self._released, value)
             while self._events and self._events[0][0] <= value:
                 ended.append(self._events.popleft()[1])
+            self._failure |= failed and bool(ended)
         for event in ended:  # outside the lock: the driver may run callbacks in this call
-            self._set(event, status)
+            self._set(event, COMPLETE)
             self._drop(event)
 
-    def release_all(self) -> None:
-        """End every hold as failed."""
-        self.release(2**63, FAILED_WAIT_LIST)
-
-
-class Callbacks:
-    """Calls from the queue back to the host, through one C callback that lives as long as the queue."""
-
-    def __init__(self, driver: Driver) -> None:
-        self._waiting: dict[int, tuple[Callable[[int], None], int]] = {}
-        self._next = 0
-        self._lock = threading.Lock()
-        self._marker = driver.raw("clEnqueueMarkerWithWaitList")
-        self._on_event = driver.raw("clSetEventCallback")
-        self._drop = driver.raw("clReleaseEvent")
-        self._flush = driver.raw("clFlush")
-        self._called = CALLBACK(self._call)
-
-    @property
-    def idle(self) -> bool:
-        """Whether the driver owes no call."""
-        return not self._waiting
-
-    def enqueue(self, queue: int, callback: Callable[[int], None], value: int) -> None:
-        """Have ``callback(value)`` called after all work enqueued so far."""
-        event = ctypes.c_void_p()
-        check("clEnqueueMarkerWithWaitList", self._marker(queue, 0, None, ctypes.byref(event)))
+    def take_failure(self) -> bool:
+        """Whether a hold has ended as failed since the last time this was asked."""
         with self._lock:
-            self._next += 1
-            ticket = self._next
-            self._waiting[ticket] = (callback, value)
-        code = self._on_event(event, COMPLETE, self._called, ticket)
-        self._drop(event)
-        if code != 0:
-            self._waiting.pop(ticket, None)
-        check("clSetEventCallback", code)
-        check("clFlush", self._flush(queue))
-
-    def _call(self, _event: int, status: int, ticket: int) -> None:
-        job = self._waiting.pop(ticket, None)
-        if job is not None and status == COMPLETE:  # after an error nobody may take the work for done
-            callback, value = job
-            callback(value)
-
-
-_STILL_CALLED: list[Callbacks] = []
-"""Callbacks of queues that were closed with work in flight: leaked, because freeing them would crash."""
+            failure, self._failure = self._failure, False
+        return failure
 
 
 class OpenCLStream(Owned):
     """An in-order command queue. Any thread may use it; calls are ordered as they arrive."""
 
-    __slots__ = ("_callbacks", "_context", "_driver", "_flush", "_holds", "_native", "_parked", "_queue")
+    __slots__ = ("_context", "_driver", "_flush", "_holds", "_kept", "_queue")
 
     def __init__(self, driver: Driver, context: Any, device: Any) -> None:
         native = driver.cl.CommandQueue(context, device)
-        holds, callbacks = Holds(driver), Callbacks(driver)
-        parked: list[object] = [native]
-        super().__init__(f"OpenCL queue 0x{native.int_ptr:x}", _release, holds, callbacks, parked)
+        holds = Holds(driver)
+        kept: list[Any] = [native]
+        super().__init__(f"OpenCL queue 0x{native.int_ptr:x}", _release, holds, kept)
         self._driver = driver
-        self._native = native
         self._queue: int = native.int_ptr
         self._context: int = context.int_ptr
         self._holds = holds
-        self._callbacks = callbacks
-        self._parked = parked
+        self._kept = kept  # emptied by close, so that the queue goes even while this object stays
         self._flush = driver.raw("clFlush")
 
     @property
     def native(self) -> Any:
         """The ``pyopencl.CommandQueue``."""
         self.check_open()
-        return self._native
+        return self._kept[0]
 
     @property
     def address(self) -> int:
@@ -156,35 +167,56 @@ class OpenCLStream(Owned):
         check("clFlush", self._flush(self.address))
 
     def synchronize(self, timeout: float) -> None:
-        """Wait until all that was enqueued before this call has ended."""
+        """Wait until all that was enqueued before this call has ended.
+
+        Raises :class:`DriverError` when a command failed, and once after a hold was released as failed.
+        """
+        self.finish(self._mark(), timeout)
+        if self._holds.take_failure():
+            text = "what a hold waited for has failed, so the work behind it ran on data that was not ready"
+            raise DriverError("hold", FAILED_WAIT_LIST, name_of(FAILED_WAIT_LIST), text)
+
+    def _mark(self) -> ctypes.c_void_p:
         event = ctypes.c_void_p()
         code = self._driver.raw("clEnqueueMarkerWithWaitList")(self.address, 0, None, ctypes.byref(event))
         check("clEnqueueMarkerWithWaitList", code)
-        self.finish(event, timeout)
+        return event
 
-    def finish(self, event: ctypes.c_void_p, timeout: float) -> None:
-        """Wait for an event and give it up. clWaitForEvents has no timeout, so the end is polled for."""
-        driver = self._driver
+    def finish(self, event: ctypes.c_void_p, timeout: float, *, keep: object = None) -> None:
+        """Flush, wait for an event and give it up; ``keep`` stays alive until it has ended, even after a timeout.
+
+        clWaitForEvents has no timeout. So the status is polled for a moment, and then the driver is asked to
+        call back, which wakes sooner than naps do. It is still looked at now and then: PoCL (3.1) does not call
+        back for an event that fails.
+        """
         try:
-            check("clFlush", self._flush(self._queue))
-            status = ctypes.c_int(1)
-            ask = driver.raw("clGetEventInfo")
+            check("clFlush", self._flush(self.address))
             start = time.monotonic()
-            nap = _FIRST_NAP
-            while True:
-                check("clGetEventInfo", ask(event, EVENT_EXECUTION_STATUS, 4, ctypes.byref(status), None))
-                if status.value <= COMPLETE:
+            while not self._ended(event):
+                if time.monotonic() - start >= min(_SPIN, timeout):
+                    self._sleep(event, start + timeout, timeout, keep)
                     break
-                waited = time.monotonic() - start
-                if waited >= timeout:
-                    raise WaitTimeout(self._what, timeout)
-                if waited > _SPIN:
-                    time.sleep(min(nap, timeout - waited))
-                    nap = min(2 * nap, _LONGEST_NAP)
         finally:
-            driver.raw("clReleaseEvent")(event)
+            self._driver.raw("clReleaseEvent")(event)
+
+    def _sleep(self, event: ctypes.c_void_p, deadline: float, timeout: float, keep: object) -> None:
+        ended = threading.Event()
+        _on_completion(self._driver, event, partial(_wake, ended, keep))
+        pause = _FIRST_SLICE
+        while not self._ended(event):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise WaitTimeout(self._what, timeout)
+            ended.wait(min(pause, left))
+            pause = min(2 * pause, _LONGEST_SLICE)
+
+    def _ended(self, event: ctypes.c_void_p) -> bool:
+        status = ctypes.c_int(1)
+        code = self._driver.raw("clGetEventInfo")(event, EVENT_EXECUTION_STATUS, 4, ctypes.byref(status), None)
+        check("clGetEventInfo", code)
         if status.value < 0:
             raise DriverError("a command in the queue", status.value, name_of(status.value))
+        return status.value == COMPLETE
 
     def hold(self, value: int) -> None:
         """Enqueue a wait for :meth:`release`: a barrier on a user event (``clCreateUserEvent``)."""
@@ -193,24 +225,26 @@ class OpenCLStream(Owned):
         self._holds.enqueue(self._context, self.address, value)
 
     def release(self, value: int, *, failed: bool = False) -> None:
-        """End every hold up to ``value``; ``failed`` makes the driver drop the work that depends on them."""
+        """End every hold up to ``value`` (``clSetUserEventStatus``); ``failed`` is told by :meth:`synchronize`."""
         self.check_open()
-        self._holds.release(value, FAILED_WAIT_LIST if failed else COMPLETE)
+        self._holds.release(value, failed=failed)
 
     def notify(self, callback: Callable[[int], None], value: int) -> None:
-        """Enqueue ``callback(value)`` on a thread of the driver (``clSetEventCallback`` on a marker)."""
-        self._callbacks.enqueue(self.address, callback, value)
+        """Enqueue ``callback(value)`` on a thread of the driver (``clSetEventCallback`` on a marker).
 
-    def park(self, item: object) -> None:
-        """Keep ``item`` alive as long as this queue: the driver may still write to it."""
-        self._parked.append(item)
+        It is not called when the work before it fails, which :meth:`synchronize` reports.
+        """
+        event = self._mark()
+        try:
+            _on_completion(self._driver, event, partial(_tell, callback, value))
+        finally:
+            self._driver.raw("clReleaseEvent")(event)
+        self.flush()
 
 
-def _release(holds: Holds, callbacks: Callbacks, parked: list[object]) -> None:
-    holds.release_all()
-    if not callbacks.idle:
-        _STILL_CALLED.append(callbacks)
-    parked.clear()
+def _release(holds: Holds, kept: list[Any]) -> None:
+    holds.release(2**63, failed=True)  # a barrier that nobody ends would keep the driver's threads for ever
+    kept.clear()
 
 
 def stream_address(stream: Stream, context: int) -> int:
