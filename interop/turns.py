@@ -26,7 +26,7 @@ Views = TypeVar("Views")
 class Order:
     """What the turns of one link share: the two directions, and who has waited for whom."""
 
-    __slots__ = ("closed", "failure", "lock", "seen", "stream", "to_consumer", "to_producer", "unclaimed")
+    __slots__ = ("closed", "failure", "last", "lock", "seen", "stream", "to_consumer", "to_producer")
 
     def __init__(self, stream: Stream, to_consumer: ToConsumer, to_producer: ToProducer) -> None:
         self.stream = stream
@@ -38,13 +38,15 @@ class Order:
         """What broke the order of the two streams; no turn can be taken after it."""
         self.seen = 0
         """Newest point that the consumer's stream has waited for."""
-        self.unclaimed = False
-        """Whether a single-use signal is out that nobody has waited for."""
+        self.last: Case | None = None
+        """The case of the last producer turn, as long as no other turn has shown what follows it."""
 
     def claim(self, point: int) -> None:
         """Make the consumer's stream wait for ``point``."""
         self.seen = self.to_consumer.wait(self.stream, point)
-        self.unclaimed = False
+        if self.last is not None:
+            self.last.eager = True
+            self.last = None
 
     def enter(self, buffers: tuple[Buffer, ...], side: str) -> None:
         """Mark the buffers as being in a turn, or raise and mark none."""
@@ -69,6 +71,21 @@ def leave(buffers: tuple[Buffer, ...]) -> None:
     """Mark the buffers as being in no turn."""
     for buffer in buffers:
         buffer.in_turn = False
+
+
+class Case:
+    """What a producer turn needs for one combination of owners, prepared once."""
+
+    __slots__ = ("eager", "silent", "signalling")
+
+    def __init__(self) -> None:
+        self.silent: Submission | None = None
+        self.signalling: Submission | None = None
+        self.eager = True
+        """Whether to signal with the submission itself: right when a consumer turn follows, as it mostly does.
+
+        Only single-use semaphores need the guess, since their signals must be used up; it is corrected by what
+        really followed the last time."""
 
 
 class ConsumerTurn(Generic[Views]):
@@ -114,14 +131,26 @@ class ConsumerTurn(Generic[Views]):
 class ProducerTurn:
     """``with`` this, the producer owns the buffers; yields its recorder and submits at the end."""
 
-    __slots__ = ("_buffers", "_order", "_prepared", "_producer", "_submission", "_wait_value", "progress")
+    __slots__ = (
+        "_buffers",
+        "_case",
+        "_cases",
+        "_order",
+        "_producer",
+        "_signals",
+        "_submission",
+        "_wait_value",
+        "progress",
+    )
 
     def __init__(self, order: Order, producer: Producer, buffers: tuple[Buffer, ...]) -> None:
         self._order = order
         self._producer = producer
         self._buffers = buffers
-        self._prepared: dict[tuple[int, bool, bool], Submission] = {}
+        self._cases: dict[tuple[int, bool], Case] = {}
+        self._case: Case | None = None
         self._submission: Submission | None = None
+        self._signals = False
         self._wait_value = 0
         self.progress = 0
         """Point on the producer's ``progress`` timeline at which the last turn's work is done."""
@@ -130,13 +159,19 @@ class ProducerTurn:
         """Take the buffers over: enqueue the consumer's signal where it had them, and start recording."""
         buffers = self._buffers
         order = self._order
+        to_consumer = order.to_consumer
         with order.lock:
             order.enter(buffers, "producer")
             submission = None
             try:
                 changed = [buffer for buffer in buffers if buffer.owner is Owner.CONSUMER]
-                if changed and order.unclaimed:
-                    order.claim(order.seen + 1)  # give the signal back before the submission signals again
+                if changed:
+                    if to_consumer.unclaimed:
+                        order.claim(order.seen)  # use the signal up, so that the next one can be given
+                    to_consumer.returned()
+                elif order.last is not None:
+                    order.last.eager = False
+                order.last = None
                 submission = self._prepare(handed_over=bool(changed))
                 commands = submission.begin()
                 for buffer in changed:
@@ -158,20 +193,23 @@ class ProducerTurn:
         for position, buffer in enumerate(self._buffers):
             if buffer.external is not None and buffer.owner is not Owner.NOBODY:
                 used |= 1 << position
-        case = (used, handed_over, order.unclaimed)
-        submission = self._prepared.get(case)
+        case = self._cases.get((used, handed_over))
+        if case is None:
+            case = self._cases[used, handed_over] = Case()
+        self._case = case
+        self._signals = order.to_consumer.can_signal() and (case.eager or not order.to_consumer.single_use)
+        submission = case.signalling if self._signals else case.silent
         if submission is None:
-            exported = [buffer for buffer in self._buffers if buffer.external is not None]
-            wait = order.to_producer.semaphore if handed_over else None
-            if order.unclaimed:
-                wait = order.to_consumer.semaphore  # the queue takes its own unused signal back
             submission = self._producer.prepare(
                 acquire=[buffer.producer_buffer for bit, buffer in enumerate(self._buffers) if used >> bit & 1],
-                release=[buffer.producer_buffer for buffer in exported],
-                wait=wait,
-                signal=order.to_consumer.semaphore,
+                release=[buffer.producer_buffer for buffer in self._buffers if buffer.external is not None],
+                wait=order.to_producer.semaphore if handed_over else None,
+                signal=order.to_consumer.semaphore if self._signals else None,
             )
-            self._prepared[case] = submission
+            if self._signals:
+                case.signalling = submission
+            else:
+                case.silent = submission
         return submission
 
     def __exit__(
@@ -183,13 +221,15 @@ class ProducerTurn:
         self._submission = None
         if submission is None:
             return
+        to_consumer = order.to_consumer
         with order.lock:
             try:
                 if kind is not None:
                     submission.abandon()
-                self.progress = submission.submit(self._wait_value, order.to_consumer.next_value())
-                point = order.to_consumer.signalled(self.progress)
-                order.unclaimed = order.to_consumer.single_use
+                self.progress = submission.submit(self._wait_value, to_consumer.next_value())
+                point = to_consumer.submitted(self.progress, signalled=self._signals)
+                if to_consumer.single_use:
+                    order.last = self._case
                 for buffer in self._buffers:
                     buffer.owner = Owner.PRODUCER
                     buffer.point = point
@@ -201,5 +241,8 @@ class ProducerTurn:
 
     def close(self) -> None:
         """Free what was prepared. Submitted work must have ended."""
-        while self._prepared:
-            self._prepared.popitem()[1].close()
+        while self._cases:
+            case = self._cases.popitem()[1]
+            for submission in (case.silent, case.signalling):
+                if submission is not None:
+                    submission.close()

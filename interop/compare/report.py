@@ -21,7 +21,7 @@ _COLUMNS = 4
 def table(results: Sequence[Result]) -> Table:
     """Return one row per figure and one column per consumer, so that long reasons have room to wrap."""
     grid = Table(title="one producer, every consumer", title_justify="left", header_style="bold")
-    grid.add_column("")
+    grid.add_column("", no_wrap=True)
     for result in results:
         grid.add_column(result.consumer, overflow="fold")
     for title, cell in _ROWS:
@@ -57,11 +57,11 @@ _ROWS = (
     ("frames verified", _verified),
     ("largest error", lambda r: "-" if r.max_abs_error is None else f"{r.max_abs_error:.1e}"),
     ("import, µs", lambda r: _figure(r.import_us)),
-    ("round trip, µs: median", lambda r: _figure(r.round_trip_median_us)),
-    ("                  p99", lambda r: _figure(r.round_trip_p99_us)),
+    ("round trip, µs", lambda r: _figure(r.round_trip_median_us)),
+    ("  99th percentile", lambda r: _figure(r.round_trip_p99_us)),
     ("frames/s", lambda r: _figure(r.frames_per_second)),
-    ("frames/s, host copies", lambda r: _figure(r.staged_frames_per_second)),
-    ("gain over host copies", _ratio),
+    ("  by host copies", lambda r: _figure(r.staged_frames_per_second)),
+    ("gain", _ratio),
     ("reason", lambda r: r.reason),
 )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from interop.negotiation import Direction, Plan, Strategy
+from interop.semaphore import SemaphoreKind
 
 if TYPE_CHECKING:
     from interop.backend import Consumer, Producer, ProducerSemaphore
@@ -21,20 +22,33 @@ class ToConsumer(Protocol):
 
     @property
     def semaphore(self) -> ProducerSemaphore | None:
-        """What every submission of a producer turn must signal; ``None`` when its progress is enough."""
+        """What submissions of producer turns signal; ``None`` when the producer's progress is enough."""
         ...
 
     @property
     def single_use(self) -> bool:
-        """Whether a signal must be taken back before the next one (binary)."""
+        """Whether a signal must have been waited for before the next one can be given (binary)."""
+        ...
+
+    @property
+    def unclaimed(self) -> bool:
+        """Whether a single-use signal is out that nobody was made to wait for."""
+        ...
+
+    def can_signal(self) -> bool:
+        """Whether the next submission may signal :attr:`semaphore`."""
         ...
 
     def next_value(self) -> int:
         """The value with which the next submission signals :attr:`semaphore`."""
         ...
 
-    def signalled(self, progress: int) -> int:
-        """Record that a submission went out which reaches ``progress`` on the producer; return its point."""
+    def submitted(self, progress: int, *, signalled: bool) -> int:
+        """Record a submission that reaches ``progress`` on the producer; return its point."""
+        ...
+
+    def returned(self) -> None:
+        """Record that the next submission waits for what the consumer's stream holds so far."""
         ...
 
     def wait(self, stream: Stream, point: int) -> int:
@@ -79,23 +93,25 @@ def open_directions(
     plan: Plan, producer: Producer, consumer: Consumer, timeout: float
 ) -> tuple[ToConsumer, ToProducer]:
     """Make the two directions of a plan. What was made is released again when the second one fails."""
-    from interop.sync import blocking, bridged, native  # noqa: PLC0415 - only what the plan needs is set up
+    from interop.sync import blocking, bridged, native  # they import this module's neighbours
 
-    to_consumer: ToConsumer
-    if plan.to_consumer.strategy is Strategy.NATIVE:
-        to_consumer = native.NativeToConsumer(plan.to_consumer, producer, consumer)
-    elif plan.to_consumer.strategy is Strategy.BRIDGED:
-        to_consumer = bridged.BridgedToConsumer(producer, timeout)
+    to_producer: ToProducer
+    if plan.to_producer.strategy is Strategy.NATIVE:
+        to_producer = native.NativeToProducer(plan.to_producer, producer, consumer)
+    elif plan.to_producer.strategy is Strategy.BRIDGED:
+        to_producer = bridged.BridgedToProducer(producer)
     else:
-        to_consumer = blocking.BlockingToConsumer(producer, timeout)
+        to_producer = blocking.BlockingToProducer(timeout)
     try:
-        if plan.to_producer.strategy is Strategy.NATIVE:
-            return to_consumer, native.NativeToProducer(plan.to_producer, producer, consumer)
-        if plan.to_producer.strategy is Strategy.BRIDGED:
-            return to_consumer, bridged.BridgedToProducer(producer)
-        return to_consumer, blocking.BlockingToProducer(timeout)
+        if plan.to_consumer.strategy is Strategy.BRIDGED:
+            return bridged.BridgedToConsumer(producer, timeout), to_producer
+        if plan.to_consumer.strategy is Strategy.BLOCKING:
+            return blocking.BlockingToConsumer(producer, timeout), to_producer
+        if plan.to_consumer.kind is SemaphoreKind.TIMELINE:
+            return native.TimelineToConsumer(plan.to_consumer, producer, consumer), to_producer
+        return native.BinaryToConsumer(plan.to_consumer, producer, consumer, to_producer), to_producer
     except BaseException:
-        to_consumer.close()
+        to_producer.close()
         raise
 
 

@@ -16,6 +16,7 @@ class BlockingToConsumer:
 
     semaphore = None
     single_use = False
+    unclaimed = False
 
     def __init__(self, producer: Producer, timeout: float) -> None:
         self._progress = producer.progress
@@ -26,9 +27,16 @@ class BlockingToConsumer:
         """See :class:`interop.sync.ToConsumer`."""
         return 0
 
-    def signalled(self, progress: int) -> int:
+    def can_signal(self) -> bool:
+        """There is nothing to signal."""
+        return False
+
+    def submitted(self, progress: int, *, signalled: bool) -> int:  # noqa: ARG002 - progress is the point
         """See :class:`interop.sync.ToConsumer`."""
         return progress
+
+    def returned(self) -> None:
+        """Nothing hangs on it."""
 
     def wait(self, stream: Stream, point: int) -> int:  # noqa: ARG002 - the host has waited for the stream
         """See :class:`interop.sync.ToConsumer`."""

@@ -26,6 +26,7 @@ class BridgedToConsumer:
 
     semaphore = None
     single_use = False
+    unclaimed = False
 
     def __init__(self, producer: Producer, timeout: float) -> None:
         self._progress = producer.progress
@@ -42,9 +43,16 @@ class BridgedToConsumer:
         """See :class:`interop.sync.ToConsumer`."""
         return 0
 
-    def signalled(self, progress: int) -> int:
+    def can_signal(self) -> bool:
+        """There is nothing to signal."""
+        return False
+
+    def submitted(self, progress: int, *, signalled: bool) -> int:  # noqa: ARG002 - progress is the point
         """See :class:`interop.sync.ToConsumer`."""
         return progress
+
+    def returned(self) -> None:
+        """Nothing hangs on it."""
 
     def wait(self, stream: Stream, point: int) -> int:
         """See :class:`interop.sync.ToConsumer`."""

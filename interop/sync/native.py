@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from interop.errors import TurnError
 from interop.semaphore import SemaphoreKind
 
 if TYPE_CHECKING:
-    from interop.backend import Consumer, Producer, ProducerSemaphore
+    from interop.backend import Consumer, Producer, ProducerSemaphore, Submission
     from interop.negotiation import SyncPlan
     from interop.semaphore import ExternalSemaphore, Stream
+    from interop.sync import ToProducer
 
 
 def _share(plan: SyncPlan, producer: Producer, consumer: Consumer) -> tuple[ProducerSemaphore, ExternalSemaphore]:
@@ -25,50 +25,126 @@ def _share(plan: SyncPlan, producer: Producer, consumer: Consumer) -> tuple[Prod
         raise
 
 
-class NativeToConsumer:
-    """The producer signals, the consumer's stream waits."""
+class TimelineToConsumer:
+    """The producer signals a timeline, the consumer's stream waits for its value."""
+
+    single_use = False
+    unclaimed = False
 
     def __init__(self, plan: SyncPlan, producer: Producer, consumer: Consumer) -> None:
-        self.single_use = plan.kind is SemaphoreKind.BINARY
-        self._producer = producer
-        self._consumer = consumer
         self._external: ExternalSemaphore
         self.semaphore: ProducerSemaphore
         self.semaphore, self._external = _share(plan, producer, consumer)
         self._value = 0
-        self._waited = 0
+
+    def can_signal(self) -> bool:
+        """Always: each signal has a value of its own."""
+        return True
 
     def next_value(self) -> int:
         """See :class:`interop.sync.ToConsumer`."""
         return self._value + 1
 
-    def signalled(self, progress: int) -> int:  # noqa: ARG002 - the exported semaphore counts for itself
+    def submitted(self, progress: int, *, signalled: bool) -> int:  # noqa: ARG002 - the semaphore counts itself
         """See :class:`interop.sync.ToConsumer`."""
         self._value += 1
         return self._value
 
+    def returned(self) -> None:
+        """Nothing hangs on it."""
+
     def wait(self, stream: Stream, point: int) -> int:
         """See :class:`interop.sync.ToConsumer`."""
-        if self.single_use:
-            if self._waited == self._value:
-                msg = "the binary semaphore towards the consumer has no signal that could be waited for"
-                raise TurnError(msg)
-            self._external.wait(stream)
-            self._waited = self._value
-            return self._value
         self._external.wait(stream, point)
-        self._waited = point
         return point
 
     def rescue(self) -> None:
-        """Signal from the producer what the consumer may still wait for."""
-        if self.single_use:
-            return  # a wait is only ever enqueued after the submission that signals it
+        """Signal from the host what the consumer may still wait for."""
         if self.semaphore.counter() < self._value:
             self.semaphore.signal_host(self._value)
 
     def close(self) -> None:
         """See :class:`interop.sync.ToConsumer`."""
+        self._external.close()
+        self.semaphore.close()
+
+
+class BinaryToConsumer:
+    """The producer signals a binary semaphore, the consumer's stream waits for it.
+
+    Two rules of binary semaphores shape this. A signal must find the semaphore unsignalled when it *runs*:
+    the producer may signal again only after its queue has waited for something that the consumer's stream
+    did after its last wait. And two queues must not wait for one semaphore at the same time: so an unused
+    signal is never taken back by the producer, but always waited for by the consumer.
+    """
+
+    single_use = True
+
+    def __init__(
+        self, plan: SyncPlan, producer: Producer, consumer: Consumer, to_producer: ToProducer
+    ) -> None:
+        self._external: ExternalSemaphore
+        self.semaphore: ProducerSemaphore
+        self.semaphore, self._external = _share(plan, producer, consumer)
+        self._to_producer = to_producer
+        self._late: dict[bool, Submission] = {}
+        self._producer = producer
+        self.unclaimed = False
+        self._free = True
+        self._points = 0
+        self._covered = 0
+
+    def can_signal(self) -> bool:
+        """Whether the semaphore will be unsignalled when the next submission runs."""
+        return self._free and not self.unclaimed
+
+    def next_value(self) -> int:
+        """Binary semaphores have no value."""
+        return 0
+
+    def submitted(self, progress: int, *, signalled: bool) -> int:  # noqa: ARG002 - submissions are counted here
+        """See :class:`interop.sync.ToConsumer`."""
+        self._points += 1
+        if signalled:
+            self._covered = self._points
+            self.unclaimed = True
+            self._free = False
+        return self._points
+
+    def returned(self) -> None:
+        """Every wait enqueued so far has run before the next submission runs."""
+        self._free = True
+
+    def wait(self, stream: Stream, point: int) -> int:
+        """See :class:`interop.sync.ToConsumer`."""
+        if self.unclaimed:
+            self._external.wait(stream)
+            self.unclaimed = False
+        if self._covered < point:
+            self._signal_late(stream)
+            self._external.wait(stream)
+        return self._covered
+
+    def _signal_late(self, stream: Stream) -> None:
+        """Submit nothing but a signal, for turns that gave none; first make sure that it may be given."""
+        value, waits = 0, not self._free
+        if waits:
+            value = self._to_producer.signal(stream)
+        submission = self._late.get(waits)
+        if submission is None:
+            wait = self._to_producer.semaphore if waits else None
+            submission = self._late[waits] = self._producer.prepare(wait=wait, signal=self.semaphore)
+        submission.submit(value)
+        self._covered = self._points
+        self._free = False
+
+    def rescue(self) -> None:
+        """Nothing to do: a wait is only ever enqueued after the submission that signals it."""
+
+    def close(self) -> None:
+        """See :class:`interop.sync.ToConsumer`."""
+        while self._late:
+            self._late.popitem()[1].close()
         self._external.close()
         self.semaphore.close()
 

@@ -8,6 +8,7 @@ signalled twice or waited on twice.
 from __future__ import annotations
 
 import itertools
+import random
 import threading
 import time
 from dataclasses import dataclass, field
@@ -83,7 +84,14 @@ class Payload:
             self.value = value
 
 
-Step = tuple[str, "Callable[[], bool]", "Callable[[], None]"]
+@dataclass
+class Step:
+    """One operation of a queue: what it is called, when it can run, what it does, what it waits for."""
+
+    name: str
+    ready: Callable[[], bool]
+    run: Callable[[], None]
+    waits_for: Payload | None = None
 
 
 @dataclass
@@ -94,7 +102,10 @@ class World:
     consumer_queue: list[Step] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
     open_objects: int = 0
+    lagging: int | None = None
+    """Which queue (0 producer, 1 consumer) runs only when the other cannot; None: any order."""
     lock: threading.RLock = field(default_factory=threading.RLock)
+    random: random.Random = field(default_factory=lambda: random.Random(0))  # noqa: S311 - for schedules
 
     def drained(self, queue: list[Step], timeout: float) -> bool:
         """Run until ``queue`` is empty; threads of the core may have to help, so look again for a while."""
@@ -112,15 +123,21 @@ class World:
         return False
 
     def _settle(self) -> None:
-        moved = True
-        while moved:
-            moved = False
-            for queue in (self.producer_queue, self.consumer_queue):
-                while queue and queue[0][1]():
-                    name, _ready, run = queue.pop(0)
-                    run()
-                    self.log.append(name)
-                    moved = True
+        queues = [self.producer_queue, self.consumer_queue]
+        while True:
+            fronts = [queue[0] for queue in queues if queue]
+            blocked = [step.waits_for for step in fronts if step.waits_for and not step.ready()]
+            assert len(blocked) < 2 or blocked[0] is not blocked[1] or blocked[0].kind is not SemaphoreKind.BINARY, (
+                "both queues wait for one binary semaphore"
+            )
+            movable = [queue for queue in queues if queue and queue[0].ready()]
+            if not movable:
+                return
+            lagging = self.lagging
+            eager = [queue for queue in movable if lagging is None or queue is not queues[lagging]]
+            step = self.random.choice(eager or movable).pop(0)
+            step.run()
+            self.log.append(step.name)
 
 
 def _always() -> bool:
@@ -181,7 +198,8 @@ class External:
 
     def wait(self, stream: FakeStream, value: int | None = None) -> None:
         assert (value is None) == (self.kind is SemaphoreKind.BINARY)
-        stream.push("consumer waits", lambda: self._payload.ready(value or 0), self._payload.take)
+        payload = self._payload
+        stream.push("consumer waits", lambda: payload.ready(value or 0), payload.take, payload)
 
     def signal(self, stream: FakeStream, value: int | None = None) -> None:
         assert (value is None) == (self.kind is SemaphoreKind.BINARY)
@@ -200,8 +218,14 @@ class FakeStream:
     def __init__(self, world: World) -> None:
         self.world, self.released = world, 0
 
-    def push(self, name: str, ready: Callable[[], bool], run: Callable[[], None] = _nothing) -> None:
-        self.world.consumer_queue.append((name, ready, run))
+    def push(
+        self,
+        name: str,
+        ready: Callable[[], bool],
+        run: Callable[[], None] = _nothing,
+        waits_for: Payload | None = None,
+    ) -> None:
+        self.world.consumer_queue.append(Step(name, ready, run, waits_for))
 
     def flush(self) -> None:
         return None
@@ -362,22 +386,30 @@ class FakeSubmission:
         return self._commands
 
     def submit(self, wait_value: int = 0, signal_value: int = 0) -> int:
-        queue = self._producer.world.producer_queue
         wait, signal, progress = self._wait, self._signal, self._producer.progress
         if wait is not None:
-            queue.append(("producer waits", lambda: wait.payload.ready(wait_value), wait.payload.take))
+            self._push("producer waits", wait.payload.take, lambda: wait.payload.ready(wait_value), wait.payload)
         for buffer in self._acquire:
-            queue.append(("producer acquires", _always, lambda buffer=buffer: self._own(buffer, external=False)))
+            self._push("producer acquires", lambda buffer=buffer: self._own(buffer, external=False))
         for name, action in self._commands.actions if self._commands else ():
-            queue.append((name, _always, action))
+            self._push(name, action)
         for buffer in self._release:
-            queue.append(("producer releases", _always, lambda buffer=buffer: self._own(buffer, external=True)))
+            self._push("producer releases", lambda buffer=buffer: self._own(buffer, external=True))
         if signal is not None:
-            queue.append(("producer signals", _always, lambda: signal.payload.signal(signal_value)))
+            self._push("producer signals", lambda: signal.payload.signal(signal_value))
         point = next(self._producer.points)
-        queue.append(("producer done", _always, lambda: progress.payload.signal(point)))
+        self._push("producer done", lambda: progress.payload.signal(point))
         self._commands = None
         return point
+
+    def _push(
+        self,
+        name: str,
+        run: Callable[[], None],
+        ready: Callable[[], bool] = _always,
+        waits_for: Payload | None = None,
+    ) -> None:
+        self._producer.world.producer_queue.append(Step(name, ready, run, waits_for))
 
     @staticmethod
     def _own(buffer: FakeBuffer, *, external: bool) -> None:
