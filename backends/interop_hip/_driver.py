@@ -1,4 +1,4 @@
-"""The HIP runtime as this backend calls it: loading, error translation, raw functions, clean-up.
+"""The HIP runtime as this backend calls it: loading, error translation, raw functions.
 
 hip-python serves the calls that are made once. Calls that are made every turn go to the same library through
 prepared ctypes functions: they take plain addresses, build no wrapper objects, and release the GIL.
@@ -13,12 +13,10 @@ import os
 import re
 import sys
 import threading
-import warnings
-import weakref
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from interop.errors import BackendUnavailable, ClosedError, DriverError, InteropError, Unsupported
+from interop.errors import BackendUnavailable, DriverError, InteropError, Unsupported
 from interop_hip.plugin import INSTALL_HINT
 
 if TYPE_CHECKING:
@@ -49,6 +47,7 @@ _RAW: dict[str, tuple[Any, ...]] = {
     "hipLaunchHostFunc": (_POINTER, HOST_FUNCTION, _POINTER),
     "hipEventRecord": (_POINTER, _POINTER),
     "hipEventQuery": (_POINTER,),
+    "hipStreamWaitEvent": (_POINTER, _POINTER, _UINT),
     "hipMemcpyAsync": (_POINTER, _POINTER, _SIZE, _INT, _POINTER),
     "hipSignalExternalSemaphoresAsync": (_POINTER, _POINTER, _UINT, _POINTER),
     "hipWaitExternalSemaphoresAsync": (_POINTER, _POINTER, _UINT, _POINTER),
@@ -231,41 +230,3 @@ def _loaded_library() -> ctypes.CDLL:
         except OSError:
             continue
     raise BackendUnavailable("hip", f"hip-python loaded a HIP runtime, but not {name}", INSTALL_HINT)
-
-
-def _dropped(what: str, release: Callable[..., None], *args: object) -> None:
-    warnings.warn(f"unclosed {what}", ResourceWarning, stacklevel=2)
-    try:
-        release(*args)
-    except InteropError as error:
-        warnings.warn(f"releasing {what} failed: {error}", ResourceWarning, stacklevel=2)
-
-
-class Owned:
-    """Something of the driver, released exactly once: by ``close()``, or with a warning when dropped."""
-
-    __slots__ = ("__weakref__", "_finalizer", "_what")
-
-    def __init__(self, what: str, release: Callable[..., None], *args: object) -> None:
-        self._what = what
-        # The arguments must not lead back here, or the object would never be dropped.
-        self._finalizer = weakref.finalize(self, _dropped, what, release, *args)
-        self._finalizer.atexit = False
-
-    @property
-    def closed(self) -> bool:
-        """Whether it has been released."""
-        return not self._finalizer.alive
-
-    def check_open(self) -> None:
-        """Raise :class:`ClosedError` once it has been released."""
-        if not self._finalizer.alive:
-            msg = f"{self._what} was used after close()"
-            raise ClosedError(msg)
-
-    def close(self) -> None:
-        """Release it. A second call does nothing."""
-        found = self._finalizer.detach()
-        if found is not None:
-            _, _, (_, release, *args), _ = found
-            release(*args)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import sys
-import weakref
-from contextlib import ExitStack
-from itertools import count
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from interop.backend import Capabilities
 from interop.device import DeviceIdentity, DeviceInfo, PciAddress, host_identity
+from interop.dlpack import DeviceType
 from interop.errors import BackendUnavailable, ClosedError, InvalidArgument
 from interop.handles import FdFate, HandleType
+from interop.lifetime import Children
 from interop_hip import kernels, memory, semaphore
-from interop_hip._driver import Driver, Owned, text_of
+from interop_hip._driver import Driver, text_of
 from interop_hip._gate import HOST_FUNC, WAIT_VALUE
 from interop_hip.plugin import INSTALL_HINT
 from interop_hip.stream import HipStream
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from interop.handles import Handle
     from interop.memory import MemoryDescriptor
     from interop.semaphore import SemaphoreDescriptor
-
-_Child = TypeVar("_Child", bound=Owned)
 
 _LINUX_AMD = frozenset({HandleType.OPAQUE_FD, HandleType.DMA_BUF})
 _WINDOWS = frozenset({HandleType.OPAQUE_WIN32, HandleType.OPAQUE_WIN32_KMT})
@@ -74,8 +71,8 @@ class HipConsumer:
         self._limit = int(device.details["largest group"])
         # AMD never touches the fd; runtimes on top of CUDA consume it.
         self._fate = FdFate.KEPT if self._amd else FdFate.VARIES
-        self._children: weakref.WeakValueDictionary[int, Owned] = weakref.WeakValueDictionary()
-        self._numbers = count()
+        self._array_type = DeviceType.CUDA if device.layered == "CUDA" else DeviceType.ROCM
+        self._children = Children()
         self._closed = False
         self._stream = self.create_stream()
 
@@ -94,12 +91,14 @@ class HipConsumer:
         """Make a further non-blocking stream; the caller closes it."""
         self._check_open()
         hold = self._device.capabilities.stream_hold
-        return self._keep(HipStream(self._driver, self._device.index, hold=hold))
+        return self._children.add(
+            HipStream(self._driver, self._device.index, hold=hold, array_type=self._array_type)
+        )
 
     def import_memory(self, handle: Handle, descriptor: MemoryDescriptor) -> memory.HipExternalMemory:
         """Take an allocation in; ``handle`` is consumed when this returns and untouched when it raises."""
         supported = self._device.capabilities.memory_import
-        return self._keep(
+        return self._children.add(
             memory.import_memory(
                 self._driver, self.stream, handle, descriptor, supported=supported, fate=self._fate
             )
@@ -109,7 +108,7 @@ class HipConsumer:
         """Take a semaphore in; ownership as in :meth:`import_memory`."""
         self._check_open()
         supported = self._device.capabilities.importable(descriptor.kind)
-        return self._keep(
+        return self._children.add(
             semaphore.import_semaphore(
                 self._driver, self._device.index, handle, descriptor, supported=supported, fate=self._fate
             )
@@ -118,32 +117,25 @@ class HipConsumer:
     def allocate(self, size: int) -> memory.HipBuffer:
         """Allocate device memory (``hipMalloc``); the caller closes it."""
         block, buffer = memory.allocate(self._driver, self.stream, size)
-        self._keep(block)
+        self._children.add(block)
         return buffer
 
     def compile(self, source: str | Mapping[str, str]) -> kernels.HipModule:
         """Compile portable source, or the entry ``"hip"`` of a mapping, with hiprtc."""
         arch = self._device.details["architecture"]
-        return self._keep(
+        return self._children.add(
             kernels.compile_module(self._driver, self.stream, source, arch=arch, limit=self._limit)
         )
 
     def close(self) -> None:
         """Close what is still open, last made first. Work must have ended. A second call does nothing."""
         self._closed = True
-        with ExitStack() as every:  # turns the order round, and lets no failure keep the others open
-            for child in self._children.values():
-                every.callback(child.close)
-        self._children.clear()
+        self._children.close()
 
     def _check_open(self) -> None:
         if self._closed:
             msg = f"{self._device} was used after close()"
             raise ClosedError(msg)
-
-    def _keep(self, child: _Child) -> _Child:
-        self._children[next(self._numbers)] = child
-        return child
 
 
 def _describe(driver: Driver, index: int) -> DeviceInfo:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from interop.errors import ArgumentError, CompileError
 from interop.kernels import check_arguments, check_grid, pick_source, unknown_kernel
-from interop_hip._driver import Owned, text_of
+from interop.lifetime import Owned
+from interop_hip._driver import text_of
 from interop_hip.memory import HipBuffer
 from interop_hip.stream import stream_address
 

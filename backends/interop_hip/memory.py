@@ -6,11 +6,14 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from interop.dtypes import DTYPES, DType, check_shape
+from interop.dlpack import capsule, check_request
+from interop.dtypes import DType, check_shape
 from interop.errors import ClosedError, InvalidArgument, WaitTimeout
 from interop.handles import FdFate, Handle, HandleType, lend
 from interop.memory import check_import, check_range
-from interop_hip._driver import OUT_OF_MEMORY, Owned
+from interop.views import BYTES, host_bytes, resolve
+from interop_hip._block import Block
+from interop_hip._driver import OUT_OF_MEMORY
 from interop_hip.stream import stream_address
 
 if TYPE_CHECKING:
@@ -26,7 +29,6 @@ DEFAULT_TIMEOUT = 30.0
 _DEDICATED = 1
 _HOST_TO_DEVICE = 1
 _DEVICE_TO_HOST = 2
-_BYTES = DTYPES["uint8"]
 
 # HIP has no type for dma-bufs: on Linux AMD's runtime takes any fd as a dma-buf of its own kernel driver.
 _TYPES = {
@@ -38,31 +40,6 @@ _TYPES = {
 _IMPORT_HINTS = {
     OUT_OF_MEMORY: "the handle is not memory of this GPU's driver, or of another GPU, or memory ran out"
 }
-
-
-class Block(Owned):
-    """Device memory at an address, and what gives it back."""
-
-    __slots__ = ("_address",)
-
-    def __init__(self, what: str, driver: Driver, device: int, address: int, external: int | None) -> None:
-        super().__init__(f"{what} at 0x{address:x}", _release, driver, device, address, external)
-        self._address = address
-
-    @property
-    def address(self) -> int:
-        """First byte. Raises :class:`ClosedError` once it has been given back."""
-        self.check_open()
-        return self._address
-
-
-def _release(driver: Driver, device: int, address: int, external: int | None) -> None:
-    driver.select(device)
-    with ExitStack() as every:
-        if external is not None:
-            every.callback(driver.call, "hipDestroyExternalMemory", external)
-        # First, and with the base address: freeing an inner address aborts the process.
-        every.callback(driver.call, "hipFree", address)
 
 
 class HipExternalMemory(Block):
@@ -92,22 +69,7 @@ class HipExternalMemory(Block):
     ) -> HipBuffer:
         """Return a view. Costs no driver call: the import was mapped whole when it was made."""
         self.check_open()
-        dtype = dtype or _BYTES
-        if shape is not None:
-            shape, nbytes = check_shape(shape, dtype)
-            if size is not None and size != nbytes:
-                msg = f"shape {shape} of {dtype} has {nbytes} bytes, size says {size}"
-                raise InvalidArgument(msg)
-        else:
-            nbytes = self._descriptor.size - offset if size is None else size
-            check_range(offset, nbytes, self._descriptor.size)
-            if nbytes % dtype.itemsize:
-                msg = f"{nbytes} bytes are not a whole number of {dtype} elements of {dtype.itemsize} bytes"
-                raise InvalidArgument(msg)
-            shape = (nbytes // dtype.itemsize,)
-        check_range(offset, nbytes, self._descriptor.size)
-        start = self._descriptor.offset + offset
-        check_range(start, nbytes, self._descriptor.allocation_size, alignment=dtype.itemsize)
+        start, shape, dtype = resolve(self._descriptor, offset=offset, size=size, shape=shape, dtype=dtype)
         return HipBuffer(self, self._stream, start, shape, dtype)
 
     def acquire(self, stream: Stream) -> None:
@@ -188,6 +150,34 @@ class HipBuffer:
             "version": 3,
         }
 
+    def __dlpack__(
+        self,
+        *,
+        stream: object = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> object:
+        """Hand the memory to an array library; it stays valid until that library is done with it.
+
+        A ``stream`` of the library waits for what the consumer's stream has got so far.
+        """
+        device = self._stream.array_device
+        check_request(device, stream=stream, dl_device=dl_device, copy=copy, order=self._stream.precede)
+        return capsule(
+            self._block.pin(),
+            address=self.native,
+            shape=self._shape,
+            dtype=self._dtype,
+            device=device,
+            max_version=max_version,
+        )
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Return DLPack's type of this device, and its ordinal."""
+        kind, index = self._stream.array_device
+        return int(kind), index
+
     def view(self, shape: tuple[int, ...], dtype: DType, *, offset: int = 0) -> HipBuffer:
         """Look at a part of the same memory; ``offset`` in bytes from the start of this view."""
         shape, nbytes = check_shape(shape, dtype)
@@ -206,20 +196,7 @@ class HipBuffer:
         self._copy(source, _HOST_TO_DEVICE, timeout)
 
     def _copy(self, host: HostBytes, direction: int, timeout: float | None) -> None:
-        import numpy as np
-
-        try:
-            # An unsized memoryview of any exporter; NumPy's own list of types names the common ones only.
-            flat = np.frombuffer(memoryview(host), dtype=np.uint8)
-        except (TypeError, ValueError, BufferError) as error:
-            msg = f"needs contiguous host bytes, got {type(host).__name__} ({error})"
-            raise InvalidArgument(msg) from error
-        if flat.nbytes != self._nbytes:
-            msg = f"needs host bytes of the same size, {self._nbytes}, got {flat.nbytes}"
-            raise InvalidArgument(msg)
-        if direction == _DEVICE_TO_HOST and not flat.flags.writeable:
-            msg = f"cannot read into {type(host).__name__}: it is not writable"
-            raise InvalidArgument(msg)
+        flat = host_bytes(host, self._nbytes, writable=direction == _DEVICE_TO_HOST)
         seconds = DEFAULT_TIMEOUT if timeout is None else timeout
         deadline = time.monotonic() + seconds
         # The copy itself may block without limit while the stream is held, because host memory is pageable:
@@ -287,8 +264,8 @@ def import_memory(
 
 def allocate(driver: Driver, stream: HipStream, size: int) -> tuple[Block, HipBuffer]:
     """Allocate device memory (``hipMalloc``). Closing the buffer gives the block back."""
-    shape, nbytes = check_shape(size, _BYTES)
+    shape, nbytes = check_shape(size, BYTES)
     driver.select(stream.device)
     address = driver.create("hipMalloc", nbytes)
     block = Block("HIP memory", driver, stream.device, address, None)
-    return block, HipBuffer(block, stream, 0, shape, _BYTES, owner=True)
+    return block, HipBuffer(block, stream, 0, shape, BYTES, owner=True)

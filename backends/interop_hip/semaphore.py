@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from interop.errors import BackendUnavailable, DriverError, Unsupported
 from interop.handles import FdFate, Handle, HandleType, lend
+from interop.lifetime import Owned
 from interop.semaphore import SemaphoreKind, ValueRule, check_import
-from interop_hip._driver import INVALID_VALUE, Owned
+from interop_hip._driver import INVALID_VALUE
 from interop_hip.stream import stream_address
 
 if TYPE_CHECKING:

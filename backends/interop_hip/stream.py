@@ -7,12 +7,14 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from interop.errors import InvalidArgument, WaitTimeout
-from interop_hip._driver import NOT_READY, Owned
+from interop.lifetime import Owned
+from interop_hip._driver import NOT_READY
 from interop_hip._gate import WAIT_VALUE, CallbackGate, Callbacks, Gate, WordGate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from interop.dlpack import DeviceType
     from interop.semaphore import Stream
     from interop_hip._driver import Driver
 
@@ -27,9 +29,9 @@ _LONGEST_NAP = 500e-6
 class HipStream(Owned):
     """A non-blocking stream. Any thread may use it; calls are ordered as they arrive."""
 
-    __slots__ = ("_address", "_callbacks", "_device", "_driver", "_event", "_gate", "_parked")
+    __slots__ = ("_address", "_array_type", "_callbacks", "_device", "_driver", "_event", "_gate", "_parked")
 
-    def __init__(self, driver: Driver, device: int, *, hold: str) -> None:
+    def __init__(self, driver: Driver, device: int, *, hold: str, array_type: DeviceType) -> None:
         driver.select(device)
         with ExitStack() as undo:
             address = driver.create("hipStreamCreateWithFlags", _NON_BLOCKING)
@@ -44,6 +46,7 @@ class HipStream(Owned):
         super().__init__(what, _release, driver, device, address, event, gate, callbacks, parked)
         self._driver = driver
         self._device = device
+        self._array_type = array_type
         self._address = address
         self._event = event
         self._gate = gate
@@ -65,6 +68,11 @@ class HipStream(Owned):
     def driver(self) -> Driver:
         """The runtime that it belongs to."""
         return self._driver
+
+    @property
+    def array_device(self) -> tuple[DeviceType, int]:
+        """Where DLPack says that this stream's memory is."""
+        return self._array_type, self._device
 
     def flush(self) -> None:
         """Do nothing: HIP submits what is enqueued by itself."""
@@ -123,6 +131,13 @@ class HipStream(Owned):
         self.check_open()
         self._driver.use(self._device)
         self._callbacks.enqueue(callback, value)
+
+    def precede(self, other: int) -> None:
+        """Make another stream of this runtime, by address, wait for what is enqueued here so far."""
+        driver = self._driver
+        driver.use(self._device)
+        driver.check("hipEventRecord", driver.raw("hipEventRecord")(self._event, self.native))
+        driver.check("hipStreamWaitEvent", driver.raw("hipStreamWaitEvent")(other, self._event, 0))
 
     def park(self, item: object) -> None:
         """Keep ``item`` alive as long as this stream: the runtime may still write to it."""
