@@ -35,8 +35,14 @@ EXTENSION_FUNCTIONS = {
         c_int,
         [c_void_p, c_uint, c_void_p, c_void_p, c_uint, c_void_p, c_void_p],
     ),
-    "clEnqueueAcquireExternalMemObjectsKHR": (c_int, [c_void_p, c_uint, c_void_p, c_uint, c_void_p, c_void_p]),
-    "clEnqueueReleaseExternalMemObjectsKHR": (c_int, [c_void_p, c_uint, c_void_p, c_uint, c_void_p, c_void_p]),
+    "clEnqueueAcquireExternalMemObjectsKHR": (
+        c_int,
+        [c_void_p, c_uint, c_void_p, c_uint, c_void_p, c_void_p],
+    ),
+    "clEnqueueReleaseExternalMemObjectsKHR": (
+        c_int,
+        [c_void_p, c_uint, c_void_p, c_uint, c_void_p, c_void_p],
+    ),
 }
 
 
@@ -44,9 +50,10 @@ class OpenCL:
     """The emulated device with a context and the extension functions."""
 
     def __init__(self) -> None:
-        import pyopencl as cl
+        import pyopencl
 
-        self.cl: Any = cl
+        self.cl: Any = pyopencl
+        cl = self.cl
         self.lib = ctypes.CDLL(cl._cl.__file__)
         devices = [device for platform in cl.get_platforms() for device in platform.get_devices()]
         software = [device for device in devices if device.name.endswith("(software)")]
@@ -103,7 +110,9 @@ class OpenCL:
         """Call clCreateBufferWithProperties: code and object."""
         code = c_int(1234)
         array = words64(properties)
-        made = self.lib.clCreateBufferWithProperties(self.context.int_ptr, array, flags, size, None, byref(code))
+        made = self.lib.clCreateBufferWithProperties(
+            self.context.int_ptr, array, flags, size, None, byref(code)
+        )
         return code.value, made
 
     def semaphore(self, properties: list[int] | None, context: int | None = None) -> tuple[int, int | None]:

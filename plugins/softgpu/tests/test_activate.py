@@ -6,15 +6,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from interop_softgpu import fetch_swiftshader, swiftshader
 from interop_softgpu.activate import Available, plan
 from interop_softgpu.machine import Machine, detect
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ALL = Available(
     swiftshader=Path("/s/vk_swiftshader_icd.json"),
@@ -94,7 +90,9 @@ def test_a_second_activation_changes_nothing_but_follows_a_new_choice() -> None:
 
 def test_late_activation_is_reported() -> None:
     late = Machine(open_libraries=("libvulkan.so.1.3.239",), opencl_drivers=("pocl.icd",))
-    assert "libvulkan.so.1.3.239 is already open" in str(plan(late, ALL, {}, choice="swiftshader", mode="auto"))
+    assert "libvulkan.so.1.3.239 is already open" in str(
+        plan(late, ALL, {}, choice="swiftshader", mode="auto")
+    )
 
 
 def test_a_machine_is_recognised_by_its_files(tmp_path: Path) -> None:
@@ -140,16 +138,18 @@ def test_importing_the_plugin_opens_no_driver() -> None:
 
 
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("INTEROP_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("INTEROP_SWIFTSHADER", raising=False)
-    yield tmp_path / "cache"
+    return tmp_path / "cache"
 
 
 def package(folder: Path, *, with_driver: bool) -> Path:
     files = folder / "package"
     (files / "DEBIAN").mkdir(parents=True)
-    control = "Package: chromium-common\nVersion: 1:9.8\nArchitecture: all\nMaintainer: n <n@n>\nDescription: n\n"
+    control = (
+        "Package: chromium-common\nVersion: 1:9.8\nArchitecture: all\nMaintainer: n <n@n>\nDescription: n\n"
+    )
     (files / "DEBIAN/control").write_text(control)
     if with_driver:
         (files / "usr/lib/chromium").mkdir(parents=True)

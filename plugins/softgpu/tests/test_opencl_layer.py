@@ -88,7 +88,9 @@ def test_a_too_small_answer_buffer_is_refused(opencl: OpenCL) -> None:
 
 
 @pytest.mark.parametrize(("value", "wrong"), [("wrong", True), ("0", False)])
-def test_uuid_switch(opencl: OpenCL, controls: Controls, payloads: Payloads, value: str, *, wrong: bool) -> None:
+def test_uuid_switch(
+    opencl: OpenCL, controls: Controls, payloads: Payloads, value: str, *, wrong: bool
+) -> None:
     controls.set("CL_UUID", value)
     code, uuid = opencl.info(0x106A)
     assert code == 0
@@ -167,7 +169,9 @@ def test_import_hides_how_it_is_made(opencl: OpenCL, memory: VulkanMemory) -> No
     opencl.lib.clReleaseMemObject(made)
 
 
-def test_sub_buffer_and_second_import_are_the_same_bytes(opencl: OpenCL, memory: VulkanMemory, imported: Any) -> None:
+def test_sub_buffer_and_second_import_are_the_same_bytes(
+    opencl: OpenCL, memory: VulkanMemory, imported: Any
+) -> None:
     code, again = opencl.buffer([MEMORY_FD, memory.fd(), 0], SIZE // 2)
     assert code == 0
     second = opencl.cl.MemoryObject.from_int_ptr(again, retain=False)
@@ -201,7 +205,7 @@ def test_refused_imports_leave_the_fd(
     opencl: OpenCL, memory: VulkanMemory, properties: list[Any], size: int, flags: int, expected: int
 ) -> None:
     fd, null = memory.fd(), os.open(os.devnull, os.O_RDWR)
-    named = {"fd": fd, "null": null, "device": opencl.device.int_ptr}
+    named: dict[Any, int] = {"fd": fd, "null": null, "device": opencl.device.int_ptr}
     assert opencl.buffer([named.get(word, word) for word in properties], size, flags) == (expected, None)
     os.close(fd)  # would raise had it been closed
     os.close(null)
@@ -219,7 +223,9 @@ def test_errors_like_nvidia(opencl: OpenCL, controls: Controls, memory: VulkanMe
     os.close(null)
 
 
-def test_fd_can_be_held_until_release_as_by_nvidia(opencl: OpenCL, controls: Controls, memory: VulkanMemory) -> None:
+def test_fd_can_be_held_until_release_as_by_nvidia(
+    opencl: OpenCL, controls: Controls, memory: VulkanMemory
+) -> None:
     controls.set("CL_FD", "hold")
     fd = memory.fd()
     code, made = opencl.buffer([MEMORY_FD, fd, 0], SIZE)
@@ -238,9 +244,13 @@ def test_fd_can_be_left_open_as_by_intel(opencl: OpenCL, controls: Controls, mem
     os.close(fd)
 
 
-def image(opencl: OpenCL, properties: list[int], width: int, height: int, row_pitch: int = 0) -> tuple[int, int | None]:
+def image(
+    opencl: OpenCL, properties: list[int], width: int, height: int, row_pitch: int = 0
+) -> tuple[int, int | None]:
     format_ = (ctypes.c_uint * 2)(0x10B5, 0x10DA)  # CL_RGBA, CL_UNSIGNED_INT8
-    description = (ctypes.c_uint64 * 9)(0x10F1, width, height, 0, 0, row_pitch, 0, 0, 0)  # CL_MEM_OBJECT_IMAGE2D
+    description = (ctypes.c_uint64 * 9)(
+        0x10F1, width, height, 0, 0, row_pitch, 0, 0, 0
+    )  # CL_MEM_OBJECT_IMAGE2D
     code = c_int(1234)
     made = opencl.lib.clCreateImageWithProperties(
         opencl.context.int_ptr, words64(properties), 1, format_, description, None, byref(code)
@@ -313,7 +323,9 @@ def test_use_without_acquire_can_be_an_error(opencl: OpenCL, controls: Controls,
         opencl.enqueue(ACQUIRE, queue, [imported.int_ptr])
         use()
         queue.finish()
-        assert opencl.try_enqueue(ACQUIRE, queue.int_ptr, [imported.int_ptr])[0] == -59, "it is acquired already"
+        assert opencl.try_enqueue(ACQUIRE, queue.int_ptr, [imported.int_ptr])[0] == -59, (
+            "it is acquired already"
+        )
         opencl.enqueue(RELEASE, queue, [imported.int_ptr]).wait()
 
 
@@ -346,7 +358,7 @@ def test_refused_semaphores_leave_the_fd(
 ) -> None:
     semaphore, fd = vulkan.semaphore()
     null = os.open(os.devnull, os.O_RDWR)
-    named = {"fd": fd, "null": null, "device": opencl.device.int_ptr}
+    named: dict[Any, int] = {"fd": fd, "null": null, "device": opencl.device.int_ptr}
     words = None if properties is None else [named.get(word, word) for word in properties]
     assert opencl.semaphore(words) == (expected, None)
     os.close(fd)
@@ -437,7 +449,9 @@ def test_misused_wait_and_signal(opencl: OpenCL) -> None:
 
 
 @pytest.mark.parametrize("out_of_order", [False, True])
-def test_wait_returns_at_once_and_ends_with_the_signal(opencl: OpenCL, vulkan: VulkanDevice, *, out_of_order: bool) -> None:
+def test_wait_returns_at_once_and_ends_with_the_signal(
+    opencl: OpenCL, vulkan: VulkanDevice, *, out_of_order: bool
+) -> None:
     semaphore, fd = vulkan.semaphore()
     code, made = opencl.semaphore([*BINARY, SEMAPHORE_FD, fd, 0])
     assert code == 0
@@ -511,7 +525,9 @@ def test_wait_without_a_signal_can_be_bounded(opencl: OpenCL, controls: Controls
 
 
 @pytest.mark.parametrize("out_of_order", [False, True])
-def test_ping_pong(opencl: OpenCL, vulkan: VulkanDevice, memory: VulkanMemory, imported: Any, *, out_of_order: bool) -> None:
+def test_ping_pong(
+    opencl: OpenCL, vulkan: VulkanDevice, memory: VulkanMemory, imported: Any, *, out_of_order: bool
+) -> None:
     """Half of the frames enqueue the consumer before the producer submits."""
     cl = opencl.cl
     ready, ready_fd = vulkan.semaphore()
@@ -522,7 +538,9 @@ def test_ping_pong(opencl: OpenCL, vulkan: VulkanDevice, memory: VulkanMemory, i
         assert code == 0
         assert made is not None
         handles.append(made)
-    source = "kernel void advance(global uint *data) { data[get_global_id(0)] = data[get_global_id(0)] * 2 + 1; }"
+    source = (
+        "kernel void advance(global uint *data) { data[get_global_id(0)] = data[get_global_id(0)] * 2 + 1; }"
+    )
     kernel = cl.Kernel(cl.Program(opencl.context, source).build(), "advance")
     kernel.set_args(imported)
     queue = opencl.queue(out_of_order=out_of_order)
@@ -565,7 +583,12 @@ def test_ping_pong(opencl: OpenCL, vulkan: VulkanDevice, memory: VulkanMemory, i
 
 @pytest.mark.parametrize(
     ("function", "code"),
-    [("clCreateBufferWithProperties", -4), ("clCreateSemaphoreWithPropertiesKHR", -5), (WAIT, -6), (ACQUIRE, -5)],
+    [
+        ("clCreateBufferWithProperties", -4),
+        ("clCreateSemaphoreWithPropertiesKHR", -5),
+        (WAIT, -6),
+        (ACQUIRE, -5),
+    ],
 )
 def test_nth_call_fails_and_takes_nothing(
     opencl: OpenCL, controls: Controls, memory: VulkanMemory, imported: Any, function: str, code: int

@@ -1,4 +1,4 @@
-"""The payload functions: in C under the sanitizers, and against the Vulkan drivers in this process and another."""
+"""The payload functions: in C under the sanitizers, and against the Vulkan drivers, also across processes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_c_program(tmp_path: Path, sanitizer: str) -> None:
     for command in (configure, [cmake, "--build", str(tmp_path)]):
         done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
-    # An address-space layout with many random bits, as newer kernels use, is more than the thread sanitizer takes.
+    # The thread sanitizer cannot cope with the many random address bits of newer kernels.
     command = ["setarch", "--addr-no-randomize", str(tmp_path / "tests/native/softgpu_payload_test")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (0, "all passed\n"), done.stderr
@@ -52,7 +52,6 @@ def test_payload_outlives_the_semaphores_that_exported_it(vulkan: VulkanDevice, 
 
 def test_semaphore_across_processes(payloads: Payloads) -> None:
     payload, fd = payloads.create()
-    os.set_inheritable(fd, True)
     program = (
         "import sys; from interop_softgpu.native import Payloads\n"
         "payload = Payloads().open(int(sys.argv[1]))\n"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from interop_softgpu import paths, swiftshader
@@ -16,6 +15,7 @@ from interop_softgpu.machine import Machine, detect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 VulkanChoice = Literal["swiftshader", "lavapipe", "both"]
 Mode = Literal["off", "on", "auto"]
@@ -90,7 +90,12 @@ def activate(vulkan: VulkanChoice | None = None, *, force: bool = False) -> Repo
 
 
 def plan(
-    machine: Machine, available: Available, environment: Mapping[str, str], *, choice: VulkanChoice, mode: Mode
+    machine: Machine,
+    available: Available,
+    environment: Mapping[str, str],
+    *,
+    choice: VulkanChoice,
+    mode: Mode,
 ) -> Report:
     """Decide what :func:`activate` sets, without setting it."""
     if choice not in get_args(VulkanChoice):
@@ -150,7 +155,9 @@ def _plan_opencl(made: _Plan, machine: Machine, available: Available) -> bool:
     made.default("PYOPENCL_NO_CACHE", "1")
     made.lines.append(f"OpenCL: shared memory and semaphores for CPU devices (software) by {layer}")
     if not machine.opencl_drivers:
-        made.lines.append("OpenCL: no driver is registered; install one for the CPU (Debian: pocl-opencl-icd)")
+        made.lines.append(
+            "OpenCL: no driver is registered; install one for the CPU (Debian: pocl-opencl-icd)"
+        )
     return True
 
 
@@ -168,7 +175,9 @@ def _plan_hip(made: _Plan, machine: Machine, available: Available, *, force: boo
     where = "on CUDA or the CPU (software)" if machine.nvidia else "on the CPU (software)"
     made.lines.append(f"HIP: runtime {where} at {folder}")
     if machine.rocm is not None and "rocm_sdk" in machine.rocm:
-        made.lines.append("HIP: the installed rocm_sdk goes before ROCM_PATH, so its runtime is used all the same")
+        made.lines.append(
+            "HIP: the installed rocm_sdk goes before ROCM_PATH, so its runtime is used all the same"
+        )
     return True
 
 

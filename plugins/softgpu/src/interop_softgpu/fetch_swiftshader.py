@@ -4,6 +4,7 @@ Needs apt-get and dpkg-deb, no root, and installs nothing: two files (6 MB) go i
 named for the package's version.
 """
 
+# ruff: noqa: T201 - a command: printing is its output
 from __future__ import annotations
 
 import argparse
@@ -26,7 +27,7 @@ class FetchError(RuntimeError):
 
 
 def fetch(deb: Path | None = None) -> Path:
-    """Return the manifest of the newest SwiftShader, downloading its package unless ``deb`` is given.
+    """Return the manifest of the newest SwiftShader, out of ``deb`` or a downloaded package.
 
     Raises :class:`FetchError` when the package cannot be had or holds no SwiftShader; the cache is then as
     it was.
@@ -34,8 +35,8 @@ def fetch(deb: Path | None = None) -> Path:
     for tool in ["dpkg-deb"] if deb else ["apt-get", "dpkg-deb"]:
         if shutil.which(tool) is None:
             msg = (
-                f"{tool} is missing: this fetches a Debian package. Elsewhere take libvk_swiftshader.so from a "
-                "Chromium (the npm package @sparticuz/chromium holds one) and set INTEROP_SWIFTSHADER to it"
+                f"{tool} is missing: this fetches a Debian package. Elsewhere take libvk_swiftshader.so from "
+                "a Chromium (the npm package @sparticuz/chromium holds one) and set INTEROP_SWIFTSHADER to it"
             )
             raise FetchError(msg)
     paths.cache().mkdir(parents=True, exist_ok=True)
@@ -53,7 +54,7 @@ def download(folder: Path) -> Path:
     found = sorted(folder.glob(f"{PACKAGE}_*.deb"))
     if outcome.returncode != 0 or not found:
         msg = (
-            f"apt-get could not download {PACKAGE} (Ubuntu has none: take Debian's .deb and give it as --deb):\n"
+            f"apt-get could not download {PACKAGE} (Ubuntu has none: give Debian's .deb as --deb):\n"
             f"{outcome.stderr.strip()}"
         )
         raise FetchError(msg)
@@ -83,12 +84,14 @@ def unpack(deb: Path, scratch: Path) -> Path:
 
 def _extract(deb: Path, folder: Path) -> None:
     command = ["dpkg-deb", "--fsys-tarfile", str(deb)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: S603 - a fixed command
         assert process.stdout is not None
         with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
             for member in archive:
                 name = PurePosixPath(member.name).name
-                content = archive.extractfile(member) if name in {LIBRARY, MANIFEST} and member.isfile() else None
+                content = (
+                    archive.extractfile(member) if name in {LIBRARY, MANIFEST} and member.isfile() else None
+                )
                 if content is not None:
                     with content, (folder / name).open("wb") as file:
                         shutil.copyfileobj(content, file)
@@ -117,13 +120,15 @@ def _private_lists(folder: Path) -> list[str]:
 
 
 def _run(command: list[str], folder: Path | None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
+    return subprocess.run(  # noqa: S603 - fixed commands
+        command, cwd=folder, capture_output=True, text=True, check=False, timeout=TIMEOUT_S
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Fetch, and print where the driver is."""
     parser = argparse.ArgumentParser(prog="python -m interop_softgpu.fetch_swiftshader", description=__doc__)
-    parser.add_argument("--deb", type=Path, help=f"take it from this {PACKAGE} package instead of downloading one")
+    parser.add_argument("--deb", type=Path, help=f"take it from this {PACKAGE} package, downloading nothing")
     parser.add_argument("--update", action="store_true", help="fetch although a SwiftShader is there already")
     options = parser.parse_args(arguments)
     existing = None if options.update or options.deb else swiftshader()

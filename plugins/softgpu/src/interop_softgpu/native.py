@@ -134,7 +134,10 @@ class SemaphorePayload:
             raise PayloadError("softgpu_semaphore_signal", status)
 
     def wait(self, timeout_s: float, cancel: c_int | None = None) -> Status:
-        """Wait up to ``timeout_s`` (negative: without end) and take the signal; returns OK, TIMEOUT or CANCELLED."""
+        """Wait up to ``timeout_s`` (negative: without end) for the signal and take it.
+
+        Returns OK, TIMEOUT or, when ``cancel`` became non-zero, CANCELLED.
+        """
         flag = byref(cancel) if cancel is not None else None
         return Status(self._lib.softgpu_probe_wait(self._semaphore, timeout_s, flag))
 

@@ -28,7 +28,7 @@ def native(name: str) -> Path | None:
 
 
 def cache() -> Path:
-    """Return the folder for fetched drivers and compiled kernels: ``INTEROP_CACHE``, else ~/.cache/interop."""
+    """Return the folder for what is fetched and compiled: ``INTEROP_CACHE``, else ~/.cache/interop."""
     given = os.environ.get("INTEROP_CACHE")
     if given:
         return Path(given)

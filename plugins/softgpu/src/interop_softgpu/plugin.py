@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pluggy
-
-hookimpl = pluggy.HookimplMarker("interop")
+from interop.hookspecs import hookimpl
 
 
 @hookimpl

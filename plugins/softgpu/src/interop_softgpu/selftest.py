@@ -5,6 +5,7 @@ them. Every line printed is something that was seen to work through both sides; 
 ends the program with status 1. Waits are bounded.
 """
 
+# ruff: noqa: T201 - a command: printing is its output
 from __future__ import annotations
 
 import os
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SIZE = 1 << 20
+WAIT_S = 0.2
 PATTERN = bytes(range(256)) * 4
 
 
@@ -54,8 +56,9 @@ def check_semaphore(device: VulkanDevice, payloads: Payloads) -> None:
         device.destroy_fence(fence)
         expect(not payload.signalled, "which takes the signal")
         begin = time.monotonic()
-        expect(payload.wait(0.2) is Status.TIMEOUT, "a wait without a signal times out")
-        expect(0.15 < time.monotonic() - begin < 2.0, "after the time that it was given")
+        expect(payload.wait(WAIT_S) is Status.TIMEOUT, "a wait without a signal times out")
+        waited = time.monotonic() - begin
+        expect(0.9 * WAIT_S < waited < 10 * WAIT_S, "after the time that it was given")
     finally:
         payload.close()
         device.destroy_semaphore(semaphore)

@@ -33,7 +33,9 @@ def swiftshader() -> Path | None:
             return path if path.is_file() else None
         return _manifest_of(path if path.is_dir() else path.parent)
     fetched = paths.cache() / "swiftshader"
-    folders = sorted(fetched.iterdir(), key=lambda folder: folder.stat().st_mtime_ns) if fetched.is_dir() else []
+    folders = (
+        sorted(fetched.iterdir(), key=lambda folder: folder.stat().st_mtime_ns) if fetched.is_dir() else []
+    )
     for folder in [*reversed(folders), *map(Path, _SYSTEM_FOLDERS)]:
         manifest = _manifest_of(folder)
         if manifest is not None:

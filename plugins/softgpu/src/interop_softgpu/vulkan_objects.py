@@ -17,9 +17,10 @@ class VulkanDevice:
 
     def __init__(self, *, semaphores: bool = True) -> None:
         """Open it; raises ``LookupError`` where Vulkan has no such device."""
-        import vulkan as vk
+        import vulkan
 
-        self.vk: Any = vk
+        self.vk: Any = vulkan
+        vk = self.vk
         wanted = ["VK_KHR_external_memory_fd"] + (["VK_KHR_external_semaphore_fd"] if semaphores else [])
         application = vk.VkApplicationInfo(apiVersion=(1 << 22) | (1 << 12))
         self.instance = vk.vkCreateInstance(vk.VkInstanceCreateInfo(pApplicationInfo=application), None)
