@@ -118,14 +118,14 @@ def test_staged_buffers_follow_their_owner() -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(
     moves=st.lists(
         st.tuples(
             st.sampled_from("pc"),
             st.sets(st.integers(0, 1), min_size=1),
-            st.integers(0, 5).map(lambda number: number == 0),
-            st.integers(0, 5).map(lambda number: number == 0),
+            st.integers(0, 5).map(lambda number: number == 4),
+            st.integers(0, 5).map(lambda number: number == 4),
         ),
         min_size=1,
         max_size=15,
