@@ -205,7 +205,7 @@ def test_refused_imports_leave_the_fd(
     opencl: OpenCL, memory: VulkanMemory, properties: list[Any], size: int, flags: int, expected: int
 ) -> None:
     fd, null = memory.fd(), os.open(os.devnull, os.O_RDWR)
-    named: dict[Any, int] = {"fd": fd, "null": null, "device": opencl.device.int_ptr}
+    named: dict[Any, Any] = {"fd": fd, "null": null, "device": opencl.device.int_ptr}
     assert opencl.buffer([named.get(word, word) for word in properties], size, flags) == (expected, None)
     os.close(fd)  # would raise had it been closed
     os.close(null)
@@ -358,7 +358,7 @@ def test_refused_semaphores_leave_the_fd(
 ) -> None:
     semaphore, fd = vulkan.semaphore()
     null = os.open(os.devnull, os.O_RDWR)
-    named: dict[Any, int] = {"fd": fd, "null": null, "device": opencl.device.int_ptr}
+    named: dict[Any, Any] = {"fd": fd, "null": null, "device": opencl.device.int_ptr}
     words = None if properties is None else [named.get(word, word) for word in properties]
     assert opencl.semaphore(words) == (expected, None)
     os.close(fd)

@@ -184,7 +184,7 @@ size_t softgpu_memory_row_pitch(const struct softgpu_memory *memory, size_t widt
 size_t softgpu_memory_slice_pitch(const struct softgpu_memory *memory, size_t row_pitch, size_t height)
 {
     if (memory->driver == SOFTGPU_MEMORY_SWIFTSHADER)
-        return round_up(height, 2) * row_pitch;
+        return round_up(round_up(height, 2) * row_pitch, 16);
     return round_up(height, 4) * row_pitch;
 }
 
