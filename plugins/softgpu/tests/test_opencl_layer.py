@@ -244,6 +244,25 @@ def test_fd_can_be_left_open_as_by_intel(opencl: OpenCL, controls: Controls, mem
     os.close(fd)
 
 
+def test_volume_lies_as_vulkan_lays_it(opencl: OpenCL, memory: VulkanMemory) -> None:
+    slice_pitch = 152 * 6  # SwiftShader rounds width and height up to even
+    at = 2 * slice_pitch + 152 * 4 + 4 * 36
+    memory.view[at : at + 4] = b"last"
+    properties = words64([MEMORY_FD, memory.fd(), 0])
+    format_ = (ctypes.c_uint * 2)(0x10B5, 0x10DA)
+    description = (ctypes.c_uint64 * 9)(0x10F2, 37, 5, 3, 0, 0, 0, 0, 0)  # CL_MEM_OBJECT_IMAGE3D
+    code = c_int(1234)
+    made = opencl.lib.clCreateImageWithProperties(
+        opencl.context.int_ptr, properties, 1, format_, description, None, byref(code)
+    )
+    assert code.value == 0
+    volume = opencl.cl.MemoryObject.from_int_ptr(made, retain=False)
+    host = np.zeros((3, 5, 37, 4), np.uint8)
+    opencl.cl.enqueue_copy(opencl.queue(), host, volume, origin=(0, 0, 0), region=(37, 5, 3))
+    assert bytes(host[2, 4, 36]) == b"last"
+    volume.release()
+
+
 def image(
     opencl: OpenCL, properties: list[int], width: int, height: int, row_pitch: int = 0
 ) -> tuple[int, int | None]:
