@@ -26,7 +26,7 @@ Views = TypeVar("Views")
 class Order:
     """What the turns of one link share: the two directions, and who has waited for whom."""
 
-    __slots__ = ("closed", "failure", "last", "lock", "seen", "stream", "to_consumer", "to_producer")
+    __slots__ = ("closed", "failure", "last", "lock", "seen", "stream", "taken", "to_consumer", "to_producer")
 
     def __init__(self, stream: Stream, to_consumer: ToConsumer, to_producer: ToProducer) -> None:
         self.stream = stream
@@ -38,6 +38,8 @@ class Order:
         """What broke the order of the two streams; no turn can be taken after it."""
         self.seen = 0
         """Newest point that the consumer's stream has waited for."""
+        self.taken = 0
+        """Point of the submission that last waited for the consumer."""
         self.last: Case | None = None
         """The case of the last producer turn, as long as no other turn has shown what follows it."""
 
@@ -135,6 +137,7 @@ class ProducerTurn:
         "_buffers",
         "_case",
         "_cases",
+        "_handed_over",
         "_order",
         "_producer",
         "_signals",
@@ -150,6 +153,7 @@ class ProducerTurn:
         self._cases: dict[tuple[int, bool], Case] = {}
         self._case: Case | None = None
         self._submission: Submission | None = None
+        self._handed_over = False
         self._signals = False
         self._wait_value = 0
         self.progress = 0
@@ -166,13 +170,16 @@ class ProducerTurn:
             try:
                 changed = [buffer for buffer in buffers if buffer.owner is Owner.CONSUMER]
                 if changed:
+                    if order.to_producer.single_use and order.seen < order.taken:
+                        order.claim(order.taken)  # until then the consumer's last signal may be unused
                     if to_consumer.unclaimed:
                         order.claim(order.seen)  # use the signal up, so that the next one can be given
                     to_consumer.returned()
                 elif order.last is not None:
                     order.last.eager = False
                 order.last = None
-                submission = self._prepare(handed_over=bool(changed))
+                self._handed_over = bool(changed)
+                submission = self._prepare(handed_over=self._handed_over)
                 commands = submission.begin()
                 for buffer in changed:
                     buffer.transfer.leave_consumer(order.stream)
@@ -230,6 +237,8 @@ class ProducerTurn:
                 point = to_consumer.submitted(self.progress, signalled=self._signals)
                 if to_consumer.single_use:
                     order.last = self._case
+                if self._handed_over:
+                    order.taken = point
                 for buffer in self._buffers:
                     buffer.owner = Owner.PRODUCER
                     buffer.point = point

@@ -76,6 +76,11 @@ class ToProducer(Protocol):
         """What a submission that takes memory over must wait on; ``None`` when the host has waited already."""
         ...
 
+    @property
+    def single_use(self) -> bool:
+        """Whether a signal must have been waited for before the next one can be given (binary)."""
+        ...
+
     def signal(self, stream: Stream) -> int:
         """Make ``stream`` signal after its work so far; return the value for the submission to wait for."""
         ...

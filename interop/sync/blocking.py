@@ -55,6 +55,7 @@ class BlockingToProducer:
     """The caller waits for the consumer's stream."""
 
     semaphore = None
+    single_use = False
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout

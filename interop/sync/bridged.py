@@ -106,6 +106,8 @@ class BridgedToConsumer:
 class BridgedToProducer:
     """The consumer's stream calls the host, which advances a timeline that the queue waits on."""
 
+    single_use = False
+
     def __init__(self, producer: Producer) -> None:
         self.semaphore: ProducerSemaphore = producer.create_semaphore(SemaphoreKind.TIMELINE)
         self._value = 0

@@ -153,7 +153,7 @@ class NativeToProducer:
     """The consumer's stream signals, the producer's queue waits."""
 
     def __init__(self, plan: SyncPlan, producer: Producer, consumer: Consumer) -> None:
-        self._binary = plan.kind is SemaphoreKind.BINARY
+        self.single_use = plan.kind is SemaphoreKind.BINARY
         self._external: ExternalSemaphore
         self.semaphore: ProducerSemaphore
         self.semaphore, self._external = _share(plan, producer, consumer)
@@ -162,13 +162,13 @@ class NativeToProducer:
     def signal(self, stream: Stream) -> int:
         """See :class:`interop.sync.ToProducer`."""
         value = self._value + 1
-        self._external.signal(stream, None if self._binary else value)
+        self._external.signal(stream, None if self.single_use else value)
         self._value = value
         return value
 
     def rescue(self) -> None:
         """Signal from the host what the queue still waits for; a binary semaphore only its consumer can signal."""
-        if not self._binary and self.semaphore.counter() < self._value:
+        if not self.single_use and self.semaphore.counter() < self._value:
             self.semaphore.signal_host(self._value)
 
     def close(self) -> None:
