@@ -12,9 +12,11 @@ import importlib
 import importlib.metadata
 import os
 import sys
+import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from interop.errors import BackendUnavailable, DriverError, Unsupported
+from interop.errors import BackendUnavailable, DriverError, HandleError, Unsupported
 from interop.handles import HandleType
 from interop_opencl.plugin import INSTALL_HINT
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 # CL/cl.h and CL/cl_ext.h
-TRUE = 1
+FALSE = 0
 COMPLETE = 0
 MEM_READ_WRITE = 1
 QUEUE_PROPERTIES = 0x1093
@@ -37,7 +39,6 @@ SEMAPHORE_TYPE = 0x203D
 SEMAPHORE_TYPE_BINARY = 1
 EVENT_EXECUTION_STATUS = 0x11D3
 BUFFER_CREATE_TYPE_REGION = 0x1220
-PLATFORM_NOT_FOUND = -1001
 DEVICE_NOT_FOUND = -1
 FAILED_WAIT_LIST = -14
 
@@ -53,6 +54,9 @@ SEMAPHORE_HANDLES = {
     0x2057: HandleType.OPAQUE_WIN32_KMT,
 }
 
+# What drivers answer to a handle that is not theirs: Intel -38, others -30 or -64, NVIDIA 999 and, for a size
+# past the allocation, 1.
+_BAD_HANDLE = frozenset({-30, -38, -64, 999, 1})
 _NAMES = {
     -1: "CL_DEVICE_NOT_FOUND",
     -2: "CL_DEVICE_NOT_AVAILABLE",
@@ -147,6 +151,7 @@ class Driver:
 
     def __init__(self) -> None:
         self.cl: Any = importlib.import_module("pyopencl")
+        self.scalar: type = importlib.import_module("numpy").generic
         self.library = _loader(self.cl)
         self._functions: dict[str, Callable[..., Any]] = {}
         self._extensions: dict[tuple[int, str], Callable[..., Any] | None] = {}
@@ -165,7 +170,7 @@ class Driver:
         return found
 
     def extension(self, platform: int, name: str) -> Callable[..., Any] | None:
-        """Return an extension function of a platform (``clGetExtensionFunctionAddressForPlatform``), or None."""
+        """Return an extension function of a platform or None (``clGetExtensionFunctionAddressForPlatform``)."""
         key = platform, name
         if key not in self._extensions:
             address = self.raw("clGetExtensionFunctionAddressForPlatform")(platform, name.encode())
@@ -207,7 +212,12 @@ class Driver:
         """Return the devices of a platform; none for one without (Mesa's Clover shows such)."""
         try:
             return list(platform.get_devices())
-        except self.cl.Error:
+        except self.cl.Error as error:
+            if int(error.code) != DEVICE_NOT_FOUND:
+                # One vendor's broken driver must not take the others' devices away, nor stay unmentioned.
+                warnings.warn(
+                    f"OpenCL platform {platform.name} is left out: {error}", RuntimeWarning, stacklevel=2
+                )
             return []
 
     def versions(self) -> Mapping[str, str]:
@@ -224,6 +234,20 @@ def check(function: str, code: int, *, hint: str = "") -> None:
         raise DriverError(function, code, _NAMES.get(code, ""), hint=hint)
 
 
+def check_handle(function: str, code: int, what: str) -> None:
+    """Judge an import: :class:`HandleError` where the driver refuses the handle, else as :func:`check`."""
+    if code in _BAD_HANDLE:
+        error = DriverError(function, code, name_of(code))
+        raise HandleError(f"{error}; the handle is no {what} of this device's Vulkan driver") from error
+    check(function, code)
+
+
+def failure(function: str, error: Any) -> DriverError:
+    """Return an exception of pyopencl as this project's, with the driver's code."""
+    code = int(error.code)
+    return DriverError(function, code, name_of(code), text=str(error))
+
+
 def name_of(code: int) -> str:
     """Return the constant's name for an error code, or an empty string."""
     return _NAMES.get(code, "")
@@ -232,7 +256,7 @@ def name_of(code: int) -> str:
 def loader_path() -> str:
     """Return the file that the OpenCL loader of this process was read from, or an empty string."""
     try:
-        with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
+        with Path("/proc/self/maps").open(encoding="utf-8", errors="surrogateescape") as maps:
             paths = {line.split(maxsplit=5)[-1].strip() for line in maps if "libOpenCL" in line}
     except OSError:
         return ""
@@ -244,7 +268,6 @@ def _loader(cl: Any) -> ctypes.CDLL:
     module = importlib.import_module("pyopencl._cl")
     if os.name != "nt":
         return ctypes.CDLL(module.__file__)
-    folder = os.path.join(os.path.dirname(os.path.dirname(cl.__file__)), "pyopencl.libs")  # noqa: PTH118, PTH120
-    bundled = [name for name in os.listdir(folder)] if os.path.isdir(folder) else []  # noqa: PTH112, PTH208
-    found = next((name for name in bundled if name.lower().startswith("opencl")), None)
-    return ctypes.CDLL(os.path.join(folder, found) if found else "OpenCL.dll")  # noqa: PTH118
+    folder = Path(cl.__file__).parent.with_name("pyopencl.libs")
+    bundled = sorted(folder.glob("opencl*.dll")) if folder.is_dir() else []
+    return ctypes.CDLL(str(bundled[0]) if bundled else "OpenCL.dll")

@@ -6,8 +6,8 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from interop.backend import Capabilities
-from interop.device import DeviceIdentity, DeviceInfo, PciAddress
-from interop.errors import BackendUnavailable, DriverError, InvalidArgument
+from interop.device import DeviceIdentity, DeviceInfo, PciAddress, host_identity
+from interop.errors import BackendUnavailable, InvalidArgument
 from interop.lifetime import Children, Owned
 from interop.semaphore import SemaphoreKind
 from interop_opencl import _driver as cl
@@ -62,24 +62,25 @@ class OpenCLBackend:
 class OpenCLConsumer(Owned):
     """An opened device: one context with this device alone, and its queues."""
 
-    __slots__ = ("_alignment", "_children", "_context", "_device", "_driver", "_limit", "_native", "_platform", "_stream")
+    __slots__ = ("_alignment", "_children", "_device", "_driver", "_kept", "_native", "_platform", "_stream")
 
     def __init__(self, driver: cl.Driver, device: DeviceInfo, platform: Any, native: Any) -> None:
         children = Children()
-        super().__init__(f"OpenCL consumer on {device.name}", children.close)
+        kept: list[Any] = []
+        super().__init__(f"OpenCL consumer on {device.name}", _release, children, kept)
         self._driver = driver
         self._device = device
         self._platform: int = platform.int_ptr
         self._native = native
         self._children = children
-        self._alignment = max(1, native.mem_base_addr_align // 8)  # the query counts bits
-        self._limit: int = native.max_work_group_size
+        self._kept = kept  # emptied by close, so that the context goes even while this object stays
+        self._alignment = device.capabilities.view_alignment
         try:
-            self._context = driver.cl.Context([native])
+            kept.append(driver.cl.Context([native]))
             self._stream = self.create_stream()
         except driver.cl.Error as error:
             self.close()
-            raise DriverError("clCreateContext", int(getattr(error, "code", 0)), text=str(error)) from error
+            raise cl.failure("clCreateContext", error) from error
 
     @property
     def device(self) -> DeviceInfo:
@@ -90,7 +91,7 @@ class OpenCLConsumer(Owned):
     def native(self) -> Any:
         """The ``pyopencl.Context``."""
         self.check_open()
-        return self._context
+        return self._kept[0]
 
     @property
     def stream(self) -> OpenCLStream:
@@ -101,7 +102,7 @@ class OpenCLConsumer(Owned):
     def create_stream(self) -> OpenCLStream:
         """Make a further in-order queue (``clCreateCommandQueueWithProperties``); the caller closes it."""
         self.check_open()
-        return self._children.add(OpenCLStream(self._driver, self._context, self._native))
+        return self._children.add(OpenCLStream(self._driver, self.native, self._native))
 
     def import_memory(self, handle: Handle, descriptor: MemoryDescriptor) -> memory.OpenCLExternalMemory:
         """Take an allocation in; ``handle`` is consumed when this returns and untouched when it raises."""
@@ -124,7 +125,7 @@ class OpenCLConsumer(Owned):
             semaphore.import_semaphore(
                 self._driver,
                 self._platform,
-                self._context.int_ptr,
+                self.native.int_ptr,
                 handle,
                 descriptor,
                 supported=self._device.capabilities.importable(descriptor.kind),
@@ -133,18 +134,23 @@ class OpenCLConsumer(Owned):
 
     def allocate(self, size: int) -> memory.OpenCLBuffer:
         """Allocate device memory (``clCreateBuffer``); the caller closes it."""
-        block, buffer = memory.allocate(self._driver, self._context, self.stream, size, self._alignment)
+        block, buffer = memory.allocate(self._driver, self.native, self.stream, size, self._alignment)
         self._children.add(block)
         return buffer
 
     def compile(self, source: str | Mapping[str, str]) -> kernels.OpenCLModule:
         """Compile portable source, or the entry ``"opencl"`` of a mapping."""
-        return self._children.add(
-            kernels.compile_module(self._driver, self._context, self.stream, source, limit=self._limit)
-        )
+        return self._children.add(kernels.compile_module(self._driver, self.native, self.stream, source))
 
     def __repr__(self) -> str:
         return f"<OpenCLConsumer {self._device.name}>"
+
+
+def _release(children: Children, kept: list[Any]) -> None:
+    try:
+        children.close()
+    finally:
+        kept.clear()
 
 
 def _describe(driver: cl.Driver, index: int, platform: Any, native: Any) -> DeviceInfo:
@@ -160,15 +166,17 @@ def _describe(driver: cl.Driver, index: int, platform: Any, native: Any) -> Devi
             uuid=_exactly(driver.query(address, cl.DEVICE_UUID), 16),
             luid=_luid(driver, address),
             pci=_pci(driver.query(address, cl.DEVICE_PCI_BUS_INFO)),
+            host=host_identity() if software else None,
         ),
-        capabilities=_capabilities(driver, platform.int_ptr, address, extensions),
+        capabilities=_capabilities(driver, platform.int_ptr, native, extensions),
         software=software,
         driver=f"{platform.name} {native.driver_version}".strip(),
         details={"platform": platform.name, "version": native.version},
     )
 
 
-def _capabilities(driver: cl.Driver, platform: int, device: int, extensions: frozenset[str]) -> Capabilities:
+def _capabilities(driver: cl.Driver, platform: int, native: Any, extensions: frozenset[str]) -> Capabilities:
+    device: int = native.int_ptr
     notes: list[str] = []
     importable = frozenset[Any]()
     if "cl_khr_external_memory" not in extensions:
@@ -193,6 +201,7 @@ def _capabilities(driver: cl.Driver, platform: int, device: int, extensions: fro
         semaphore_import=semaphores,
         stream_hold="clCreateUserEvent",
         stream_notify="clSetEventCallback",
+        view_alignment=max(1, native.mem_base_addr_align // 8),  # the query counts bits
         notes=tuple(notes),
     )
 

@@ -7,10 +7,10 @@ import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from interop.errors import ArgumentError, CompileError, DriverError
+from interop.errors import ArgumentError, CompileError
 from interop.kernels import check_arguments, check_grid, pick_source, unknown_kernel
 from interop.lifetime import Owned
-from interop_opencl._driver import check
+from interop_opencl._driver import check, failure
 from interop_opencl.memory import OpenCLBuffer
 from interop_opencl.stream import stream_address
 
@@ -61,18 +61,17 @@ _POINTER_SIZE = ctypes.sizeof(ctypes.c_void_p)
 class OpenCLModule(Owned):
     """A compiled source."""
 
-    __slots__ = ("_driver", "_kernels", "_limit", "_program", "_signatures", "_stream")
+    __slots__ = ("_driver", "_kernels", "_program", "_signatures", "_stream")
 
     def __init__(
-        self, driver: Driver, stream: OpenCLStream, program: Any, signatures: Mapping[str, Signature], limit: int
+        self, driver: Driver, stream: OpenCLStream, program: Any, signatures: Mapping[str, Signature]
     ) -> None:
         parked: list[Any] = [program]
         super().__init__("OpenCL program", parked.clear)
         self._driver = driver
         self._stream = stream
-        self._program = program
+        self._program: Any = program
         self._signatures = signatures
-        self._limit = limit
         self._kernels: dict[str, OpenCLKernel] = {}
 
     @property
@@ -85,11 +84,6 @@ class OpenCLModule(Owned):
         """The queue of launches that name no other."""
         return self._stream
 
-    @property
-    def limit(self) -> int:
-        """Work items in the largest group of the device."""
-        return self._limit
-
     def kernel(self, name: str) -> OpenCLKernel:
         """Return a kernel by name (``clCreateKernel``)."""
         self.check_open()
@@ -98,8 +92,14 @@ class OpenCLModule(Owned):
             signature = self._signatures.get(name)
             if signature is None:
                 raise unknown_kernel(name, self._signatures)
-            native = self._driver.cl.Kernel(self._program, name)
-            found = self._kernels[name] = OpenCLKernel(self, native, signature)
+            cl = self._driver.cl
+            try:
+                native = cl.Kernel(self._program, name)
+                question = cl.kernel_work_group_info.WORK_GROUP_SIZE
+                limit: int = native.get_work_group_info(question, self._program.devices[0])
+            except cl.Error as error:
+                raise failure("clCreateKernel", error) from error
+            found = self._kernels[name] = OpenCLKernel(self, native, signature, limit)
         return found
 
     def close(self) -> None:
@@ -117,21 +117,25 @@ class OpenCLKernel:
         "_checked",
         "_grids",
         "_launch",
+        "_limit",
         "_lock",
         "_module",
         "_native",
+        "_scalars",
         "_set",
         "_shown",
         "_signature",
     )
 
-    def __init__(self, module: OpenCLModule, native: Any, signature: Signature) -> None:
+    def __init__(self, module: OpenCLModule, native: Any, signature: Signature, limit: int) -> None:
         self._module = module
         self._native = native
+        self._limit = limit  # registers may allow smaller groups than the device's largest
         self._address: int = native.int_ptr
         self._signature = signature
         self._set = module.driver.raw("clSetKernelArg")
         self._launch = module.driver.raw("clEnqueueNDRangeKernel")
+        self._scalars = module.driver.scalar
         self._lock = threading.Lock()
         self._shown: list[object] = [None] * len(signature.parameters)
         self._checked: set[tuple[type, ...]] = set()
@@ -155,7 +159,8 @@ class OpenCLKernel:
         types = tuple(map(type, args))
         if types not in self._checked:
             check_arguments(self._signature, args)
-            if all(kind is OpenCLBuffer or kind.__module__ == "numpy" for kind in types):
+            # A NumPy scalar's type tells its element type; a 0-d array's does not.
+            if all(kind is OpenCLBuffer or issubclass(kind, self._scalars) for kind in types):
                 self._checked.add(types)
         dimensions, grid, group = self._extents(global_size, local_size)
         queue = module.stream.address if stream is None else stream_address(stream, module.stream.context)
@@ -174,7 +179,7 @@ class OpenCLKernel:
             found = self._grids.get(key)
             if found is not None:
                 return found
-        grid, group = check_grid(self._signature.name, global_size, local_size, self._module.limit)
+        grid, group = check_grid(self._signature.name, global_size, local_size, self._limit)
         if group is not None:  # whole groups, as the other APIs launch
             grid = tuple(-(-extent // size) * size for extent, size in zip(grid, group, strict=True))
         array = ctypes.c_size_t * len(grid)
@@ -185,21 +190,25 @@ class OpenCLKernel:
 
     def _set_argument(self, index: int, argument: object) -> None:
         parameter = self._signature.parameters[index]
+        shown: object
         if parameter.pointer:
-            native = argument.native if isinstance(argument, OpenCLBuffer) else argument
-            address = getattr(native, "int_ptr", None)
+            if isinstance(argument, OpenCLBuffer):
+                address, shown = argument.native.int_ptr, argument.key
+                # Not by address: a new buffer may have a closed one's, and drivers keep more than that.
+                if self._shown[index] is shown:
+                    return
+            else:
+                address, shown = getattr(argument, "int_ptr", None), None
             if not isinstance(address, int):
-                msg = f"argument ({parameter}) of {self._signature.name} needs an OpenCL buffer, got {argument!r}"
-                raise ArgumentError(msg)
-            if self._shown[index] == address:
-                return
+                where = f"argument ({parameter}) of {self._signature.name}"
+                raise ArgumentError(f"{where} needs an OpenCL buffer, got {argument!r}")
             value: Any = ctypes.byref(ctypes.c_void_p(address))
-            size, shown = _POINTER_SIZE, address
+            size = _POINTER_SIZE
         else:
             raw: bytes = argument.tobytes()  # type: ignore[attr-defined]
             if self._shown[index] == raw:
                 return
-            value, size, shown = raw, len(raw), raw  # type: ignore[assignment]
+            value, size, shown = raw, len(raw), raw
         code = self._set(self._address, index, size, value)
         check("clSetKernelArg", code, hint=f"argument ({parameter}) of {self._signature.name}")
         self._shown[index] = shown
@@ -209,7 +218,7 @@ class OpenCLKernel:
 
 
 def compile_module(
-    driver: Driver, context: Any, stream: OpenCLStream, source: str | Mapping[str, str], *, limit: int
+    driver: Driver, context: Any, stream: OpenCLStream, source: str | Mapping[str, str]
 ) -> OpenCLModule:
     """Compile for the device (``clBuildProgram``)."""
     own = not isinstance(source, str) and "opencl" in source
@@ -217,14 +226,16 @@ def compile_module(
     program = driver.cl.Program(context, text)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", driver.cl.CompilerWarning)  # a warning is not an error of the caller's
+            warnings.simplefilter(
+                "ignore", driver.cl.CompilerWarning
+            )  # a warning is not an error of the caller's
             built = program.build()
     except driver.cl.RuntimeError as error:
         routine = str(getattr(error, "routine", "clBuildProgram"))
         if "build" in routine.lower() or "compile" in routine.lower():
             raise CompileError("opencl", _log(str(error))) from error
-        raise DriverError(routine, int(getattr(error, "code", 0)), text=str(error)) from error
-    return OpenCLModule(driver, stream, built, signatures, limit)
+        raise failure(routine, error) from error
+    return OpenCLModule(driver, stream, built, signatures)
 
 
 def _log(text: str) -> str:

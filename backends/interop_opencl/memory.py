@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import time
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from interop.dtypes import check_shape
-from interop.errors import ClosedError, DriverError, HandleError
+from interop.errors import ClosedError, DriverError
 from interop.handles import FdFate, Handle, HandleType, lend
 from interop.lifetime import Owned
 from interop.memory import check_import, check_range
 from interop.views import BYTES, host_bytes, resolve
-from interop_opencl._driver import MEM_READ_WRITE, MEMORY_HANDLES, TRUE, check, name_of
+from interop_opencl._driver import FALSE, MEM_READ_WRITE, MEMORY_HANDLES, check, check_handle, failure
 from interop_opencl.stream import stream_address
 
 if TYPE_CHECKING:
@@ -30,27 +31,26 @@ _CREATE = "clCreateBufferWithProperties"
 _ACQUIRE = "clEnqueueAcquireExternalMemObjectsKHR"
 _RELEASE = "clEnqueueReleaseExternalMemObjectsKHR"
 _CODES = {handle_type: code for code, handle_type in MEMORY_HANDLES.items()}
-# What drivers answer to a handle that is not theirs: Intel -38, others -30 or -64, NVIDIA 999 and, for a size
-# past the allocation, 1.
-_BAD_HANDLE = frozenset({-30, -38, -64, 999, 1})
 
 
 class Block(Owned):
     """A ``cl_mem`` with one owner, and how its parts may be cut."""
 
-    __slots__ = ("_alignment", "_driver", "_native", "_parts", "_size", "_stream")
+    __slots__ = ("_alignment", "_driver", "_native", "_size", "_stream", "_views", "key")
 
     def __init__(
         self, what: str, driver: Driver, stream: OpenCLStream, native: Any, size: int, alignment: int
     ) -> None:
-        parts: list[Any] = []
-        super().__init__(what, _release, parts, native)
+        views: weakref.WeakSet[OpenCLBuffer] = weakref.WeakSet()
+        super().__init__(what, _release, views, native)
+        self.key = object()
+        """Stands for the whole; unlike its address it is never used again for something else."""
         self._driver = driver
         self._stream = stream
         self._native = native
         self._size = size
         self._alignment = alignment
-        self._parts = parts
+        self._views = views
 
     @property
     def stream(self) -> OpenCLStream:
@@ -63,23 +63,24 @@ class Block(Owned):
         self.check_open()
         return self._native
 
-    def part(self, offset: int, size: int) -> Any:
-        """Return a ``pyopencl.Buffer`` that starts at ``offset`` (``clCreateSubBuffer``).
+    def part(self, view: OpenCLBuffer, offset: int, size: int) -> Any:
+        """Return a ``pyopencl.Buffer`` from ``offset`` on for ``view`` to keep (``clCreateSubBuffer``).
 
         Raises :class:`InvalidArgument` unless that is a multiple of ``CL_DEVICE_MEM_BASE_ADDR_ALIGN``.
         """
         self.check_open()
-        if offset == 0:
-            return self._native  # a view knows its own size; no object is needed for a shorter one
         check_range(offset, size, self._size, alignment=self._alignment)
-        made = self._native.get_sub_region(offset, size)
-        self._parts.append(made)
+        try:
+            made = self._native.get_sub_region(offset, size)
+        except self._driver.cl.Error as error:
+            raise failure("clCreateSubBuffer", error) from error
+        self._views.add(view)
         return made
 
 
-def _release(parts: list[Any], native: Any) -> None:
-    while parts:
-        parts.pop().release()
+def _release(views: weakref.WeakSet[OpenCLBuffer], native: Any) -> None:
+    for view in list(views):  # a part that is still there would keep the driver from freeing the whole
+        view.give_part_up()
     native.release()
 
 
@@ -118,11 +119,15 @@ class OpenCLExternalMemory(Block):
         shape: tuple[int, ...] | None = None,
         dtype: DType | None = None,
     ) -> OpenCLBuffer:
-        """Return a view. Kernels take it where its offset is a multiple of the device's ``view_alignment``
-        (a sub-buffer is made when they first do); host copies take any.
+        """Return a view, at any offset for host copies.
+
+        Kernels take those at multiples of the device's ``view_alignment``; the sub-buffer that they need is
+        made when they first do.
         """
         self.check_open()
-        start, extents, element = resolve(self._descriptor, offset=offset, size=size, shape=shape, dtype=dtype)
+        start, extents, element = resolve(
+            self._descriptor, offset=offset, size=size, shape=shape, dtype=dtype
+        )
         return OpenCLBuffer(self, start, extents, element)
 
     def acquire(self, stream: Stream) -> None:
@@ -139,13 +144,26 @@ class OpenCLExternalMemory(Block):
 class OpenCLBuffer:
     """A range of a ``cl_mem`` with a shape and an element type."""
 
-    __slots__ = ("__weakref__", "_block", "_closed", "_dtype", "_native", "_nbytes", "_offset", "_owner", "_shape")
+    __slots__ = (
+        "__weakref__",
+        "_block",
+        "_closed",
+        "_dtype",
+        "_nbytes",
+        "_offset",
+        "_owner",
+        "_part",
+        "_shape",
+        "key",
+    )
 
     def __init__(
         self, block: Block, offset: int, shape: tuple[int, ...], dtype: DType, *, owner: bool = False
     ) -> None:
         self._shape, self._nbytes = check_shape(shape, dtype)
-        self._native: Any = None
+        self._part: Any = None
+        self.key = block.key if offset == 0 else object()
+        """Equal for views that are one kernel argument; never used again for another."""
         self._block = block
         self._offset = offset
         self._dtype = dtype
@@ -175,9 +193,17 @@ class OpenCLBuffer:
         multiples of the device's alignment.
         """
         self._check_open()
-        if self._native is None:
-            self._native = self._block.part(self._offset, self._nbytes)
-        return self._native
+        if self._offset == 0:
+            return self._block.whole  # a view knows its own size; no object is needed for a shorter one
+        if self._part is None:
+            self._part = self._block.part(self, self._offset, self._nbytes)
+        return self._part
+
+    def give_part_up(self) -> None:
+        """Release the sub-buffer (``clReleaseMemObject``), if there is one."""
+        part, self._part = self._part, None
+        if part is not None:
+            part.release()
 
     def _check_open(self) -> None:
         if self._closed or self._block.closed:
@@ -210,13 +236,14 @@ class OpenCLBuffer:
         enqueue = stream.driver.raw(function)
         memory = self._block.whole
         places = (self._offset, self._nbytes, flat.ctypes.data)
-        code = enqueue(stream.address, memory.int_ptr, 1 - TRUE, *places, 0, None, ctypes.byref(event))
+        code = enqueue(stream.address, memory.int_ptr, FALSE, *places, 0, None, ctypes.byref(event))
         check(function, code)
         stream.finish(event, max(deadline - time.monotonic(), 0.0), keep=(flat, memory))
 
     def close(self) -> None:
-        """Give the view up, and the memory with it if it came from ``allocate``. A second call does nothing."""
+        """Give the view up, and the memory too if it came from ``allocate``. A second call does nothing."""
         self._closed = True
+        self.give_part_up()
         if self._owner:
             self._block.close()
 
@@ -249,10 +276,7 @@ def import_memory(
         size = descriptor.allocation_size
         address = create(stream.context, properties, MEM_READ_WRITE, size, None, ctypes.byref(status))
         # The code alone decides: NVIDIA (580) returns 999 together with an object that must not be touched.
-        if status.value in _BAD_HANDLE:
-            text = f"{_CREATE} returned {status.value} {name_of(status.value)}".rstrip()
-            raise HandleError(f"{text}: the handle is no memory of this device's Vulkan driver of {size} bytes")
-        check(_CREATE, status.value)
+        check_handle(_CREATE, status.value, f"memory of {size} bytes")
         if not address:
             raise DriverError(_CREATE, 0, text="reported success and returned no object")
     native = driver.cl.MemoryObject.from_int_ptr(address, retain=False)
@@ -267,6 +291,6 @@ def allocate(
     try:
         native = driver.cl.Buffer(context, driver.cl.mem_flags.READ_WRITE, nbytes)
     except driver.cl.Error as error:
-        raise DriverError("clCreateBuffer", int(getattr(error, "code", 0)), text=str(error)) from error
+        raise failure("clCreateBuffer", error) from error
     block = Block(f"OpenCL memory of {nbytes} bytes", driver, stream, native, nbytes, alignment)
     return block, OpenCLBuffer(block, 0, shape, BYTES, owner=True)

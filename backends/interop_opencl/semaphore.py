@@ -6,11 +6,17 @@ import ctypes
 import threading
 from typing import TYPE_CHECKING
 
-from interop.errors import HandleError, Unsupported
+from interop.errors import DriverError, Unsupported
 from interop.handles import FdFate, Handle, HandleType, lend
 from interop.lifetime import Owned
 from interop.semaphore import SemaphoreDescriptor, SemaphoreKind, ValueRule, check_import
-from interop_opencl._driver import SEMAPHORE_HANDLES, SEMAPHORE_TYPE, SEMAPHORE_TYPE_BINARY, check, name_of
+from interop_opencl._driver import (
+    SEMAPHORE_HANDLES,
+    SEMAPHORE_TYPE,
+    SEMAPHORE_TYPE_BINARY,
+    check,
+    check_handle,
+)
 from interop_opencl.stream import stream_address
 
 if TYPE_CHECKING:
@@ -55,7 +61,7 @@ class OpenCLSemaphore(Owned):
         check(_WAIT, self._wait(queue, 1, self._semaphores, None, 0, None, None))
 
     def signal(self, stream: Stream, value: int | None = None) -> None:
-        """Enqueue a signal (``clEnqueueSignalSemaphoresKHR``) and flush, or the other side would never see it."""
+        """Enqueue a signal (``clEnqueueSignalSemaphoresKHR``) and flush: the other side waits for it."""
         self.check_open()
         self._rule.check_signal(value)
         queue = stream_address(stream, self._context)
@@ -76,7 +82,7 @@ def import_semaphore(
     *,
     supported: frozenset[HandleType],
 ) -> OpenCLSemaphore:
-    """Import a binary semaphore (``clCreateSemaphoreWithPropertiesKHR``); ``handle`` is consumed on success only."""
+    """Import a binary semaphore (``clCreateSemaphoreWithPropertiesKHR``); ``handle`` goes on success only."""
     if descriptor.kind is SemaphoreKind.TIMELINE:
         raise Unsupported("timeline semaphores", NO_TIMELINE)
     check_import(handle, descriptor, supported)
@@ -88,7 +94,7 @@ def import_semaphore(
         code = _CODES[handle.type]
         properties = (ctypes.c_uint64 * 5)(SEMAPHORE_TYPE, SEMAPHORE_TYPE_BINARY, code, number, 0)
         address = create(context, properties, ctypes.byref(status))
-        if status.value != 0 or not address:
-            text = f"{_CREATE} returned {status.value} {name_of(status.value)}".rstrip()
-            raise HandleError(f"{text}: the handle is no semaphore of this device's Vulkan driver")
+        check_handle(_CREATE, status.value, "binary semaphore")
+        if not address:
+            raise DriverError(_CREATE, 0, text="reported success and returned no object")
     return OpenCLSemaphore(driver, platform, context, address)

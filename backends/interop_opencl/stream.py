@@ -69,9 +69,9 @@ def _wake(ended: threading.Event, _keep: object, _status: int) -> None:
 class Holds:
     """User events that keep a queue from going on, in the order in which they were enqueued.
 
-    They always end as complete. The specification would have a user event of negative status end the commands
-    behind it, but PoCL (3.1, pocl_update_event_failed) aborts the process where one of those has no event that
-    the caller keeps. So work behind a failed hold runs, on data that is not ready, and the next
+    They always end as complete. A user event of negative status should end the commands behind it, but
+    PoCL (3.1, pocl_update_event_failed) aborts the process where one of those has no event that the caller
+    keeps. So work behind a failed hold runs, on data that is not ready, and the next
     :meth:`OpenCLStream.synchronize` says so.
     """
 
@@ -183,11 +183,11 @@ class OpenCLStream(Owned):
         return event
 
     def finish(self, event: ctypes.c_void_p, timeout: float, *, keep: object = None) -> None:
-        """Flush, wait for an event and give it up; ``keep`` stays alive until it has ended, even after a timeout.
+        """Flush, wait for an event and give it up; ``keep`` stays alive until it has ended, timeout or not.
 
         clWaitForEvents has no timeout. So the status is polled for a moment, and then the driver is asked to
-        call back, which wakes sooner than naps do. It is still looked at now and then: PoCL (3.1) does not call
-        back for an event that fails.
+        call back, which wakes sooner than naps do. It is still looked at now and then: PoCL (3.1) does not
+        call back for an event that fails.
         """
         try:
             check("clFlush", self._flush(self.address))
@@ -212,7 +212,9 @@ class OpenCLStream(Owned):
 
     def _ended(self, event: ctypes.c_void_p) -> bool:
         status = ctypes.c_int(1)
-        code = self._driver.raw("clGetEventInfo")(event, EVENT_EXECUTION_STATUS, 4, ctypes.byref(status), None)
+        code = self._driver.raw("clGetEventInfo")(
+            event, EVENT_EXECUTION_STATUS, 4, ctypes.byref(status), None
+        )
         check("clGetEventInfo", code)
         if status.value < 0:
             raise DriverError("a command in the queue", status.value, name_of(status.value))
@@ -225,7 +227,7 @@ class OpenCLStream(Owned):
         self._holds.enqueue(self._context, self.address, value)
 
     def release(self, value: int, *, failed: bool = False) -> None:
-        """End every hold up to ``value`` (``clSetUserEventStatus``); ``failed`` is told by :meth:`synchronize`."""
+        """End every hold up to ``value`` (``clSetUserEventStatus``); :meth:`synchronize` tells ``failed``."""
         self.check_open()
         self._holds.release(value, failed=failed)
 
