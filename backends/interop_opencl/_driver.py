@@ -170,7 +170,7 @@ class Driver:
         return found
 
     def extension(self, platform: int, name: str) -> Callable[..., Any] | None:
-        """Return an extension function of a platform or None (``clGetExtensionFunctionAddressForPlatform``)."""
+        """Return a function of a platform or None (``clGetExtensionFunctionAddressForPlatform``)."""
         key = platform, name
         if key not in self._extensions:
             address = self.raw("clGetExtensionFunctionAddressForPlatform")(platform, name.encode())

@@ -1,0 +1,146 @@
+"""The parts of the OpenCL backend that need no driver."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+pytest.importorskip("pyopencl")
+
+from interop_opencl import _driver, backend, stream
+
+from interop.device import PciAddress
+from interop.errors import DriverError, HandleError
+
+
+class FakeDriver:
+    """Counts user events: which live, with what status they ended, which barriers name them."""
+
+    def __init__(self, *, barrier: int = 0) -> None:
+        self.made = 0
+        self.ended: list[tuple[int, int]] = []
+        self.dropped: list[int] = []
+        self._barrier = barrier
+
+    def raw(self, name: str) -> Any:
+        return getattr(self, name)
+
+    def clCreateUserEvent(self, _context: int, status: Any) -> int:  # noqa: N802
+        status._obj.value = 0
+        self.made += 1
+        return self.made
+
+    def clEnqueueBarrierWithWaitList(self, *_args: object) -> int:  # noqa: N802
+        return self._barrier
+
+    def clSetUserEventStatus(self, event: int, status: int) -> int:  # noqa: N802
+        self.ended.append((event, status))
+        return 0
+
+    def clReleaseEvent(self, event: int) -> int:  # noqa: N802
+        self.dropped.append(event)
+        return 0
+
+
+def holds(fake: FakeDriver) -> stream.Holds:
+    driver: Any = fake
+    return stream.Holds(driver)
+
+
+def test_release_ends_the_holds_up_to_its_value_once() -> None:
+    fake = FakeDriver()
+    held = holds(fake)
+    for value in (1, 2, 3):
+        held.enqueue(7, 8, value)
+    held.release(2, failed=False)
+    held.release(1, failed=False)
+    assert fake.ended == [(1, 0), (2, 0)]
+    assert fake.dropped == [1, 2]
+    held.release(3, failed=False)
+    assert fake.dropped == [1, 2, 3]
+
+
+def test_hold_that_was_released_before_makes_no_event() -> None:
+    fake = FakeDriver()
+    held = holds(fake)
+    held.release(2, failed=False)
+    held.enqueue(7, 8, 2)
+    assert fake.made == 0
+    held.enqueue(7, 8, 3)
+    assert fake.made == 1
+
+
+def test_failed_hold_ends_as_complete_and_is_told_once() -> None:
+    fake = FakeDriver()
+    held = holds(fake)
+    held.enqueue(7, 8, 1)
+    held.release(1, failed=True)
+    assert fake.ended == [(1, 0)]
+    assert held.take_failure()
+    assert not held.take_failure()
+
+
+def test_failure_that_came_before_its_hold_is_told() -> None:
+    held = holds(FakeDriver())
+    held.release(1, failed=False)
+    held.release(3, failed=True)
+    held.enqueue(7, 8, 1)
+    assert not held.take_failure()
+    held.enqueue(7, 8, 2)
+    assert held.take_failure()
+
+
+def test_release_that_ends_nothing_tells_nothing() -> None:
+    held = holds(FakeDriver())
+    held.release(2**63, failed=True)
+    assert not held.take_failure()
+
+
+def test_hold_that_cannot_be_enqueued_leaves_no_event() -> None:
+    fake = FakeDriver(barrier=-36)
+    held = holds(fake)
+    with pytest.raises(DriverError) as caught:
+        held.enqueue(7, 8, 1)
+    assert caught.value.name == "CL_INVALID_COMMAND_QUEUE"
+    assert fake.dropped == [1]
+    held.release(1, failed=False)
+    assert fake.ended == []
+
+
+@pytest.mark.parametrize("code", [-30, -38, -64, 999, 1])
+def test_codes_of_a_refused_handle_become_one_error_that_keeps_the_code(code: int) -> None:
+    with pytest.raises(HandleError, match="no memory of this device") as caught:
+        _driver.check_handle("clCreateBufferWithProperties", code, "memory")
+    assert isinstance(caught.value.__cause__, DriverError)
+    assert caught.value.__cause__.code == code
+
+
+def test_other_codes_of_an_import_are_the_drivers() -> None:
+    _driver.check_handle("clCreateBufferWithProperties", 0, "memory")
+    with pytest.raises(DriverError, match="CL_OUT_OF_RESOURCES"):
+        _driver.check_handle("clCreateBufferWithProperties", -5, "memory")
+
+
+def test_pci_address_is_four_numbers_of_the_machine() -> None:
+    raw = b"".join(number.to_bytes(4, sys.byteorder) for number in (1, 0xC1, 2, 3))
+    assert backend._pci(raw) == PciAddress(1, 0xC1, 2, 3)
+    assert backend._pci(raw[:12]) is None
+    assert backend._pci(None) is None
+
+
+def test_zero_identities_name_nothing() -> None:
+    assert backend._exactly(bytes(16), 16) is None
+    assert backend._exactly(b"\1" * 8, 16) is None
+    assert backend._exactly(b"\1" * 16, 16) == b"\1" * 16
+
+
+def test_declaring_the_backend_opens_nothing() -> None:
+    code = (
+        "import sys, interop_opencl.plugin as p; (info,) = p.interop_register_backends();"
+        "assert info.name == 'opencl' and info.install_hint;"
+        "assert not {'pyopencl', 'numpy', 'ctypes'} & set(sys.modules), sorted(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
