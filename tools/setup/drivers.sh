@@ -66,7 +66,7 @@ set_up() {
     say "Setting up in $INTEROP_CACHE"
     case $mode in
         run) set_up_system vulkan opencl compiler headers ;;
-        test) set_up_system vulkan opencl compiler headers lavapipe validation ;;
+        test) set_up_system vulkan opencl compiler headers lavapipe validation glslang ;;
     esac
     case $mode in
         run) set_up_python ;;

@@ -1,5 +1,5 @@
 # Sourced by `run`: the few system packages that wheels cannot bring (the Vulkan loader, an OpenCL driver for the
-# CPU, a C++ compiler, Mesa's Vulkan driver, the validation layer).
+# CPU, a C++ compiler, the headers of OpenCL; for tests Mesa's Vulkan driver, the validation layer, glslang).
 #
 # Only what is missing is fetched. Root on Debian or Ubuntu installs it with apt-get. Everybody else there gets it
 # unpacked into the cache: apt-get resolves and downloads with state and cache folders of its own, dpkg-deb
@@ -42,6 +42,7 @@ has_file() { # PATTERN...: does any of them match a file?
 }
 has_headers() { has_file {/usr/include,/usr/local/include,"$sysroot/usr/include"}/CL/cl_layer.h; }
 has_lavapipe() { has_file {/usr/share,/etc,"$sysroot/usr/share"}/vulkan/icd.d/lvp_icd'*.json'; }
+has_glslang() { [ -x "$sysroot/usr/bin/glslangValidator" ] || command -v glslangValidator >/dev/null; }
 has_validation() {
     has_file {/usr/share,/etc,"$sysroot/usr/share"}/vulkan/explicit_layer.d/VkLayer_khronos_validation.json
 }
@@ -53,6 +54,7 @@ describe_need() {
         opencl) echo 'pocl-opencl-icd|pocl|pocl|an OpenCL driver for the CPU (PoCL)' ;;
         compiler) echo 'g++|gcc-c++|gcc|a C++17 compiler' ;;
         headers) echo 'opencl-headers|opencl-headers|opencl-headers|the headers of OpenCL' ;;
+        glslang) echo 'glslang-tools|glslang|glslang|the compiler of GLSL' ;;
         lavapipe) echo "mesa-vulkan-drivers|mesa-vulkan-drivers|vulkan-swrast|Mesa's Vulkan driver for the CPU" ;;
         validation)
             echo 'vulkan-validationlayers|vulkan-validation-layers|vulkan-validation-layers|the validation layer'
@@ -225,6 +227,7 @@ search_also() { # VARIABLE FOLDER: append it, once
 enter_environment() {
     case :$PATH: in *":$venv/bin:"*) ;; *) PATH=$venv/bin:$INTEROP_CACHE/bin:$PATH ;; esac
     export PATH VIRTUAL_ENV=$venv
+    export CMAKE_GENERATOR=${CMAKE_GENERATOR:-Ninja} # from its wheel; make may be missing
     export POCL_CACHE_DIR=${POCL_CACHE_DIR:-$INTEROP_CACHE/pocl}
     # shellcheck disable=SC1090
     [ ! -e "$environment_file" ] || . "$environment_file"
