@@ -102,7 +102,7 @@ class Link:
         self._consumer_turns: dict[tuple[Buffer, ...], ConsumerTurn[object]] = {}
         self._producer_turns: dict[tuple[Buffer, ...], ProducerTurn] = {}
         to_consumer, to_producer = open_directions(plan, producer, consumer, timeout)
-        self._order = Order(consumer.stream, to_consumer, to_producer)
+        self._order = Order(consumer.stream, to_consumer, to_producer, timeout)
         self._owned = owned.pop_all() if owned is not None else ExitStack()
         self._finalizer = weakref.finalize(self, _dropped, plan)
         self._finalizer.atexit = False

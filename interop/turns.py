@@ -1,6 +1,7 @@
 """Turns: the time in which one side of a link owns some buffers.
 
-A hand-over happens only when the owner changes. A turn object is made once for each set of buffers and
+Turns may be taken from any thread. A producer turn keeps other threads' turns of its link waiting until it
+ends, since signals must go out in the order in which they were given. A hand-over happens only when the owner changes. A turn object is made once for each set of buffers and
 entered again and again: what can be prepared is prepared when it is made or when a case first occurs.
 """
 
@@ -10,7 +11,7 @@ import threading
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from interop.buffers import Owner
-from interop.errors import ClosedError, TurnError
+from interop.errors import ClosedError, TurnError, WaitTimeout
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -26,10 +27,27 @@ Views = TypeVar("Views")
 class Order:
     """What the turns of one link share: the two directions, and who has waited for whom."""
 
-    __slots__ = ("closed", "failure", "last", "lock", "seen", "stream", "taken", "to_consumer", "to_producer")
+    __slots__ = (
+        "closed",
+        "failure",
+        "last",
+        "lock",
+        "recording",
+        "seen",
+        "stream",
+        "taken",
+        "timeout",
+        "to_consumer",
+        "to_producer",
+    )
 
-    def __init__(self, stream: Stream, to_consumer: ToConsumer, to_producer: ToProducer) -> None:
+    def __init__(
+        self, stream: Stream, to_consumer: ToConsumer, to_producer: ToProducer, timeout: float
+    ) -> None:
         self.stream = stream
+        self.timeout = timeout
+        self.recording = False
+        """Whether a producer turn is open. It has the lock: signals must go out in the order of submission."""
         self.to_consumer = to_consumer
         self.to_producer = to_producer
         self.lock = threading.RLock()
@@ -43,8 +61,16 @@ class Order:
         self.last: Case | None = None
         """The case of the last producer turn, as long as no other turn has shown what follows it."""
 
+    def take_lock(self) -> None:
+        """Wait for the turn of another thread to let go; bounded."""
+        if not self.lock.acquire(timeout=self.timeout):
+            raise WaitTimeout("another thread to end its producer turn", self.timeout)
+
     def claim(self, point: int) -> None:
         """Make the consumer's stream wait for ``point``."""
+        if self.recording and (self.to_consumer.single_use or self.to_producer.single_use):
+            msg = "end the open producer turn first: buffers cannot be handed over while it records"
+            raise TurnError(msg)
         self.seen = self.to_consumer.wait(self.stream, point)
         if self.last is not None:
             self.last.eager = True
@@ -107,7 +133,8 @@ class ConsumerTurn(Generic[Views]):
         """
         buffers = self._buffers
         order = self._order
-        with order.lock:
+        order.take_lock()
+        try:
             order.enter(buffers, "consumer")
             try:
                 point = max([buffer.point for buffer in buffers if buffer.owner is Owner.PRODUCER], default=0)
@@ -121,6 +148,8 @@ class ConsumerTurn(Generic[Views]):
             except BaseException:
                 leave(buffers)
                 raise
+        finally:
+            order.lock.release()
         return self._views
 
     def __exit__(
@@ -164,7 +193,10 @@ class ProducerTurn:
         buffers = self._buffers
         order = self._order
         to_consumer = order.to_consumer
-        with order.lock:
+        order.take_lock()
+        try:
+            if order.recording:
+                raise TurnError("another producer turn of this link is open; end it first")
             order.enter(buffers, "producer")
             submission = None
             try:
@@ -190,8 +222,12 @@ class ProducerTurn:
                     submission.abandon()
                 leave(buffers)
                 raise
-            self._submission = submission
-            return commands
+        except BaseException:
+            order.lock.release()
+            raise
+        order.recording = True
+        self._submission = submission
+        return commands
 
     def _prepare(self, *, handed_over: bool) -> Submission:
         """Return the submission for the buffers' present owners: its barriers and semaphores."""
@@ -229,24 +265,25 @@ class ProducerTurn:
         if submission is None:
             return
         to_consumer = order.to_consumer
-        with order.lock:
-            try:
-                if kind is not None:
-                    submission.abandon()
-                self.progress = submission.submit(self._wait_value, to_consumer.next_value())
-                point = to_consumer.submitted(self.progress, signalled=self._signals)
-                if to_consumer.single_use:
-                    order.last = self._case
-                if self._handed_over:
-                    order.taken = point
-                for buffer in self._buffers:
-                    buffer.owner = Owner.PRODUCER
-                    buffer.point = point
-            except BaseException as failure:
-                order.failure = failure
-                raise
-            finally:
-                leave(self._buffers)
+        try:
+            if kind is not None:
+                submission.abandon()
+            self.progress = submission.submit(self._wait_value, to_consumer.next_value())
+            point = to_consumer.submitted(self.progress, signalled=self._signals)
+            if to_consumer.single_use:
+                order.last = self._case
+            if self._handed_over:
+                order.taken = point
+            for buffer in self._buffers:
+                buffer.owner = Owner.PRODUCER
+                buffer.point = point
+        except BaseException as failure:
+            order.failure = failure
+            raise
+        finally:
+            order.recording = False
+            leave(self._buffers)
+            order.lock.release()
 
     def close(self) -> None:
         """Free what was prepared. Submitted work must have ended."""
