@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 import threading
 import time
 from collections import deque
@@ -43,7 +44,7 @@ def _call(_event: int, status: int, ticket: int) -> None:
 
 
 # One C callback for the whole process, never freed: a driver's thread may still be on its way out of it when
-# the queue that it was called for is gone. An exception in it is reported by ctypes and goes no further.
+# the queue that it was called for is gone.
 _called = CALLBACK(_call)
 
 
@@ -55,11 +56,6 @@ def _on_completion(driver: Driver, event: ctypes.c_void_p, job: Callable[[int], 
     if code != 0:
         del _waiting[ticket]
     check("clSetEventCallback", code)
-
-
-def _tell(callback: Callable[[int], None], value: int, status: int) -> None:
-    if status == COMPLETE:  # after an error nobody may take the work for done
-        callback(value)
 
 
 def _wake(ended: threading.Event, _keep: object, _status: int) -> None:
@@ -123,10 +119,47 @@ class Holds:
         return failure
 
 
+class Calls:
+    """Calls from the queue to the host, made one after the other in the order of the queue.
+
+    Drivers call back from several threads and keep no order between events (PoCL 3.1 does not). But in an
+    in-order queue an event that is complete says so of all before it, so whichever comes first makes the
+    calls that are due, and the others find nothing left to do.
+    """
+
+    def __init__(self) -> None:
+        self.entering = threading.Lock()
+        """To be held from enqueueing a marker to :meth:`add`, so that both have one order."""
+        self._calling = threading.Lock()
+        self._due: deque[tuple[int, Callable[[int], None], int]] = deque()
+
+    def add(self, callback: Callable[[int], None], value: int) -> Callable[[int], None]:
+        """Plan ``callback(value)``, and return what the driver has to call with the event's status."""
+        number = next(_tickets)
+        self._due.append((number, callback, value))
+        return partial(self._reached, number)
+
+    def take_back(self) -> None:
+        """Forget the last :meth:`add`, for which the driver will not call."""
+        with self._calling:
+            self._due.pop()
+
+    def _reached(self, number: int, status: int) -> None:
+        if status != COMPLETE:  # after an error nobody may take the work for done
+            return
+        with self._calling:
+            while self._due and self._due[0][0] <= number:
+                _, callback, value = self._due.popleft()
+                try:
+                    callback(value)
+                except Exception:  # noqa: BLE001 - it must go neither to the driver nor past the calls after it
+                    threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), None)))
+
+
 class OpenCLStream(Owned):
     """An in-order command queue. Any thread may use it; calls are ordered as they arrive."""
 
-    __slots__ = ("_context", "_driver", "_flush", "_holds", "_kept", "_queue")
+    __slots__ = ("_calls", "_context", "_driver", "_flush", "_holds", "_kept", "_queue")
 
     def __init__(self, driver: Driver, context: Any, device: Any) -> None:
         native = driver.cl.CommandQueue(context, device)
@@ -137,6 +170,7 @@ class OpenCLStream(Owned):
         self._queue: int = native.int_ptr
         self._context: int = context.int_ptr
         self._holds = holds
+        self._calls = Calls()
         self._kept = kept  # emptied by close, so that the queue goes even while this object stays
         self._flush = driver.raw("clFlush")
 
@@ -234,13 +268,19 @@ class OpenCLStream(Owned):
     def notify(self, callback: Callable[[int], None], value: int) -> None:
         """Enqueue ``callback(value)`` on a thread of the driver (``clSetEventCallback`` on a marker).
 
-        It is not called when the work before it fails, which :meth:`synchronize` reports.
+        Calls are made one at a time and in order, none when the work before it fails: :meth:`synchronize`
+        reports that. An exception in a callback goes to ``threading.excepthook``.
         """
-        event = self._mark()
-        try:
-            _on_completion(self._driver, event, partial(_tell, callback, value))
-        finally:
-            self._driver.raw("clReleaseEvent")(event)
+        calls = self._calls
+        with calls.entering:
+            event = self._mark()
+            try:
+                _on_completion(self._driver, event, calls.add(callback, value))
+            except DriverError:
+                calls.take_back()
+                raise
+            finally:
+                self._driver.raw("clReleaseEvent")(event)
         self.flush()
 
 
