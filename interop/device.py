@@ -50,7 +50,7 @@ class MatchKey(enum.StrEnum):
     PCI = "pci"
     DRM = "drm"
     HOST = "host"
-    """Both run on the processor of this machine."""
+    """Both run on the processor of this machine, and one of them has no uuid."""
     CHOICE = "choice"
     """The caller named both devices and vouches for them."""
 
@@ -98,12 +98,13 @@ class DeviceIdentity:
                 return None
         if self.uuids & other.uuids:
             return MatchKey.UUID
-        pairs = (
+        pairs: list[tuple[MatchKey, object, object]] = [
             (MatchKey.LUID, self.luid, other.luid),
             (MatchKey.PCI, self.pci, other.pci),
             (MatchKey.DRM, self.drm, other.drm),
-            (MatchKey.HOST, self.host, other.host),
-        )
+        ]
+        if not (self.uuids and other.uuids):  # two drivers of one processor are two devices if they say so
+            pairs.append((MatchKey.HOST, self.host, other.host))
         return next((key for key, mine, theirs in pairs if mine is not None and mine == theirs), None)
 
     def __str__(self) -> str:

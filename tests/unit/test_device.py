@@ -24,6 +24,8 @@ PCI = PciAddress(0, 0xC1, 0)
         (DeviceIdentity(uuid=A, luid=b"1" * 8), DeviceIdentity(uuid=A, luid=b"2" * 8), None),
         (DeviceIdentity(drm=(226, 128)), DeviceIdentity(drm=(226, 128)), MatchKey.DRM),
         (DeviceIdentity(host="x"), DeviceIdentity(host="x"), MatchKey.HOST),
+        (DeviceIdentity(uuid=A, host="x"), DeviceIdentity(host="x"), MatchKey.HOST),
+        (DeviceIdentity(uuid=A, host="x"), DeviceIdentity(uuid=B, host="x"), None),
         (DeviceIdentity(uuid=bytes(16)), DeviceIdentity(uuid=bytes(16)), None),
         (DeviceIdentity(), DeviceIdentity(), None),
     ],
