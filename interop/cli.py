@@ -39,6 +39,12 @@ def compare(  # noqa: PLR0913 - one parameter per option
     grid: Annotated[int, typer.Option(min=2, max=8192, help="Heights per side of the grid.")] = 256,
     sync: Annotated[str, typer.Option(help="auto, native, bridged or blocking.")] = "auto",
     require: Annotated[str | None, typer.Option(help="zero-copy or staged: refuse anything else.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="The producer's device: index, or part of its name, uuid or PCI address.")
+    ] = None,
+    consumer_device: Annotated[
+        str | None, typer.Option(help="The consumers' device; given with --device it vouches that both are one.")
+    ] = None,
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds after which any wait gives up.")] = 10.0,
     json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
     png: Annotated[Path | None, typer.Option(help="Write a contact sheet of rendered frames to this file.")] = None,
@@ -54,7 +60,14 @@ def compare(  # noqa: PLR0913 - one parameter per option
     for line in plugins.prepare_environment():
         _out.print(f"[dim]{line}[/]", highlight=False)
     settings = measure.Settings(
-        producer=producer, frames=frames, grid=grid, sync=sync, require=require, timeout=timeout
+        producer=producer,
+        frames=frames,
+        grid=grid,
+        sync=sync,
+        require=require,
+        timeout=timeout,
+        device=device,
+        consumer_device=consumer_device,
     )
     results = _run_all(names, settings)
     agreements = measure.agreements(results)

@@ -126,8 +126,8 @@ def select_devices(
     """Choose a pair that is proved to be one device; hardware before software, then the drivers' own order.
 
     A choice is an index, or a text that the device's name, uuid or PCI address contains. Both choices
-    together vouch for the pair (:attr:`MatchKey.CHOICE`). A consumer that runs on the host's processor needs
-    no match, because staging reaches any producer. Raises :class:`InvalidArgument` for a choice that fits
+    together vouch for the pair (:attr:`MatchKey.CHOICE`). A consumer that is nothing but the host's processor
+    needs no match, because staging reaches any producer. Raises :class:`InvalidArgument` for a choice that fits
     nothing, :class:`DeviceMismatch` naming both when no pair matches.
     """
     left = _chosen(producers, producer_choice)
@@ -140,7 +140,7 @@ def select_devices(
     producer, consumer = pairs[0]
     if producer_choice is not None and consumer_choice is not None:
         return producer, consumer, MatchKey.CHOICE
-    on_host = next((pair for pair in pairs if pair[1].identity.host is not None), None)
+    on_host = next((pair for pair in pairs if pair[1].identity.host and not pair[1].identity.uuids), None)
     if on_host is not None:
         return *on_host, None
     if allow_mismatch:

@@ -56,6 +56,9 @@ class Settings:
     sync: str = "auto"
     require: str | None = None
     timeout: float = 10.0
+    device: str | None = None
+    """Which device produces, and which one consumes: index, or part of a name, uuid or PCI address."""
+    consumer_device: str | None = None
     picture: tuple[int, int] = (320, 240)
     """Width and height of each rendered picture, in pixels."""
 
@@ -114,9 +117,7 @@ def run(consumer: str, settings: Settings, advance: Callable[[str, int], None]) 
     """
     result = Result(consumer=consumer)
     try:
-        link = connect(
-            settings.producer, consumer, sync=settings.sync, require=settings.require, timeout=settings.timeout
-        )
+        link = _connect(consumer, settings, sync=settings.sync, require=settings.require)
     except InteropError as error:
         result.reason = error.reason if isinstance(error, BackendUnavailable) else str(error)
         if isinstance(error, BackendUnavailable) and error.install_hint:
@@ -134,6 +135,21 @@ def run(consumer: str, settings: Settings, advance: Callable[[str, int], None]) 
     except InteropError as error:
         result.reason = f"{type(error).__name__}: {error}"
     return result
+
+
+def _connect(consumer: str, settings: Settings, *, sync: str, require: str | None) -> Link:
+    def choice(text: str | None) -> int | str | None:
+        return int(text) if text is not None and text.isdecimal() else text
+
+    return connect(
+        settings.producer,
+        consumer,
+        device=choice(settings.device),
+        consumer_device=choice(settings.consumer_device),
+        sync=sync,
+        require=require,
+        timeout=settings.timeout,
+    )
 
 
 def _describe(result: Result, link: Link) -> None:
@@ -262,7 +278,7 @@ def _throughput(link: Link, settings: Settings, frames: int, advance: Callable[[
 def _staged(consumer: str, settings: Settings, advance: Callable[[str, int], None]) -> float:
     """Frames per second of the same work through host copies."""
     frames = max(1, settings.frames // 4)
-    with connect(settings.producer, consumer, require="staged", timeout=settings.timeout) as link:
+    with _connect(consumer, settings, sync="auto", require="staged") as link:
         return _throughput(link, settings, frames, advance)
 
 
