@@ -84,6 +84,7 @@ class Pin:
 
 def _release(driver: Driver, device: int, address: int, external: int | None) -> None:
     driver.select(device)
+    driver.settle(device, f"memory at 0x{address:x}")  # hipFree waits for every stream
     with ExitStack() as every:
         if external is not None:
             every.callback(driver.call, "hipDestroyExternalMemory", external)

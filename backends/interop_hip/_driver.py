@@ -6,6 +6,7 @@ prepared ctypes functions: they take plain addresses, build no wrapper objects, 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib
 import importlib.metadata
@@ -13,10 +14,11 @@ import os
 import re
 import sys
 import threading
+import time
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from interop.errors import BackendUnavailable, DriverError, InteropError, Unsupported
+from interop.errors import BackendUnavailable, DriverError, InteropError, Unsupported, WaitTimeout
 from interop_hip.plugin import INSTALL_HINT
 
 if TYPE_CHECKING:
@@ -27,6 +29,13 @@ OUT_OF_MEMORY = 2
 NO_DEVICE = frozenset({100, 101})
 NOT_READY = 600
 NOT_SUPPORTED = 801
+
+PATIENCE = 5.0
+"""Seconds that a close waits for streams whose work should have ended."""
+
+_SPIN = 100e-6
+_FIRST_NAP = 20e-6
+_LONGEST_NAP = 500e-6
 
 HOST_FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
@@ -62,6 +71,8 @@ class Driver:
         self.hip: Any = importlib.import_module("rocm.bindings.hip")
         self.hiprtc: Any = importlib.import_module("rocm.bindings.hiprtc")
         self._current = threading.local()
+        self.streams: dict[int, int] = {}
+        """Device of each stream that is open or was leaked, by address."""
         self._functions: dict[str, Callable[..., int]] = {}
         # The first call is what makes hip-python open the library.
         self.runtime_version: int = int(self.call("hipRuntimeGetVersion"))
@@ -159,6 +170,36 @@ class Driver:
         """
         self.check("hipSetDevice", self.raw("hipSetDevice")(device))
         self._current.device = device
+
+    def ended(self, query: str, address: int, timeout: float) -> bool:
+        """Poll ``hipStreamQuery`` or ``hipEventQuery`` for ``timeout`` seconds; return whether it ended.
+
+        HIP's own waits have no timeout. Raises what :meth:`check` raises when the work failed.
+        """
+        ask = self.raw(query)
+        start = time.monotonic()
+        nap = _FIRST_NAP
+        while (code := ask(address)) == NOT_READY:
+            waited = time.monotonic() - start
+            if waited >= timeout:
+                return False
+            if waited > _SPIN:
+                time.sleep(min(nap, timeout - waited))
+                nap = min(2 * nap, _LONGEST_NAP)
+        self.check(query, code)
+        return True
+
+    def settle(self, device: int, leaked: str) -> None:
+        """Wait for all streams of a device before ``hipFree``, which would wait for them without bound.
+
+        Raises :class:`WaitTimeout` when one goes on for longer than :data:`PATIENCE`; the caller then leaks
+        what it wanted to free, because a leak is better than a hang.
+        """
+        deadline = time.monotonic() + PATIENCE
+        for address, place in tuple(self.streams.items()):
+            with contextlib.suppress(DriverError):  # failed work has ended too
+                if place == device and not self.ended("hipStreamQuery", address, deadline - time.monotonic()):
+                    raise WaitTimeout(f"HIP stream 0x{address:x}, so {leaked} is leaked", PATIENCE)
 
     def _words(self, code: int) -> tuple[str, str]:
         try:

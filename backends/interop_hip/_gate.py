@@ -43,11 +43,6 @@ class Callbacks:
 
         self._function = HOST_FUNCTION(run)
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is waiting to be called."""
-        return not self._pending
-
     def enqueue(self, callback: Callable[[int], None], value: int) -> None:
         """Call ``callback(value)`` after all earlier work of the stream."""
         launch = self._driver.raw(HOST_FUNC)
@@ -102,8 +97,9 @@ def gate_words(value: int) -> tuple[int, int]:
 class WordGate:
     """Holds by ``hipStreamWaitValue32`` on two words of pinned host memory."""
 
-    def __init__(self, driver: Driver, stream: int) -> None:
+    def __init__(self, driver: Driver, device: int, stream: int) -> None:
         self._driver = driver
+        self._device = device
         self._stream = stream
         self._wait = driver.raw(WAIT_VALUE)
         self._base = driver.create("hipHostMalloc", 2 * _WORD, 0)
@@ -132,6 +128,7 @@ class WordGate:
 
     def close(self) -> None:
         """Free the words. The stream must not wait on them any more."""
+        self._driver.settle(self._device, "a stream's gate")  # hipHostFree waits for every stream
         self._driver.call("hipHostFree", self._base)
 
 

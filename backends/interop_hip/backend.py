@@ -152,7 +152,8 @@ def _describe(driver: Driver, index: int) -> DeviceInfo:
         name=name,
         identity=DeviceIdentity(
             uuid=None if amd else _uuid(driver, index),
-            alternate_uuids=(radv_uuid(pci),) if amd and pci else (),
+            # Mesa's name for a GPU; a processor that answers to HIP is none.
+            alternate_uuids=(radv_uuid(pci),) if amd and pci and not software else (),
             luid=_luid(bytes(properties.luid)),
             pci=pci,
             host=host_identity() if software else None,

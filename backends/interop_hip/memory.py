@@ -196,6 +196,7 @@ class HipBuffer:
         self._copy(source, _HOST_TO_DEVICE, timeout)
 
     def _copy(self, host: HostBytes, direction: int, timeout: float | None) -> None:
+        address = self.native
         flat = host_bytes(host, self._nbytes, writable=direction == _DEVICE_TO_HOST)
         seconds = DEFAULT_TIMEOUT if timeout is None else timeout
         deadline = time.monotonic() + seconds
@@ -203,11 +204,9 @@ class HipBuffer:
         # so the stream is brought to rest first.
         self._stream.synchronize(seconds)
         driver = self._stream.driver
-        places = (
-            (flat.ctypes.data, self.native)
-            if direction == _DEVICE_TO_HOST
-            else (self.native, flat.ctypes.data)
-        )
+        places = (address, flat.ctypes.data)
+        if direction == _DEVICE_TO_HOST:
+            places = places[::-1]
         code = driver.raw("hipMemcpyAsync")(*places, self._nbytes, direction, self._stream.native)
         driver.check("hipMemcpyAsync", code)
         try:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from interop.errors import InvalidArgument, WaitTimeout
+from interop.errors import DriverError, InvalidArgument, WaitTimeout
 from interop.lifetime import Owned
-from interop_hip._driver import NOT_READY
+from interop_hip._driver import NOT_READY, PATIENCE
 from interop_hip._gate import WAIT_VALUE, CallbackGate, Callbacks, Gate, WordGate
 
 if TYPE_CHECKING:
@@ -20,10 +19,6 @@ if TYPE_CHECKING:
 
 _NON_BLOCKING = 1
 _DISABLE_TIMING = 2
-
-_SPIN = 100e-6
-_FIRST_NAP = 20e-6
-_LONGEST_NAP = 500e-6
 
 
 class HipStream(Owned):
@@ -39,8 +34,9 @@ class HipStream(Owned):
             event = driver.create("hipEventCreateWithFlags", _DISABLE_TIMING)
             undo.callback(driver.call, "hipEventDestroy", event)
             callbacks = Callbacks(driver, address)
-            gate: Gate = WordGate(driver, address) if hold == WAIT_VALUE else CallbackGate(callbacks)
+            gate: Gate = WordGate(driver, device, address) if hold == WAIT_VALUE else CallbackGate(callbacks)
             undo.pop_all()
+        driver.streams[address] = device
         parked: list[object] = []
         what = f"HIP stream 0x{address:x}"
         super().__init__(what, _release, driver, device, address, event, gate, callbacks, parked)
@@ -92,18 +88,8 @@ class HipStream(Owned):
         if code != NOT_READY:
             driver.check("hipStreamQuery", code)
         driver.check("hipEventRecord", driver.raw("hipEventRecord")(self._event, address))
-        # hipStreamSynchronize has no timeout, so the end is polled for.
-        query = driver.raw("hipEventQuery")
-        start = time.monotonic()
-        nap = _FIRST_NAP
-        while (code := query(self._event)) == NOT_READY:
-            waited = time.monotonic() - start
-            if waited >= timeout:
-                raise WaitTimeout(f"{self._what} on device {self._device}", timeout)
-            if waited > _SPIN:
-                time.sleep(min(nap, timeout - waited))
-                nap = min(2 * nap, _LONGEST_NAP)
-        driver.check("hipEventQuery", code)
+        if not driver.ended("hipEventQuery", self._event, timeout):
+            raise WaitTimeout(f"{self._what} on device {self._device}", timeout)
 
     def hold(self, value: int) -> None:
         """Enqueue a wait for :meth:`release`: ``hipStreamWaitValue32`` on a pinned word.
@@ -144,8 +130,8 @@ class HipStream(Owned):
         self._parked.append(item)
 
 
-_STILL_CALLED: list[Callbacks] = []
-"""Callbacks of streams that were closed with work in flight: leaked, because freeing them would crash."""
+_LEAKED: list[object] = []
+"""What the runtime may still call or write to, of streams that were closed with work in flight."""
 
 
 def _release(
@@ -155,13 +141,19 @@ def _release(
     event: int,
     gate: Gate,
     callbacks: Callbacks,
-    _parked: list[object],
+    parked: list[object],
 ) -> None:
-    """Give a stream up; ``_parked`` only has to live until here."""
+    """Give a stream up, or leak it when its work does not end."""
     gate.open()
     driver.select(device)
-    if not callbacks.idle:
-        _STILL_CALLED.append(callbacks)
+    try:
+        idle = driver.ended("hipStreamQuery", address, PATIENCE)
+    except DriverError:  # failed work has ended too
+        idle = True
+    if not idle:
+        _LEAKED.append((gate, callbacks, parked))
+        raise WaitTimeout(f"HIP stream 0x{address:x}, so it is leaked", PATIENCE)
+    del driver.streams[address]
     with ExitStack() as every:  # one failure must not keep the others from being released
         every.callback(gate.close)
         every.callback(driver.call, "hipEventDestroy", event)
