@@ -1,0 +1,211 @@
+"""The CUDA driver as this backend calls it: loading, error translation, raw functions.
+
+cuda-bindings finds and opens the libraries, the driver's and NVRTC's, and serves NVRTC. The driver's own
+functions are called through ctypes: with prepared argument types, without wrapper objects, the GIL released.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import importlib.metadata
+import os
+import re
+import sys
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from interop.errors import BackendUnavailable, DriverError, Unsupported
+from interop_cuda._abi import FUNCTIONS, NO_DEVICE, NOT_SUPPORTED
+from interop_cuda.plugin import INSTALL_HINT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_NO_HINTS: Mapping[int, str] = MappingProxyType({})
+_COMPILATION_FAILED = 6  # NVRTC_ERROR_COMPILATION
+_LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+
+# What a driver's refusal to start means to whoever installed it.
+_START_HINTS: Mapping[int, str] = MappingProxyType(
+    {
+        34: "this libcuda is the toolkit's stub for linking; let the driver's own be found first",
+        NO_DEVICE: "no NVIDIA GPU is visible; look at nvidia-smi and CUDA_VISIBLE_DEVICES",
+        803: "libcuda and the kernel module are of different versions; reboot or reinstall the driver",
+        804: "the forward-compatibility libcuda does not serve this GPU; use the driver's own",
+    }
+)
+
+
+class Driver:
+    """The loaded driver. One per backend; owns nothing that would need closing."""
+
+    def __init__(self) -> None:
+        binding: Any = importlib.import_module("cuda.bindings.driver")
+        self._nvrtc: Any = importlib.import_module("cuda.bindings.nvrtc")
+        self._functions: dict[str, Callable[..., int]] = {}
+        try:
+            binding.cuInit(0)  # opens the library; what it answers is judged below
+        except (RuntimeError, ValueError) as error:  # no library; a status that the binding does not know
+            if isinstance(error, RuntimeError):
+                reason = f"the CUDA driver cannot be loaded: {error}"
+                raise BackendUnavailable("cuda", reason, INSTALL_HINT) from error
+        self.library: Any = _loaded_library()
+        code = self.raw("cuInit")(0)
+        if code:
+            reason = f"cuInit returned {code} {' '.join(self._words(code))}".rstrip()
+            raise BackendUnavailable("cuda", reason, _START_HINTS.get(code, INSTALL_HINT))
+
+    def raw(self, name: str) -> Callable[..., int]:
+        """Return a prepared function of the library. Raises :class:`Unsupported` when it has none."""
+        found = self._functions.get(name)
+        if found is None:
+            try:
+                function = self.library[name]
+            except AttributeError as error:
+                raise Unsupported(name, "this CUDA driver is too old to have it") from error
+            function.argtypes = FUNCTIONS[name]
+            function.restype = ctypes.c_int
+            found = self._functions[name] = function
+        return found
+
+    def exports(self, name: str) -> bool:
+        """Whether the library has a function of that name."""
+        return hasattr(self.library, name)
+
+    def call(self, name: str, *args: object, hints: Mapping[int, str] = _NO_HINTS) -> None:
+        """Call a function of the library. Raises what :meth:`check` raises."""
+        code = self.raw(name)(*args)
+        if code:
+            self.check(name, code, hints)
+
+    def make(self, name: str, *args: object, hints: Mapping[int, str] = _NO_HINTS) -> int:
+        """Call a function whose first argument takes the address of what it makes; return that."""
+        made = ctypes.c_void_p()
+        self.call(name, ctypes.byref(made), *args, hints=hints)
+        if made.value is None:
+            raise DriverError(name, 0, text="reported success and returned no object")
+        return made.value
+
+    def number(self, name: str, *args: object) -> int:
+        """Call a function whose first argument takes a number (at most 64 bits), and return the number."""
+        value = ctypes.c_uint64()
+        self.call(name, ctypes.byref(value), *args)
+        return value.value
+
+    def text(self, name: str, device: int, size: int = 256) -> str:
+        """Call a function that writes text about a device, and return it."""
+        buffer = ctypes.create_string_buffer(size)
+        self.call(name, buffer, size, device)
+        return buffer.value.decode(errors="replace")
+
+    def check(self, function: str, code: int, hints: Mapping[int, str] = _NO_HINTS) -> None:
+        """Raise the error that a status other than 0 stands for.
+
+        :class:`BackendUnavailable` where there is no device, :class:`Unsupported` for what the driver does
+        not offer, else :class:`DriverError` with the hint for that status.
+        """
+        if code == 0:
+            return
+        name, text = self._words(code)
+        if code == NO_DEVICE:
+            raise BackendUnavailable("cuda", f"{function} returned {code} {name} ({text})", INSTALL_HINT)
+        if code == NOT_SUPPORTED:
+            raise Unsupported(function, f"the CUDA driver returned {code} {name} ({text})")
+        raise DriverError(function, code, name, text, hint=hints.get(code, ""))
+
+    def _words(self, code: int) -> tuple[str, str]:
+        words: list[str] = []
+        for name in ("cuGetErrorName", "cuGetErrorString"):
+            found = ctypes.c_char_p()
+            known = self.exports(name) and self.raw(name)(code, ctypes.byref(found)) == 0
+            words.append((found.value or b"").decode(errors="replace") if known else "")
+        return words[0], words[1]
+
+    def compile(self, text: str, name: str, capability: int) -> tuple[bytes | None, str]:
+        """Compile CUDA C++ for a device of compute capability ``capability`` (90 for 9.0).
+
+        Returns the code and the compiler's log; no code when the source is at fault. The code is a binary
+        for that very architecture where NVRTC knows it, because drivers refuse PTX of a newer NVRTC but run
+        its binaries; else PTX of the nearest older architecture. Raises :class:`Unsupported` without NVRTC.
+        """
+        known = [int(arch) for arch in self._rtc("nvrtcGetSupportedArchs") if int(arch) <= capability]
+        if not known:
+            raise Unsupported("NVRTC", f"it does not know compute capability {capability} nor an older one")
+        exact = capability in known
+        arch = f"sm_{capability}" if exact else f"compute_{max(known)}"
+        options = [f"--gpu-architecture={arch}".encode(), b"--std=c++17"]
+        program = self._rtc("nvrtcCreateProgram", text.encode(), name.encode(), 0, None, None)
+        try:
+            code = int(self._nvrtc.nvrtcCompileProgram(program, len(options), options)[0])
+            log = self._fetch(program, "nvrtcGetProgramLogSize", "nvrtcGetProgramLog")
+            words = log.split(b"\0", 1)[0].decode(errors="replace")
+            if code == _COMPILATION_FAILED:
+                return None, words
+            self._check_rtc("nvrtcCompileProgram", code, words)
+            kind = "CUBIN" if exact else "PTX"
+            return self._fetch(program, f"nvrtcGet{kind}Size", f"nvrtcGet{kind}"), words
+        finally:
+            self._nvrtc.nvrtcDestroyProgram(program)
+
+    def _fetch(self, program: Any, size: str, content: str) -> bytes:
+        room = bytearray(self._rtc(size, program))
+        if room:
+            self._rtc(content, program, room)
+        return bytes(room)
+
+    def _rtc(self, name: str, *args: object) -> Any:
+        try:
+            status, *results = getattr(self._nvrtc, name)(*args)
+        except RuntimeError as error:
+            raise Unsupported("NVRTC", f"{error}; to fix: {INSTALL_HINT}") from error
+        self._check_rtc(name, int(status))
+        return results[0] if results else None
+
+    def _check_rtc(self, function: str, code: int, log: str = "") -> None:
+        if code:
+            raise DriverError(function, code, str(self._nvrtc.nvrtcResult(code).name), log.strip())
+
+    def nvrtc_version(self) -> str:
+        """Version of NVRTC, or why there is none."""
+        try:
+            status, major, minor = self._nvrtc.nvrtcVersion()
+        except RuntimeError as error:
+            return " ".join(str(error).split()) or "not found"
+        return f"{major}.{minor}" if int(status) == 0 else f"failed with {int(status)}"
+
+    def cuda_version(self) -> str:
+        """The newest CUDA that the driver speaks, for instance ``"13.0"``."""
+        version = self.number("cuDriverGetVersion")
+        return f"{version // 1000}.{version % 1000 // 10}"
+
+    def versions(self) -> dict[str, str]:
+        """Versions of the binding, the driver and NVRTC."""
+        return {
+            "cuda-bindings": importlib.metadata.version("cuda-bindings"),
+            "CUDA driver API": self.cuda_version(),
+            "NVIDIA driver": kernel_module(),
+            "NVRTC": self.nvrtc_version(),
+        }
+
+
+def kernel_module() -> str:
+    """Version of NVIDIA's kernel module, or an empty string where the system does not tell."""
+    try:
+        text = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    found = re.search(r"\b\d{3,}\.\d+(\.\d+)?\b", text)
+    return found.group() if found else ""
+
+
+def _loaded_library() -> ctypes.CDLL:
+    """Open the library that cuda-bindings has opened, never a second copy of it."""
+    if sys.platform == "win32":
+        return ctypes.WinDLL(_LIBRARY)
+    try:
+        return ctypes.CDLL(_LIBRARY, mode=os.RTLD_NOLOAD | os.RTLD_NOW)
+    except OSError as error:
+        reason = f"cuda-bindings loaded a CUDA driver, but not {_LIBRARY}: {error}"
+        raise BackendUnavailable("cuda", reason, INSTALL_HINT) from error

@@ -1,0 +1,273 @@
+"""Kernels: portable source through NVRTC, and launches with prepared arguments."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Protocol, SupportsInt, runtime_checkable
+
+from interop.errors import ArgumentError, CompileError
+from interop.kernels import check_arguments, check_grid, pick_source, unknown_kernel
+from interop.lifetime import Owned
+from interop_cuda.memory import CudaBuffer
+from interop_cuda.stream import stream_address
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from interop.kernels import Parameter, Signature
+    from interop.semaphore import Stream
+    from interop_cuda._context import Context
+    from interop_cuda.stream import CudaStream
+
+PRELUDE = """\
+#define KERNEL extern "C" __global__
+#define DEVICE_FUNCTION static __device__
+#define GLOBAL_MEM
+#define CONSTANT_MEM const
+#define LOCAL_MEM __shared__
+#define LOCAL_BARRIER __syncthreads()
+static __device__ inline unsigned int interop_axis(unsigned int d, unsigned int x, unsigned int y,
+                                                   unsigned int z, unsigned int beyond)
+{
+    return d == 0 ? x : d == 1 ? y : d == 2 ? z : beyond;
+}
+#define LOCAL_ID(d) interop_axis((d), threadIdx.x, threadIdx.y, threadIdx.z, 0u)
+#define GROUP_ID(d) interop_axis((d), blockIdx.x, blockIdx.y, blockIdx.z, 0u)
+#define LOCAL_SIZE(d) interop_axis((d), blockDim.x, blockDim.y, blockDim.z, 1u)
+#define NUM_GROUPS(d) interop_axis((d), gridDim.x, gridDim.y, gridDim.z, 1u)
+static __device__ inline unsigned int interop_global_id(unsigned int d)
+{
+    return GROUP_ID(d) * LOCAL_SIZE(d) + LOCAL_ID(d);
+}
+static __device__ inline unsigned int interop_global_size(unsigned int d)
+{
+    return NUM_GROUPS(d) * LOCAL_SIZE(d);
+}
+#define GLOBAL_ID(d) interop_global_id(d)
+#define GLOBAL_SIZE(d) interop_global_size(d)
+"""
+
+# C's and OpenCL's names that NVRTC lacks; for portable source only, as CUDA sources bring their own headers.
+# "half" is what OpenCL guarantees of it: a format to store floats in.
+PORTABLE_NAMES = """\
+#define restrict __restrict__
+typedef unsigned char uchar;
+typedef unsigned short ushort;
+typedef unsigned int uint;
+typedef unsigned long ulong;
+typedef signed char int8_t;
+typedef unsigned char uint8_t;
+typedef short int16_t;
+typedef unsigned short uint16_t;
+typedef int int32_t;
+typedef unsigned int uint32_t;
+typedef long long int64_t;
+typedef unsigned long long uint64_t;
+struct half
+{
+    unsigned short bits;
+    half() = default;
+    __device__ half(float value) { asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value)); }
+    __device__ operator float() const
+    {
+        float value;
+        asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
+        return value;
+    }
+};
+"""
+
+_DEFAULT_GROUPS = {1: (256,), 2: (16, 16), 3: (8, 8, 4)}
+_STRUCTURE_BYTES = 4096  # the most that a launch can take
+_ADDRESSES = 2**64
+
+_NEWER = "NVRTC may be newer than the driver: install the one of the driver's CUDA version, or a newer driver"
+_LOAD_HINTS: dict[int, str] = dict.fromkeys(
+    (200, 209, 218, 222), _NEWER
+)  # what drivers say to code that they cannot read
+
+
+@runtime_checkable
+class _Scalar(Protocol):
+    """What this module needs of a NumPy scalar."""
+
+    def tobytes(self) -> bytes: ...
+
+
+@runtime_checkable
+class _DeviceArray(Protocol):
+    """An array of PyTorch, CuPy, Numba or another package, on the device."""
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, object]: ...
+
+
+class CudaModule(Owned):
+    """A compiled source, loaded on one device."""
+
+    __slots__ = ("_address", "_kernels", "_limit", "_signatures", "_stream")
+
+    def __init__(
+        self, stream: CudaStream, address: int, signatures: Mapping[str, Signature], limit: int
+    ) -> None:
+        super().__init__(f"CUDA module 0x{address:x}", _release, stream.context.hold(), address)
+        self._stream = stream
+        self._address = address
+        self._signatures = signatures
+        self._limit = limit
+        self._kernels: dict[str, CudaKernel] = {}
+
+    @property
+    def stream(self) -> CudaStream:
+        """The stream of launches that name no other."""
+        return self._stream
+
+    @property
+    def limit(self) -> int:
+        """Work items in the largest group of the device."""
+        return self._limit
+
+    def kernel(self, name: str) -> CudaKernel:
+        """Return a kernel by name (``cuModuleGetFunction``)."""
+        self.check_open()
+        found = self._kernels.get(name)
+        if found is None:
+            signature = self._signatures.get(name)
+            if signature is None:
+                raise unknown_kernel(name, self._signatures)
+            with self._stream.context.current() as driver:
+                address = driver.make("cuModuleGetFunction", self._address, name.encode())
+            found = self._kernels[name] = CudaKernel(self, address, signature)
+        return found
+
+
+class CudaKernel:
+    """A kernel with its argument block, which is built once and refilled by each launch."""
+
+    __slots__ = ("_address", "_checked", "_launch", "_lock", "_module", "_places", "_pointers", "_signature")
+
+    def __init__(self, module: CudaModule, address: int, signature: Signature) -> None:
+        self._module = module
+        self._address = address
+        self._signature = signature
+        self._lock = threading.Lock()
+        self._places = [_place(parameter) for parameter in signature.parameters]
+        self._pointers = (ctypes.c_void_p * max(1, len(self._places)))(*map(ctypes.addressof, self._places))
+        self._launch = module.stream.context.driver.raw("cuLaunchKernel")
+        self._checked: set[tuple[type, ...]] = set()
+
+    @property
+    def signature(self) -> Signature:
+        """Name and parameters."""
+        return self._signature
+
+    def __call__(
+        self,
+        *args: object,
+        global_size: int | Sequence[int],
+        local_size: int | Sequence[int] | None = None,
+        stream: Stream | None = None,
+    ) -> None:
+        """Enqueue the kernel (``cuLaunchKernel``), the grid rounded up to whole groups."""
+        module = self._module
+        module.check_open()
+        types = tuple(map(type, args))
+        if types not in self._checked:
+            check_arguments(self._signature, args)
+            if _types_decide(self._signature, types):
+                self._checked.add(types)
+        grid, group = check_grid(self._signature.name, global_size, local_size, module.limit)
+        if group is None:
+            group = _DEFAULT_GROUPS[len(grid)]
+        blocks = [-(-extent // per_group) for extent, per_group in zip(grid, group, strict=True)]
+        missing = [1] * (3 - len(grid))
+        context = module.stream.context
+        address = module.stream.native if stream is None else stream_address(stream, context.index)
+        values = [
+            _value(self._signature, parameter, argument)
+            for parameter, argument in zip(self._signature.parameters, args, strict=True)
+        ]
+        context.select()
+        with self._lock:  # the driver copies the arguments during the call
+            for place, value in zip(self._places, values, strict=True):
+                ctypes.memmove(place, value, len(value))
+            code = self._launch(
+                self._address, *blocks, *missing, *group, *missing, 0, address, self._pointers, None
+            )
+        if code:
+            context.driver.check("cuLaunchKernel", code)
+
+    def __repr__(self) -> str:
+        return f"<CudaKernel {self._signature}>"
+
+
+def _place(parameter: Parameter) -> ctypes.Array[ctypes.c_char]:
+    if parameter.pointer:
+        size = ctypes.sizeof(ctypes.c_void_p)
+    else:
+        size = parameter.dtype.itemsize if parameter.dtype else _STRUCTURE_BYTES
+    return ctypes.create_string_buffer(size)
+
+
+def _types_decide(signature: Signature, types: tuple[type, ...]) -> bool:
+    """Whether arguments of these Python types always fit, so that they need no second check."""
+    return all(
+        kind in (CudaBuffer, int)
+        if parameter.pointer
+        else parameter.dtype is not None
+        and kind.__module__ == "numpy"
+        and kind.__name__ == parameter.dtype.name
+        for parameter, kind in zip(signature.parameters, types, strict=True)
+    )
+
+
+def _value(signature: Signature, parameter: Parameter, argument: object) -> bytes:
+    """Return the bytes of one argument, or raise :class:`ArgumentError` naming the parameter."""
+    if parameter.pointer:
+        address = argument.native if isinstance(argument, CudaBuffer) else _address_of(argument)
+        if address is None or not 0 <= address < _ADDRESSES:
+            msg = f"argument ({parameter}) of {signature.name} needs CUDA memory, got {argument!r}"
+            raise ArgumentError(msg)
+        return address.to_bytes(8, "little")
+    assert isinstance(argument, _Scalar)
+    value = argument.tobytes()
+    if len(value) > _STRUCTURE_BYTES:
+        msg = f"argument ({parameter}) of {signature.name} has {len(value)} bytes, more than a launch takes"
+        raise ArgumentError(msg)
+    return value
+
+
+def _address_of(argument: object) -> int | None:
+    """Return the address in whatever holds one: an int, a pointer of cuda-bindings, a device array."""
+    if isinstance(argument, int):
+        return argument
+    if isinstance(argument, _DeviceArray):
+        data = argument.__cuda_array_interface__.get("data")
+        return data[0] if isinstance(data, tuple) and isinstance(data[0], int) else None
+    if type(argument).__module__.partition(".")[0] == "cuda" and isinstance(argument, SupportsInt):
+        return int(argument)  # CUdeviceptr
+    return None
+
+
+def _release(context: Context, address: int) -> None:
+    with ExitStack() as every:
+        every.callback(context.drop)
+        driver = every.enter_context(context.current())
+        driver.call("cuModuleUnload", address)
+
+
+def compile_module(
+    stream: CudaStream, source: str | Mapping[str, str], *, capability: int, limit: int
+) -> CudaModule:
+    """Compile for the device and load (``nvrtcCompileProgram``, ``cuModuleLoadData``)."""
+    own = not isinstance(source, str) and "cuda" in source
+    text, signatures = pick_source("cuda", source, PRELUDE if own else PRELUDE + PORTABLE_NAMES)
+    driver = stream.context.driver
+    code, log = driver.compile(text, "kernel", capability)
+    if code is None:
+        raise CompileError("cuda", log)
+    with stream.context.current():
+        address = driver.make("cuModuleLoadData", code, hints=_LOAD_HINTS)
+    return CudaModule(stream, address, signatures, limit)

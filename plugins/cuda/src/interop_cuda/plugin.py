@@ -1,0 +1,30 @@
+"""Entry point of the CUDA backend. Imports no binding and opens no driver."""
+
+from __future__ import annotations
+
+from interop.backend import Backend, BackendInfo, Role
+from interop.hookspecs import hookimpl
+
+INSTALL_HINT = (
+    "pip install 'interop-cuda[cuda13]' (or [cuda12]), and NVIDIA's driver, which brings libcuda.so.1"
+)
+
+
+def _load() -> Backend:
+    from interop_cuda.backend import CudaBackend
+
+    return CudaBackend()
+
+
+@hookimpl
+def interop_register_backends() -> tuple[BackendInfo, ...]:
+    """Declare the CUDA consumer."""
+    return (
+        BackendInfo(
+            name="cuda",
+            roles=frozenset({Role.CONSUMER}),
+            load=_load,
+            install_hint=INSTALL_HINT,
+            summary="CUDA through cuda-bindings: NVIDIA GPUs",
+        ),
+    )

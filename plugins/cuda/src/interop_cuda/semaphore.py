@@ -1,0 +1,100 @@
+"""External semaphores: signals of another API that a CUDA stream waits for and gives."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from interop.handles import FdFate, Handle, HandleType, lend
+from interop.lifetime import Owned
+from interop.semaphore import SemaphoreKind, ValueRule, check_import
+from interop_cuda._abi import SemaphoreHandleDesc, SemaphoreParams, SemaphoreType
+from interop_cuda.stream import stream_address
+
+if TYPE_CHECKING:
+    from interop.semaphore import SemaphoreDescriptor, Stream
+    from interop_cuda._context import Context
+
+_SIGNAL = "cuSignalExternalSemaphoresAsync"
+_WAIT = "cuWaitExternalSemaphoresAsync"
+_UNKNOWN = 999
+
+_TYPES = {
+    (HandleType.OPAQUE_FD, SemaphoreKind.BINARY): SemaphoreType.OPAQUE_FD,
+    (HandleType.OPAQUE_FD, SemaphoreKind.TIMELINE): SemaphoreType.TIMELINE_SEMAPHORE_FD,
+    (HandleType.OPAQUE_WIN32, SemaphoreKind.BINARY): SemaphoreType.OPAQUE_WIN32,
+    (HandleType.OPAQUE_WIN32, SemaphoreKind.TIMELINE): SemaphoreType.TIMELINE_SEMAPHORE_WIN32,
+    (HandleType.OPAQUE_WIN32_KMT, SemaphoreKind.BINARY): SemaphoreType.OPAQUE_WIN32_KMT,
+}
+_IMPORT_HINTS = {_UNKNOWN: "the handle is no semaphore of this GPU's driver"}
+
+
+class CudaSemaphore(Owned):
+    """A Vulkan semaphore, imported. The parameter block of both calls is built once."""
+
+    __slots__ = ("_context", "_kind", "_lock", "_params", "_rule", "_semaphores", "_signal", "_wait")
+
+    def __init__(self, context: Context, address: int, kind: SemaphoreKind) -> None:
+        super().__init__(f"external semaphore 0x{address:x}", _release, context.hold(), address)
+        self._context = context
+        self._kind = kind
+        self._rule = ValueRule(kind)
+        self._lock = threading.Lock()
+        self._semaphores = (ctypes.c_void_p * 1)(address)
+        self._params = SemaphoreParams()
+        self._signal = context.driver.raw(_SIGNAL)
+        self._wait = context.driver.raw(_WAIT)
+
+    @property
+    def kind(self) -> SemaphoreKind:
+        """Binary or timeline."""
+        return self._kind
+
+    def wait(self, stream: Stream, value: int | None = None) -> None:
+        """Enqueue a wait (``cuWaitExternalSemaphoresAsync``)."""
+        self.check_open()
+        address = stream_address(stream, self._context.index)
+        self._context.use()
+        with self._lock:  # the driver reads the parameters during the call
+            self._params.fence_value = self._rule.check_wait(value)
+            code = self._wait(self._semaphores, ctypes.byref(self._params), 1, address)
+        if code:
+            self._context.driver.check(_WAIT, code)
+
+    def signal(self, stream: Stream, value: int | None = None) -> None:
+        """Enqueue a signal (``cuSignalExternalSemaphoresAsync``)."""
+        self.check_open()
+        address = stream_address(stream, self._context.index)
+        self._context.use()
+        with self._lock:
+            self._params.fence_value = self._rule.check_signal(value)
+            code = self._signal(self._semaphores, ctypes.byref(self._params), 1, address)
+        if code:
+            self._context.driver.check(_SIGNAL, code)
+
+
+def _release(context: Context, address: int) -> None:
+    with ExitStack() as every:
+        every.callback(context.drop)
+        driver = every.enter_context(context.current())
+        driver.call("cuDestroyExternalSemaphore", address)
+
+
+def import_semaphore(
+    context: Context, handle: Handle, descriptor: SemaphoreDescriptor, supported: frozenset[HandleType]
+) -> CudaSemaphore:
+    """Import a semaphore; ``handle`` is consumed on success only (``cuImportExternalSemaphore``)."""
+    check_import(handle, descriptor, supported)
+    for name in (_SIGNAL, _WAIT):
+        context.driver.raw(name)  # a driver without them must fail before it has the handle
+    wanted = SemaphoreHandleDesc()
+    wanted.type = _TYPES[handle.type, descriptor.kind]
+    with context.current() as driver, lend(handle, FdFate.TAKEN) as number:
+        if handle.type.is_fd:
+            wanted.handle.fd = number
+        else:
+            wanted.handle.win32.handle = number
+        address = driver.make("cuImportExternalSemaphore", ctypes.byref(wanted), hints=_IMPORT_HINTS)
+    return CudaSemaphore(context, address, descriptor.kind)

@@ -1,0 +1,36 @@
+"""The backend over a stand-in for the driver: fake/cases.py in a process that loads fake/libcuda.c."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+
+CASES = Path(__file__).parent / "fake" / "cases.py"
+PYTEST = ("-m", "pytest", "-q", "-x", "-c", "/dev/null", "-W", "error", "-p", "no:cacheprovider")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "environment"),
+    [
+        ("test", {}),
+        ("holds or notify or synchronize or reads or held", {"FAKE_CUDA_PLAIN": "1"}),
+    ],
+    ids=["everything", "no wait-value"],
+)
+def test_cases(
+    python: Callable[..., subprocess.CompletedProcess[str]],
+    stand_in: Path,
+    chosen: str,
+    environment: dict[str, str],
+) -> None:
+    arguments = (*PYTEST, "--rootdir", str(CASES.parent), "-k", chosen, str(CASES))
+    done = python(*arguments, LD_LIBRARY_PATH=str(stand_in), **environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed" in done.stdout
+    assert "skipped" not in done.stdout

@@ -1,0 +1,82 @@
+"""What is said on machines where CUDA cannot be used, and what loading must not do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from interop_cuda.plugin import interop_register_backends
+
+from interop.backend import API_VERSION, Role
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Python = Callable[..., subprocess.CompletedProcess[str]]
+
+LOAD = """
+from interop.errors import BackendUnavailable
+from interop_cuda.backend import CudaBackend
+try:
+    CudaBackend().devices()
+except BackendUnavailable as error:
+    print(error.backend, "|", error.reason, "|", error.install_hint)
+"""
+
+NO_LIBRARY = (
+    """
+from cuda.bindings import driver
+
+def no_library(flags):
+    raise RuntimeError("Failed to dlopen libcuda.so.1")
+
+driver.cuInit = no_library  # so that the case is the same on machines that have a driver
+"""
+    + LOAD
+)
+
+
+def test_declaration() -> None:
+    (info,) = interop_register_backends()
+    assert (info.name, info.api_version) == ("cuda", API_VERSION)
+    assert info.roles == frozenset({Role.CONSUMER})
+    assert "interop-cuda" in info.install_hint
+
+
+def test_the_declaration_loads_no_binding(python: Python) -> None:
+    code = (
+        "import interop_cuda.plugin, sys; print(sorted(m for m in sys.modules if m.split('.')[0] == 'cuda'))"
+    )
+    assert python("-c", code).stdout == "[]\n"
+
+
+def test_no_library(python: Python) -> None:
+    done = python("-c", NO_LIBRARY)
+    assert done.returncode == 0, done.stderr
+    backend, reason, hint = done.stdout.split(" | ")
+    assert backend == "cuda"
+    assert "Failed to dlopen" in reason
+    assert "interop-cuda" in hint
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "hint"),
+    [
+        ("100", "100 CUDA_ERROR_NO_DEVICE", "nvidia-smi"),
+        ("34", "34 CUDA_ERROR_STUB_LIBRARY", "stub"),
+        ("803", "803", "reboot"),
+        ("999", "999 CUDA_ERROR_UNKNOWN", "pip install"),
+        ("12345", "12345", "pip install"),
+    ],
+)
+def test_driver_that_does_not_start(
+    python: Python, stand_in: Path, answer: str, reason: str, hint: str
+) -> None:
+    done = python("-c", LOAD, LD_LIBRARY_PATH=str(stand_in), FAKE_CUDA_INIT=answer)
+    assert done.returncode == 0, done.stderr
+    backend, words, advice = done.stdout.split(" | ")
+    assert backend == "cuda"
+    assert f"cuInit returned {reason}" in words
+    assert hint in advice
