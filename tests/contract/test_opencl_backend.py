@@ -431,7 +431,7 @@ def test_close_ends_what_was_held(info: DeviceInfo) -> None:
 
 
 def test_ten_thousand_notifications_come_in_order_and_leave_nothing(consumer: OpenCLConsumer) -> None:
-    from interop_opencl import stream as module
+    from interop_opencl import _events
 
     seen: list[int] = []
     interval = sys.getswitchinterval()
@@ -444,7 +444,7 @@ def test_ten_thousand_notifications_come_in_order_and_leave_nothing(consumer: Op
     finally:
         sys.setswitchinterval(interval)
     assert seen == sorted(seen)
-    wait_for(lambda: not module._waiting)
+    wait_for(lambda: not _events._waiting)
 
 
 def test_exception_in_a_callback_goes_no_further(

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("pyopencl")
 
-from interop_opencl import _driver, backend, stream
+from interop_opencl import _driver, _events, backend
 
 from interop.device import PciAddress
 from interop.errors import DriverError, HandleError
@@ -45,9 +45,9 @@ class FakeDriver:
         return 0
 
 
-def holds(fake: FakeDriver) -> stream.Holds:
+def holds(fake: FakeDriver) -> _events.Holds:
     driver: Any = fake
-    return stream.Holds(driver)
+    return _events.Holds(driver)
 
 
 def test_release_ends_the_holds_up_to_its_value_once() -> None:

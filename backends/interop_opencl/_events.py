@@ -1,0 +1,143 @@
+"""Events: what holds a queue until the host lets it go, and what calls the host back."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import threading
+from collections import deque
+from functools import partial
+from itertools import count
+from typing import TYPE_CHECKING
+
+from interop_opencl._driver import CALLBACK, COMPLETE, check
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from interop_opencl._driver import Driver
+
+_waiting: dict[int, Callable[[int], object]] = {}
+"""What each event that the driver still owes a call for leads to, by the number that the call carries."""
+_tickets = count(1)
+
+
+def _call(_event: int, status: int, ticket: int) -> None:
+    job = _waiting.pop(ticket, None)
+    if job is not None:
+        job(status)
+
+
+# One C callback for the whole process, never freed: a driver's thread may still be on its way out of it when
+# the queue that it was called for is gone.
+_called = CALLBACK(_call)
+
+
+def on_completion(driver: Driver, event: ctypes.c_void_p, job: Callable[[int], object]) -> None:
+    """Have ``job(status)`` called once the event is complete or has failed (``clSetEventCallback``)."""
+    ticket = next(_tickets)
+    _waiting[ticket] = job
+    code = driver.raw("clSetEventCallback")(event, COMPLETE, _called, ticket)
+    if code != 0:
+        del _waiting[ticket]
+    check("clSetEventCallback", code)
+
+
+def user_event(driver: Driver, context: int) -> int:
+    """Make an event that the host completes (``clCreateUserEvent``)."""
+    status = ctypes.c_int()
+    event: int = driver.raw("clCreateUserEvent")(context, ctypes.byref(status))
+    check("clCreateUserEvent", status.value)
+    return event
+
+
+class Holds:
+    """User events that keep a queue from going on, in the order in which they were enqueued.
+
+    They always end as complete. A user event of negative status should end the commands behind it, but
+    PoCL (3.1, pocl_update_event_failed) aborts the process where one of those has no event that the caller
+    keeps. So work behind a failed hold runs, on data that is not ready, and the next
+    :meth:`OpenCLStream.synchronize` says so.
+    """
+
+    def __init__(self, driver: Driver) -> None:
+        self._lock = threading.Lock()
+        self._events: deque[tuple[int, int]] = deque()
+        self._released = 0
+        self._failed: range = range(0)
+        self._failure = False
+        self._driver = driver
+        self._set = driver.raw("clSetUserEventStatus")
+        self._barrier = driver.raw("clEnqueueBarrierWithWaitList")
+        self._drop = driver.raw("clReleaseEvent")
+
+    def enqueue(self, context: int, queue: int, value: int) -> None:
+        """Hold the queue until ``value`` is released; nothing to do when it has been already."""
+        with self._lock:
+            if value <= self._released:
+                self._failure |= value in self._failed
+                return
+            event = user_event(self._driver, context)
+            code = self._barrier(queue, 1, ctypes.byref(ctypes.c_void_p(event)), None)
+            if code != 0:
+                self._drop(event)
+            check("clEnqueueBarrierWithWaitList", code)
+            self._events.append((value, event))
+
+    def release(self, value: int, *, failed: bool) -> None:
+        """End the holds up to ``value``."""
+        ended: list[int] = []
+        with self._lock:
+            if failed and value > self._released:  # not those that were released before in good order
+                first = self._failed.start if self._failed else self._released + 1
+                self._failed = range(first, value + 1)
+            self._released = max(self._released, value)
+            while self._events and self._events[0][0] <= value:
+                ended.append(self._events.popleft()[1])
+            self._failure |= failed and bool(ended)
+        for event in ended:  # outside the lock: the driver may run callbacks in this call
+            self._set(event, COMPLETE)
+            self._drop(event)
+
+    def take_failure(self) -> bool:
+        """Whether a hold has ended as failed since the last time this was asked."""
+        with self._lock:
+            failure, self._failure = self._failure, False
+        return failure
+
+
+class Calls:
+    """Calls from the queue to the host, made one after the other in the order of the queue.
+
+    Drivers call back from several threads and keep no order between events (PoCL 3.1 does not). But in an
+    in-order queue an event that is complete says so of all before it, so whichever comes first makes the
+    calls that are due, and the others find nothing left to do.
+    """
+
+    def __init__(self) -> None:
+        self.entering = threading.Lock()
+        """To be held from enqueueing a marker to :meth:`add`, so that both have one order."""
+        self._calling = threading.Lock()
+        self._due: deque[tuple[int, Callable[[int], None], int]] = deque()
+
+    def add(self, callback: Callable[[int], None], value: int) -> Callable[[int], None]:
+        """Plan ``callback(value)``, and return what the driver has to call with the event's status."""
+        number = next(_tickets)
+        self._due.append((number, callback, value))
+        return partial(self._reached, number)
+
+    def take_back(self) -> None:
+        """Forget the last :meth:`add`, for which the driver will not call."""
+        with self._calling:
+            self._due.pop()
+
+    def _reached(self, number: int, status: int) -> None:
+        if status != COMPLETE:  # after an error nobody may take the work for done
+            return
+        with self._calling:
+            while self._due and self._due[0][0] <= number:
+                _, callback, value = self._due.popleft()
+                try:
+                    callback(value)
+                except Exception:  # noqa: BLE001 - it must go neither to the driver nor past the calls after it
+                    threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), None)))
