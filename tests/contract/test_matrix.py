@@ -1,0 +1,80 @@
+"""A thousand frames for each driver, consumer and strategy: none wrong, nothing left, nobody blocked."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import frames
+import fresh
+import pytest
+import software
+
+if TYPE_CHECKING:
+    from interop_softgpu.activate import VulkanChoice
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the software drivers are for Linux")
+
+FRAMES = 1000
+HELD = 0.75
+"""Seconds for which the producer's queue is stopped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One way to connect two software drivers, and the strategy that must come of it."""
+
+    vulkan: VulkanChoice
+    consumer: str
+    expected: str
+    sync: str = "auto"
+    switches: dict[str, str] = field(default_factory=dict[str, str])
+
+    def __str__(self) -> str:
+        """The test's id."""
+        limits = "".join(f"-{name.removeprefix('SOFTGPU_')}={value}" for name, value in self.switches.items())
+        forced = "" if self.sync == "auto" else "-forced"
+        return f"{self.vulkan}-{self.consumer}-{self.expected}{forced}{limits}"
+
+    def environment(self) -> dict[str, str]:
+        return software.environment(self.vulkan, **self.switches)
+
+
+def cases() -> list[Case]:
+    found: list[Case] = []
+    for consumer, semaphores in (("opencl", "SOFTGPU_CL_SEMAPHORES"), ("hip", "SOFTGPU_HIP_SEMAPHORES")):
+        found += [
+            Case(vulkan="swiftshader", consumer=consumer, expected="native"),
+            Case(vulkan="swiftshader", consumer=consumer, expected="bridged", switches={semaphores: "0"}),
+            Case(vulkan="lavapipe", consumer=consumer, expected="bridged"),
+            Case(vulkan="swiftshader", consumer=consumer, expected="blocking", sync="blocking"),
+            Case(vulkan="lavapipe", consumer=consumer, expected="blocking", sync="blocking"),
+        ]
+    found.append(Case(vulkan="swiftshader", consumer="numpy", expected="bridged"))
+    return found
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("case", cases(), ids=str)
+def test_a_thousand_frames(case: Case) -> None:
+    found = fresh.call(
+        frames.many, case.environment(), consumer=case.consumer, sync=case.sync, frames=FRAMES, timeout=100
+    )
+    assert found["path"] == "zero-copy", found["explanation"]
+    assert found["plan"] == [case.expected, case.expected], found["explanation"]
+    assert (found["wrong"], found["grown"], found["left"]) == (0, [], [])
+
+
+@pytest.mark.parametrize("case", cases(), ids=str)
+def test_the_caller_is_blocked_by_the_blocking_strategy_alone(case: Case) -> None:
+    found = fresh.call(
+        frames.behind_a_held_queue, case.environment(), consumer=case.consumer, sync=case.sync, seconds=HELD
+    )
+    assert not found["wrong"]
+    assert found["total"] >= HELD
+    if case.expected == "blocking":
+        assert found["enqueued"] >= HELD
+    else:
+        assert not found["ran while held"]
+        assert found["enqueued"] < HELD / 5

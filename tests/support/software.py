@@ -1,0 +1,45 @@
+"""The software drivers of this machine, as environments for processes that use them."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+if importlib.util.find_spec("interop_softgpu") is None:  # not installed where only a build folder is given
+    sys.path.append(str(ROOT / "plugins/softgpu/src"))
+
+from interop_softgpu import activate, paths, swiftshader  # noqa: E402 - the path is only complete now
+from interop_softgpu.machine import detect  # noqa: E402 - as above
+
+
+def available() -> activate.Available:
+    """Return the drivers that are installed, built, or set in the environment already."""
+    given = os.environ.get("VK_DRIVER_FILES", "")
+    layer = os.environ.get("OPENCL_LAYERS", "")
+    rocm = Path(os.environ.get("ROCM_PATH", "/nowhere")) / "lib/libamdhip64.so"
+    return activate.Available(
+        swiftshader=swiftshader.swiftshader() or (Path(given) if "swiftshader" in given else None),
+        lavapipe=swiftshader.lavapipe(),
+        opencl_layer=paths.native(paths.LAYER) or (Path(layer) if "softgpu" in layer else None),
+        hip=paths.native(paths.HIP) or (rocm if rocm.is_file() else None),
+        cache=paths.cache(),
+    )
+
+
+def environment(vulkan: activate.VulkanChoice = "swiftshader", **switches: str) -> dict[str, str]:
+    """Return the variables under which a process has these drivers and no others.
+
+    ``switches`` are further variables, of the software drivers for instance (``SOFTGPU_HIP_UUID="wrong"``).
+    """
+    found = available()
+    wanted = {"swiftshader": found.swiftshader, "lavapipe": found.lavapipe, "both": found.swiftshader}
+    assert wanted[vulkan] is not None, f"no {vulkan} on this machine: ./run test sets it up"
+    assert found.opencl_layer is not None, "the OpenCL layer is not built: ./run test does that"
+    assert found.hip is not None, "the HIP runtime is not built: ./run test does that"
+    machine = detect(os.environ, own_rocm=found.hip.parent.parent)
+    report = activate.plan(machine, found, {}, choice=vulkan, mode="on")
+    # The child is not to look for itself: its environment is complete.
+    return {**report.environment, "INTEROP_SOFTGPU": "off", **switches}
