@@ -99,7 +99,12 @@ _CORE: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "clGetDeviceInfo": (_INT, (_POINTER, _UINT, _SIZE, _POINTER, _POINTER)),
     "clGetExtensionFunctionAddressForPlatform": (_POINTER, (_POINTER, ctypes.c_char_p)),
     "clCreateBufferWithProperties": (_POINTER, (_POINTER, _POINTER, _ULONG, _SIZE, _POINTER, _POINTER)),
+    "clRetainMemObject": (_INT, (_POINTER,)),
     "clReleaseMemObject": (_INT, (_POINTER,)),
+    "clRetainContext": (_INT, (_POINTER,)),
+    "clReleaseContext": (_INT, (_POINTER,)),
+    "clRetainCommandQueue": (_INT, (_POINTER,)),
+    "clReleaseCommandQueue": (_INT, (_POINTER,)),
     "clCreateUserEvent": (_POINTER, (_POINTER, _POINTER)),
     "clSetUserEventStatus": (_INT, (_POINTER, _INT)),
     "clSetEventCallback": (_INT, (_POINTER, _INT, CALLBACK, _POINTER)),
@@ -226,6 +231,26 @@ class Driver:
         for platform in self.platforms():
             found[f"platform {platform.name}"] = platform.version
         return found
+
+
+class LastReference:
+    """Our own reference to an object of pyopencl's, given up last and with the GIL released.
+
+    pyopencl releases with the GIL held. Where that is the last reference, NVIDIA's driver (580) waits in the
+    call for its callback thread, which may be waiting for the GIL.
+    """
+
+    __slots__ = ("_address", "_release")
+
+    def __init__(self, driver: Driver, kind: str, address: int) -> None:
+        """Retain an object; ``kind`` is the end of ``clRetain...`` and ``clRelease...``."""
+        check(f"clRetain{kind}", driver.raw(f"clRetain{kind}")(address))
+        self._release = driver.raw(f"clRelease{kind}")
+        self._address = address
+
+    def drop(self) -> None:
+        """Give it up. Call once, after pyopencl's object has gone."""
+        self._release(self._address)
 
 
 def check(function: str, code: int, *, hint: str = "") -> None:

@@ -67,7 +67,7 @@ class OpenCLConsumer(Owned):
     def __init__(self, driver: cl.Driver, device: DeviceInfo, platform: Any, native: Any) -> None:
         children = Children()
         kept: list[Any] = []
-        super().__init__(f"OpenCL consumer on {device.name}", _release, children, kept)
+        super().__init__(f"OpenCL consumer on {device.name}", _release, driver, children, kept)
         self._driver = driver
         self._device = device
         self._platform: int = platform.int_ptr
@@ -146,11 +146,14 @@ class OpenCLConsumer(Owned):
         return f"<OpenCLConsumer {self._device.name}>"
 
 
-def _release(children: Children, kept: list[Any]) -> None:
+def _release(driver: cl.Driver, children: Children, kept: list[Any]) -> None:
     try:
         children.close()
     finally:
+        last = [cl.LastReference(driver, "Context", context.int_ptr) for context in kept]
         kept.clear()
+        for reference in last:
+            reference.drop()
 
 
 def _describe(driver: cl.Driver, index: int, platform: Any, native: Any) -> DeviceInfo:

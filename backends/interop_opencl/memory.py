@@ -13,7 +13,15 @@ from interop.handles import FdFate, Handle, HandleType, lend
 from interop.lifetime import Owned
 from interop.memory import check_import, check_range
 from interop.views import BYTES, host_bytes, resolve
-from interop_opencl._driver import FALSE, MEM_READ_WRITE, MEMORY_HANDLES, check, check_handle, failure
+from interop_opencl._driver import (
+    FALSE,
+    MEM_READ_WRITE,
+    MEMORY_HANDLES,
+    LastReference,
+    check,
+    check_handle,
+    failure,
+)
 from interop_opencl.stream import stream_address
 
 if TYPE_CHECKING:
@@ -42,7 +50,7 @@ class Block(Owned):
         self, what: str, driver: Driver, stream: OpenCLStream, native: Any, size: int, alignment: int
     ) -> None:
         views: weakref.WeakSet[OpenCLBuffer] = weakref.WeakSet()
-        super().__init__(what, _release, views, native)
+        super().__init__(what, _release, views, native, LastReference(driver, "MemObject", native.int_ptr))
         self.key = object()
         """Stands for the whole; unlike its address it is never used again for something else."""
         self._driver = driver
@@ -78,10 +86,11 @@ class Block(Owned):
         return made
 
 
-def _release(views: weakref.WeakSet[OpenCLBuffer], native: Any) -> None:
+def _release(views: weakref.WeakSet[OpenCLBuffer], native: Any, last: LastReference) -> None:
     for view in list(views):  # a part that is still there would keep the driver from freeing the whole
         view.give_part_up()
     native.release()
+    last.drop()
 
 
 class OpenCLExternalMemory(Block):

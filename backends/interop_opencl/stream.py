@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from interop.errors import DriverError, InvalidArgument, WaitTimeout
 from interop.lifetime import Owned
-from interop_opencl._driver import COMPLETE, EVENT_EXECUTION_STATUS, FAILED_WAIT_LIST, check, name_of
+from interop_opencl._driver import (
+    COMPLETE,
+    EVENT_EXECUTION_STATUS,
+    FAILED_WAIT_LIST,
+    LastReference,
+    check,
+    name_of,
+)
 from interop_opencl._events import Calls, Holds, on_completion, user_event
 
 if TYPE_CHECKING:
@@ -37,7 +44,8 @@ class OpenCLStream(Owned):
         native = driver.cl.CommandQueue(context, device)
         holds = Holds(driver)
         kept: list[Any] = [native]
-        super().__init__(f"OpenCL queue 0x{native.int_ptr:x}", _release, holds, kept)
+        last = LastReference(driver, "CommandQueue", native.int_ptr)
+        super().__init__(f"OpenCL queue 0x{native.int_ptr:x}", _release, holds, kept, last)
         self._driver = driver
         self._queue: int = native.int_ptr
         self._context: int = context.int_ptr
@@ -165,9 +173,10 @@ class OpenCLStream(Owned):
         self.flush()
 
 
-def _release(holds: Holds, kept: list[Any]) -> None:
+def _release(holds: Holds, kept: list[Any], last: LastReference) -> None:
     holds.release(2**63, failed=True)  # a barrier that nobody ends would keep the driver's threads for ever
     kept.clear()
+    last.drop()
 
 
 def stream_address(stream: Stream, context: int) -> int:
