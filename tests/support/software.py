@@ -7,6 +7,8 @@ import os
 import sys
 from pathlib import Path
 
+__all__ = ["ROOT", "activate", "available", "environment"]
+
 ROOT = Path(__file__).parents[2]
 if importlib.util.find_spec("interop_softgpu") is None:  # not installed where only a build folder is given
     sys.path.append(str(ROOT / "plugins/softgpu/src"))

@@ -1,0 +1,44 @@
+"""Every shipped consumer passes the conformance kit, run as the author of a backend runs it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import fresh
+import pytest
+import software
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the software drivers are for Linux")
+
+RUNS = {
+    "opencl": ("opencl", {}, {"semaphore", "native"}),
+    "hip": ("hip", {}, {"semaphore", "native"}),
+    # As AMD's runtime on Linux: no semaphores, no uuid that Vulkan knows, the file stays the caller's.
+    "hip-as-amd": ("hip", {"SOFTGPU_HIP_MODE": "amd"}, set[str]()),
+    "numpy": ("numpy", {}, set[str]()),
+}
+THEMES = {"import", "mapping", "stream", "kernels", "link"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("run", RUNS)
+def test_no_case_fails(tmp_path: Path, run: str) -> None:
+    backend, switches, offered = RUNS[run]
+    matrix = tmp_path / "matrix.json"
+    command = [sys.executable, "-m", "pytest", "-p", "interop.testing.plugin", "--pyargs"]
+    command += ["interop.testing.conformance", "-p", "no:cacheprovider", "-q", f"--interop-backend={backend}"]
+    command += [f"--interop-matrix={matrix}"]
+    done = fresh.run(command, software.environment("swiftshader", **switches), timeout=390, cwd=tmp_path)
+    assert done.status == 0, done.output
+    content = json.loads(matrix.read_text(encoding="utf-8"))
+    outcomes = {row["case"]: row["outcome"] for row in content["cases"]}
+    assert set(outcomes.values()) <= {"passed", "unsupported", "not offered"}
+    assert all(content["themes"][theme]["passed"] for theme in THEMES | offered - {"native"})
+    for strategy in ("bridged", "blocking", *offered & {"native"}):
+        assert outcomes[f"link::ping_pong[{strategy}]"] == "passed"

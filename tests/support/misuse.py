@@ -1,0 +1,31 @@
+"""Wrong use on purpose, to prove that what should notice it does."""
+
+from __future__ import annotations
+
+import interop
+
+
+def buffer_without_usage() -> None:
+    """Make a ``VkBuffer`` that says no use of it; drivers accept that, the validation layer must not."""
+    from interop_vulkan import _driver
+    from interop_vulkan.backend import Producer
+
+    with interop.connect(consumer="numpy") as link:
+        assert isinstance(link.producer, Producer)
+        context = link.producer.context
+        made = context.create("vkCreateBuffer", "VkBuffer", _driver.struct("VkBufferCreateInfo", size=16))
+        context.vk.vkDestroyBuffer(context.device, made, _driver.NULL)
+
+
+def overlapping_copy() -> None:
+    """Record a copy between overlapping ranges of one buffer, inside a turn like any other."""
+    from interop_vulkan import _driver
+    from interop_vulkan.backend import Producer
+
+    with interop.connect(consumer="numpy") as link:
+        assert isinstance(link.producer, Producer)
+        buffer = link.buffer((16,), "uint32")
+        native = buffer.producer_buffer.native
+        with link.producer_turn(buffer) as commands:
+            regions = _driver.ffi.new("VkBufferCopy[]", [(0, 4, 32)])
+            link.producer.context.vk.vkCmdCopyBuffer(commands.native, native, native, 1, regions)
