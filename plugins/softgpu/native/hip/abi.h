@@ -123,7 +123,8 @@ struct hipExternalMemoryHandleDesc {
     unsigned flags;
     unsigned reserved[16];
 };
-static_assert(sizeof(hipExternalMemoryHandleDesc) == 104 && offsetof(hipExternalMemoryHandleDesc, handle) == 8);
+static_assert(sizeof(hipExternalMemoryHandleDesc) == 104 &&
+              offsetof(hipExternalMemoryHandleDesc, handle) == 8);
 static_assert(offsetof(hipExternalMemoryHandleDesc, size) == 24);
 static_assert(offsetof(hipExternalMemoryHandleDesc, flags) == 32);
 
@@ -133,7 +134,8 @@ struct hipExternalMemoryBufferDesc {
     unsigned flags;
     unsigned reserved[16];
 };
-static_assert(sizeof(hipExternalMemoryBufferDesc) == 88 && offsetof(hipExternalMemoryBufferDesc, flags) == 16);
+static_assert(sizeof(hipExternalMemoryBufferDesc) == 88 &&
+              offsetof(hipExternalMemoryBufferDesc, flags) == 16);
 
 struct hipExternalSemaphoreHandleDesc {
     int type;

@@ -41,7 +41,8 @@ hipError_t copy_2d(Copy2D copy, hipStreamHandle stream, When when)
     if (!locate(copy.destination, extent(copy.destination_pitch, copy.width, copy.height), &destination) ||
         !locate(copy.source, extent(copy.source_pitch, copy.width, copy.height), &source))
         return hipErrorInvalidValue;
-    if (!destination.known && !source.known && copy.kind != hipMemcpyHostToHost && copy.kind != hipMemcpyDefault)
+    if (!destination.known && !source.known && copy.kind != hipMemcpyHostToHost &&
+        copy.kind != hipMemcpyDefault)
         return hipErrorInvalidValue;
     copy.destination = destination.address;
     copy.source = source.address;
@@ -53,8 +54,8 @@ hipError_t copy_2d(Copy2D copy, hipStreamHandle stream, When when)
     return queue->synchronize();
 }
 
-hipError_t copy_1d(void *destination, const void *source, size_t size, hipMemcpyKind kind, hipStreamHandle stream,
-                   When when)
+hipError_t copy_1d(void *destination, const void *source, size_t size, hipMemcpyKind kind,
+                   hipStreamHandle stream, When when)
 {
     return copy_2d({destination, size, source, size, size, 1, kind}, stream, when);
 }
@@ -89,8 +90,10 @@ hipError_t copy_param_2d(const hip_Memcpy2D *param, hipStreamHandle stream, When
 {
     if (param == nullptr || param->srcArray != nullptr || param->dstArray != nullptr)
         return hipErrorInvalidValue;
-    const char *source = static_cast<const char *>(param->srcMemoryType == hipMemoryTypeHost ? param->srcHost : param->srcDevice);
-    char *destination = static_cast<char *>(param->dstMemoryType == hipMemoryTypeHost ? param->dstHost : param->dstDevice);
+    const char *source = static_cast<const char *>(
+        param->srcMemoryType == hipMemoryTypeHost ? param->srcHost : param->srcDevice);
+    char *destination =
+        static_cast<char *>(param->dstMemoryType == hipMemoryTypeHost ? param->dstHost : param->dstDevice);
     if (source == nullptr || destination == nullptr)
         return hipErrorInvalidValue;
     source += param->srcY * param->srcPitch + param->srcXInBytes;
@@ -123,44 +126,54 @@ HIP_EXPORT hipError_t hipMemcpyAsync(void *dst, const void *src, size_t size, hi
 
 HIP_EXPORT hipError_t hipMemcpyHtoD(void *dst, const void *src, size_t size)
 {
-    return entry(__func__, [&] { return copy_1d(dst, src, size, hipMemcpyHostToDevice, nullptr, When::Now); });
+    return entry(__func__,
+                 [&] { return copy_1d(dst, src, size, hipMemcpyHostToDevice, nullptr, When::Now); });
 }
 
 HIP_EXPORT hipError_t hipMemcpyDtoH(void *dst, void *src, size_t size)
 {
-    return entry(__func__, [&] { return copy_1d(dst, src, size, hipMemcpyDeviceToHost, nullptr, When::Now); });
+    return entry(__func__,
+                 [&] { return copy_1d(dst, src, size, hipMemcpyDeviceToHost, nullptr, When::Now); });
 }
 
 HIP_EXPORT hipError_t hipMemcpyDtoD(void *dst, void *src, size_t size)
 {
-    return entry(__func__, [&] { return copy_1d(dst, src, size, hipMemcpyDeviceToDevice, nullptr, When::Now); });
+    return entry(__func__,
+                 [&] { return copy_1d(dst, src, size, hipMemcpyDeviceToDevice, nullptr, When::Now); });
 }
 
 HIP_EXPORT hipError_t hipMemcpyHtoDAsync(void *dst, const void *src, size_t size, hipStreamHandle stream)
 {
-    return entry(__func__, [&] { return copy_1d(dst, src, size, hipMemcpyHostToDevice, stream, When::Later); });
+    return entry(__func__,
+                 [&] { return copy_1d(dst, src, size, hipMemcpyHostToDevice, stream, When::Later); });
 }
 
 HIP_EXPORT hipError_t hipMemcpyDtoHAsync(void *dst, void *src, size_t size, hipStreamHandle stream)
 {
-    return entry(__func__, [&] { return copy_1d(dst, src, size, hipMemcpyDeviceToHost, stream, When::Later); });
+    return entry(__func__,
+                 [&] { return copy_1d(dst, src, size, hipMemcpyDeviceToHost, stream, When::Later); });
 }
 
 HIP_EXPORT hipError_t hipMemcpyDtoDAsync(void *dst, void *src, size_t size, hipStreamHandle stream)
 {
-    return entry(__func__, [&] { return copy_1d(dst, src, size, hipMemcpyDeviceToDevice, stream, When::Later); });
+    return entry(__func__,
+                 [&] { return copy_1d(dst, src, size, hipMemcpyDeviceToDevice, stream, When::Later); });
 }
 
 HIP_EXPORT hipError_t hipMemcpy2D(void *dst, size_t dpitch, const void *src, size_t spitch, size_t width,
                                   size_t height, hipMemcpyKind kind)
 {
-    return entry(__func__, [&] { return copy_2d({dst, dpitch, src, spitch, width, height, kind}, nullptr, When::Now); });
+    return entry(__func__, [&] {
+        return copy_2d({dst, dpitch, src, spitch, width, height, kind}, nullptr, When::Now);
+    });
 }
 
 HIP_EXPORT hipError_t hipMemcpy2DAsync(void *dst, size_t dpitch, const void *src, size_t spitch, size_t width,
                                        size_t height, hipMemcpyKind kind, hipStreamHandle stream)
 {
-    return entry(__func__, [&] { return copy_2d({dst, dpitch, src, spitch, width, height, kind}, stream, When::Later); });
+    return entry(__func__, [&] {
+        return copy_2d({dst, dpitch, src, spitch, width, height, kind}, stream, When::Later);
+    });
 }
 
 HIP_EXPORT hipError_t hipMemcpyParam2D(const hip_Memcpy2D *param)
@@ -175,12 +188,16 @@ HIP_EXPORT hipError_t hipMemcpyParam2DAsync(const hip_Memcpy2D *param, hipStream
 
 HIP_EXPORT hipError_t hipMemset(void *dst, int value, size_t size)
 {
-    return entry(__func__, [&] { return fill(row_of(dst, static_cast<uint32_t>(value), 1, size), nullptr, When::Now); });
+    return entry(__func__, [&] {
+        return fill(row_of(dst, static_cast<uint32_t>(value), 1, size), nullptr, When::Now);
+    });
 }
 
 HIP_EXPORT hipError_t hipMemsetAsync(void *dst, int value, size_t size, hipStreamHandle stream)
 {
-    return entry(__func__, [&] { return fill(row_of(dst, static_cast<uint32_t>(value), 1, size), stream, When::Later); });
+    return entry(__func__, [&] {
+        return fill(row_of(dst, static_cast<uint32_t>(value), 1, size), stream, When::Later);
+    });
 }
 
 HIP_EXPORT hipError_t hipMemsetD8(void *dst, unsigned char value, size_t count)
@@ -205,23 +222,31 @@ HIP_EXPORT hipError_t hipMemsetD16Async(void *dst, unsigned short value, size_t 
 
 HIP_EXPORT hipError_t hipMemsetD32(void *dst, int value, size_t count)
 {
-    return entry(__func__, [&] { return fill(row_of(dst, static_cast<uint32_t>(value), 4, count), nullptr, When::Now); });
+    return entry(__func__, [&] {
+        return fill(row_of(dst, static_cast<uint32_t>(value), 4, count), nullptr, When::Now);
+    });
 }
 
 HIP_EXPORT hipError_t hipMemsetD32Async(void *dst, int value, size_t count, hipStreamHandle stream)
 {
-    return entry(__func__, [&] { return fill(row_of(dst, static_cast<uint32_t>(value), 4, count), stream, When::Later); });
+    return entry(__func__, [&] {
+        return fill(row_of(dst, static_cast<uint32_t>(value), 4, count), stream, When::Later);
+    });
 }
 
 HIP_EXPORT hipError_t hipMemset2D(void *dst, size_t pitch, int value, size_t width, size_t height)
 {
-    return entry(__func__, [&] { return fill({dst, pitch, static_cast<uint32_t>(value), 1, width, height}, nullptr, When::Now); });
+    return entry(__func__, [&] {
+        return fill({dst, pitch, static_cast<uint32_t>(value), 1, width, height}, nullptr, When::Now);
+    });
 }
 
 HIP_EXPORT hipError_t hipMemset2DAsync(void *dst, size_t pitch, int value, size_t width, size_t height,
                                        hipStreamHandle stream)
 {
-    return entry(__func__, [&] { return fill({dst, pitch, static_cast<uint32_t>(value), 1, width, height}, stream, When::Later); });
+    return entry(__func__, [&] {
+        return fill({dst, pitch, static_cast<uint32_t>(value), 1, width, height}, stream, When::Later);
+    });
 }
 
 } // extern "C"

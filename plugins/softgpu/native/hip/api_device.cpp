@@ -81,8 +81,8 @@ HIP_EXPORT hipError_t hipGetDevicePropertiesR0600(hipDeviceProp_tR0600 *out, int
     });
 }
 
-// C programs built since ROCm 6 call the name above. This one serves callers that look symbols up themselves; it
-// has the same structure.
+// C programs built since ROCm 6 call the name above. This one serves callers that look symbols up themselves;
+// it has the same structure.
 HIP_EXPORT hipError_t hipGetDeviceProperties(hipDeviceProp_tR0600 *out, int index)
 {
     return entry(__func__, [&] {
@@ -146,9 +146,9 @@ HIP_EXPORT hipError_t hipDeviceGetPCIBusId(char *text, int length, int index)
         hipDeviceProp_tR0600 properties;
         reported_properties(index, &properties);
         char full[32];
-        const int needed = snprintf(full, sizeof full, "%04x:%02x:%02x.0", static_cast<unsigned>(properties.pciDomainID),
-                                    static_cast<unsigned>(properties.pciBusID),
-                                    static_cast<unsigned>(properties.pciDeviceID));
+        const int needed = snprintf(
+            full, sizeof full, "%04x:%02x:%02x.0", static_cast<unsigned>(properties.pciDomainID),
+            static_cast<unsigned>(properties.pciBusID), static_cast<unsigned>(properties.pciDeviceID));
         if (needed >= length)
             return hipErrorInvalidValue;
         std::memcpy(text, full, static_cast<size_t>(needed) + 1);

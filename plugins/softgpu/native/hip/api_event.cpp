@@ -16,7 +16,8 @@ hipError_t create_event(hipEventHandle *out, unsigned flags)
         return hipErrorNotSupported;
     if (device_count() == 0)
         return hipErrorNoDevice;
-    auto handle = std::make_shared<EventHandle>(EventHandle{(flags & hipEventDisableTiming) == 0, false, nullptr});
+    auto handle =
+        std::make_shared<EventHandle>(EventHandle{(flags & hipEventDisableTiming) == 0, false, nullptr});
     const hipError_t error = current_device().create_event(handle->timing, &handle->event);
     if (error != hipSuccess)
         return error;

@@ -41,7 +41,8 @@ bool semaphores_offered()
 {
     const char *choice = mode_switch("HIP_SEMAPHORES", "0", "1");
     if (std::strcmp(choice, "abort") == 0) {
-        fprintf(stderr, "softgpu hip: hipImportExternalSemaphore: should not reach here (HIP_SEMAPHORES=abort)\n");
+        fprintf(stderr,
+                "softgpu hip: hipImportExternalSemaphore: should not reach here (HIP_SEMAPHORES=abort)\n");
         abort();
     }
     return std::strcmp(choice, "0") != 0;
@@ -49,8 +50,9 @@ bool semaphores_offered()
 
 // Elements before a bad one are enqueued all the same: so does AMD's runtime.
 template <class Enqueue>
-hipError_t for_each_semaphore(const hipExternalSemaphore_t *semaphores, const hipExternalSemaphoreParams *params,
-                              unsigned count, hipStreamHandle stream, Enqueue enqueue)
+hipError_t for_each_semaphore(const hipExternalSemaphore_t *semaphores,
+                              const hipExternalSemaphoreParams *params, unsigned count,
+                              hipStreamHandle stream, Enqueue enqueue)
 {
     if (semaphores == nullptr || params == nullptr)
         return hipErrorInvalidValue;
@@ -72,10 +74,12 @@ hipError_t for_each_semaphore(const hipExternalSemaphore_t *semaphores, const hi
 
 extern "C" {
 
-HIP_EXPORT hipError_t hipImportExternalMemory(hipExternalMemory_t *out, const hipExternalMemoryHandleDesc *desc)
+HIP_EXPORT hipError_t hipImportExternalMemory(hipExternalMemory_t *out,
+                                              const hipExternalMemoryHandleDesc *desc)
 {
     return entry(__func__, [&] {
-        if (out == nullptr || desc == nullptr || (desc->flags & ~hipExternalMemoryDedicated) != 0 || desc->size == 0)
+        if (out == nullptr || desc == nullptr || (desc->flags & ~hipExternalMemoryDedicated) != 0 ||
+            desc->size == 0)
             return hipErrorInvalidValue;
         if (desc->type < first_memory_type || desc->type > last_memory_type)
             return hipErrorInvalidValue;
@@ -90,8 +94,8 @@ HIP_EXPORT hipError_t hipImportExternalMemory(hipExternalMemory_t *out, const hi
         if (error != hipSuccess)
             return hipErrorOutOfMemory; // whatever the reason was
         softgpu_count("memory", 1);
-        *out = runtime().memories.add(
-            std::make_shared<ExternalObject>(ExternalObject{current_device_index(), desc->size, std::move(memory)}));
+        *out = runtime().memories.add(std::make_shared<ExternalObject>(
+            ExternalObject{current_device_index(), desc->size, std::move(memory)}));
         return hipSuccess;
     });
 }
@@ -110,10 +114,10 @@ HIP_EXPORT hipError_t hipExternalMemoryGetMappedBuffer(void **out, hipExternalMe
         if (error != hipSuccess)
             return error;
         softgpu_count("mapping", 1);
-        // A second mapping of one offset finds its place in the pointer map taken and is silently left out: its
-        // hipFree will be an invalid value, and it is never given back. AMD's runtime does the same.
-        runtime().ranges.add({static_cast<char *>(address), static_cast<size_t>(desc->size), RangeKind::External,
-                              object->device, 0, object, desc->offset});
+        // A second mapping of one offset finds its place in the pointer map taken and is silently left out:
+        // its hipFree will be an invalid value, and it is never given back. AMD's runtime does the same.
+        runtime().ranges.add({static_cast<char *>(address), static_cast<size_t>(desc->size),
+                              RangeKind::External, object->device, 0, object, desc->offset});
         *out = address;
         return hipSuccess;
     });
@@ -148,16 +152,18 @@ HIP_EXPORT hipError_t hipImportExternalSemaphore(hipExternalSemaphore_t *out,
         if (error == hipErrorUnknown)
             return error;
         if (error != hipSuccess)
-            return hipErrorNotSupported; // the only answer AMD has for a handle that its backend refuses
+            // AMD's runtime has one answer for all; others tell a bad handle from a type they do not know.
+            return softgpu_switch_is("HIP_MODE", "amd", "") ? hipErrorNotSupported : hipErrorUnknown;
         softgpu_count("semaphore", 1);
-        *out = runtime().semaphores.add(std::make_shared<SemaphoreHandle>(SemaphoreHandle{std::move(semaphore)}));
+        *out = runtime().semaphores.add(
+            std::make_shared<SemaphoreHandle>(SemaphoreHandle{std::move(semaphore)}));
         return hipSuccess;
     });
 }
 
 HIP_EXPORT hipError_t hipSignalExternalSemaphoresAsync(const hipExternalSemaphore_t *semaphores,
-                                                       const hipExternalSemaphoreParams *params, unsigned count,
-                                                       hipStreamHandle stream)
+                                                       const hipExternalSemaphoreParams *params,
+                                                       unsigned count, hipStreamHandle stream)
 {
     return entry(__func__, [&] {
         const long delay = softgpu_switch_number("SIGNAL_DELAY_MS", 0);

@@ -26,21 +26,24 @@ hipError_t allocate(void **out, size_t size)
     const hipError_t error = current_device().allocate(size, &memory);
     if (error != hipSuccess)
         return error;
-    runtime().ranges.add({static_cast<char *>(memory), size, RangeKind::Device, current_device_index(), 0, nullptr, 0});
+    runtime().ranges.add(
+        {static_cast<char *>(memory), size, RangeKind::Device, current_device_index(), 0, nullptr, 0});
     softgpu_count("allocation", 1);
     *out = memory;
     return hipSuccess;
 }
 
-// The start of a device range, or why there is none. AMD's runtime aborts on an interior pointer: it finds the
-// object and then fails an internal check.
+// The start of a device range, or why there is none. AMD's runtime aborts on an interior pointer: it finds
+// the object and then fails an internal check.
 hipError_t check_free(void *pointer, Range *out)
 {
     const auto range = runtime().ranges.containing(pointer);
     if (!range || !range->can_free())
         return hipErrorInvalidValue;
     if (range->start != pointer) {
-        fprintf(stderr, "softgpu hip: hipFree(%p) is %zu bytes inside an allocation that starts at %p; aborting as AMD's runtime does\n",
+        fprintf(stderr,
+                "softgpu hip: hipFree(%p) is %zu bytes inside an allocation that starts at %p; aborting as "
+                "AMD's runtime does\n",
                 pointer, static_cast<size_t>(static_cast<char *>(pointer) - range->start),
                 static_cast<void *>(range->start));
         abort();
@@ -157,8 +160,8 @@ HIP_EXPORT hipError_t hipHostRegister(void *pointer, size_t size, unsigned flags
         const hipError_t error = current_device().register_host(pointer, size, flags);
         if (error != hipSuccess)
             return error;
-        runtime().ranges.add(
-            {static_cast<char *>(pointer), size, RangeKind::Registered, current_device_index(), flags, nullptr, 0});
+        runtime().ranges.add({static_cast<char *>(pointer), size, RangeKind::Registered,
+                              current_device_index(), flags, nullptr, 0});
         return hipSuccess;
     });
 }
@@ -218,7 +221,8 @@ HIP_EXPORT hipError_t hipPointerGetAttributes(hipPointerAttribute_t *out, const 
         out->devicePointer = address;
         out->hostPointer = range->is_device() ? nullptr : address;
         out->allocationFlags = range->flags;
-        return range->is_device() ? hipSuccess : current_device().host_device_pointer(address, &out->devicePointer);
+        return range->is_device() ? hipSuccess
+                                  : current_device().host_device_pointer(address, &out->devicePointer);
     });
 }
 

@@ -139,7 +139,8 @@ HIP_EXPORT hipError_t hipModuleGetFunction(hipFunctionHandle *out, hipModuleHand
     });
 }
 
-HIP_EXPORT hipError_t hipModuleGetGlobal(void **address, size_t *size, hipModuleHandle module, const char *name)
+HIP_EXPORT hipError_t hipModuleGetGlobal(void **address, size_t *size, hipModuleHandle module,
+                                         const char *name)
 {
     return entry(__func__, [&] {
         if (name == nullptr || (address == nullptr && size == nullptr))
@@ -153,7 +154,8 @@ HIP_EXPORT hipError_t hipModuleGetGlobal(void **address, size_t *size, hipModule
         if (error != hipSuccess)
             return error;
         // Known to the pointer map from here on, so that copies to and from it are device copies.
-        if (runtime().ranges.add({static_cast<char *>(start), bytes, RangeKind::Global, current_device_index(), 0, nullptr, 0})) {
+        if (runtime().ranges.add({static_cast<char *>(start), bytes, RangeKind::Global,
+                                  current_device_index(), 0, nullptr, 0})) {
             const std::lock_guard<std::mutex> guard(found->mutex);
             found->globals.push_back(start);
         }
@@ -166,8 +168,9 @@ HIP_EXPORT hipError_t hipModuleGetGlobal(void **address, size_t *size, hipModule
 }
 
 HIP_EXPORT hipError_t hipModuleLaunchKernel(hipFunctionHandle function, unsigned grid_x, unsigned grid_y,
-                                            unsigned grid_z, unsigned block_x, unsigned block_y, unsigned block_z,
-                                            unsigned shared, hipStreamHandle stream, void **parameters, void **extra)
+                                            unsigned grid_z, unsigned block_x, unsigned block_y,
+                                            unsigned block_z, unsigned shared, hipStreamHandle stream,
+                                            void **parameters, void **extra)
 {
     return entry(__func__, [&] {
         const auto found = runtime().functions.find(function);

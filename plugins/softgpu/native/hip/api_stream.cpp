@@ -16,8 +16,10 @@ hipError_t create_stream(hipStreamHandle *out, unsigned flags, int priority)
         return hipErrorInvalidValue;
     if (device_count() == 0)
         return hipErrorNoDevice;
-    auto handle = std::make_shared<StreamHandle>(StreamHandle{current_device_index(), flags, priority, nullptr});
-    const hipError_t error = current_device().create_stream(flags == hipStreamNonBlocking, priority, &handle->stream);
+    auto handle =
+        std::make_shared<StreamHandle>(StreamHandle{current_device_index(), flags, priority, nullptr});
+    const hipError_t error =
+        current_device().create_stream(flags == hipStreamNonBlocking, priority, &handle->stream);
     if (error != hipSuccess)
         return error;
     softgpu_count("stream", 1);
@@ -206,14 +208,14 @@ HIP_EXPORT hipError_t hipStreamAddCallback(hipStreamHandle stream, hipStreamCall
     });
 }
 
-HIP_EXPORT hipError_t hipStreamWaitValue32(hipStreamHandle stream, void *pointer, uint32_t value, unsigned flags,
-                                           uint32_t mask)
+HIP_EXPORT hipError_t hipStreamWaitValue32(hipStreamHandle stream, void *pointer, uint32_t value,
+                                           unsigned flags, uint32_t mask)
 {
     return entry(__func__, [&] { return wait_value(stream, pointer, 4, value, flags, mask); });
 }
 
-HIP_EXPORT hipError_t hipStreamWaitValue64(hipStreamHandle stream, void *pointer, uint64_t value, unsigned flags,
-                                           uint64_t mask)
+HIP_EXPORT hipError_t hipStreamWaitValue64(hipStreamHandle stream, void *pointer, uint64_t value,
+                                           unsigned flags, uint64_t mask)
 {
     return entry(__func__, [&] { return wait_value(stream, pointer, 8, value, flags, mask); });
 }

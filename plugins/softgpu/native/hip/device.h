@@ -1,12 +1,15 @@
-// What a device layer must offer. The API files (api_*.cpp) check arguments as AMD's runtime does, keep handles
-// and pointers, and then call these; a layer does the work on its kind of device and checks nothing twice.
+// What a device layer must offer. The API files (api_*.cpp) check arguments as AMD's runtime does, keep
+// handles and pointers, and then call these; a layer does the work on its kind of device and checks nothing
+// twice.
 //
 // Rules for a layer:
-//   - Every operation of a Stream is asynchronous to the caller and ordered after what that stream got before.
+//   - Every operation of a Stream is asynchronous to the caller and ordered after what that stream got
+//   before.
 //   - A stream keeps alive whatever its pending work uses (modules, semaphores, events): it takes shared_ptr.
 //   - Functions may be called from any thread. Errors come back as hipError_t, never as exceptions; only
 //     std::bad_alloc may pass.
-//   - Device pointers and host pointers are plain addresses; a layer with another address space for host memory
+//   - Device pointers and host pointers are plain addresses; a layer with another address space for host
+//   memory
 //     answers it in host_device_pointer().
 #ifndef SOFTGPU_HIP_DEVICE_H
 #define SOFTGPU_HIP_DEVICE_H
@@ -29,8 +32,8 @@ struct LaunchShape {
     size_t shared; // bytes of dynamic shared memory per block
 };
 
-// Kernel arguments in one of HIP's two forms: an address per argument, or all of them packed in order, each at
-// its natural alignment.
+// Kernel arguments in one of HIP's two forms: an address per argument, or all of them packed in order, each
+// at its natural alignment.
 struct Arguments {
     void **addresses;
     const void *packed;
@@ -49,10 +52,10 @@ struct Copy2D {
 
 struct Fill {
     void *destination;
-    size_t pitch;      // bytes from row to row
-    uint32_t value;    // the low `element` bytes count
-    unsigned element;  // 1, 2 or 4
-    size_t width;      // elements
+    size_t pitch;     // bytes from row to row
+    uint32_t value;   // the low `element` bytes count
+    unsigned element; // 1, 2 or 4
+    size_t width;     // elements
     size_t height;
 };
 
@@ -90,7 +93,8 @@ class Event
 {
   public:
     virtual ~Event() = default;
-    virtual hipError_t query() = 0; // hipErrorNotReady while the recorded work is pending; success if never recorded
+    virtual hipError_t
+    query() = 0; // hipErrorNotReady while the recorded work is pending; success if never recorded
     virtual hipError_t synchronize() = 0;
     virtual hipError_t elapsed(Event &later, float *milliseconds) = 0;
 };

@@ -1,7 +1,7 @@
 // What every exported function starts and ends with.
 #ifndef SOFTGPU_HIP_ENTRY_H
 #define SOFTGPU_HIP_ENTRY_H
-#include "abi.h"
+#include "api.h"
 #include "runtime.h"
 #include "switches.h"
 

@@ -12,8 +12,8 @@ namespace softgpu
 namespace
 {
 
-// A layer that takes the fd gets a duplicate of its own. CUDA closes that on some failures too, so it is closed
-// here only if it still is the same open file.
+// A layer that takes the fd gets a duplicate of its own. CUDA closes that on some failures too, so it is
+// closed here only if it still is the same open file.
 hipError_t import_duplicate(int fd, const std::function<hipError_t(int)> &import)
 {
     struct stat before;

@@ -1,5 +1,5 @@
-// Who closes an imported fd. AMD's runtime never does, CUDA's does on success and on some failures: the HIP_FD
-// switch chooses (keep, consume, consume-always) whichever way the layer below behaves.
+// Who closes an imported fd. AMD's runtime never does, CUDA's does on success and on some failures: the
+// HIP_FD switch chooses (keep, consume, consume-always) whichever way the layer below behaves.
 #ifndef SOFTGPU_HIP_FD_POLICY_H
 #define SOFTGPU_HIP_FD_POLICY_H
 #include "abi.h"

@@ -130,7 +130,8 @@ constexpr PropertyAttribute property_attributes[] = {
 #undef INT_ATTRIBUTE
 #undef SIZE_ATTRIBUTE
 
-// Known, and not offered by any layer: virtual memory management, host NUMA id, dma-buf export, fabric, images.
+// Known, and not offered by any layer: virtual memory management, host NUMA id, dma-buf export, fabric,
+// images.
 constexpr int absent_attributes[] = {1, 89, 92, 93, 94, 95, 10014, 10016};
 
 int read_member(const hipDeviceProp_tR0600 &properties, const PropertyAttribute &entry)

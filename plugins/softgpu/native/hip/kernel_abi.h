@@ -1,5 +1,5 @@
-// What a compiled kernel file and the CPU layer know of each other. This text is also compiled into every kernel
-// file, in front of the prelude, so it includes nothing and uses built-in types only.
+// What a compiled kernel file and the CPU layer know of each other. This text is also compiled into every
+// kernel file, in front of the prelude, so it includes nothing and uses built-in types only.
 #ifndef SOFTGPU_KERNEL_ABI_H
 #define SOFTGPU_KERNEL_ABI_H
 
@@ -11,8 +11,8 @@ struct softgpu_dim {
     unsigned x, y, z;
 };
 
-// One block in execution. run() starts threads until none is left; a thread that meets a barrier parks its stack
-// and another stack goes on with the same block.
+// One block in execution. run() starts threads until none is left; a thread that meets a barrier parks its
+// stack and another stack goes on with the same block.
 struct softgpu_block {
     softgpu_dim next; // the thread to start next
     unsigned left;    // threads not yet started

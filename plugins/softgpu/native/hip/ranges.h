@@ -35,8 +35,14 @@ struct Range {
     std::shared_ptr<ExternalObject> external;
     uint64_t external_offset;
 
-    bool is_device() const { return kind != RangeKind::Host && kind != RangeKind::Registered; }
-    bool can_free() const { return kind == RangeKind::Device || kind == RangeKind::External; }
+    bool is_device() const
+    {
+        return kind != RangeKind::Host && kind != RangeKind::Registered;
+    }
+    bool can_free() const
+    {
+        return kind == RangeKind::Device || kind == RangeKind::External;
+    }
 };
 
 class Ranges

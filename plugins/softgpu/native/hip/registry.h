@@ -1,5 +1,5 @@
-// Live handles of one kind. A handle that is not in it (null, destroyed, never made) is told apart from a good
-// one, so a caller's mistake is an error code here and not a crash.
+// Live handles of one kind. A handle that is not in it (null, destroyed, never made) is told apart from a
+// good one, so a caller's mistake is an error code here and not a crash.
 #ifndef SOFTGPU_HIP_REGISTRY_H
 #define SOFTGPU_HIP_REGISTRY_H
 #include <memory>

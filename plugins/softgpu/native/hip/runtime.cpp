@@ -12,8 +12,8 @@ namespace
 thread_local int current_device_of_thread = 0;
 thread_local hipError_t last_error_of_thread = hipSuccess;
 
-// One stream per device for each thread that uses handle 2. Its work is done before the thread's own end would
-// matter, so dropping it with the thread is safe.
+// One stream per device for each thread that uses handle 2. Its work is done before the thread's own end
+// would matter, so dropping it with the thread is safe.
 thread_local std::vector<std::shared_ptr<Stream>> streams_of_thread;
 
 std::shared_ptr<Stream> stream_of_this_thread()

@@ -58,8 +58,8 @@ int current_device_index();
 bool set_current_device(int index);
 Device &current_device();
 
-// A stream argument: null and 1 are the current device's legacy stream, 2 the calling thread's own. nullptr when
-// the handle is none.
+// A stream argument: null and 1 are the current device's legacy stream, 2 the calling thread's own. nullptr
+// when the handle is none.
 std::shared_ptr<Stream> stream_of(hipStreamHandle handle, int *device = nullptr);
 
 // Waits for all the work of one device, as hipFree and hipDeviceSynchronize do.

@@ -35,16 +35,29 @@ size_t physical_memory()
 class CpuDevice : public Device
 {
   public:
-    CpuDevice(int index, const uint8_t *uuid) : index_(index), null_(std::make_shared<CpuStream>(order_, order_.null_queue(), StreamKind::Null))
+    CpuDevice(int index, const uint8_t *uuid)
+        : index_(index), null_(std::make_shared<CpuStream>(order_, order_.null_queue(), StreamKind::Null))
     {
         std::memcpy(uuid_.bytes, uuid, sizeof uuid_.bytes);
     }
 
     void properties(hipDeviceProp_tR0600 *out) override;
-    bool has_pci() const override { return true; }
-    bool stream_wait_value() const override { return true; }
-    bool timeline_semaphores() const override { return false; }
-    bool takes_fd() const override { return false; }
+    bool has_pci() const override
+    {
+        return true;
+    }
+    bool stream_wait_value() const override
+    {
+        return true;
+    }
+    bool timeline_semaphores() const override
+    {
+        return false;
+    }
+    bool takes_fd() const override
+    {
+        return false;
+    }
     hipError_t memory_info(size_t *free, size_t *total) override
     {
         *total = physical_memory();
@@ -74,16 +87,28 @@ class CpuDevice : public Device
         *out = std::aligned_alloc(page, (size + page - 1) & ~(page - 1));
         return *out != nullptr ? hipSuccess : hipErrorOutOfMemory;
     }
-    hipError_t release_host(void *allocation) override { return release(allocation); }
-    hipError_t register_host(void *, size_t, unsigned) override { return hipSuccess; }
-    hipError_t unregister_host(void *) override { return hipSuccess; }
+    hipError_t release_host(void *allocation) override
+    {
+        return release(allocation);
+    }
+    hipError_t register_host(void *, size_t, unsigned) override
+    {
+        return hipSuccess;
+    }
+    hipError_t unregister_host(void *) override
+    {
+        return hipSuccess;
+    }
     hipError_t host_device_pointer(void *host, void **out) override
     {
         *out = host;
         return hipSuccess;
     }
 
-    std::shared_ptr<Stream> default_stream() override { return null_; }
+    std::shared_ptr<Stream> default_stream() override
+    {
+        return null_;
+    }
     hipError_t create_stream(bool non_blocking, int, std::shared_ptr<Stream> *out) override
     {
         const StreamKind kind = non_blocking ? StreamKind::NonBlocking : StreamKind::Blocking;
@@ -172,8 +197,8 @@ void CpuDevice::properties(hipDeviceProp_tR0600 *out)
 } // namespace
 } // namespace cpu
 
-// One device per software Vulkan device, with its uuid, so that the two sides find each other. HIP_DEVICES gives
-// another number; the uuids beyond the known ones differ in their last byte.
+// One device per software Vulkan device, with its uuid, so that the two sides find each other. HIP_DEVICES
+// gives another number; the uuids beyond the known ones differ in their last byte.
 std::vector<std::unique_ptr<Device>> cpu_devices()
 {
     uint8_t uuids[cpu::max_devices][16] = {};

@@ -1,6 +1,5 @@
 #include "external.h"
 
-#include <cmath>
 #include <cstdio>
 #include <sys/mman.h>
 
@@ -10,18 +9,22 @@ namespace softgpu::cpu
 namespace
 {
 
-// AMD's import never compares sizes: one that is too large succeeds, and the GPU faults when it gets past the end.
-// Here unreadable pages are put behind the real ones, so that the fault is as certain.
+constexpr double forever = -1.0;
+
+// AMD's import never compares sizes: one that is too large succeeds, and the GPU faults when it gets past the
+// end. Here unreadable pages are put behind the real ones, so that the fault is as certain.
 hipError_t extend_with_faulting_pages(softgpu_memory *memory, uint64_t size)
 {
-    const size_t data_offset = static_cast<size_t>(static_cast<char *>(memory->data) - static_cast<char *>(memory->mapping));
+    const size_t data_offset =
+        static_cast<size_t>(static_cast<char *>(memory->data) - static_cast<char *>(memory->mapping));
     if (size > (uint64_t{1} << 46))
         return hipErrorOutOfMemory;
     const size_t whole = data_offset + static_cast<size_t>(size);
     void *space = mmap(nullptr, whole, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (space == MAP_FAILED)
         return hipErrorOutOfMemory;
-    void *moved = mremap(memory->mapping, memory->mapping_size, memory->mapping_size, MREMAP_MAYMOVE | MREMAP_FIXED, space);
+    void *moved = mremap(memory->mapping, memory->mapping_size, memory->mapping_size,
+                         MREMAP_MAYMOVE | MREMAP_FIXED, space);
     if (moved == MAP_FAILED) {
         munmap(space, whole);
         return hipErrorOutOfMemory;
@@ -82,9 +85,10 @@ CpuSemaphore::~CpuSemaphore()
 
 void CpuSemaphore::wait()
 {
-    const int status = softgpu_semaphore_wait(payload_, INFINITY, nullptr);
+    const int status = softgpu_semaphore_wait(payload_, forever, nullptr);
     if (status != SOFTGPU_PAYLOAD_OK)
-        fprintf(stderr, "softgpu hip: waiting for an external semaphore failed (%d); the stream goes on\n", status);
+        fprintf(stderr, "softgpu hip: waiting for an external semaphore failed (%d); the stream goes on\n",
+                status);
 }
 
 void CpuSemaphore::signal()

@@ -109,8 +109,8 @@ bool context_create(Context *context, void (*body)(void *), void *argument)
     body = enter_first_time;
     argument = start;
 #endif
-    // Popped by the switch: r15 r14 r13 r12 rbx rbp, then the return address. The stack is 16-byte aligned when
-    // softgpu_fiber_start begins, so its call leaves it as a function expects it.
+    // Popped by the switch: r15 r14 r13 r12 rbx rbp, then the return address. The stack is 16-byte aligned
+    // when softgpu_fiber_start begins, so its call leaves it as a function expects it.
     uintptr_t *frame = top - 9;
     frame[0] = 0;
     frame[1] = 0;

@@ -45,8 +45,8 @@ void run_chunks(Grid &grid)
     }
 }
 
-// Helper threads that live as long as the process, idle but for large grids. One grid at a time: whoever comes
-// second runs its blocks alone.
+// Helper threads that live as long as the process, idle but for large grids. One grid at a time: whoever
+// comes second runs its blocks alone.
 class Helpers
 {
   public:
@@ -66,7 +66,10 @@ class Helpers
             withdraw();
     }
 
-    unsigned count() const { return count_; }
+    unsigned count() const
+    {
+        return count_;
+    }
 
   private:
     Helpers()

@@ -82,8 +82,8 @@ hipError_t Image::load(const void *bytes, std::shared_ptr<Image> *out)
     return error;
 }
 
-// glibc knows a library by the name it was opened with. A number that is free again would name the next one too,
-// so the fd stays open for as long as the library does: for ever, should something pin it.
+// glibc knows a library by the name it was opened with. A number that is free again would name the next one
+// too, so the fd stays open for as long as the library does: for ever, should something pin it.
 Image::~Image()
 {
     bool loaded = false;
@@ -100,8 +100,8 @@ Image::~Image()
         close(fd_);
 }
 
-// By the name that a lowered name expression got, else by symbol, as on a GPU: so a kernel that is not extern "C"
-// answers to its mangled name only.
+// By the name that a lowered name expression got, else by symbol, as on a GPU: so a kernel that is not extern
+// "C" answers to its mangled name only.
 const softgpu_kernel *Image::kernel(const char *name) const
 {
     const void *symbol = dlsym(library_, name);

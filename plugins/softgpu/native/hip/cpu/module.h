@@ -35,8 +35,14 @@ class CpuFunction : public Function
         : image_(std::move(image)), kernel_(kernel)
     {
     }
-    unsigned max_threads_per_block() const override { return SOFTGPU_MAX_BLOCK; }
-    const softgpu_kernel &kernel() const { return kernel_; }
+    unsigned max_threads_per_block() const override
+    {
+        return SOFTGPU_MAX_BLOCK;
+    }
+    const softgpu_kernel &kernel() const
+    {
+        return kernel_;
+    }
     // The arguments in packed form; false: there are too few.
     bool pack(const Arguments &arguments, std::vector<char> *out) const;
 
@@ -48,7 +54,9 @@ class CpuFunction : public Function
 class CpuModule : public Module
 {
   public:
-    explicit CpuModule(std::shared_ptr<Image> image) : image_(std::move(image)) {}
+    explicit CpuModule(std::shared_ptr<Image> image) : image_(std::move(image))
+    {
+    }
     hipError_t function(const char *name, std::shared_ptr<Function> *out) override;
     hipError_t global(const char *name, void **address, size_t *size) override;
 

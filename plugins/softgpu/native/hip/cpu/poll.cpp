@@ -42,8 +42,9 @@ bool met(const WaitValue &wait)
 
 } // namespace
 
-// The longer it has waited the longer it sleeps, always a small part of the wait: a reply after 1 ms is seen within
-// some 60 us, one after a second within 1 ms, and a stream that waits for minutes costs next to nothing.
+// The longer it has waited the longer it sleeps, always a small part of the wait: a reply after 1 ms is seen
+// within some 60 us, one after a second within 1 ms, and a stream that waits for minutes costs next to
+// nothing.
 void poll_until_met(const WaitValue &wait)
 {
     const auto start = Clock::now();

@@ -21,8 +21,8 @@ bool Queue::start_worker()
     return started_;
 }
 
-// Not noexcept, and nothing is caught: a host function may be Python, which ends its threads by a forced unwind
-// when the interpreter is gone.
+// Not noexcept, and nothing is caught: a host function may be Python, which ends its threads by a forced
+// unwind when the interpreter is gone.
 void *Queue::thread_main(void *argument)
 {
     const std::unique_ptr<std::shared_ptr<Queue>> self(static_cast<std::shared_ptr<Queue> *>(argument));

@@ -12,9 +12,10 @@
 namespace softgpu::cpu
 {
 
-// Threads of a block run one after another on one stack for as long as none meets a barrier. One that does parks
-// its stack, and another stack starts the threads that are left; when all are parked or done, the parked ones go
-// on. So a kernel without barriers costs no switch, and one with barriers a stack per waiting thread.
+// Threads of a block run one after another on one stack for as long as none meets a barrier. One that does
+// parks its stack, and another stack starts the threads that are left; when all are parked or done, the
+// parked ones go on. So a kernel without barriers costs no switch, and one with barriers a stack per waiting
+// thread.
 class Runner
 {
   public:
@@ -43,11 +44,11 @@ class Runner
     Block block_{};
     const softgpu_kernel *kernel_ = nullptr;
     const char *packed_ = nullptr;
-    Context own_;                         // this thread's own stack
-    Context *running_ = nullptr;          // whose stack executes now
-    std::deque<Context *> waiting_;       // at the barrier
-    std::deque<Context *> ready_;         // past it
-    std::vector<Context *> idle_;         // stacks to use again
+    Context own_;                   // this thread's own stack
+    Context *running_ = nullptr;    // whose stack executes now
+    std::deque<Context *> waiting_; // at the barrier
+    std::deque<Context *> ready_;   // past it
+    std::vector<Context *> idle_;   // stacks to use again
     std::vector<std::unique_ptr<Context>> stacks_;
 };
 

@@ -20,7 +20,8 @@ void copy_rows(const Copy2D &copy)
     auto *destination = static_cast<char *>(copy.destination);
     const auto *source = static_cast<const char *>(copy.source);
     for (size_t row = 0; row < copy.height; ++row)
-        std::memmove(destination + row * copy.destination_pitch, source + row * copy.source_pitch, copy.width);
+        std::memmove(destination + row * copy.destination_pitch, source + row * copy.source_pitch,
+                     copy.width);
 }
 
 template <class T> void fill_rows(const Fill &fill)
@@ -66,8 +67,9 @@ CpuStream::~CpuStream()
 hipError_t CpuStream::push(std::function<void()> run, std::vector<Mark> after)
 {
     uint64_t ticket = 0;
-    return order_.push(queue_, kind_, {std::move(after), std::move(run)}, &ticket) ? hipSuccess
-                                                                                   : hipErrorLaunchOutOfResources;
+    return order_.push(queue_, kind_, {std::move(after), std::move(run)}, &ticket)
+               ? hipSuccess
+               : hipErrorLaunchOutOfResources;
 }
 
 hipError_t CpuStream::copy(const Copy2D &copy)
@@ -80,7 +82,8 @@ hipError_t CpuStream::fill(const Fill &fill)
     return push([fill] { fill_any(fill); });
 }
 
-hipError_t CpuStream::launch(std::shared_ptr<Function> function, const LaunchShape &shape, const Arguments &arguments)
+hipError_t CpuStream::launch(std::shared_ptr<Function> function, const LaunchShape &shape,
+                             const Arguments &arguments)
 {
     const auto &kernel = static_cast<const CpuFunction &>(*function);
     std::vector<char> packed;

@@ -20,7 +20,8 @@ class CpuStream : public Stream
     hipError_t wait_value(const WaitValue &wait) override;
     hipError_t write_value(void *address, unsigned bytes, uint64_t value) override;
     hipError_t wait_semaphore(std::shared_ptr<Semaphore> semaphore, uint64_t value) override;
-    hipError_t signal_semaphore(std::shared_ptr<Semaphore> semaphore, uint64_t value, unsigned delay_ms) override;
+    hipError_t signal_semaphore(std::shared_ptr<Semaphore> semaphore, uint64_t value,
+                                unsigned delay_ms) override;
     hipError_t record(std::shared_ptr<Event> event) override;
     hipError_t wait_event(std::shared_ptr<Event> event) override;
     hipError_t release_later(void *allocation) override;

@@ -1,5 +1,5 @@
 // libhiprtc: programs at run time.
-#include "abi.h"
+#include "api.h"
 #include "compiler.h"
 #include "registry.h"
 #include "switches.h"
@@ -9,8 +9,6 @@
 
 using namespace softgpu;
 using namespace softgpu::rtc;
-
-using hiprtcProgram = struct _hiprtcProgram *;
 
 namespace
 {
@@ -99,8 +97,9 @@ HIP_EXPORT const char *hiprtcGetErrorString(hiprtcResult result)
     return "Invalid HIPRTC error code";
 }
 
-HIP_EXPORT hiprtcResult hiprtcCreateProgram(hiprtcProgram *out, const char *source, const char *name, int header_count,
-                                            const char *const *headers, const char *const *include_names)
+HIP_EXPORT hiprtcResult hiprtcCreateProgram(hiprtcProgram *out, const char *source, const char *name,
+                                            int header_count, const char *const *headers,
+                                            const char *const *include_names)
 {
     return entry(__func__, [&] {
         if (out == nullptr)

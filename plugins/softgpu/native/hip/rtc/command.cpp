@@ -53,7 +53,8 @@ std::vector<char *> environment_without_preload()
 TemporaryFolder::TemporaryFolder()
 {
     const char *base = getenv("TMPDIR");
-    std::string name = std::string(base != nullptr && base[0] != '\0' ? base : "/tmp") + "/softgpu-hiprtc-XXXXXX";
+    std::string name =
+        std::string(base != nullptr && base[0] != '\0' ? base : "/tmp") + "/softgpu-hiprtc-XXXXXX";
     if (mkdtemp(name.data()) != nullptr)
         path_ = name;
 }
@@ -112,7 +113,8 @@ bool run_command(const std::vector<std::string> &arguments, const std::string &o
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, output_file.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, output_file.c_str(),
+                                     O_WRONLY | O_CREAT | O_TRUNC, 0600);
     posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
     pid_t child = 0;
     const int failed = posix_spawnp(&child, argv[0], &actions, nullptr, argv.data(), environment.data());

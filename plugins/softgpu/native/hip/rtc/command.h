@@ -17,8 +17,14 @@ class TemporaryFolder
     TemporaryFolder(const TemporaryFolder &) = delete;
     TemporaryFolder &operator=(const TemporaryFolder &) = delete;
 
-    bool made() const { return !path_.empty(); }
-    std::string file(const std::string &name) const { return path_ + "/" + name; }
+    bool made() const
+    {
+        return !path_.empty();
+    }
+    std::string file(const std::string &name) const
+    {
+        return path_ + "/" + name;
+    }
     // Makes the folders in name, too. False: not written, or the name leads out of here.
     bool write(const std::string &name, std::string_view text) const;
 

@@ -33,7 +33,8 @@ class Compiler
   public:
     virtual ~Compiler() = default;
     // HIPRTC_SUCCESS or the reason; the log is filled in either way.
-    virtual hiprtcResult compile(const Program &program, const std::vector<std::string> &options, Compiled *out) = 0;
+    virtual hiprtcResult compile(const Program &program, const std::vector<std::string> &options,
+                                 Compiled *out) = 0;
 };
 
 std::unique_ptr<Compiler> cpu_compiler();

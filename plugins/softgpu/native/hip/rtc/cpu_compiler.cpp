@@ -1,5 +1,5 @@
-// Kernels for the CPU, by the system's C++ compiler: preprocess, find the kernels, append a table of them, compile
-// to a shared library. That file is the code object.
+// Kernels for the CPU, by the system's C++ compiler: preprocess, find the kernels, append a table of them,
+// compile to a shared library. That file is the code object.
 #include "command.h"
 #include "compiler.h"
 #include "kernel_abi.h"
@@ -40,9 +40,12 @@ bool modern(const std::string &standard)
 // Options that choose a GPU mean nothing here, whatever their value.
 bool ignored(const std::string &option)
 {
-    static constexpr std::array<const char *, 11> prefixes{
-        "--offload-arch", "--gpu-architecture", "-arch", "--gpu-max-threads", "-fgpu", "-fno-gpu",
-        "-mllvm",         "-mcpu",              "-march", "-amdgpu",          "--rocm"};
+    static constexpr std::array<const char *, 11> prefixes{"--offload-arch", "--gpu-architecture",
+                                                           "-arch",          "--gpu-max-threads",
+                                                           "-fgpu",          "-fno-gpu",
+                                                           "-mllvm",         "-mcpu",
+                                                           "-march",         "-amdgpu",
+                                                           "--rocm"};
     return std::any_of(prefixes.begin(), prefixes.end(),
                        [&](const char *prefix) { return starts_with(option, prefix); });
 }
@@ -60,7 +63,8 @@ bool take_option(const Words &words, size_t *i, Options *out)
         out->preprocess.push_back(word);
         out->preprocess.push_back(words[++*i]);
     } else if (ignored(word)) {
-        const bool separate = word == "-mllvm" || word == "-arch" || word == "--offload-arch" || word == "--gpu-architecture";
+        const bool separate =
+            word == "-mllvm" || word == "-arch" || word == "--offload-arch" || word == "--gpu-architecture";
         if (separate && !last)
             ++*i;
     } else if (starts_with(word, "-D") || starts_with(word, "-U") || starts_with(word, "-I")) {
@@ -69,8 +73,8 @@ bool take_option(const Words &words, size_t *i, Options *out)
         const std::string standard = "-std=" + word.substr(word.find('=') + 1);
         if (modern(standard))
             out->standard = standard;
-    } else if (starts_with(word, "-O") || starts_with(word, "-f") || starts_with(word, "-W") || word == "-w" ||
-               starts_with(word, "-g")) {
+    } else if (starts_with(word, "-O") || starts_with(word, "-f") || starts_with(word, "-W") ||
+               word == "-w" || starts_with(word, "-g")) {
         out->compile.push_back(word);
     } else {
         return false;
@@ -116,14 +120,16 @@ std::string table(const Scanned &scanned, const Program &program, Compiled *out)
 {
     std::string text = "\n# 1 \"softgpu_kernel_table\"\n";
     if (scanned.dynamic_shared)
-        text += "extern \"C\" { __attribute__((visibility(\"hidden\"), aligned(16))) __thread char softgpu_dynamic_shared[" +
+        text += "extern \"C\" { __attribute__((visibility(\"hidden\"), aligned(16))) __thread char "
+                "softgpu_dynamic_shared[" +
                 std::to_string(SOFTGPU_SHARED_BYTES) + "]; }\n";
     text += "static const softgpu_kernel softgpu_kernels[] = {\n";
     for (const std::string &kernel : scanned.kernels)
         text += "    softgpu_entry<&::" + kernel + ">::named(\"" + kernel + "\"),\n";
     for (const std::string &expression : program.expressions) {
         const std::string lowered = "$" + expression;
-        text += "    softgpu_entry<&" + expression.substr(expression[0] == '&' ? 1 : 0) + ">::named(" + quoted(lowered) + "),\n";
+        text += "    softgpu_entry<&" + expression.substr(expression[0] == '&' ? 1 : 0) + ">::named(" +
+                quoted(lowered) + "),\n";
         out->lowered.push_back(lowered);
     }
     text += "    {nullptr, nullptr, nullptr, 0, nullptr, nullptr}};\n"
@@ -173,8 +179,9 @@ class CpuCompiler : public Compiler
     static hiprtcResult build(const TemporaryFolder &folder, const Program &program, const Words &compiler,
                               const Options &options, Compiled *out)
     {
-        const Words preprocess = compiler + Words{"-E", "-x", "c++", options.standard, "-I", folder.file("include")} +
-                                 options.preprocess + Words{folder.file("program.cpp"), "-o", folder.file("program.ii")};
+        const Words preprocess =
+            compiler + Words{"-E", "-x", "c++", options.standard, "-I", folder.file("include")} +
+            options.preprocess + Words{folder.file("program.cpp"), "-o", folder.file("program.ii")};
         if (!run_command(preprocess, folder.file("log"), &out->log))
             return HIPRTC_ERROR_COMPILATION;
         std::string text;
@@ -184,11 +191,14 @@ class CpuCompiler : public Compiler
         if (!folder.write("kernels.ii", scanned.text + table(scanned, program, out)))
             return HIPRTC_ERROR_PROGRAM_CREATION_FAILURE;
         // Bsymbolic: a kernel may be called like a function of the C library, and must find itself first.
-        const Words compile = compiler + Words{"-x", "c++-cpp-output", options.standard, "-O2", "-fPIC", "-shared", "-Wl,-Bsymbolic"} +
-                              options.compile + Words{folder.file("kernels.ii"), "-o", folder.file("kernels.so"), "-lm"};
+        const Words compile =
+            compiler +
+            Words{"-x", "c++-cpp-output", options.standard, "-O2", "-fPIC", "-shared", "-Wl,-Bsymbolic"} +
+            options.compile + Words{folder.file("kernels.ii"), "-o", folder.file("kernels.so"), "-lm"};
         if (!run_command(compile, folder.file("log"), &out->log))
             return HIPRTC_ERROR_COMPILATION;
-        return read_file(folder.file("kernels.so"), &out->code) ? HIPRTC_SUCCESS : HIPRTC_ERROR_INTERNAL_ERROR;
+        return read_file(folder.file("kernels.so"), &out->code) ? HIPRTC_SUCCESS
+                                                                : HIPRTC_ERROR_INTERNAL_ERROR;
     }
 };
 

@@ -1,6 +1,6 @@
 #include "prelude_text.h"
 
-// The two headers as they lie in the source tree, so that an editor sees C++ and not a string.
+// The headers as they lie in the source tree, so that an editor sees C++ and not a string.
 asm(R"(
     .section .rodata
     .global softgpu_prelude_begin
@@ -9,7 +9,12 @@ asm(R"(
     .hidden softgpu_prelude_end
 softgpu_prelude_begin:
     .incbin ")" SOFTGPU_HIP_SOURCE R"(/kernel_abi.h"
-    .incbin ")" SOFTGPU_HIP_SOURCE R"(/rtc/prelude.h"
+    .incbin ")" SOFTGPU_HIP_SOURCE R"(/rtc/prelude/language.h"
+    .incbin ")" SOFTGPU_HIP_SOURCE R"(/rtc/prelude/vectors.h"
+    .incbin ")" SOFTGPU_HIP_SOURCE R"(/rtc/prelude/threads.h"
+    .incbin ")" SOFTGPU_HIP_SOURCE R"(/rtc/prelude/math.h"
+    .incbin ")" SOFTGPU_HIP_SOURCE R"(/rtc/prelude/atomics.h"
+    .incbin ")" SOFTGPU_HIP_SOURCE R"(/rtc/prelude/table.h"
 softgpu_prelude_end:
     .byte 0
     .text

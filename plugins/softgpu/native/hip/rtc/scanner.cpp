@@ -22,7 +22,10 @@ bool continues_word(char c)
 class Scanner
 {
   public:
-    explicit Scanner(std::string_view text) : text_(text) { out_.text.reserve(text.size() + 4096); }
+    explicit Scanner(std::string_view text) : text_(text)
+    {
+        out_.text.reserve(text.size() + 4096);
+    }
 
     Scanned run()
     {
@@ -115,7 +118,8 @@ class Scanner
         while (end < text_.size() && continues_word(text_[end]))
             ++end;
         const std::string_view name = text_.substr(at_, end - at_);
-        if (end < text_.size() && text_[end] == '"' && (name == "R" || name == "u8R" || name == "uR" || name == "LR")) {
+        if (end < text_.size() && text_[end] == '"' &&
+            (name == "R" || name == "u8R" || name == "uR" || name == "LR")) {
             copy(name.size());
             copy(raw_string());
             return;
@@ -137,7 +141,10 @@ class Scanner
         at_ += count;
     }
 
-    void note_global() { declaration_.global = true; }
+    void note_global()
+    {
+        declaration_.global = true;
+    }
 
     void shared(size_t count)
     {
@@ -164,9 +171,10 @@ class Scanner
         else if (name == "namespace")
             declaration_.is_namespace = true;
         else if (declaration_.is_namespace)
-            declaration_.namespace_name += (declaration_.namespace_name.empty() ? "" : "::") + std::string(name);
-        else if (declaration_.global && declaration_.kernel.empty() && name != "__attribute__" && name != "__declspec" &&
-                 next_character(end) == '(')
+            declaration_.namespace_name +=
+                (declaration_.namespace_name.empty() ? "" : "::") + std::string(name);
+        else if (declaration_.global && declaration_.kernel.empty() && name != "__attribute__" &&
+                 name != "__declspec" && next_character(end) == '(')
             declaration_.kernel = name;
     }
 
