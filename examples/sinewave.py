@@ -1,6 +1,6 @@
 """A travelling wave: computed by any consumer into memory that Vulkan owns, drawn by Vulkan.
 
-    python examples/sinewave.py --consumer opencl        (or hip, cuda, numpy: the same program)
+python examples/sinewave.py --consumer opencl        (or hip, cuda, numpy: the same program)
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ def main() -> None:
         sinewave = link.consumer.compile(SINE).kernel("sinewave")
         for frame in range(options.frames):
             with link.consumer_turn(height) as view:
-                sinewave(view, np.int32(size), np.int32(size), np.float32(frame / 60), global_size=(size, size))
+                sinewave(
+                    view, np.int32(size), np.int32(size), np.float32(frame / 60), global_size=(size, size)
+                )
             with link.producer_turn(height) as commands:
                 commands.draw(mesh, height)
         picture = np.array(mesh.image(link.timeout))

@@ -16,6 +16,7 @@ Importing this package opens no driver and loads no plugin.
 
 from __future__ import annotations
 
+from interop.buffers import Buffer
 from interop.device import DeviceIdentity, DeviceInfo, MatchKey, PciAddress
 from interop.errors import (
     ArgumentError,
@@ -37,7 +38,7 @@ from interop.errors import (
     WaitTimeout,
 )
 from interop.handles import Handle, HandleType
-from interop.link import Buffer, Link, connect
+from interop.link import Link, connect
 from interop.memory import ExternalMemory, MappedBuffer, MemoryDescriptor
 from interop.negotiation import Path, Plan, Strategy
 from interop.semaphore import ExternalSemaphore, SemaphoreDescriptor, SemaphoreKind, Stream

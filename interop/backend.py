@@ -11,8 +11,6 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from interop.semaphore import SemaphoreKind
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
     from interop.handles import Handle, HandleType
     from interop.kernels import Module
     from interop.memory import ExternalMemory, MappedBuffer, MemoryDescriptor
-    from interop.semaphore import ExternalSemaphore, SemaphoreDescriptor, Stream
+    from interop.semaphore import ExternalSemaphore, SemaphoreDescriptor, SemaphoreKind, Stream
 
 API_VERSION = 1
 """Version of these protocols. A plugin states the one it was written for."""
@@ -160,8 +158,9 @@ class Consumer(Protocol):
         ...
 
     def compile(self, source: str | Mapping[str, str]) -> Module:
-        """Compile portable kernel source (see :mod:`interop.kernels`), or the entry of a mapping that is named
-        after this backend, in the API's own language. Raises :class:`CompileError`.
+        """Compile portable kernel source (see :mod:`interop.kernels`). Raises :class:`CompileError`.
+
+        A mapping may hold an entry named after this backend, in the API's own language.
         """
         ...
 
@@ -343,8 +342,10 @@ class Producer(Protocol):
         wait: ProducerSemaphore | None = None,
         signal: ProducerSemaphore | None = None,
     ) -> Submission:
-        """Prepare a submission that takes ``acquire`` over from the consumer before its commands, gives ``release``
-        to it after them (``VK_QUEUE_FAMILY_EXTERNAL``), and carries the two semaphores.
+        """Prepare a submission, with the transfers of ownership and the semaphores that go with it.
+
+        It takes ``acquire`` over from the consumer before its commands and gives ``release`` to it after them
+        (``VK_QUEUE_FAMILY_EXTERNAL``).
         """
         ...
 

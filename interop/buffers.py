@@ -57,7 +57,12 @@ class Staged:
     """Two allocations, and a copy through host-visible memory at each change of owner. Blocks the caller."""
 
     def __init__(
-        self, producer: Producer, buffer: ProducerBuffer, view: MappedBuffer, staging: ProducerBuffer, timeout: float
+        self,
+        producer: Producer,
+        buffer: ProducerBuffer,
+        view: MappedBuffer,
+        staging: ProducerBuffer,
+        timeout: float,
     ) -> None:
         self._producer = producer
         self._buffer = buffer

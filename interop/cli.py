@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -31,23 +31,29 @@ _err = Console(stderr=True)
 
 
 @app.command()
-def compare(  # noqa: PLR0913 - one parameter per option
+def compare(
     *,
-    consumers: Annotated[str, typer.Option(help="Comma-separated consumers; every registered one by default.")] = "",
+    consumers: Annotated[
+        str, typer.Option(help="Comma-separated consumers; every registered one by default.")
+    ] = "",
     producer: Annotated[str, typer.Option(help="The backend that owns the memory.")] = "vulkan",
     frames: Annotated[int, typer.Option(min=1, help="Frames to verify for each consumer.")] = 600,
     grid: Annotated[int, typer.Option(min=2, max=8192, help="Heights per side of the grid.")] = 256,
     sync: Annotated[str, typer.Option(help="auto, native, bridged or blocking.")] = "auto",
     require: Annotated[str | None, typer.Option(help="zero-copy or staged: refuse anything else.")] = None,
     device: Annotated[
-        str | None, typer.Option(help="The producer's device: index, or part of its name, uuid or PCI address.")
+        str | None,
+        typer.Option(help="The producer's device: index, or part of its name, uuid or PCI address."),
     ] = None,
     consumer_device: Annotated[
-        str | None, typer.Option(help="The consumers' device; given with --device it vouches that both are one.")
+        str | None,
+        typer.Option(help="The consumers' device; given with --device it vouches that both are one."),
     ] = None,
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds after which any wait gives up.")] = 10.0,
     json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
-    png: Annotated[Path | None, typer.Option(help="Write a contact sheet of rendered frames to this file.")] = None,
+    png: Annotated[
+        Path | None, typer.Option(help="Write a contact sheet of rendered frames to this file.")
+    ] = None,
 ) -> None:
     """Run one producer against every consumer here: correctness, path, synchronisation and speed side by side."""
     plugins = registry.default()

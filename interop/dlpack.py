@@ -78,10 +78,11 @@ _alive: dict[int, tuple[object, ...]] = {}
 """What each managed tensor keeps alive, by its address, until its deleter runs."""
 
 
-@_Deleter
-def _delete(address: int) -> None:
+def _forget(address: int) -> None:
     _alive.pop(address, None)
 
+
+_delete = _Deleter(_forget)
 
 _Destructor = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _is_valid = ctypes.pythonapi.PyCapsule_IsValid
@@ -94,14 +95,16 @@ _new.argtypes = (ctypes.c_void_p, ctypes.c_char_p, _Destructor)
 _new.restype = ctypes.py_object
 
 
-@_Destructor
-def _capsule_dropped(capsule: int) -> None:
+def _drop(dropped: int) -> None:
     """Free a tensor that nobody took: a library that takes it renames the capsule."""
     if sys.is_finalizing():
         return
     for name in (_STRIDED, _VERSIONED):
-        if _is_valid(capsule, name):
-            _alive.pop(_get_pointer(capsule, name), None)
+        if _is_valid(dropped, name):
+            _alive.pop(_get_pointer(dropped, name), None)
+
+
+_capsule_dropped = _Destructor(_drop)
 
 
 def capsule(
@@ -122,7 +125,9 @@ def capsule(
     """
     versioned = max_version is not None and max_version[0] >= 1
     if read_only and not versioned:
-        raise Unsupported("read-only memory by DLPack", "the array library speaks a version that cannot say so")
+        raise Unsupported(
+            "read-only memory by DLPack", "the array library speaks a version that cannot say so"
+        )
     extents = (ctypes.c_int64 * len(shape))(*shape)
     strides = (ctypes.c_int64 * len(shape))()
     step = 1

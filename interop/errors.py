@@ -61,7 +61,9 @@ class UnknownBackend(BackendUnavailable):
         self.known = tuple(known)
         names = ", ".join(self.known) or "none"
         reason = "; ".join([f"no {role} of that name; there are: {names}", *notes])
-        super().__init__(backend, reason, "install the plugin that provides it, or use one of the names above")
+        super().__init__(
+            backend, reason, "install the plugin that provides it, or use one of the names above"
+        )
 
 
 class Unsupported(InteropError):

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING
 from interop.errors import ClosedError, HandleError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import TracebackType
+    from collections.abc import Generator
     from typing import Self
 
 
@@ -131,9 +130,7 @@ class Handle:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -168,7 +165,7 @@ _LENT_FLOOR = 200  # duplicates start above the numbers that other threads get a
 
 
 @contextlib.contextmanager
-def lend(handle: Handle, fate: FdFate) -> Iterator[int]:
+def lend(handle: Handle, fate: FdFate) -> Generator[int]:
     """Lend a driver a duplicate of ``handle`` for one import call.
 
     Leaving the block normally means that the import succeeded: ``handle`` is consumed, and the duplicate

@@ -32,7 +32,7 @@ def interop_prepare_environment() -> Iterable[str]:  # type: ignore[empty-body]
 
 
 @hookspec
-def interop_veto_handle(  # type: ignore[empty-body]
+def interop_veto_handle(
     producer: DeviceInfo, consumer: DeviceInfo, handle_type: HandleType, purpose: str
 ) -> str | None:
     """Return why this pair must not use this handle type for ``purpose`` (memory, binary, timeline), or None."""

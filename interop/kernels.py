@@ -147,7 +147,9 @@ def _parameters(kernel: str, text: str) -> list[Parameter]:
         words = _NOISE.sub(" ", part).strip()
         if not words or (words == "void" and "," not in text):
             continue
-        found = re.match(r"^(.*?)(\**)\s*([A-Za-z_]\w*)\s*(\[\s*\])?$", words.replace(" *", "*").replace("* ", "*"))
+        found = re.match(
+            r"^(.*?)(\**)\s*([A-Za-z_]\w*)\s*(\[\s*\])?$", words.replace(" *", "*").replace("* ", "*")
+        )
         if found is None or not found.group(1).strip():
             msg = f"cannot read parameter {part.strip()!r} of kernel {kernel!r}"
             raise ArgumentError(msg)
@@ -157,7 +159,9 @@ def _parameters(kernel: str, text: str) -> list[Parameter]:
     return parameters
 
 
-def pick_source(backend: str, source: str | Mapping[str, str], prelude: str) -> tuple[str, Mapping[str, Signature]]:
+def pick_source(
+    backend: str, source: str | Mapping[str, str], prelude: str
+) -> tuple[str, Mapping[str, Signature]]:
     """Return the text to compile for a backend, and the kernels in it.
 
     A plain string, or the mapping's ``"portable"`` entry, gets the backend's prelude; an entry named after
@@ -175,7 +179,9 @@ def pick_source(backend: str, source: str | Mapping[str, str], prelude: str) -> 
 
 def unknown_kernel(name: str, signatures: Mapping[str, Signature]) -> ArgumentError:
     """Return the error for a kernel name that the module does not have."""
-    return ArgumentError(f"no kernel {name!r} in the source; it has: {', '.join(map(str, signatures.values()))}")
+    return ArgumentError(
+        f"no kernel {name!r} in the source; it has: {', '.join(map(str, signatures.values()))}"
+    )
 
 
 def check_arguments(signature: Signature, args: Sequence[object]) -> None:
@@ -195,11 +201,16 @@ def check_arguments(signature: Signature, args: Sequence[object]) -> None:
                 msg = f"argument {position} ({parameter}) of {signature.name} needs memory, got {argument!r}"
                 raise ArgumentError(msg)
         elif not is_scalar:
-            wanted = f"numpy.{parameter.dtype}" if parameter.dtype else f"a NumPy scalar for {parameter.c_type}"
-            msg = f"argument {position} ({parameter}) of {signature.name} needs {wanted}(...), got {argument!r}"
+            wanted = (
+                f"numpy.{parameter.dtype}" if parameter.dtype else f"a NumPy scalar for {parameter.c_type}"
+            )
+            msg = (
+                f"argument {position} ({parameter}) of {signature.name} needs {wanted}(...), got {argument!r}"
+            )
             raise ArgumentError(msg)
         elif parameter.dtype is not None and given != parameter.dtype.name:
-            msg = f"argument {position} ({parameter}) of {signature.name} needs numpy.{parameter.dtype}, got numpy.{given}"
+            needs = f"needs numpy.{parameter.dtype}, got numpy.{given}"
+            msg = f"argument {position} ({parameter}) of {signature.name} {needs}"
             raise ArgumentError(msg)
 
 
@@ -230,6 +241,7 @@ def check_grid(
     for extent in group:
         items *= extent
     if len(group) != len(grid) or items > limit:
-        msg = f"local_size of {kernel} must have {len(grid)} dimensions and at most {limit} work items, got {local_size!r}"
+        wanted = f"{len(grid)} dimensions and at most {limit} work items"
+        msg = f"local_size of {kernel} must have {wanted}, got {local_size!r}"
         raise ArgumentError(msg)
     return grid, group

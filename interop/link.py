@@ -7,7 +7,7 @@ import time
 import warnings
 import weakref
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, TypeVar, overload
 
 from interop import negotiation
 from interop.buffers import Buffer, open_shared, open_staged
@@ -17,10 +17,12 @@ from interop.sync import open_directions
 from interop.turns import ConsumerTurn, Order, ProducerTurn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
     from interop.backend import Consumer, Producer
+    from interop.device import DeviceInfo
     from interop.memory import MappedBuffer
     from interop.negotiation import Path, Plan
 
@@ -52,35 +54,45 @@ def connect(
     if not timeout > 0:
         msg = f"timeout must be a positive number of seconds, got {timeout!r}"
         raise InvalidArgument(msg)
-    from interop import registry  # noqa: PLC0415 - finding plugins costs more than all the rest of the import
+    from interop import registry
 
     plugins = registry.default()
+    opening: Callable[[DeviceInfo], Producer]
+    taking: Callable[[DeviceInfo], Consumer]
+    if isinstance(producer, str):
+        producing = plugins.load_producer(producer)
+        producers, opening = producing.devices(), producing.open_producer
+    else:
+        producers, opening = [producer.device], _given(producer)
+    if isinstance(consumer, str):
+        consuming = plugins.load_consumer(consumer)
+        consumers, taking = consuming.devices(), consuming.open_consumer
+    else:
+        consumers, taking = [consumer.device], _given(consumer)
+    left, right, match = negotiation.select_devices(
+        producers,
+        consumers,
+        producer_choice=device,
+        consumer_choice=consumer_device,
+        allow_mismatch=require == negotiation.Path.STAGED.value,
+    )
+    plan = negotiation.negotiate(left, right, match, sync=sync, require=require, veto=plugins.veto)
     with ExitStack() as undo:
+        opened_producer = opening(left)
         if isinstance(producer, str):
-            producing = plugins.load_producer(producer)
-            producers = producing.devices()
-        else:
-            producers = [producer.device]
+            undo.callback(opened_producer.close)
+        opened_consumer = taking(right)
         if isinstance(consumer, str):
-            consuming = plugins.load_consumer(consumer)
-            consumers = consuming.devices()
-        else:
-            consumers = [consumer.device]
-        left, right, match = negotiation.select_devices(
-            producers,
-            consumers,
-            producer_choice=device,
-            consumer_choice=consumer_device,
-            allow_mismatch=require == negotiation.Path.STAGED.value,
-        )
-        plan = negotiation.negotiate(left, right, match, sync=sync, require=require, veto=plugins.veto)
-        if isinstance(producer, str):
-            producer = producing.open_producer(left)
-            undo.callback(producer.close)
-        if isinstance(consumer, str):
-            consumer = consuming.open_consumer(right)
-            undo.callback(consumer.close)
-        return Link(plan, producer, consumer, timeout, owned=undo)
+            undo.callback(opened_consumer.close)
+        return Link(plan, opened_producer, opened_consumer, timeout, owned=undo)
+
+
+_Opened = TypeVar("_Opened", "Producer", "Consumer")
+
+
+def _given(opened: _Opened) -> Callable[[DeviceInfo], _Opened]:
+    """Stand in for opening a device that the caller has opened."""
+    return lambda _device: opened
 
 
 class Link:
@@ -91,7 +103,13 @@ class Link:
     """
 
     def __init__(
-        self, plan: Plan, producer: Producer, consumer: Consumer, timeout: float, *, owned: ExitStack | None = None
+        self,
+        plan: Plan,
+        producer: Producer,
+        consumer: Consumer,
+        timeout: float,
+        *,
+        owned: ExitStack | None = None,
     ) -> None:
         """Join two opened devices. ``owned`` holds what closes with the link; it is taken over on success."""
         self._plan = plan
@@ -99,7 +117,9 @@ class Link:
         self._consumer = consumer
         self._timeout = timeout
         self._buffers: list[Buffer] = []
-        self._consumer_turns: dict[tuple[Buffer, ...], ConsumerTurn[object]] = {}
+        self._consumer_turns: dict[
+            tuple[Buffer, ...], ConsumerTurn[MappedBuffer | tuple[MappedBuffer, ...]]
+        ] = {}
         self._producer_turns: dict[tuple[Buffer, ...], ProducerTurn] = {}
         to_consumer, to_producer = open_directions(plan, producer, consumer, timeout)
         self._order = Order(consumer.stream, to_consumer, to_producer, timeout)
@@ -150,14 +170,16 @@ class Link:
         """
         self._check_open()
         element = as_dtype(dtype)
-        extents, nbytes = check_shape(shape, element)  # type: ignore[arg-type]
+        extents, nbytes = check_shape(shape, element)
         handle_type = self._plan.handle_type
         if handle_type is None:
             buffer = open_staged(
                 self._producer, self._consumer, self.path, extents, element, nbytes, self._timeout
             )
         else:
-            buffer = open_shared(self._producer, self._consumer, handle_type, self.path, extents, element, nbytes)
+            buffer = open_shared(
+                self._producer, self._consumer, handle_type, self.path, extents, element, nbytes
+            )
         self._buffers.append(buffer)
         return buffer
 
@@ -167,7 +189,9 @@ class Link:
     def consumer_turn(
         self, first: Buffer, second: Buffer, /, *more: Buffer
     ) -> ConsumerTurn[tuple[MappedBuffer, ...]]: ...
-    def consumer_turn(self, *buffers: Buffer) -> ConsumerTurn[MappedBuffer] | ConsumerTurn[tuple[MappedBuffer, ...]]:
+    def consumer_turn(
+        self, *buffers: Buffer
+    ) -> ConsumerTurn[MappedBuffer] | ConsumerTurn[tuple[MappedBuffer, ...]]:
         """Return the turn in which the consumer owns ``buffers``: a context manager that yields their views.
 
         Entering enqueues the wait for the producer's last turn on the consumer's stream; one wait serves all
@@ -178,7 +202,8 @@ class Link:
         if turn is None:
             self._check_buffers(buffers)
             views = tuple(buffer.consumer_view for buffer in buffers)
-            turn = ConsumerTurn(self._order, buffers, views[0] if len(views) == 1 else views)
+            shown: MappedBuffer | tuple[MappedBuffer, ...] = views[0] if len(views) == 1 else views
+            turn = ConsumerTurn(self._order, buffers, shown)
             self._consumer_turns[buffers] = turn
         return turn  # type: ignore[return-value]  # the overloads tell which of the two it is
 

@@ -10,10 +10,16 @@ from interop.errors import HandleError, InvalidArgument
 from interop.handles import Handle, HandleType, check_fd
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer as HostBytes  # pyright: ignore[reportAttributeAccessIssue]
+    from typing import Any, TypeAlias
+
+    from numpy.typing import NDArray
+    from typing_extensions import Buffer
 
     from interop.dtypes import DType
     from interop.semaphore import Stream
+
+    HostBytes: TypeAlias = Buffer | NDArray[Any]
+    """Anything with contiguous bytes in host memory: bytes, bytearray, memoryview, NumPy arrays."""
 
 _LIMIT = 2**63
 

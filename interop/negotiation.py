@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
     Veto = Callable[[DeviceInfo, DeviceInfo, HandleType, str], str | None]
 
-MEMORY_TYPES = (HandleType.OPAQUE_FD, HandleType.DMA_BUF, HandleType.OPAQUE_WIN32, HandleType.OPAQUE_WIN32_KMT)
+MEMORY_TYPES = (
+    HandleType.OPAQUE_FD,
+    HandleType.DMA_BUF,
+    HandleType.OPAQUE_WIN32,
+    HandleType.OPAQUE_WIN32_KMT,
+)
 """Handle types that carry device memory, best first."""
 SEMAPHORE_TYPES = (HandleType.OPAQUE_FD, HandleType.OPAQUE_WIN32, HandleType.OPAQUE_WIN32_KMT)
 """Handle types that carry a reusable semaphore, best first."""
@@ -67,7 +72,9 @@ class SyncPlan:
 
     def __str__(self) -> str:
         parts = [self.kind.value, self.handle_type.value] if self.kind and self.handle_type else []
-        return f"{self.strategy.value}" + (f" ({', '.join([*parts, self.means]).strip(', ')})" if parts or self.means else "")
+        return f"{self.strategy.value}" + (
+            f" ({', '.join([*parts, self.means]).strip(', ')})" if parts or self.means else ""
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +103,9 @@ class Plan:
 
     def explain(self) -> str:
         """Return the plan as a few lines of text for people."""
-        memory = f"{self.path.value}" + (f" by {self.handle_type.value}" if self.handle_type else " through host memory")
+        memory = f"{self.path.value}" + (
+            f" by {self.handle_type.value}" if self.handle_type else " through host memory"
+        )
         lines = [
             f"producer     {_describe(self.producer)}",
             f"consumer     {_describe(self.consumer)}",
@@ -111,7 +120,11 @@ class Plan:
 
 
 def _describe(device: DeviceInfo) -> str:
-    tags = [tag for tag in ("software" if device.software else "", device.layered and f"on {device.layered}") if tag]
+    tags = [
+        tag
+        for tag in ("software" if device.software else "", device.layered and f"on {device.layered}")
+        if tag
+    ]
     return f"{device.backend}: {device.name}" + (f" ({', '.join(tags)})" if tags else "")
 
 
@@ -132,7 +145,9 @@ def select_devices(
     """
     left = _chosen(producers, producer_choice)
     right = _chosen(consumers, consumer_choice)
-    pairs = sorted(((p, c) for p in left for c in right), key=lambda pair: (pair[0].software, pair[1].software))
+    pairs = sorted(
+        ((p, c) for p in left for c in right), key=lambda pair: (pair[0].software, pair[1].software)
+    )
     for producer, consumer in pairs:
         key = producer.identity.match(consumer.identity)
         if key is not None:
@@ -182,7 +197,7 @@ def negotiate(
     """
     wanted_path = _one_of(Path, require, "path") if require is not None else None
     wanted_sync = _one_of(Strategy, sync, "synchronisation strategy") if sync != "auto" else None
-    rule = veto or (lambda *_: None)
+    rule = veto or _no_veto
     rejected: list[Rejection] = []
     handle_type = None
     if wanted_path is not Path.STAGED:
@@ -193,7 +208,9 @@ def negotiate(
     if handle_type is None:
         if wanted_sync not in (None, Strategy.BLOCKING):
             what = f"{wanted_sync} synchronisation of staged memory"
-            raise NoCommonSync(what, "a copy through host memory blocks the caller", reasons=list(map(str, rejected)))
+            raise NoCommonSync(
+                what, "a copy through host memory blocks the caller", reasons=list(map(str, rejected))
+            )
         staged = SyncPlan(strategy=Strategy.BLOCKING, means="host copy")
         return Plan(
             producer=producer,
@@ -218,6 +235,10 @@ def negotiate(
         to_producer=sync_plans[1],
         rejected=tuple(rejected),
     )
+
+
+def _no_veto(_producer: DeviceInfo, _consumer: DeviceInfo, _handle_type: HandleType, _purpose: str) -> None:
+    """Stand in where nobody objects."""
 
 
 _Choice = TypeVar("_Choice", Path, Strategy)

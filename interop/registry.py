@@ -52,7 +52,9 @@ class Registry:
         self._duplicates: dict[str, str] = {}
         self._loaded: dict[str, Backend] = {}
         self._environment: tuple[str, ...] | None = None
-        found = importlib.metadata.entry_points(group=hookspecs.GROUP) if entry_points is None else entry_points
+        found = (
+            importlib.metadata.entry_points(group=hookspecs.GROUP) if entry_points is None else entry_points
+        )
         seen: set[tuple[str, str]] = set()
         for entry_point in sorted(found, key=lambda entry: entry.name):
             distribution = entry_point.dist.name if entry_point.dist else "an unknown distribution"
@@ -109,7 +111,9 @@ class Registry:
             msg = f"interop_register_backends returned {info!r}, not a BackendInfo"
             raise RegistryError(msg)
         if info.api_version != API_VERSION:
-            msg = f"backend {info.name!r} is written for API version {info.api_version}; this is {API_VERSION}"
+            msg = (
+                f"backend {info.name!r} is written for API version {info.api_version}; this is {API_VERSION}"
+            )
             raise RegistryError(msg)
         if info.name in self._infos:
             first = self._duplicates.get(info.name, self._owner[info.name])
@@ -155,7 +159,9 @@ class Registry:
                 notes = [str(failure) for failure in self._failures]
                 raise UnknownBackend(name, role.value if role else "backend", self.backends(role), notes)
             if name in self._duplicates:
-                msg = f"backend {name!r} is registered by both {self._duplicates[name]}; uninstall one of them"
+                msg = (
+                    f"backend {name!r} is registered by both {self._duplicates[name]}; uninstall one of them"
+                )
                 raise RegistryError(msg)
             if name not in self._loaded:
                 self.prepare_environment()
@@ -178,7 +184,9 @@ class Registry:
             raise RegistryError(msg)
         return backend
 
-    def veto(self, producer: DeviceInfo, consumer: DeviceInfo, handle_type: HandleType, purpose: str) -> str | None:
+    def veto(
+        self, producer: DeviceInfo, consumer: DeviceInfo, handle_type: HandleType, purpose: str
+    ) -> str | None:
         """Return the first plugin's reason against a handle type for this pair, or None."""
         for name, plugin in self._manager.list_name_plugin():
             try:

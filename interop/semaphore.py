@@ -32,9 +32,7 @@ class SemaphoreDescriptor:
     device: DeviceIdentity = DeviceIdentity()  # noqa: RUF009 - frozen
 
 
-def check_import(
-    handle: Handle, descriptor: SemaphoreDescriptor, supported: frozenset[HandleType]
-) -> None:
+def check_import(handle: Handle, descriptor: SemaphoreDescriptor, supported: frozenset[HandleType]) -> None:
     """Check a semaphore handle against its descriptor before any driver sees it.
 
     ``supported`` holds the importable types *of the descriptor's kind*. Raises :class:`HandleError`, leaving
@@ -122,8 +120,10 @@ class Stream(Protocol):
         ...
 
     def release(self, value: int, *, failed: bool = False) -> None:
-        """End every hold up to ``value``; any thread. ``failed`` ends them so that dependent work is dropped
-        where the API can do that, and runs on garbage that nobody reads where it cannot.
+        """End every hold up to ``value``; any thread.
+
+        ``failed`` says that what was waited for did not happen: the work behind the holds is dropped where the
+        API can do that, and runs on garbage that nobody reads where it cannot.
         """
         ...
 

@@ -1,7 +1,9 @@
 """Turns: the time in which one side of a link owns some buffers.
 
 Turns may be taken from any thread. A producer turn keeps other threads' turns of its link waiting until it
-ends, since signals must go out in the order in which they were given. A hand-over happens only when the owner changes. A turn object is made once for each set of buffers and
+ends, since signals must go out in the order in which they were given.
+
+A hand-over happens only when the owner changes. A turn object is made once for each set of buffers and
 entered again and again: what can be prepared is prepared when it is made or when a case first occurs.
 """
 
@@ -81,6 +83,8 @@ class Order:
         if self.closed:
             msg = "the link of this turn is closed"
             raise ClosedError(msg)
+        if self.recording and side == "producer":
+            raise TurnError("another producer turn of this link is open; end it first")
         if self.failure is not None:
             msg = f"no turn can be taken after an earlier one failed: {self.failure}"
             raise TurnError(msg) from self.failure
@@ -104,7 +108,7 @@ def leave(buffers: tuple[Buffer, ...]) -> None:
 class Case:
     """What a producer turn needs for one combination of owners, prepared once."""
 
-    __slots__ = ("eager", "silent", "signalling")
+    __slots__ = ("eager", "signalling", "silent")
 
     def __init__(self) -> None:
         self.silent: Submission | None = None
@@ -195,8 +199,6 @@ class ProducerTurn:
         to_consumer = order.to_consumer
         order.take_lock()
         try:
-            if order.recording:
-                raise TurnError("another producer turn of this link is open; end it first")
             order.enter(buffers, "producer")
             submission = None
             try:
@@ -244,7 +246,9 @@ class ProducerTurn:
         submission = case.signalling if self._signals else case.silent
         if submission is None:
             submission = self._producer.prepare(
-                acquire=[buffer.producer_buffer for bit, buffer in enumerate(self._buffers) if used >> bit & 1],
+                acquire=[
+                    buffer.producer_buffer for bit, buffer in enumerate(self._buffers) if used >> bit & 1
+                ],
                 release=[buffer.producer_buffer for buffer in self._buffers if buffer.external is not None],
                 wait=order.to_producer.semaphore if handed_over else None,
                 signal=order.to_consumer.semaphore if self._signals else None,

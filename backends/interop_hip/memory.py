@@ -17,9 +17,7 @@ from interop_hip._driver import OUT_OF_MEMORY
 from interop_hip.stream import stream_address
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer as HostBytes
-
-    from interop.memory import MemoryDescriptor
+    from interop.memory import HostBytes, MemoryDescriptor
     from interop.semaphore import Stream
     from interop_hip._driver import Driver
     from interop_hip.stream import HipStream

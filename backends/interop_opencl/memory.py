@@ -25,10 +25,8 @@ from interop_opencl._driver import (
 from interop_opencl.stream import stream_address
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer as HostBytes
-
     from interop.dtypes import DType
-    from interop.memory import MemoryDescriptor
+    from interop.memory import HostBytes, MemoryDescriptor
     from interop.semaphore import Stream
     from interop_opencl._driver import Driver
     from interop_opencl.stream import OpenCLStream

@@ -236,9 +236,7 @@ def _import_time(link: Link, grid: int) -> float | None:
     return statistics.median(times) * 1e6
 
 
-def _round_trips(
-    link: Link, settings: Settings, advance: Callable[[str, int], None]
-) -> tuple[float, float]:
+def _round_trips(link: Link, settings: Settings, advance: Callable[[str, int], None]) -> tuple[float, float]:
     """Median and 99th percentile, in microseconds, from taking the consumer's turn to the producer being done."""
     heights, compute = _prepare(link, settings)
     consumer_turn, producer_turn = link.consumer_turn(heights), link.producer_turn(heights)
@@ -308,7 +306,11 @@ def agreements(results: Sequence[Result]) -> list[Agreement]:
                 ratio = left.frames_per_second / right.frames_per_second
             found.append(
                 Agreement(
-                    a=left.consumer, b=right.consumer, max_abs_difference=worst, frames=len(common), speed_ratio=ratio
+                    a=left.consumer,
+                    b=right.consumer,
+                    max_abs_difference=worst,
+                    frames=len(common),
+                    speed_ratio=ratio,
                 )
             )
     return found

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from interop.compare.measure import Agreement, Result
@@ -46,7 +46,7 @@ def _ratio(result: Result) -> str:
     return f"{result.frames_per_second / result.staged_frames_per_second:.2f} x"
 
 
-_ROWS = (
+_ROWS: tuple[tuple[str, Callable[[Result], str]], ...] = (
     ("device", lambda r: r.device or "[yellow]not available[/]"),
     ("runs on", lambda r: ("software (host processor)" if r.software else "GPU") if r.available else "-"),
     ("same device by", lambda r: r.device_match or "-"),
@@ -124,7 +124,9 @@ def write_png(path: Path, results: Sequence[Result]) -> bool:
     draw = ImageDraw.Draw(sheet)
     for row, result in enumerate(shown):
         top = row * (height + _CAPTION)
-        caption = f"{result.consumer}: {result.device}; {result.path}, {result.to_consumer} / {result.to_producer}"
+        caption = (
+            f"{result.consumer}: {result.device}; {result.path}, {result.to_consumer} / {result.to_producer}"
+        )
         draw.text((4, top + 3), caption, fill="black")
         for column, frame in enumerate(chosen):
             picture = Image.fromarray(result.pictures[frame][:, :, :3])

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from interop.sync import ToProducer
 
 
-def _share(plan: SyncPlan, producer: Producer, consumer: Consumer) -> tuple[ProducerSemaphore, ExternalSemaphore]:
+def _share(
+    plan: SyncPlan, producer: Producer, consumer: Consumer
+) -> tuple[ProducerSemaphore, ExternalSemaphore]:
     """Make a semaphore on the producer and import it into the consumer; nothing stays behind on failure."""
     semaphore = producer.create_semaphore(plan.kind or SemaphoreKind.BINARY, export=plan.handle_type)
     try:

@@ -215,21 +215,46 @@ def descriptor_counts() -> Iterator[leaks.Resources]:
 
 
 @pytest.fixture(scope="session")
-def interop_run(pytestconfig: pytest.Config) -> Run:
-    """The options of the run and the pair of devices, both of which have been opened once.
+def interop_run(pytestconfig: pytest.Config) -> Iterator[Run]:
+    """The options of the run and the pair of devices, which stay open and have been used once.
 
-    Drivers start threads and open files on first use and keep them, some for every new kernel; a test counts
-    what the second use leaves behind.
+    Drivers start threads and open files on first use and keep them as long as a device is open, some for
+    every new kernel; a test counts what a second use leaves behind.
     """
     run = pytestconfig.stash[_RUN]
     pair = run.pair
-    with contextlib.ExitStack() as opened, contextlib.suppress(InteropError):  # a case will fail and say more
-        opened.enter_context(contextlib.closing(pair.producers.open_producer(pair.producer)))
-        consumer = opened.enter_context(contextlib.closing(pair.consumers.open_consumer(pair.consumer)))
-        for source in sources.EVERY:
-            with contextlib.suppress(InteropError):
-                consumer.compile(source).close()
-    return run
+    with contextlib.ExitStack() as opened:
+        with contextlib.suppress(InteropError):  # a case will fail and say more
+            opened.enter_context(contextlib.closing(pair.producers.open_producer(pair.producer)))
+            consumer = opened.enter_context(contextlib.closing(pair.consumers.open_consumer(pair.consumer)))
+            for source in sources.EVERY:
+                with contextlib.suppress(InteropError):
+                    consumer.compile(source).close()
+            for sync in _STRATEGIES:
+                with contextlib.suppress(InteropError):
+                    _use_once(run, sync)
+        yield run
+
+
+def _use_once(run: Run, sync: str) -> None:
+    """Let both drivers import, wait, signal and copy."""
+    import interop
+
+    with interop.connect(
+        producer=run.producer,
+        consumer=str(run.backend),
+        device=choice(run.device),
+        consumer_device=choice(run.consumer_device),
+        sync=sync,
+        timeout=run.timeout,
+    ) as link:
+        buffer = link.buffer(1024, "uint32")
+        for _ in range(2):
+            with link.producer_turn(buffer) as commands:
+                commands.fill(buffer.producer_buffer, 1)
+            with link.consumer_turn(buffer) as view:
+                view.write(bytes(view.nbytes))
+        link.synchronize()
 
 
 @pytest.fixture

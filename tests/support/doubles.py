@@ -12,7 +12,8 @@ import random
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Self
 
 from interop.backend import Capabilities
 from interop.device import DeviceIdentity, DeviceInfo
@@ -127,9 +128,11 @@ class World:
         while True:
             fronts = [queue[0] for queue in queues if queue]
             blocked = [step.waits_for for step in fronts if step.waits_for and not step.ready()]
-            assert len(blocked) < 2 or blocked[0] is not blocked[1] or blocked[0].kind is not SemaphoreKind.BINARY, (
-                "both queues wait for one binary semaphore"
-            )
+            assert (
+                len(blocked) < 2
+                or blocked[0] is not blocked[1]
+                or blocked[0].kind is not SemaphoreKind.BINARY
+            ), "both queues wait for one binary semaphore"
             movable = [queue for queue in queues if queue and queue[0].ready()]
             if not movable:
                 return
@@ -181,7 +184,7 @@ class FakeHandle:
     def __init__(self, thing: object) -> None:
         self.thing = thing
 
-    def __enter__(self) -> FakeHandle:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -378,7 +381,13 @@ class FakeSubmission:
         wait: Semaphore | None,
         signal: Semaphore | None,
     ) -> None:
-        self._producer, self._acquire, self._release, self._wait, self._signal = producer, acquire, release, wait, signal
+        self._producer, self._acquire, self._release, self._wait, self._signal = (
+            producer,
+            acquire,
+            release,
+            wait,
+            signal,
+        )
         self._commands: FakeCommands | None = None
 
     def begin(self) -> FakeCommands:
@@ -388,13 +397,15 @@ class FakeSubmission:
     def submit(self, wait_value: int = 0, signal_value: int = 0) -> int:
         wait, signal, progress = self._wait, self._signal, self._producer.progress
         if wait is not None:
-            self._push("producer waits", wait.payload.take, lambda: wait.payload.ready(wait_value), wait.payload)
+            self._push(
+                "producer waits", wait.payload.take, lambda: wait.payload.ready(wait_value), wait.payload
+            )
         for buffer in self._acquire:
-            self._push("producer acquires", lambda buffer=buffer: self._own(buffer, external=False))
+            self._push("producer acquires", partial(self._own, buffer, external=False))
         for name, action in self._commands.actions if self._commands else ():
             self._push(name, action)
         for buffer in self._release:
-            self._push("producer releases", lambda buffer=buffer: self._own(buffer, external=True))
+            self._push("producer releases", partial(self._own, buffer, external=True))
         if signal is not None:
             self._push("producer signals", lambda: signal.payload.signal(signal_value))
         point = next(self._producer.points)

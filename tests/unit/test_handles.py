@@ -102,12 +102,13 @@ def test_a_driver_that_took_the_number_is_told_from_one_that_did_not() -> None:
 
 @pytest.mark.parametrize("fate", FdFate)
 @pytest.mark.parametrize("driver_closes", [False, True])
-def test_a_failed_import_leaves_the_handle_with_its_owner(fate: FdFate, driver_closes: bool) -> None:  # noqa: FBT001
+def test_a_failed_import_leaves_the_handle_with_its_owner(fate: FdFate, driver_closes: bool) -> None:
     with Handle.adopt(memfd(), HandleType.OPAQUE_FD) as handle:
         lent = -1
-        with pytest.raises(KeyError), lend(handle, fate) as lent:
+        with pytest.raises(KeyError), lend(handle, fate) as number:
+            lent = number
             if driver_closes:
-                os.close(lent)
+                os.close(number)
             raise KeyError
         assert not handle.closed
         assert is_open(handle.value)

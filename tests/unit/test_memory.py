@@ -34,7 +34,9 @@ def test_a_misaligned_offset_names_the_alignment() -> None:
         check_range(64, 64, 1024, alignment=128)
 
 
-@pytest.mark.parametrize("bad", [{"allocation_size": 0}, {"size": 0}, {"size": 17}, {"offset": 1}, {"offset": -1}])
+@pytest.mark.parametrize(
+    "bad", [{"allocation_size": 0}, {"size": 0}, {"size": 17}, {"offset": 1}, {"offset": -1}]
+)
 def test_a_descriptor_that_contradicts_itself_cannot_be_made(bad: dict[str, int]) -> None:
     fields = {"allocation_size": 16, "size": 16, **bad}
     with pytest.raises(InvalidArgument):

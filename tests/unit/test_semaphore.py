@@ -41,5 +41,8 @@ def test_a_refused_signal_does_not_count() -> None:
 
 def test_a_kind_that_cannot_be_imported_is_named() -> None:
     described = SemaphoreDescriptor(kind=SemaphoreKind.TIMELINE, handle_type=HandleType.SYNC_FD)
-    with Handle.adopt(-1, HandleType.SYNC_FD) as handle, pytest.raises(HandleError, match="timeline semaphore"):
+    with (
+        Handle.adopt(-1, HandleType.SYNC_FD) as handle,
+        pytest.raises(HandleError, match="timeline semaphore"),
+    ):
         check_import(handle, described, frozenset())

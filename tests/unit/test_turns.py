@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-
 from interop import ClosedError, InvalidArgument, SemaphoreKind, TurnError, WaitTimeout
 from interop.buffers import Owner
 from interop.device import MatchKey
@@ -33,7 +32,9 @@ def make_link(case: str, require: str | None = None) -> tuple[Link, doubles.Worl
     sync, kinds = CASES[case]
     world = doubles.World()
     left, right = doubles.producer_info(kinds), doubles.consumer_info(kinds)
-    plan = negotiate(left, right, MatchKey.UUID, sync="auto" if require == "staged" else sync, require=require)
+    plan = negotiate(
+        left, right, MatchKey.UUID, sync="auto" if require == "staged" else sync, require=require
+    )
     return Link(plan, doubles.Producer(world, left), doubles.Consumer(world, right), timeout=1.0), world  # type: ignore[arg-type]
 
 
@@ -100,7 +101,9 @@ def test_a_repeating_pattern_settles_to_one_signal_and_one_wait_per_hand_over() 
             with link.consumer_turn(buffer):
                 pass
         world.settle()
-        counts = {name: world.log.count(name) for name in ("producer signals", "consumer waits", "producer done")}
+        counts = {
+            name: world.log.count(name) for name in ("producer signals", "consumer waits", "producer done")
+        }
         assert counts == {"producer signals": 1, "consumer waits": 1, "producer done": 2}
 
 
@@ -128,7 +131,7 @@ def take_turns(case: str, moves: list[tuple[str, list[int], bool, bool]], schedu
         buffers = [link.buffer(4, "uint32") for _ in range(2)]
         for side, indices, settle, fail in moves:
             chosen = [buffers[index] for index in indices]
-            turn = link.producer_turn(*chosen) if side == "p" else link.consumer_turn(*chosen)  # type: ignore[call-overload]
+            turn = link.producer_turn(*chosen) if side == "p" else link.consumer_turn(*chosen)
             with contextlib.suppress(KeyError), turn:
                 if fail:
                     raise KeyError
@@ -149,14 +152,24 @@ def test_any_order_of_turns_and_any_schedule_keeps_every_semaphore_legal(case: s
     # Drawn from the seed, not by hypothesis: it prefers simple cases, and the faults need mixed ones.
     choose = random.Random(seed)  # noqa: S311 - a schedule, not a secret
     moves = [
-        (choose.choice("pc"), choose.sample([0, 1], choose.choice([1, 2])), choose.random() < 0.15, choose.random() < 0.15)
+        (
+            choose.choice("pc"),
+            choose.sample([0, 1], choose.choice([1, 2])),
+            choose.random() < 0.15,
+            choose.random() < 0.15,
+        )
         for _ in range(choose.randint(1, 15))
     ]
     take_turns(case, moves, choose)
 
 
 def test_a_second_signal_never_overtakes_the_wait_for_the_first() -> None:
-    moves = [("p", [0], False, False), ("c", [0], False, False), ("p", [1], False, False), ("c", [1], False, False)]
+    moves = [
+        ("p", [0], False, False),
+        ("c", [0], False, False),
+        ("p", [1], False, False),
+        ("c", [1], False, False),
+    ]
     for seed in range(30):
         take_turns("native binary", moves, random.Random(seed))  # noqa: S311 - as above
 
@@ -178,7 +191,11 @@ def test_a_buffer_cannot_be_in_two_turns(case: str) -> None:
     link, _world = make_link(case)
     with link:
         buffer = link.buffer(4, "uint32")
-        with link.producer_turn(buffer), pytest.raises(TurnError, match="open turn"), link.consumer_turn(buffer):
+        with (
+            link.producer_turn(buffer),
+            pytest.raises(TurnError, match="open turn"),
+            link.consumer_turn(buffer),
+        ):
             pass
 
 
@@ -206,7 +223,7 @@ def test_nothing_can_be_done_after_close(case: str) -> None:
     link.close()
     link.close()
     assert link.closed
-    for use in (lambda: link.buffer(4), lambda: link.synchronize(), turn.__enter__):
+    for use in (lambda: link.buffer(4), link.synchronize, turn.__enter__):
         with pytest.raises(ClosedError):
             use()
 
