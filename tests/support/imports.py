@@ -1,0 +1,56 @@
+"""What a process has open and imported after some use of the package."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+_DRIVERS = re.compile(
+    r"/[^ ]*(?:vulkan|opencl|pocl|amdhip|hiprtc|amd_comgr|libcuda|nvrtc|swiftshader|lvp|softgpu)[^ /]*$",
+    re.IGNORECASE,
+)
+
+
+def _opened() -> dict[str, Any]:
+    maps = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
+    files = {line.split(maxsplit=5)[-1] for line in maps if "/" in line}
+    modules = {name.partition(".")[0] for name in list(sys.modules)}
+    own = {"interop", "fresh", "imports", "sitecustomize", "usercustomize"}
+    return {
+        "libraries": sorted(file for file in files if _DRIVERS.search(file)),
+        "third party": sorted(
+            name
+            for name in modules - set(sys.stdlib_module_names) - own
+            if not name.startswith(("_", "interop_"))
+        ),
+    }
+
+
+def after_import() -> dict[str, Any]:
+    """Import the package."""
+    before = set(_opened()["third party"])  # the interpreter's own start may import something
+    __import__("interop")
+    found = _opened()
+    return {**found, "third party": sorted(set(found["third party"]) - before)}
+
+
+def after_listing() -> dict[str, Any]:
+    """List the backends and the plugins that failed."""
+    before = set(_opened()["third party"])
+    from interop import registry
+
+    backends = sorted(registry.backends())
+    failures = [(failure.plugin, str(failure)) for failure in registry.failures()]
+    found = _opened()
+    third_party = sorted(set(found["third party"]) - before)
+    return {**found, "third party": third_party, "backends": backends, "failures": failures}
+
+
+def after_opening() -> dict[str, Any]:
+    """Open a driver, which must be noticed."""
+    from interop import registry
+
+    registry.load_backend("vulkan").devices()
+    return _opened()
