@@ -18,9 +18,7 @@ from interop_cuda._block import Block
 from interop_cuda.stream import stream_address
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer as HostBytes
-
-    from interop.memory import MemoryDescriptor
+    from interop.memory import HostBytes, MemoryDescriptor
     from interop.semaphore import Stream
     from interop_cuda.stream import CudaStream
 

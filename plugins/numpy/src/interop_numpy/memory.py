@@ -8,7 +8,7 @@ import re
 import struct
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np  # noqa: TID253 - this module is imported by load() only
 
