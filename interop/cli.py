@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from interop import doctor as diagnosis
 from interop import registry
 from interop.backend import Role
 from interop.compare import measure, report
 from interop.errors import InteropError
+from interop.link import connect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -135,6 +138,104 @@ def backends() -> None:
         listing.add_row(name, ", ".join(sorted(info.roles)), info.summary)
     _out.print(listing)
     _print_failures()
+
+
+@app.command()
+def doctor(
+    *,
+    json: Annotated[Path | None, typer.Option(help="Write the whole report to this file.")] = None,
+) -> None:
+    """Show what is here, which devices are one, and what would be chosen for each pair. For bug reports."""
+    found = diagnosis.examine()
+    _out.print(f"interop {found.version}, {found.python}, {found.system}", highlight=False)
+    for line in found.environment:
+        _out.print(f"[dim]{line}[/]", highlight=False)
+    for state in found.backends:
+        versions = ", ".join(f"{what} {version}" for what, version in state.versions.items())
+        mark = "[yellow]not available[/]" if state.trouble else "[green]available[/]"
+        _out.print(f"[bold]{state.name}[/] ({', '.join(state.roles)}) {mark} {versions}", highlight=False)
+        if state.trouble:
+            _out.print(f"  {escape(state.trouble)}", highlight=False)
+        for device in state.devices:
+            _out.print(f"  {escape(str(device))} {device.driver}", highlight=False)
+            for line in diagnosis.capabilities(device):
+                _out.print(f"    {escape(line)}", highlight=False)
+    pairs = Table(title="pairs", title_justify="left", header_style="bold")
+    for title in ("producer", "consumer", "same by", "memory", "to consumer", "to producer"):
+        pairs.add_column(title, overflow="fold")
+    for pair in found.pairs:
+        names = (
+            f"{pair.producer.backend}:{pair.producer.index}",
+            f"{pair.consumer.backend}:{pair.consumer.index}",
+        )
+        if pair.plan is None:
+            pairs.add_row(*names, pair.match or "-", f"[yellow]{escape(pair.trouble)}[/]", "-", "-")
+            continue
+        plan = pair.plan
+        memory = plan.path.value + (f", {plan.handle_type.value}" if plan.handle_type else "")
+        pairs.add_row(*names, pair.match or "-", memory, str(plan.to_consumer), str(plan.to_producer))
+    _out.print(pairs)
+    _print_failures()
+    if json is not None:
+        report.write_json(json, diagnosis.document(found))
+
+
+@app.command()
+def bench(
+    *,
+    consumers: Annotated[
+        str, typer.Option(help="Comma-separated consumers; every available one by default.")
+    ] = "",
+    producer: Annotated[str, typer.Option(help="The backend that owns the memory.")] = "vulkan",
+    measure: Annotated[
+        str, typer.Option(help="One of first_frame, import, turn_cost, staged; all by default.")
+    ] = "",
+    frames: Annotated[int, typer.Option(min=1, help="Frames per figure.")] = 200,
+    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds after which any wait gives up.")] = 10.0,
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
+) -> None:
+    """Measure what sharing costs here: first frame, imports, turns, and the same by host copies."""
+    from dataclasses import asdict
+
+    from interop.bench import measure as benchmark
+
+    rows: list[benchmark.Row] = []
+    names = [name.strip() for name in consumers.split(",") if name.strip()] or _default_consumers()
+    for name in names:
+        for sync in benchmark.strategies(name, producer, timeout):
+            if measure in ("", "first_frame"):
+                rows += benchmark.first_frame(producer, name, sync, timeout)
+            with connect(producer, name, sync=sync, timeout=timeout) as link:
+                if measure in ("", "import"):
+                    rows += benchmark.imports(link, sync)
+                if measure in ("", "turn_cost"):
+                    rows += benchmark.turn_cost(link, sync, frames)
+        if measure in ("", "staged"):
+            rows += benchmark.staged(producer, name, timeout, max(3, frames // 20))
+    table = Table(header_style="bold")
+    for title in ("consumer", "sync", "measure", "with", "median", "p99", "held against", "ratio"):
+        right = title in ("median", "p99", "ratio")
+        table.add_column(title, justify="right" if right else "left", no_wrap=right or title == "measure")
+    for row in rows:
+        what = ", ".join(f"{key} {value}" for key, value in row.parameters.items())
+        p99 = "" if row.p99 is None else f"{row.p99:,.1f}"
+        ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+        table.add_row(
+            row.consumer,
+            row.sync,
+            row.measure,
+            what,
+            f"{row.value:,.1f} {row.unit}",
+            p99,
+            row.reference,
+            ratio,
+        )
+    _out.print(table)
+    if not rows:
+        _err.print("[red]nothing could be measured: no consumer is available, or no measure has that name[/]")
+        raise typer.Exit(1)
+    if json is not None:
+        report.write_json(json, [asdict(row) for row in rows])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

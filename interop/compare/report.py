@@ -106,7 +106,7 @@ def document(producer: str, results: Sequence[Result], agreements: Sequence[Agre
     }
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
+def write_json(path: Path, content: Any) -> None:
     """Write a document as UTF-8 JSON."""
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 

@@ -191,11 +191,11 @@ class HostBuffer:
 
     def read(self, target: HostBytes, *, timeout: float | None = None) -> None:
         """Copy into writable host bytes of the same size, once all work enqueued so far is done."""
-        self._copy(memoryview(cast("Buffer", target)), timeout, into_memory=False)
+        self._copy(memoryview(cast("Any", target)), timeout, into_memory=False)
 
     def write(self, source: HostBytes, *, timeout: float | None = None) -> None:
         """Copy host bytes of the same size into this memory, once all work enqueued so far is done."""
-        self._copy(memoryview(cast("Buffer", source)), timeout, into_memory=True)
+        self._copy(memoryview(cast("Any", source)), timeout, into_memory=True)
 
     def _copy(self, host: memoryview, timeout: float | None, *, into_memory: bool) -> None:
         if host.nbytes != self.nbytes or not host.c_contiguous or (host.readonly and not into_memory):

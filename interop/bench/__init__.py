@@ -1,0 +1,1 @@
+"""``interop bench``: what sharing costs on this machine, by consumer and strategy."""
