@@ -61,14 +61,14 @@ install_python_packages() {
 
 # Distributions of this tree besides its root and the software drivers, which drivers.sh builds.
 list_plugins() {
-    local folder
-    for folder in numpy cuda; do
-        [ -e "$root/plugins/$folder/pyproject.toml" ] || continue
-        # The CUDA bindings are of no use without the driver; the checks install them for their types.
-        if [ "$folder" != cuda ] || [ "$1" = dev ] || [ -e /proc/driver/nvidia/version ]; then
-            printf '%s\n' "$root/plugins/$folder"
-        fi
-    done
+    printf '%s\n' "$root/plugins/numpy"
+    # The CUDA bindings are of no use without the driver; the checks install them, and NVRTC, for the plugin's
+    # own tests, which run over a stand-in for the driver.
+    if [ "$1" = dev ]; then
+        printf '%s\n' "$root/plugins/cuda[cuda13]"
+    elif [ -e /proc/driver/nvidia/version ]; then
+        printf '%s\n' "$root/plugins/cuda"
+    fi
 }
 
 install_base() {
