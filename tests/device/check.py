@@ -1,0 +1,137 @@
+"""One command for a machine with a GPU: every check and measurement, and a report to paste or attach.
+
+    python tests/device/check.py --consumers opencl,cuda,hip --out report
+
+Runs `interop doctor`; `interop compare` with each synchronisation strategy; the conformance kit for each
+consumer; a soak with every frame verified; and the plugins' own device tests. Writes everything into the
+folder given, with `report.json` as the summary. Exits with 1 when something failed; a consumer that is not
+available is reported with its reason and fails only when it was named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+TAIL = 40  # lines of output shown for a step that failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One command that was run."""
+
+    name: str
+    command: list[str]
+    status: int
+    seconds: float
+    log: str
+
+
+class Report:
+    """The steps so far, in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.steps: list[Step] = []
+
+    def run(self, name: str, *command: str, timeout: float = 600.0) -> bool:
+        """Run a step; its output goes to a file of its own. Never raises for what the step does."""
+        log = self.folder / f"{name}.log"
+        start = time.monotonic()
+        try:
+            done = subprocess.run(
+                command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False
+            )
+            status, output = done.returncode, done.stdout + done.stderr
+        except subprocess.TimeoutExpired as expired:
+            output = f"{_text(expired.stdout)}{_text(expired.stderr)}\nended after {timeout:g} s"
+            status = 124
+        seconds = time.monotonic() - start
+        log.write_text(output, encoding="utf-8")
+        self.steps.append(Step(name=name, command=[*command], status=status, seconds=seconds, log=log.name))
+        print(f"{'ok  ' if status == 0 else 'FAIL'} {name:32} {seconds:7.1f} s", flush=True)
+        if status != 0:
+            print("\n".join(f"     {line}" for line in output.splitlines()[-TAIL:]), flush=True)
+        return status == 0
+
+    def write(self) -> None:
+        """Write the summary."""
+        summary = {"steps": [asdict(step) for step in self.steps]}
+        for name in ("doctor", "compare-auto"):
+            path = self.folder / f"{name}.json"
+            if path.exists():
+                summary[name] = json.loads(path.read_text(encoding="utf-8"))
+        (self.folder / "report.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+
+
+def _text(output: object) -> str:
+    return output.decode(errors="replace") if isinstance(output, bytes) else str(output or "")
+
+
+def available(folder: Path) -> set[str]:
+    """Return the consumers that doctor found usable."""
+    found = json.loads((folder / "doctor.json").read_text(encoding="utf-8"))
+    return {
+        state["name"] for state in found["backends"] if state["available"] and "consumer" in state["roles"]
+    }
+
+
+def main() -> int:
+    """Run everything."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--consumers", default="", help="comma-separated; all available ones by default")
+    parser.add_argument("--frames", type=int, default=600, help="frames of each comparison")
+    parser.add_argument("--soak", type=int, default=100_000, help="frames of each soak")
+    parser.add_argument("--out", type=Path, default=Path("device-report"))
+    options = parser.parse_args()
+    report = Report(options.out.resolve())
+    folder = report.folder
+    interop = [sys.executable, "-m", "interop.cli"]
+    report.run("doctor", *interop, "doctor", "--json", str(folder / "doctor.json"))
+    named = [name.strip() for name in options.consumers.split(",") if name.strip()]
+    here = available(folder)
+    for name in named:
+        if name not in here:
+            report.run(f"available-{name}", *interop, "compare", "--consumers", name, "--frames", "1")
+    consumers = [name for name in named or sorted(here) if name in here]
+    for sync in ("auto", "native", "bridged", "blocking"):
+        outputs = [
+            "--json",
+            str(folder / f"compare-{sync}.json"),
+            "--png",
+            str(folder / f"compare-{sync}.png"),
+        ]
+        common = ["--consumers", ",".join(consumers), "--frames", str(options.frames), "--sync", sync]
+        report.run(f"compare-{sync}", *interop, "compare", *common, *outputs)
+    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    for name in consumers:
+        kit = ["-p", "interop.testing.plugin", "--pyargs", "interop.testing.conformance"]
+        matrix = f"--interop-matrix={folder / f'conformance-{name}.json'}"
+        report.run(f"conformance-{name}", *pytest, *kit, f"--interop-backend={name}", matrix)
+        report.run(
+            f"soak-{name}",
+            sys.executable,
+            str(HERE / "soak.py"),
+            "--consumer",
+            name,
+            "--frames",
+            str(options.soak),
+        )
+    for tests in sorted(ROOT.glob("plugins/*/tests/test_*_device.py")):
+        report.run(tests.stem, *pytest, str(tests))
+    report.write()
+    failed = [step.name for step in report.steps if step.status != 0]
+    print(f"{len(report.steps) - len(failed)} passed, {len(failed)} failed; report in {folder}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
