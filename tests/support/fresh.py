@@ -88,13 +88,17 @@ def attempt(
     *,
     timeout: float = 60.0,
     interrupt_at: str = "",
+    prefix: Sequence[str] = (),
     **arguments: Any,
 ) -> Finished:
-    """Call ``function(**arguments)`` in a process with that environment, however it ends."""
+    """Call ``function(**arguments)`` in a process with that environment, however it ends.
+
+    ``prefix``: a command that starts the process with something changed (``setarch``).
+    """
     with tempfile.TemporaryDirectory(prefix="interop-test-") as folder:
         answer = Path(folder, "result.json")
         target = f"{function.__module__}:{function.__qualname__}"
-        command = [sys.executable, str(SUPPORT / "fresh.py"), target, json.dumps(arguments)]
+        command = [*prefix, sys.executable, str(SUPPORT / "fresh.py"), target, json.dumps(arguments)]
         changes = {**(changes or {}), _RESULT: str(answer)}
         done = run(command, changes, timeout=timeout, cwd=Path(folder), interrupt_at=interrupt_at)
         result = json.loads(answer.read_text(encoding="utf-8")) if answer.exists() else None
