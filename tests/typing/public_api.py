@@ -1,0 +1,99 @@
+"""Checked by mypy and pyright, never run: what a user's editor knows about the public names.
+
+The lines that must not type-check carry an ignore with the exact rule; both checkers report an ignore that has
+become unnecessary, so a signature that turns too lenient is found as well.
+"""
+
+# pyright: reportUnnecessaryTypeIgnoreComment=true
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, assert_type
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    import interop
+    from interop import Buffer, Link, MappedBuffer, MemoryDescriptor, Path, Plan
+    from interop.backend import Commands, Consumer, Mesh, Producer
+    from interop.dtypes import DType
+    from interop.handles import Handle
+    from interop.kernels import Kernel, Module
+    from interop.semaphore import ExternalSemaphore, Stream
+    from interop.turns import ConsumerTurn, ProducerTurn
+
+    def first_program() -> None:
+        """The program of the README."""
+        with interop.connect(producer="vulkan", consumer="opencl", sync="bridged", timeout=1.5) as link:
+            assert_type(link, Link)
+            assert_type(link.explain(), str)
+            assert_type(link.path, Path)
+            assert_type(link.plan, Plan)
+            height = link.buffer(shape=(256, 256), dtype="float32")
+            assert_type(height, Buffer)
+            assert_type(height.shape, tuple[int, ...])
+            assert_type(height.dtype, DType)
+            module = link.consumer.compile("")
+            assert_type(module, Module)
+            wave = module.kernel("wave")
+            assert_type(wave, Kernel)
+            mesh = link.producer.create_mesh(256, 256, width=640, height=480)
+            assert_type(mesh, Mesh)
+            with link.consumer_turn(height) as view:
+                assert_type(view, MappedBuffer)
+                assert_type(view.view((4,), view.dtype, offset=16), MappedBuffer)
+                wave(view, np.int32(256), np.float32(0), global_size=(256, 256))
+                wave(view, np.int32(256), np.float32(0), global_size=4, local_size=(4,), stream=None)
+                view.read(bytearray(16), timeout=1.0)
+                view.write(np.zeros(4, np.float32))
+            with link.producer_turn(height) as commands:
+                assert_type(commands, Commands)
+                commands.draw(mesh, height)
+            link.synchronize(timeout=2)
+            assert_type(mesh.image(1.0), memoryview)
+
+    def turns(link: Link, a: Buffer, b: Buffer, c: Buffer) -> None:
+        """One buffer gives its view, several give a tuple of views."""
+        assert_type(link.consumer_turn(a), ConsumerTurn[MappedBuffer])
+        assert_type(link.consumer_turn(a, b), ConsumerTurn[tuple[MappedBuffer, ...]])
+        with link.consumer_turn(a, b, c) as views:
+            assert_type(views, tuple[MappedBuffer, ...])
+        turn = link.producer_turn(a, b)
+        assert_type(turn, ProducerTurn)
+        assert_type(turn.progress, int)
+
+    def without_a_link(consumer: Consumer, producer: Producer, descriptor: MemoryDescriptor) -> None:
+        """Import by hand."""
+        buffer = producer.create_buffer(64, export=interop.HandleType.OPAQUE_FD)
+        handle, described = buffer.export_memory()
+        assert_type(handle, Handle)
+        assert_type(described, MemoryDescriptor)
+        memory = consumer.import_memory(handle, descriptor)
+        assert_type(memory.map_buffer(offset=16, size=32), MappedBuffer)
+        assert_type(consumer.stream, Stream)
+        semaphore = producer.create_semaphore(interop.SemaphoreKind.BINARY)
+        given, kind = semaphore.export_semaphore()
+        imported = consumer.import_semaphore(given, kind)
+        assert_type(imported, ExternalSemaphore)
+        imported.wait(consumer.stream)
+        interop.connect(producer, consumer).close()
+
+    def errors(error: interop.InteropError) -> None:
+        """What a handler can look at."""
+        if isinstance(error, interop.BackendUnavailable):
+            assert_type(error.install_hint, str)
+        if isinstance(error, interop.DriverError):
+            assert_type(error.code, int)
+        if isinstance(error, interop.WaitTimeout):
+            assert_type(error.seconds, float)
+            timeout: TimeoutError = error
+            del timeout
+
+    def wrong(link: Link, buffer: Buffer, descriptor: MemoryDescriptor) -> None:
+        """What a checker must refuse."""
+        interop.connect(consumer=3)  # type: ignore[arg-type]
+        interop.connect("vulkan", "opencl", 0)  # type: ignore[call-arg]
+        link.buffer((2, 2.5))  # type: ignore[arg-type]
+        link.producer_turn("height")  # type: ignore[arg-type]
+        descriptor.size = 4  # type: ignore[misc]
+        with link.consumer_turn(buffer) as view:
+            view.fill(0)  # type: ignore[attr-defined]
