@@ -1,0 +1,139 @@
+"""The command line: what it prints, and the exit status that scripts rely on. No driver is opened."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+from interop import cli, registry
+from interop.compare import measure
+from interop.compare.measure import Result, Settings
+from interop.errors import DriverError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+RIGHT = Result(consumer="opencl", available=True, frames=5, verified_frames=5, device="some device")
+WRONG = Result(consumer="opencl", available=True, frames=5, verified_frames=4, device="some device")
+BROKEN = Result(consumer="opencl", available=True, frames=5, verified_frames=5, reason="WaitTimeout: 10 s")
+ABSENT = Result(consumer="opencl", reason="no OpenCL here")
+
+
+@pytest.fixture(autouse=True)
+def no_drivers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Software drivers are not to be activated for the whole test session by a command."""
+    monkeypatch.setattr(registry.Registry, "prepare_environment", lambda _: ("prepared",))
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Settings]]:
+    """Have the measurement give results that are known; returns what it was asked to do."""
+
+    def give(*results: Result) -> list[Settings]:
+        asked: list[Settings] = []
+        left = {result.consumer: result for result in results}
+
+        def run(consumer: str, settings: Settings, advance: Callable[[str, int], None]) -> Result:
+            asked.append(settings)
+            advance("verify", settings.frames)
+            return left.get(consumer, Result(consumer=consumer, reason="not here"))
+
+        monkeypatch.setattr(measure, "run", run)
+        return asked
+
+    return give
+
+
+def call(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(cli.app, list(arguments), env={"COLUMNS": "200"})
+    return result.exit_code, result.output
+
+
+@pytest.mark.parametrize(
+    ("result", "status"),
+    [(RIGHT, 0), (WRONG, 1), (BROKEN, 1), (ABSENT, 1)],
+    ids=["right", "wrong", "broken", "absent"],
+)
+def test_status_of_compare(measured: Callable[..., list[Settings]], result: Result, status: int) -> None:
+    measured(result)
+    assert call("compare", "--consumers=opencl")[0] == status
+
+
+def test_one_that_is_absent_does_not_fail_the_others(measured: Callable[..., list[Settings]]) -> None:
+    measured(RIGHT)
+    status, _ = call("compare", "--consumers=opencl,hip")
+    assert status == 0
+
+
+def test_one_that_is_wrong_fails_all(measured: Callable[..., list[Settings]]) -> None:
+    measured(RIGHT, Result(consumer="hip", available=True, frames=5, verified_frames=0))
+    assert call("compare", "--consumers=opencl,hip")[0] == 1
+
+
+def test_options_reach_the_measurement(measured: Callable[..., list[Settings]], tmp_path: Path) -> None:
+    asked = measured(RIGHT)
+    file = tmp_path / "out.json"
+    options = ["--frames=7", "--grid=16", "--sync=bridged", "--require=zero-copy", "--timeout=2.5"]
+    status, _ = call("compare", "--consumers=opencl", *options, f"--json={file}")
+    assert status == 0
+    (settings,) = asked
+    assert (settings.frames, settings.grid, settings.sync) == (7, 16, "bridged")
+    assert (settings.require, settings.timeout, settings.producer) == ("zero-copy", 2.5, "vulkan")
+    assert json.loads(file.read_text(encoding="utf-8"))["results"][0]["consumer"] == "opencl"
+
+
+def test_every_consumer_by_default(measured: Callable[..., list[Settings]], tmp_path: Path) -> None:
+    asked = measured(RIGHT)
+    file = tmp_path / "out.json"
+    call("compare", f"--json={file}")
+    names = [result["consumer"] for result in json.loads(file.read_text(encoding="utf-8"))["results"]]
+    assert names[:2] == ["opencl", "hip"]
+    assert len(asked) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("compare", "--consumers=opengl"), "opengl"),
+        (("compare", "--consumers=vulkan"), "vulkan"),
+        (("compare", "--frames=0"), "--frames"),
+        (("compare", "--grid=1"), "--grid"),
+        (("compare", "--timeout=0"), "--timeout"),
+        (("compare", "--nonsense"), "--nonsense"),
+        (("nonsense",), "nonsense"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, tuple) else "",
+)
+def test_wrong_use(measured: Callable[..., list[Settings]], arguments: tuple[str, ...], words: str) -> None:
+    asked = measured(RIGHT)
+    status, output = call(*arguments)
+    assert status == 2
+    assert words in output
+    assert asked == []
+
+
+def test_backends_are_listed_with_their_roles() -> None:
+    status, output = call("backends")
+    assert status == 0
+    for name in ("vulkan", "opencl", "hip"):
+        (line,) = (line for line in output.splitlines() if name in line.split())
+        assert ("producer" in line) == (name == "vulkan")
+
+
+def test_an_error_on_purpose_is_a_sentence_and_not_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise DriverError("vkCreateDevice", -4, "VK_ERROR_DEVICE_LOST")
+
+    monkeypatch.setattr(registry, "backends", fail)
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["backends"])
+    assert caught.value.code == 1
+    said = capsys.readouterr().err
+    assert "DriverError: vkCreateDevice returned -4 VK_ERROR_DEVICE_LOST" in said
+    assert "Traceback" not in said
