@@ -13,17 +13,21 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import fresh
 import pytest
 import software
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 ROOT = software.ROOT
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 FENCE = re.compile(
-    r"^(?:<!-- (?P<mark>[^>]*?) -->\n+)?^```(?P<language>\w+)[^\n]*\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL
+    r"^(?:<!-- (?P<mark>[^>]*?) -->\n+)?^```(?P<language>\w+)[^\n]*\n(?P<body>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
 )
 
 NOT_RUN = {
@@ -75,7 +79,7 @@ def test_the_code_of_a_page_runs(name: str, tmp_path: Path) -> None:
     page = ROOT / name
     script = tmp_path / page.name.replace(".md", ".py")
     script.write_text(program(page), encoding="utf-8")
-    command = [sys.executable, "-W", "error::ResourceWarning", script]
+    command = [sys.executable, "-W", "error::ResourceWarning", str(script)]
     done = fresh.run(command, software.environment("swiftshader"), timeout=100, cwd=tmp_path)
     assert done.status == 0, f"{name} (lines as in the page)\n{done.output}"
     assert "ResourceWarning" not in done.output, done.output
@@ -110,7 +114,9 @@ def test_no_python_hides_under_another_name() -> None:
         text = page.read_text(encoding="utf-8")
         assert not re.search(r"^[ \t]+```python|^```(py|python3|pycon)\b", text, re.MULTILINE), name
         fences = len(re.findall(r"^```", text, re.MULTILINE))
-        assert fences == 2 * len(blocks(page)), f"{name}: a fence without a language, or one that is not closed"
+        assert fences == 2 * len(blocks(page)), (
+            f"{name}: a fence without a language, or one that is not closed"
+        )
 
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s#]+)(?:#[^)]*)?\)")
@@ -134,9 +140,7 @@ def test_commands_exist() -> None:
 
     known = set(typer_main.get_command(cli.app).commands)
     known |= set(re.findall(r"^    ([a-z]+)\)$", (ROOT / "run").read_text(encoding="utf-8"), re.MULTILINE))
-    for name, page in zip(
-        [*NAMES, "CONTRIBUTING.md"], [*PAGES, ROOT / "CONTRIBUTING.md"], strict=True
-    ):
+    for name, page in zip([*NAMES, "CONTRIBUTING.md"], [*PAGES, ROOT / "CONTRIBUTING.md"], strict=True):
         for block in blocks(page):
             if block.language in {"sh", "console"}:
                 unknown = set(COMMAND.findall(block.body)) - known
@@ -148,18 +152,21 @@ def test_commands_exist() -> None:
 def test_the_recipe_for_a_backend_gives_one_that_passes(tmp_path: Path) -> None:
     """The shell block of "Add a backend" makes a distribution; installed, it passes cases of the kit."""
     page = ROOT / "docs/how-to/add-a-backend.md"
-    recipe = next(block.body for block in blocks(page) if block.language == "sh" and "interop_mine" in block.body)
+    recipe = next(
+        block.body for block in blocks(page) if block.language == "sh" and "interop_mine" in block.body
+    )
     copying, _, rest = recipe.partition("\npip install")
     assert rest, "the recipe ends with the installation"
-    subprocess.run(["bash", "-euc", f"cd {ROOT}\n{copying.replace('../interop-mine', str(tmp_path / 'mine'))}"], check=True)
+    script = copying.replace("../interop-mine", str(tmp_path / "mine"))
+    subprocess.run(["bash", "-euc", script], check=True, cwd=ROOT)
     site = tmp_path / "site"
-    install = ["-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--disable-pip-version-check"]
-    done = fresh.run([sys.executable, *install, "--target", site, tmp_path / "mine"], timeout=100)
+    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation"]
+    done = fresh.run([*install, "--target", str(site), str(tmp_path / "mine")], timeout=100)
     assert done.status == 0, done.output
     environment = software.environment("swiftshader")
     environment["PYTHONPATH"] = f"{site}:{fresh.environment()['PYTHONPATH']}"
-    command = [sys.executable, "-m", "pytest", "-p", "interop.testing.plugin", "--pyargs", "-q"]
-    command += ["interop.testing.conformance", "-p", "no:cacheprovider", "--interop-backend=mine", "-k", "import"]
+    command = [sys.executable, "-m", "pytest", "-p", "interop.testing.plugin", "-p", "no:cacheprovider"]
+    command += ["--pyargs", "interop.testing.conformance", "--interop-backend=mine", "-q", "-k", "import"]
     done = fresh.run(command, environment, timeout=100, cwd=tmp_path)
     assert done.status == 0, done.output
     assert "passed" in done.output
