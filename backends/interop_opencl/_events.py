@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 import threading
+import time
 from collections import deque
 from functools import partial
 from itertools import count
@@ -17,15 +18,48 @@ if TYPE_CHECKING:
 
     from interop_opencl._driver import Driver
 
-_waiting: dict[int, Callable[[int], object]] = {}
+_waiting: dict[int, tuple[Callable[[int], object], Owed]] = {}
 """What each event that the driver still owes a call for leads to, by the number that the call carries."""
 _tickets = count(1)
+_LEAVING = 0.002
+"""Seconds that a driver's thread is given to get out of a callback; nothing tells when it has."""
+
+
+class Owed:
+    """How many calls the driver still owes for one context."""
+
+    __slots__ = ("_changed", "_number", "_used")
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._number = 0
+        self._used = False
+
+    def add(self, number: int) -> None:
+        """Count calls that are to come, or with -1 one that has been made."""
+        with self._changed:
+            self._number += number
+            self._used = True
+            self._changed.notify_all()
+
+    def settle(self, timeout: float) -> bool:
+        """Wait until none is owed; False when that takes longer than ``timeout`` seconds.
+
+        NVIDIA's driver (580) never returns from ``clReleaseContext`` while one of its threads is in a callback.
+        """
+        with self._changed:
+            settled = self._changed.wait_for(lambda: self._number == 0, timeout)
+        if self._used:
+            time.sleep(_LEAVING)
+        return settled
 
 
 def _call(_event: int, status: int, ticket: int) -> None:
-    job = _waiting.pop(ticket, None)
-    if job is not None:
+    job, owed = _waiting.pop(ticket)
+    try:
         job(status)
+    finally:
+        owed.add(-1)
 
 
 # One C callback for the whole process, never freed: a driver's thread may still be on its way out of it when
@@ -33,13 +67,15 @@ def _call(_event: int, status: int, ticket: int) -> None:
 _called = CALLBACK(_call)
 
 
-def on_completion(driver: Driver, event: ctypes.c_void_p, job: Callable[[int], object]) -> None:
+def on_completion(driver: Driver, owed: Owed, event: ctypes.c_void_p, job: Callable[[int], object]) -> None:
     """Have ``job(status)`` called once the event is complete or has failed (``clSetEventCallback``)."""
     ticket = next(_tickets)
-    _waiting[ticket] = job
+    _waiting[ticket] = job, owed
+    owed.add(1)
     code = driver.raw("clSetEventCallback")(event, COMPLETE, _called, ticket)
     if code != 0:
         del _waiting[ticket]
+        owed.add(-1)
     check("clSetEventCallback", code)
 
 

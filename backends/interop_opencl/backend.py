@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from interop.backend import Capabilities
@@ -12,6 +13,7 @@ from interop.lifetime import Children, Owned
 from interop.semaphore import SemaphoreKind
 from interop_opencl import _driver as cl
 from interop_opencl import kernels, memory, semaphore
+from interop_opencl._events import Owed
 from interop_opencl.plugin import INSTALL_HINT
 from interop_opencl.stream import OpenCLStream
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from interop.memory import MemoryDescriptor
     from interop.semaphore import SemaphoreDescriptor
 
+_SETTLE = 5.0  # seconds for the driver to make the calls that it owes
 _CPU = 1 << 1  # CL_DEVICE_TYPE_CPU
 
 
@@ -62,12 +65,24 @@ class OpenCLBackend:
 class OpenCLConsumer(Owned):
     """An opened device: one context with this device alone, and its queues."""
 
-    __slots__ = ("_alignment", "_children", "_device", "_driver", "_kept", "_native", "_platform", "_stream")
+    __slots__ = (
+        "_alignment",
+        "_children",
+        "_device",
+        "_driver",
+        "_kept",
+        "_native",
+        "_owed",
+        "_platform",
+        "_stream",
+    )
 
     def __init__(self, driver: cl.Driver, device: DeviceInfo, platform: Any, native: Any) -> None:
         children = Children()
         kept: list[Any] = []
-        super().__init__(f"OpenCL consumer on {device.name}", _release, driver, children, kept)
+        owed = Owed()
+        super().__init__(f"OpenCL consumer on {device.name}", _release, driver, children, kept, owed)
+        self._owed = owed
         self._driver = driver
         self._device = device
         self._platform: int = platform.int_ptr
@@ -102,7 +117,7 @@ class OpenCLConsumer(Owned):
     def create_stream(self) -> OpenCLStream:
         """Make a further in-order queue (``clCreateCommandQueueWithProperties``); the caller closes it."""
         self.check_open()
-        return self._children.add(OpenCLStream(self._driver, self.native, self._native))
+        return self._children.add(OpenCLStream(self._driver, self.native, self._native, self._owed))
 
     def import_memory(self, handle: Handle, descriptor: MemoryDescriptor) -> memory.OpenCLExternalMemory:
         """Take an allocation in; ``handle`` is consumed when this returns and untouched when it raises."""
@@ -146,10 +161,14 @@ class OpenCLConsumer(Owned):
         return f"<OpenCLConsumer {self._device.name}>"
 
 
-def _release(driver: cl.Driver, children: Children, kept: list[Any]) -> None:
+def _release(driver: cl.Driver, children: Children, kept: list[Any], owed: Owed) -> None:
     try:
         children.close()
     finally:
+        if not owed.settle(_SETTLE):
+            warnings.warn(
+                "the OpenCL driver still owes calls for events of a closed queue", ResourceWarning, 2
+            )
         last = [cl.LastReference(driver, "Context", context.int_ptr) for context in kept]
         kept.clear()
         for reference in last:

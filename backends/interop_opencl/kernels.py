@@ -61,13 +61,15 @@ _POINTER_SIZE = ctypes.sizeof(ctypes.c_void_p)
 class OpenCLModule(Owned):
     """A compiled source."""
 
-    __slots__ = ("_driver", "_kernels", "_program", "_signatures", "_stream")
+    __slots__ = ("_driver", "_kernels", "_natives", "_program", "_signatures", "_stream")
 
     def __init__(
         self, driver: Driver, stream: OpenCLStream, program: Any, signatures: Mapping[str, Signature]
     ) -> None:
-        parked: list[Any] = [program]
-        super().__init__("OpenCL program", parked.clear)
+        natives: list[Any] = [program]
+        # Emptied by close: a kernel keeps its arguments, and through them the import and its handle.
+        super().__init__("OpenCL program", natives.clear)
+        self._natives = natives
         self._driver = driver
         self._stream = stream
         self._program: Any = program
@@ -99,7 +101,8 @@ class OpenCLModule(Owned):
                 limit: int = native.get_work_group_info(question, self._program.devices[0])
             except cl.Error as error:
                 raise failure("clCreateKernel", error) from error
-            found = self._kernels[name] = OpenCLKernel(self, native, signature, limit)
+            self._natives.append(native)
+            found = self._kernels[name] = OpenCLKernel(self, native.int_ptr, signature, limit)
         return found
 
     def close(self) -> None:
@@ -120,18 +123,16 @@ class OpenCLKernel:
         "_limit",
         "_lock",
         "_module",
-        "_native",
         "_scalars",
         "_set",
         "_shown",
         "_signature",
     )
 
-    def __init__(self, module: OpenCLModule, native: Any, signature: Signature, limit: int) -> None:
+    def __init__(self, module: OpenCLModule, address: int, signature: Signature, limit: int) -> None:
         self._module = module
-        self._native = native
         self._limit = limit  # registers may allow smaller groups than the device's largest
-        self._address: int = native.int_ptr
+        self._address = address
         self._signature = signature
         self._set = module.driver.raw("clSetKernelArg")
         self._launch = module.driver.raw("clEnqueueNDRangeKernel")

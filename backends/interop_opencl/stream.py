@@ -18,7 +18,7 @@ from interop_opencl._driver import (
     check,
     name_of,
 )
-from interop_opencl._events import Calls, Holds, on_completion, user_event
+from interop_opencl._events import Calls, Holds, Owed, on_completion, user_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,9 +38,9 @@ def _wake(ended: threading.Event, _keep: object, _status: int) -> None:
 class OpenCLStream(Owned):
     """An in-order command queue. Any thread may use it; calls are ordered as they arrive."""
 
-    __slots__ = ("_calls", "_context", "_driver", "_flush", "_holds", "_kept", "_queue")
+    __slots__ = ("_calls", "_context", "_driver", "_flush", "_holds", "_kept", "_owed", "_queue")
 
-    def __init__(self, driver: Driver, context: Any, device: Any) -> None:
+    def __init__(self, driver: Driver, context: Any, device: Any, owed: Owed) -> None:
         native = driver.cl.CommandQueue(context, device)
         holds = Holds(driver)
         kept: list[Any] = [native]
@@ -51,6 +51,7 @@ class OpenCLStream(Owned):
         self._context: int = context.int_ptr
         self._holds = holds
         self._calls = Calls()
+        self._owed = owed
         self._kept = kept  # emptied by close, so that the queue goes even while this object stays
         self._flush = driver.raw("clFlush")
 
@@ -116,7 +117,7 @@ class OpenCLStream(Owned):
 
     def _sleep(self, event: ctypes.c_void_p, deadline: float, timeout: float, keep: object) -> None:
         ended = threading.Event()
-        on_completion(self._driver, event, partial(_wake, ended, keep))
+        on_completion(self._driver, self._owed, event, partial(_wake, ended, keep))
         pause = _FIRST_SLICE
         while not self._ended(event):
             left = deadline - time.monotonic()
@@ -161,7 +162,7 @@ class OpenCLStream(Owned):
             try:
                 event = self._mark(gate)
                 try:
-                    on_completion(driver, event, calls.add(callback, value))
+                    on_completion(driver, self._owed, event, calls.add(callback, value))
                 except DriverError:
                     calls.take_back()
                     raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 ADD = """
-KERNEL void add(GLOBAL_MEM uint *data, uint amount, uint count)
+KERNEL void add(GLOBAL_MEM unsigned int *data, unsigned int amount, unsigned int count)
 {
     size_t i = GLOBAL_ID(0);
     if (i < count) data[i] += amount;
@@ -24,11 +24,11 @@ KERNEL void saxpy(GLOBAL_MEM float *y, CONSTANT_MEM float *x, float a, int n)
 
 IDS = """
 /* KERNEL void not_a_kernel(int x) { } */
-KERNEL void ids(GLOBAL_MEM uint *out, uint width, uint height, uint depth)
+KERNEL void ids(GLOBAL_MEM unsigned int *out, unsigned int width, unsigned int height, unsigned int depth)
 {
-    uint x = GLOBAL_ID(0), y = GLOBAL_ID(1), z = GLOBAL_ID(2);
+    unsigned int x = GLOBAL_ID(0), y = GLOBAL_ID(1), z = GLOBAL_ID(2);
     if (x >= width || y >= height || z >= depth) return;
-    uint at = ((z * height + y) * width + x) * 4;
+    unsigned int at = ((z * height + y) * width + x) * 4;
     out[at] = x + 1000 * y + 1000000 * z;
     out[at + 1] = GROUP_ID(0) * LOCAL_SIZE(0) + LOCAL_ID(0) == x
         && GROUP_ID(1) * LOCAL_SIZE(1) + LOCAL_ID(1) == y
@@ -41,7 +41,7 @@ KERNEL void ids(GLOBAL_MEM uint *out, uint width, uint height, uint depth)
 
 SCALARS = """
 KERNEL void scalars(
-    GLOBAL_MEM long *out, char a, uchar b, short c, long d, ushort e, int f, ulong g, uint h, float i)
+    GLOBAL_MEM long *out, char a, uchar b, short c, long d, ushort e, int f, ulong g, unsigned int h, float i)
 {
     if (GLOBAL_ID(0) != 0) return;
     out[0] = a; out[1] = b; out[2] = c; out[3] = d; out[4] = e; out[5] = f; out[6] = (long)g; out[7] = h;
@@ -71,10 +71,10 @@ KERNEL void reverse(GLOBAL_MEM int *data)
 """
 
 SPIN = """
-KERNEL void spin(GLOBAL_MEM uint *data, uint rounds)
+KERNEL void spin(GLOBAL_MEM unsigned int *data, unsigned int rounds)
 {
-    uint value = data[0];
-    for (uint i = 0; i < rounds; i++) value = value * 1664525u + 1013904223u;
+    unsigned int value = data[0];
+    for (unsigned int i = 0; i < rounds; i++) value = value * 1664525u + 1013904223u;
     data[0] = value;
 }
 """

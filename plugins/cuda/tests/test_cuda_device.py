@@ -162,6 +162,8 @@ def test_dlpack_is_ordered_behind_held_work(consumer: CudaConsumer) -> None:
     view = own.view((1,), DTYPES["uint32"])
     view.write(bytes(4))
     module = consumer.compile(ADD)
+    # CUDA loads a kernel on first use, and that waits for every stream: PyTorch's must be loaded before the hold.
+    _ = int((torch.ones(1, dtype=torch.int32, device="cuda") * 2).cpu())
     consumer.stream.hold(1)
     module.kernel("add")(view, np.uint32(7), np.uint32(1), global_size=1)
     tensor = torch.from_dlpack(view.view((1,), DTYPES["int32"]))
