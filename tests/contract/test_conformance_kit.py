@@ -85,7 +85,7 @@ def run_kit(folder: Path, plugin: str, *arguments: str) -> subprocess.CompletedP
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=240,
         cwd=folder,
         env={**os.environ, "PYTHONPATH": path},
     )
@@ -96,6 +96,7 @@ def outcomes(folder: Path) -> dict[str, str]:
     return {row["case"]: row["outcome"] for row in content["cases"]}
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("case", DEFECTS)
 def test_a_defect_fails_its_case(tmp_path: Path, case: str) -> None:
     name = case.partition("::")[2].partition("[")[0]

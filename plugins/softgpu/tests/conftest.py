@@ -18,7 +18,7 @@ from interop_softgpu.vulkan_objects import VulkanDevice
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-EXTENSION_FUNCTIONS = {
+EXTENSION_FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "clCreateSemaphoreWithPropertiesKHR": (c_void_p, [c_void_p, c_void_p, POINTER(c_int)]),
     "clGetSemaphoreInfoKHR": (c_int, [c_void_p, c_uint, c_size_t, c_void_p, POINTER(c_size_t)]),
     "clRetainSemaphoreKHR": (c_int, [c_void_p]),

@@ -14,7 +14,7 @@ import pytest
 from .conftest import open_files, query, words64
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from interop_softgpu.native import Controls, Payloads
     from interop_softgpu.vulkan_objects import VulkanDevice, VulkanMemory
@@ -332,11 +332,12 @@ def test_use_without_acquire_can_be_an_error(opencl: OpenCL, controls: Controls,
     kernel = opencl.cl.Kernel(opencl.cl.Program(opencl.context, source).build(), "touch")
     kernel.set_args(imported)
     host = np.zeros(4, np.uint8)
-    for use in (
+    uses: list[Callable[[], object]] = [
         lambda: opencl.cl.enqueue_nd_range_kernel(queue, kernel, (1,), None),
         lambda: opencl.cl.enqueue_copy(queue, host, imported),
         lambda: opencl.cl.enqueue_fill_buffer(queue, imported, np.uint8(1), 0, 4),
-    ):
+    ]
+    for use in uses:
         with pytest.raises(opencl.cl.LogicError, match="INVALID_OPERATION"):
             use()
         opencl.enqueue(ACQUIRE, queue, [imported.int_ptr])

@@ -1,6 +1,7 @@
 #include "fiber.h"
 
 #include <cstdint>
+#include <new>
 #include <pthread.h>
 #include <sys/mman.h>
 
