@@ -56,12 +56,18 @@ void Queue::work()
 
 bool Queue::push(Task task, uint64_t *ticket)
 {
-    const std::lock_guard<std::mutex> guard(mutex_);
-    if (!started_ && !start_worker())
-        return false;
-    tasks_.push_back(std::move(task));
-    *ticket = ++submitted_;
-    work_to_do_.notify_one();
+    bool idle = false;
+    {
+        const std::lock_guard<std::mutex> guard(mutex_);
+        if (!started_ && !start_worker())
+            return false;
+        tasks_.push_back(std::move(task));
+        idle = completed_ == submitted_;
+        *ticket = ++submitted_;
+    }
+    // After the lock, or the worker would wake up only to wait for it. A worker that has work looks by itself.
+    if (idle)
+        work_to_do_.notify_one();
     return true;
 }
 

@@ -106,9 +106,13 @@ std::string quoted(const std::string &name)
     return result + "\"";
 }
 
+// In the preprocessed text if, and only if, the compiler is Clang.
+constexpr const char *clang_mark = "softgpu_compiled_by_clang";
+
 std::string joined_source(const Program &program)
 {
-    std::string text = "# 1 \"softgpu_prelude.h\"\n";
+    std::string text = "#ifdef __clang__\nenum { " + std::string(clang_mark) + " };\n#endif\n";
+    text += "# 1 \"softgpu_prelude.h\"\n";
     text += prelude();
     text += "\n# 1 " + quoted(program.name) + "\n";
     text += program.source;
@@ -138,6 +142,13 @@ std::string table(const Scanned &scanned, const Program &program, Compiled *out)
     const std::string version = "SOFTGPU_KERNEL_ABI_VALUE";
     text.replace(text.find(version), version.size(), std::to_string(SOFTGPU_KERNEL_ABI));
     return text;
+}
+
+// GCC makes unique symbols of the variables of templates: the loader lets modules share them, and never unloads
+// the first. Clang makes none, and does not know the option.
+Words unloadable(const std::string &preprocessed)
+{
+    return preprocessed.find(clang_mark) == std::string::npos ? Words{"-fno-gnu-unique"} : Words{};
 }
 
 Words operator+(Words left, const Words &right)
@@ -194,7 +205,8 @@ class CpuCompiler : public Compiler
         const Words compile =
             compiler +
             Words{"-x", "c++-cpp-output", options.standard, "-O2", "-fPIC", "-shared", "-Wl,-Bsymbolic"} +
-            options.compile + Words{folder.file("kernels.ii"), "-o", folder.file("kernels.so"), "-lm"};
+            unloadable(text) + options.compile +
+            Words{folder.file("kernels.ii"), "-o", folder.file("kernels.so"), "-lm"};
         if (!run_command(compile, folder.file("log"), &out->log))
             return HIPRTC_ERROR_COMPILATION;
         return read_file(folder.file("kernels.so"), &out->code) ? HIPRTC_SUCCESS

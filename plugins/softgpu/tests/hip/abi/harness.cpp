@@ -65,8 +65,8 @@ void run_one(const Test &test)
     // Work that a destroyed stream still had ends on its own thread.
     if (!soon([&] { return live("*") == leaked_on_purpose && count_files() <= files; }))
         fail(__FILE__, __LINE__,
-             std::to_string(live("*") - leaked_on_purpose) + " objects and " + std::to_string(count_files() - files) +
-                 " files are left");
+             std::to_string(live("*") - leaked_on_purpose) + " objects and " +
+                 std::to_string(count_files() - files) + " files are left");
     OK(hipGetLastError());
     printf("%s\n", running.c_str());
     fflush(stdout);

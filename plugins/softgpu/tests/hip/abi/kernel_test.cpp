@@ -133,9 +133,9 @@ extern "C" __global__ void turn(unsigned *data, unsigned count)
     const auto values = words.read();
     for (uint32_t i = 0; i < 64; ++i)
         CHECK_EQ(values[i], i < 50 ? 49 - i : i);
-    CHECK_EQ(hipModuleLaunchKernel(module.function("turn"), 1, 1, 1, 64, 1, 1, 65537, nullptr, arguments,
-                                   nullptr),
-             hipErrorInvalidValue);
+    CHECK_EQ(
+        hipModuleLaunchKernel(module.function("turn"), 1, 1, 1, 64, 1, 1, 65537, nullptr, arguments, nullptr),
+        hipErrorInvalidValue);
     CHECK_EQ(hipGetLastError(), hipErrorInvalidValue);
 }
 

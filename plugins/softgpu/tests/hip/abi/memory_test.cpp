@@ -122,8 +122,7 @@ TEST(memory, refuses_ranges_past_their_end)
     CHECK_EQ(hipMemcpy(words.get() + 2, host, 9, hipMemcpyHostToDevice), hipErrorInvalidValue);
     CHECK_EQ(hipMemset(words.get(), 0, 17), hipErrorInvalidValue);
     CHECK_EQ(hipMemset(host, 0, 4), hipErrorInvalidValue);
-    CHECK_EQ(hipMemcpy(words.get(), host, 4, static_cast<hipMemcpyKind>(9)),
-             hipErrorInvalidMemcpyDirection);
+    CHECK_EQ(hipMemcpy(words.get(), host, 4, static_cast<hipMemcpyKind>(9)), hipErrorInvalidMemcpyDirection);
     CHECK_EQ(hipMemcpy(nullptr, host, 4, hipMemcpyHostToDevice), hipErrorInvalidValue);
     OK(hipMemcpy(words.get(), host, 0, hipMemcpyHostToDevice));
     CHECK_EQ(hipGetLastError(), hipErrorInvalidValue);

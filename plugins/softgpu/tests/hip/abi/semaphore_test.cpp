@@ -75,8 +75,7 @@ TEST(semaphore, a_thousand_turns)
     std::atomic<int> turns{0};
     for (int i = 0; i < 1000; ++i) {
         OK(wait.wait(stream));
-        OK(hipLaunchHostFunc(
-            stream, [](void *data) { ++*static_cast<std::atomic<int> *>(data); }, &turns));
+        OK(hipLaunchHostFunc(stream, [](void *data) { ++*static_cast<std::atomic<int> *>(data); }, &turns));
         OK(signal.signal(stream));
         OK(softgpu_semaphore_signal(to_hip.payload));
         CHECK_EQ(softgpu_semaphore_wait(from_hip.payload, 5.0, nullptr), SOFTGPU_PAYLOAD_OK);

@@ -1,8 +1,7 @@
 // Mathematics and bit operations. The C library does the work; its declarations are written out because <cmath> is
 // most of the compile time of a small kernel. The overloads are templates: should a program include <cmath> after
-// all, its plain functions are preferred and nothing is ambiguous.
-// -----------------------------------------------------------------------------------------------
-template <class T> struct softgpu_real {};
+// all, its plain functions are preferred; and with a pack that is always empty (Less), so that its templates are, too.
+template <class... T> struct softgpu_real {};
 template <> struct softgpu_real<float> {
     typedef float type;
 };
@@ -22,7 +21,8 @@ SOFTGPU_REAL(long)
 SOFTGPU_REAL(unsigned long)
 SOFTGPU_REAL(long long)
 SOFTGPU_REAL(unsigned long long)
-template <class A, class B> struct softgpu_real2 {
+template <class A, class B, class... Less> struct softgpu_real2 {};
+template <class A, class B> struct softgpu_real2<A, B> {
     typedef decltype(typename softgpu_real<A>::type() + typename softgpu_real<B>::type()) type;
 };
 template <class T> struct softgpu_is_float {
@@ -39,7 +39,7 @@ template <> struct softgpu_is_float<float> {
 #define SOFTGPU_MATH1(name)                                                                                  \
     extern "C" double name(double) noexcept;                                                                 \
     extern "C" float name##f(float) noexcept;                                                                \
-    template <class T> inline typename softgpu_real<T>::type name(T x)                                       \
+    template <class T, class... Less> inline typename softgpu_real<T, Less...>::type name(T x, Less...)      \
     {                                                                                                        \
         if constexpr (softgpu_is_float<T>::value)                                                            \
             return name##f(x);                                                                               \
@@ -49,7 +49,8 @@ template <> struct softgpu_is_float<float> {
 #define SOFTGPU_MATH2(name)                                                                                  \
     extern "C" double name(double, double) noexcept;                                                         \
     extern "C" float name##f(float, float) noexcept;                                                         \
-    template <class A, class B> inline typename softgpu_real2<A, B>::type name(A a, B b)                     \
+    template <class A, class B, class... Less>                                                               \
+    inline typename softgpu_real2<A, B, Less...>::type name(A a, B b, Less...)                               \
     {                                                                                                        \
         typedef typename softgpu_real2<A, B>::type R;                                                        \
         if constexpr (softgpu_is_float<R>::value)                                                            \
@@ -152,11 +153,13 @@ template <int = 0> inline double max(double a, double b)
 {
     return fmax(a, b);
 }
-inline float rsqrtf(float x)
+// extern "C" and noexcept where the C library declares the same name, some only in newer releases of it: the
+// definition here then fits a declaration that <cmath> brings.
+extern "C" inline float rsqrtf(float x) noexcept
 {
     return 1.0f / sqrtf(x);
 }
-inline double rsqrt(double x)
+extern "C" inline double rsqrt(double x) noexcept
 {
     return 1.0 / sqrt(x);
 }
@@ -164,28 +167,28 @@ inline float rsqrt(float x)
 {
     return rsqrtf(x);
 }
-inline float exp10f(float x)
+extern "C" inline float exp10f(float x) noexcept
 {
     return powf(10.0f, x);
 }
-inline double exp10(double x)
+extern "C" inline double exp10(double x) noexcept
 {
     return pow(10.0, x);
 }
-inline float sinpif(float x)
+extern "C" inline float sinpif(float x) noexcept
 {
     return sinf(3.14159265358979323846f * x);
 }
-inline float cospif(float x)
+extern "C" inline float cospif(float x) noexcept
 {
     return cosf(3.14159265358979323846f * x);
 }
-inline void sincosf(float x, float *s, float *c)
+extern "C" inline void sincosf(float x, float *s, float *c) noexcept
 {
     *s = sinf(x);
     *c = cosf(x);
 }
-inline void sincos(double x, double *s, double *c)
+extern "C" inline void sincos(double x, double *s, double *c) noexcept
 {
     *s = sin(x);
     *c = cos(x);
@@ -212,39 +215,39 @@ template <class T> inline bool signbit(T x)
     return __builtin_signbit(softgpu_as_real(x));
 }
 #endif
-inline float __sinf(float x)
+extern "C" inline float __sinf(float x) noexcept
 {
     return sinf(x);
 }
-inline float __cosf(float x)
+extern "C" inline float __cosf(float x) noexcept
 {
     return cosf(x);
 }
-inline float __tanf(float x)
+extern "C" inline float __tanf(float x) noexcept
 {
     return tanf(x);
 }
-inline float __expf(float x)
+extern "C" inline float __expf(float x) noexcept
 {
     return expf(x);
 }
-inline float __exp10f(float x)
+extern "C" inline float __exp10f(float x) noexcept
 {
     return exp10f(x);
 }
-inline float __logf(float x)
+extern "C" inline float __logf(float x) noexcept
 {
     return logf(x);
 }
-inline float __log2f(float x)
+extern "C" inline float __log2f(float x) noexcept
 {
     return log2f(x);
 }
-inline float __log10f(float x)
+extern "C" inline float __log10f(float x) noexcept
 {
     return log10f(x);
 }
-inline float __powf(float x, float y)
+extern "C" inline float __powf(float x, float y) noexcept
 {
     return powf(x, y);
 }
