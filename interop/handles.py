@@ -161,11 +161,15 @@ class FdFate(enum.Enum):
     """Depends on the runtime below (HIP over CUDA): close the number if it is still the same file."""
 
 
-_LENT_FLOOR = 200  # duplicates start above the numbers that other threads get and free all the time
+MEMORY_FLOOR = 200
+"""Duplicates lent for memory start here, above the numbers that other threads get and free all the time."""
+SEMAPHORE_FLOOR = 500
+"""And for semaphores here: NVIDIA's OpenCL (580) never closes a memory handle whose number it has had before
+as a semaphore's."""
 
 
 @contextlib.contextmanager
-def lend(handle: Handle, fate: FdFate) -> Generator[int]:
+def lend(handle: Handle, fate: FdFate, *, floor: int = MEMORY_FLOOR) -> Generator[int]:
     """Lend a driver a duplicate of ``handle`` for one import call.
 
     Leaving the block normally means that the import succeeded: ``handle`` is consumed, and the duplicate
@@ -180,7 +184,10 @@ def lend(handle: Handle, fate: FdFate) -> Generator[int]:
         handle.close()
         return
     before = check_fd(value)
-    number = fcntl.fcntl(value, fcntl.F_DUPFD_CLOEXEC, _LENT_FLOOR)
+    try:
+        number = fcntl.fcntl(value, fcntl.F_DUPFD_CLOEXEC, floor)
+    except OSError:  # the process may have fewer descriptors than that
+        number = fcntl.fcntl(value, fcntl.F_DUPFD_CLOEXEC, 0)
     try:
         yield number
     except BaseException:

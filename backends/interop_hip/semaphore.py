@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from interop.errors import BackendUnavailable, DriverError, Unsupported
-from interop.handles import FdFate, Handle, HandleType, lend
+from interop.handles import SEMAPHORE_FLOOR, FdFate, Handle, HandleType, lend
 from interop.lifetime import Owned
 from interop.semaphore import SemaphoreKind, ValueRule, check_import
 from interop_hip._driver import INVALID_VALUE
@@ -96,7 +96,7 @@ def import_semaphore(
     for name in (_SIGNAL, _WAIT):
         driver.raw(name)  # a runtime without them must fail before it has the handle
     driver.select(device)
-    with lend(handle, fate) as number:
+    with lend(handle, fate, floor=SEMAPHORE_FLOOR) as number:
         address = _import(driver, number, handle.type, descriptor.kind)
     return HipSemaphore(driver, device, address, descriptor.kind)
 
@@ -145,7 +145,7 @@ def _refusal(driver: Driver, device: int, kind: SemaphoreKind) -> str:
     driver.select(device)
     with Handle.adopt(os.memfd_create("no semaphore"), HandleType.OPAQUE_FD) as handle:
         try:
-            with lend(handle, FdFate.VARIES) as number:
+            with lend(handle, FdFate.VARIES, floor=SEMAPHORE_FLOOR) as number:
                 address = _import(driver, number, HandleType.OPAQUE_FD, kind)
         except (Unsupported, BackendUnavailable) as error:
             return str(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import threading
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -234,14 +235,20 @@ def compile_module(
     except driver.cl.RuntimeError as error:
         routine = str(getattr(error, "routine", "clBuildProgram"))
         if "build" in routine.lower() or "compile" in routine.lower():
-            raise CompileError("opencl", _log(str(error))) from error
+            before = text.count("\n", 0, text.index("#line 1 ")) + 1
+            raise CompileError("opencl", _log(str(error), before)) from error
         raise failure(routine, error) from error
     return OpenCLModule(driver, stream, built, signatures)
 
 
-def _log(text: str) -> str:
-    """Keep the compiler's words: pyopencl adds its own and the whole of the source."""
+def _log(text: str, before: int) -> str:
+    """Keep the compiler's words: pyopencl adds its own and the whole of the source.
+
+    NVIDIA's compiler (580) goes by the whole text whatever ``#line`` says, so the ``before`` lines that stand
+    before the caller's are taken off its numbers.
+    """
     lines = text.split("\n")
     start = next((n + 1 for n, line in enumerate(lines) if line.startswith("Build on")), 0)
     end = next((n for n, line in enumerate(lines) if line.startswith("(options:")), len(lines))
-    return "\n".join(lines[start:end]).strip() or text
+    log = "\n".join(lines[start:end]).strip() or text
+    return re.sub(r"<kernel>:(\d+)", lambda found: f"kernel:{int(found.group(1)) - before}", log)

@@ -94,7 +94,7 @@ def _release(views: weakref.WeakSet[OpenCLBuffer], native: Any, last: LastRefere
 class OpenCLExternalMemory(Block):
     """An allocation of another API, imported whole."""
 
-    __slots__ = ("_acquire", "_context", "_descriptor", "_give", "_objects")
+    __slots__ = ("_acquire", "_context", "_descriptor", "_give", "_held", "_objects")
 
     def __init__(
         self,
@@ -112,6 +112,8 @@ class OpenCLExternalMemory(Block):
         self._objects = (ctypes.c_void_p * 1)(native.int_ptr)
         self._acquire = driver.required(platform, _ACQUIRE)
         self._give = driver.required(platform, _RELEASE)
+        self._held = 0
+        """The queue on which it was acquired and not released; 0 for none."""
 
     @property
     def descriptor(self) -> MemoryDescriptor:
@@ -140,12 +142,27 @@ class OpenCLExternalMemory(Block):
     def acquire(self, stream: Stream) -> None:
         """Enqueue ``clEnqueueAcquireExternalMemObjectsKHR``: use before it is undefined."""
         self.check_open()
-        check(_ACQUIRE, self._acquire(stream_address(stream, self._context), 1, self._objects, 0, None, None))
+        queue = stream_address(stream, self._context)
+        check(_ACQUIRE, self._acquire(queue, 1, self._objects, 0, None, None))
+        self._held = queue
 
     def release(self, stream: Stream) -> None:
         """Enqueue ``clEnqueueReleaseExternalMemObjectsKHR``: use after it is undefined."""
         self.check_open()
-        check(_RELEASE, self._give(stream_address(stream, self._context), 1, self._objects, 0, None, None))
+        queue = stream_address(stream, self._context)
+        check(_RELEASE, self._give(queue, 1, self._objects, 0, None, None))
+        self._held = 0
+
+    def close(self) -> None:
+        """Give ownership back where that was not done, and release the import. A second call does nothing.
+
+        NVIDIA's driver (580) never returns from ``clReleaseContext`` while an import of it is acquired.
+        """
+        if self._held and not self.closed and not self.stream.closed:
+            queue, self._held = self._held, 0
+            check(_RELEASE, self._give(queue, 1, self._objects, 0, None, None))
+            self.stream.flush()
+        super().close()
 
 
 class OpenCLBuffer:

@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from interop.errors import DriverError, Unsupported
-from interop.handles import FdFate, Handle, HandleType, lend
+from interop.handles import SEMAPHORE_FLOOR, FdFate, Handle, HandleType, lend
 from interop.lifetime import Owned
 from interop.semaphore import SemaphoreDescriptor, SemaphoreKind, ValueRule, check_import
 from interop_opencl._driver import (
@@ -90,7 +90,7 @@ def import_semaphore(
     for name in (_WAIT, _SIGNAL, "clReleaseSemaphoreKHR"):
         driver.required(platform, name)  # a platform without them must fail before it has the handle
     status = ctypes.c_int()
-    with lend(handle, FdFate.TAKEN) as number:
+    with lend(handle, FdFate.TAKEN, floor=SEMAPHORE_FLOOR) as number:
         code = _CODES[handle.type]
         properties = (ctypes.c_uint64 * 5)(SEMAPHORE_TYPE, SEMAPHORE_TYPE_BINARY, code, number, 0)
         address = create(context, properties, ctypes.byref(status))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 import pytest
 
 from interop import ClosedError, Handle, HandleError, HandleType
-from interop.handles import FdFate, lend
+from interop.handles import MEMORY_FLOOR, SEMAPHORE_FLOOR, FdFate, lend
 
 
 def memfd(size: int = 16) -> int:
@@ -113,3 +114,26 @@ def test_a_failed_import_leaves_the_handle_with_its_owner(fate: FdFate, driver_c
         assert not handle.closed
         assert is_open(handle.value)
         assert not is_open(lent)
+
+
+def test_semaphores_and_memory_are_lent_under_different_numbers() -> None:
+    with Handle.adopt(memfd(), HandleType.OPAQUE_FD) as memory:
+        with contextlib.suppress(KeyError), lend(memory, FdFate.KEPT) as first:
+            assert MEMORY_FLOOR <= first < SEMAPHORE_FLOOR
+            raise KeyError
+        with contextlib.suppress(KeyError), lend(memory, FdFate.KEPT, floor=SEMAPHORE_FLOOR) as second:
+            assert second >= SEMAPHORE_FLOOR
+            raise KeyError
+
+
+def test_a_process_with_few_descriptors_lends_low_numbers() -> None:
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (MEMORY_FLOOR, limits[1]))
+    try:
+        handle = Handle.adopt(memfd(), HandleType.OPAQUE_FD)
+        with lend(handle, FdFate.KEPT) as fd:
+            assert fd < MEMORY_FLOOR
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)

@@ -87,9 +87,13 @@ def test_bad_handles_stay_with_their_owner(bench: Bench, kind: SemaphoreKind) ->
 def test_memory_is_no_semaphore(bench: Bench, kind: SemaphoreKind) -> None:
     _, handle, descriptor = bench.export(SIZE)
     wrong = SemaphoreDescriptor(kind=kind, handle_type=handle.type, device=descriptor.device)
-    with pytest.raises((HandleError, DriverError)):
-        bench.consumer.import_semaphore(handle, wrong)
-    assert not handle.closed
+    try:
+        accepted = bench.consumer.import_semaphore(handle, wrong)
+    except (HandleError, DriverError):
+        assert not handle.closed
+    else:  # NVIDIA's drivers (580) take it, and nothing tells the two apart before use
+        assert handle.closed
+        accepted.close()
 
 
 @every_kind

@@ -17,19 +17,6 @@ def _load() -> Backend:
 
 
 @hookimpl
-def interop_conformance_profile(backend: str) -> object:
-    """Say what NVIDIA's driver does not do."""
-    if backend != "cuda":
-        return None
-    from interop.testing.profile import ConformanceProfile
-
-    accepts = (
-        "NVIDIA's driver (580) accepts a memory handle as a semaphore; nothing tells them apart before use"
-    )
-    return ConformanceProfile(unsupported={"semaphore::memory_is_no_semaphore*": accepts})
-
-
-@hookimpl
 def interop_register_backends() -> tuple[BackendInfo, ...]:
     """Declare the CUDA consumer."""
     return (

@@ -7,7 +7,7 @@ import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from interop.handles import FdFate, Handle, HandleType, lend
+from interop.handles import SEMAPHORE_FLOOR, FdFate, Handle, HandleType, lend
 from interop.lifetime import Owned
 from interop.semaphore import SemaphoreKind, ValueRule, check_import
 from interop_cuda._abi import SemaphoreHandleDesc, SemaphoreParams, SemaphoreType
@@ -91,7 +91,7 @@ def import_semaphore(
         context.driver.raw(name)  # a driver without them must fail before it has the handle
     wanted = SemaphoreHandleDesc()
     wanted.type = _TYPES[handle.type, descriptor.kind]
-    with context.current() as driver, lend(handle, FdFate.TAKEN) as number:
+    with context.current() as driver, lend(handle, FdFate.TAKEN, floor=SEMAPHORE_FLOOR) as number:
         if handle.type.is_fd:
             wanted.handle.fd = number
         else:
