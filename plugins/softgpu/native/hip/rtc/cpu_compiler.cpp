@@ -144,8 +144,8 @@ std::string table(const Scanned &scanned, const Program &program, Compiled *out)
     return text;
 }
 
-// GCC makes unique symbols of the variables of templates: the loader lets modules share them, and never unloads
-// the first. Clang makes none, and does not know the option.
+// GCC makes unique symbols of the variables of templates: the loader lets modules share them, and never
+// unloads the first. Clang makes none, and does not know the option.
 Words unloadable(const std::string &preprocessed)
 {
     return preprocessed.find(clang_mark) == std::string::npos ? Words{"-fno-gnu-unique"} : Words{};
@@ -202,11 +202,10 @@ class CpuCompiler : public Compiler
         if (!folder.write("kernels.ii", scanned.text + table(scanned, program, out)))
             return HIPRTC_ERROR_PROGRAM_CREATION_FAILURE;
         // Bsymbolic: a kernel may be called like a function of the C library, and must find itself first.
-        const Words compile =
-            compiler +
-            Words{"-x", "c++-cpp-output", options.standard, "-O2", "-fPIC", "-shared", "-Wl,-Bsymbolic"} +
-            unloadable(text) + options.compile +
-            Words{folder.file("kernels.ii"), "-o", folder.file("kernels.so"), "-lm"};
+        const Words compile = compiler + Words{"-x",    "c++-cpp-output", options.standard, "-O2",
+                                               "-fPIC", "-shared",        "-Wl,-Bsymbolic"} +
+                              unloadable(text) + options.compile +
+                              Words{folder.file("kernels.ii"), "-o", folder.file("kernels.so"), "-lm"};
         if (!run_command(compile, folder.file("log"), &out->log))
             return HIPRTC_ERROR_COMPILATION;
         return read_file(folder.file("kernels.so"), &out->code) ? HIPRTC_SUCCESS
