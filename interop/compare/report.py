@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageDraw
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ _ROWS: tuple[tuple[str, Callable[[Result], str]], ...] = (
     ("frames/s", lambda r: _figure(r.frames_per_second)),
     ("  by host copies", lambda r: _figure(r.staged_frames_per_second)),
     ("gain", _ratio),
-    ("reason", lambda r: r.reason),
+    ("reason", lambda r: escape(r.reason)),
 )
 
 
