@@ -331,8 +331,10 @@ TEST(options_and_headers)
     CHECK(build("#include <own/header.h>\nint x = OWN;\n", {}, {}, "#define OWN 1\n").result ==
           HIPRTC_SUCCESS);
     CHECK(build("#include <hip/hip_runtime.h>\n#include <cmath>\n#include <cstdint>\n"
+                "__device__ __noinline__ __attribute__((__noinline__)) int two() { return 2; }\n"
                 "extern \"C\" __global__ void k(float *a, double *b, int i)"
-                "{ *a = sin(*a) + sqrt(2.0f) + fabs(*a); *b = pow(*b, 2) + abs(-2) + std::floor(*b); }\n")
+                "{ *a = sin(*a) + sqrt(2.0f) + fabs(*a); *b = pow(*b, two()) + sqrt(i) + abs(-2) + "
+                "std::floor(*b); }\n")
               .result == HIPRTC_SUCCESS);
     const Switched compiler("CXX", "no-such-compiler");
     CHECK(build("int x;").result == HIPRTC_SUCCESS); // libhiprtc has switches of its own

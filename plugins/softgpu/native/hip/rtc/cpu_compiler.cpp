@@ -201,11 +201,13 @@ class CpuCompiler : public Compiler
         const Scanned scanned = scan(text);
         if (!folder.write("kernels.ii", scanned.text + table(scanned, program, out)))
             return HIPRTC_ERROR_PROGRAM_CREATION_FAILURE;
-        // Bsymbolic: a kernel may be called like a function of the C library, and must find itself first.
-        const Words compile = compiler + Words{"-x",    "c++-cpp-output", options.standard, "-O2",
-                                               "-fPIC", "-shared",        "-Wl,-Bsymbolic"} +
-                              unloadable(text) + options.compile +
-                              Words{folder.file("kernels.ii"), "-o", folder.file("kernels.so"), "-lm"};
+        // As c++ once more: Zig's compiler knows no name for what is preprocessed already, and it changes
+        // nothing. Bsymbolic: a kernel may be called like a function of the C library, and must find itself
+        // first.
+        const Words compile =
+            compiler + Words{"-x", "c++", options.standard, "-O2", "-fPIC", "-shared", "-Wl,-Bsymbolic"} +
+            unloadable(text) + options.compile +
+            Words{folder.file("kernels.ii"), "-o", folder.file("kernels.so"), "-lm"};
         if (!run_command(compile, folder.file("log"), &out->log))
             return HIPRTC_ERROR_COMPILATION;
         return read_file(folder.file("kernels.so"), &out->code) ? HIPRTC_SUCCESS

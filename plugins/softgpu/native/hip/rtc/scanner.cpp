@@ -124,26 +124,23 @@ class Scanner
             copy(raw_string());
             return;
         }
-        if (name == "__global__")
-            replace(name.size(), "__attribute__((visibility(\"default\")))", &Scanner::note_global);
-        else if (name == "__shared__")
+        if (name == "__global__") {
+            declaration_.global = true;
+            substitute(name.size(), "__attribute__((visibility(\"default\")))");
+        } else if (name == "__shared__")
             shared(name.size());
+        else if (name == "__noinline__" && parentheses_ == 0) // in an attribute's list it is C++ already
+            substitute(name.size(), "__attribute__((noinline))");
         else {
             note_word(name, end);
             copy(name.size());
         }
     }
 
-    void replace(size_t count, std::string_view with, void (Scanner::*note)())
+    void substitute(size_t count, std::string_view with)
     {
-        (this->*note)();
         out_.text.append(with);
         at_ += count;
-    }
-
-    void note_global()
-    {
-        declaration_.global = true;
     }
 
     void shared(size_t count)

@@ -1,6 +1,5 @@
 // Atomic operations. Each returns the old value.
-// --------------------------------------------------------------------------------------------------- Each
-// returns the old value. A value of another type is converted to the word's, as HIP's overloads do.
+// A value of another type is converted to the word's, as HIP's overloads do.
 template <class T> struct softgpu_same {
     typedef T type;
 };

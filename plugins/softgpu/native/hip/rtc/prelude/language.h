@@ -1,6 +1,7 @@
 // What HIP's device language has and C++ has not. Compiled in front of every kernel program, after
-// kernel_abi.h, so it includes nothing: the standard headers would cost most of the compile time. __global__
-// and __shared__ are not defined here; the scanner rewrites them, as they need more than a macro can do.
+// kernel_abi.h, so it includes nothing: the standard headers would cost most of the compile time. __global__,
+// __shared__ and __noinline__ are not defined here; the scanner rewrites them, as they need more than a macro
+// can do.
 #define __HIP__ 1
 #define __HIPCC__ 1
 #define __HIPCC_RTC__ 1
@@ -12,7 +13,6 @@
 #define __constant__
 #define __managed__
 #define __forceinline__ inline __attribute__((always_inline))
-#define __noinline__ __attribute__((noinline))
 #define __launch_bounds__(...)
 #define __align__(n) __attribute__((aligned(n)))
 #define __restrict__ __restrict

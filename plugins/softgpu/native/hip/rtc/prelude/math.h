@@ -1,6 +1,7 @@
-// Mathematics and bit operations. The C library does the work; its declarations are written out because <cmath> is
-// most of the compile time of a small kernel. The overloads are templates: should a program include <cmath> after
-// all, its plain functions are preferred; and with a pack that is always empty (Less), so that its templates are, too.
+// Mathematics and bit operations. The C library does the work; its declarations are written out because
+// <cmath> is most of the compile time of a small kernel. The overloads are templates: should a program
+// include <cmath> after all, its plain functions are preferred; and with a pack that is always empty (Less),
+// so that its templates are, too.
 template <class... T> struct softgpu_real {};
 template <> struct softgpu_real<float> {
     typedef float type;

@@ -1,5 +1,4 @@
 // Describes kernels to the runtime; the compiler appends a table made of softgpu_entry<>::named().
-// ------------------------------------------------------------------------------------------
 template <unsigned... I> struct softgpu_indices {};
 template <unsigned N, unsigned... I> struct softgpu_count_to : softgpu_count_to<N - 1, N - 1, I...> {};
 template <unsigned... I> struct softgpu_count_to<0, I...> {

@@ -1,5 +1,4 @@
 // The executing thread, its block, barriers and fences.
-// ----------------------------------------------------------------------------------
 static __thread uint3 threadIdx, blockIdx, blockDim, gridDim;
 static __thread softgpu_block *softgpu_current;
 static constexpr int warpSize = 1;

@@ -1,5 +1,4 @@
 // HIP's vector types with their arithmetic.
-// ---------------------------------------------------------------------------------------------------
 #define SOFTGPU_VECTOR(type, name, align2, align4)                                                           \
     struct name##1                                                                                           \
     {                                                                                                        \
