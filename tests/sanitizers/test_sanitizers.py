@@ -12,6 +12,7 @@ from typing import Any
 import faults
 import frames
 import fresh
+import hip_programs
 import pytest
 import software
 
@@ -110,3 +111,15 @@ def test_frames(sanitizer: str, consumer: str, sync: str) -> None:
     assert done.status == 0, done.output
     assert done.result["wrong"] == 0
     assert done.result["plan"] == [sync, sync]
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments"),
+    [("frames", {"count": 50}), ("imports", {}), ("wait_value", {}), ("blocked_exit", {})],
+)
+def test_hip_through_python(sanitizer: str, program: str, arguments: dict[str, Any]) -> None:
+    changes = {**environment(sanitizer), "INTEROP_SOFTGPU_BUILD": str(CACHE / sanitizer)}
+    function = getattr(hip_programs, program)
+    done = fresh.attempt(function, changes, prefix=FIXED_ADDRESSES, timeout=150, **arguments)
+    assert complaints(done.output) == [], done.output
+    assert done.status == 0, done.output
