@@ -122,3 +122,21 @@ class Bench:
         with self._made:
             self._made.callback(self.producer.wait_idle, self.timeout)
             self._made.callback(self.consumer.stream.synchronize, self.timeout)
+
+
+def same(actual: bytes | bytearray, expected: bytes | bytearray) -> None:
+    """Assert that bytes are equal, and say where they differ.
+
+    Not by a bare ``assert``: pytest explains a difference by comparing line by line, which takes minutes for a
+    buffer where it is told not to cut explanations short, as it is on most CI servers.
+    """
+    equal = bytes(actual) == bytes(expected)
+    if equal:
+        return
+    if len(actual) != len(expected):
+        raise AssertionError(f"{len(actual)} bytes where {len(expected)} are expected")
+    differ = [at for at, (one, other) in enumerate(zip(actual, expected, strict=True)) if one != other]
+    at = differ[0]
+    raise AssertionError(
+        f"{len(differ)} of {len(actual)} bytes differ, first at {at}: {actual[at]:#04x}, expected {expected[at]:#04x}"
+    )

@@ -15,7 +15,7 @@ import pytest
 from interop.errors import ClosedError, DriverError, HandleError, InteropError, InvalidArgument
 from interop.handles import Handle, HandleType
 from interop.memory import MemoryDescriptor
-from interop.testing.bench import pattern
+from interop.testing.bench import pattern, same
 from interop.testing.conformance import strangers
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def test_handle_is_good_after_a_refused_import(bench: Bench) -> None:
         bench.consumer.import_memory(handle, replace(descriptor, handle_type=HandleType.SYNC_FD))
     memory = bench.track(bench.consumer.import_memory(handle, descriptor))
     bench.put(buffer, pattern(SIZE))
-    assert bench.read(memory, memory.map_buffer(size=SIZE)) == pattern(SIZE)
+    same(bench.read(memory, memory.map_buffer(size=SIZE)), pattern(SIZE))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_export_outlives_the_buffer(bench: Bench) -> None:
     bench.producer.wait_idle(bench.timeout)
     buffer.close()
     memory = bench.track(bench.consumer.import_memory(handle, descriptor))
-    assert bench.read(memory, memory.map_buffer(size=SIZE)) == pattern(SIZE)
+    same(bench.read(memory, memory.map_buffer(size=SIZE)), pattern(SIZE))
 
 
 def test_every_export_is_a_handle_of_its_own(bench: Bench) -> None:
@@ -190,7 +190,7 @@ def test_two_consumers_share_one_allocation(bench: Bench) -> None:
         theirs = bench.track(other.import_memory(handle, descriptor))
     bench.write(memory, memory.map_buffer(size=SIZE), pattern(SIZE))
     theirs.acquire(other.stream)
-    assert bench.peek(theirs.map_buffer(size=SIZE)) == pattern(SIZE)
+    same(bench.peek(theirs.map_buffer(size=SIZE)), pattern(SIZE))
     theirs.release(other.stream)
     other.stream.synchronize(bench.timeout)
 

@@ -11,7 +11,7 @@ import pytest
 
 from interop.dtypes import as_dtype
 from interop.errors import ArgumentError, ClosedError, CompileError, KernelError
-from interop.testing.bench import pattern
+from interop.testing.bench import pattern, same
 from interop.testing.conformance import sources
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def test_kernel_on_imported_memory(bench: Bench) -> None:
     add(view, np.uint32(5), np.uint32(COUNT), global_size=COUNT)
     memory.release(bench.consumer.stream)
     bench.consumer.stream.synchronize(bench.timeout)
-    assert bench.get(buffer) == (data + np.uint32(5)).tobytes()
+    same(bench.get(buffer), (data + np.uint32(5)).tobytes())
 
 
 @pytest.mark.interop_needs("zero-copy")
@@ -77,7 +77,7 @@ def test_kernel_on_a_part_of_imported_memory(bench: Bench) -> None:
     bench.consumer.stream.synchronize(bench.timeout)
     expected = data.copy()
     expected[384:400] += np.uint32(1)
-    assert bench.get(buffer) == expected.tobytes()
+    same(bench.get(buffer), expected.tobytes())
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from interop.dtypes import DTYPES
 from interop.errors import ClosedError, InvalidArgument
-from interop.testing.bench import pattern
+from interop.testing.bench import pattern, same
 
 if TYPE_CHECKING:
     from interop.backend import ProducerBuffer
@@ -115,14 +115,14 @@ def test_map_to_a_shape_that_cannot_be(
 def test_producer_to_consumer(bench: Bench, size: int) -> None:
     buffer, memory = bench.share(size)
     bench.put(buffer, pattern(size))
-    assert bench.read(memory, memory.map_buffer(size=size)) == pattern(size)
+    same(bench.read(memory, memory.map_buffer(size=size)), pattern(size))
 
 
 @pytest.mark.parametrize("size", [4, 64, 4096, 65536, 65540, 3 * 1024 * 1024])
 def test_consumer_to_producer(bench: Bench, size: int) -> None:
     buffer, memory = bench.share(size)
     bench.write(memory, memory.map_buffer(size=size), pattern(size))
-    assert bench.get(buffer) == pattern(size)
+    same(bench.get(buffer), pattern(size))
 
 
 def test_data_is_never_stale(bench: Bench, shared: tuple[ProducerBuffer, ExternalMemory]) -> None:
@@ -130,9 +130,9 @@ def test_data_is_never_stale(bench: Bench, shared: tuple[ProducerBuffer, Externa
     view = whole(memory)
     for turn in range(8):
         bench.put(buffer, pattern(SIZE, turn))
-        assert bench.read(memory, view) == pattern(SIZE, turn)
+        same(bench.read(memory, view), pattern(SIZE, turn))
         bench.write(memory, view, pattern(SIZE, -turn - 1))
-        assert bench.get(buffer) == pattern(SIZE, -turn - 1)
+        same(bench.get(buffer), pattern(SIZE, -turn - 1))
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_write_to_a_part_leaves_the_rest(
     before, part = pattern(SIZE), pattern(size, 1)
     bench.put(buffer, before)
     bench.write(memory, memory.map_buffer(offset=offset, size=size), part)
-    assert bench.get(buffer) == before[:offset] + part + before[offset + size :]
+    same(bench.get(buffer), before[:offset] + part + before[offset + size :])
 
 
 def test_views_of_views_add_their_offsets(
@@ -157,7 +157,7 @@ def test_views_of_views_add_their_offsets(
     outer = memory.map_buffer(offset=256, size=2048)
     inner = outer.view((256,), FLOAT, offset=512).view((8,), DTYPES["uint32"], offset=16)
     start = 256 + 512 + 16
-    assert bench.read(memory, inner) == data[start : start + 32]
+    same(bench.read(memory, inner), data[start : start + 32])
     with pytest.raises(InvalidArgument):
         outer.view((1,), FLOAT, offset=2048)
 
@@ -169,7 +169,7 @@ def test_overlapping_views_see_the_same_bytes(
     first, second = memory.map_buffer(offset=0, size=512), memory.map_buffer(offset=256, size=512)
     bench.write(memory, first, bytes(512))
     bench.write(memory, second, pattern(512))
-    assert bench.read(memory, first) == bytes(256) + pattern(512)[:256]
+    same(bench.read(memory, first), bytes(256) + pattern(512)[:256])
 
 
 def test_double_import_sees_the_same_bytes(
@@ -178,18 +178,18 @@ def test_double_import_sees_the_same_bytes(
     buffer, memory = shared
     again = bench.take(buffer)
     bench.write(memory, whole(memory), pattern(SIZE))
-    assert bench.read(again, whole(again)) == pattern(SIZE)
+    same(bench.read(again, whole(again)), pattern(SIZE))
     memory.close()
     bench.write(again, whole(again), pattern(SIZE, 1))
-    assert bench.get(buffer) == pattern(SIZE, 1)
+    same(bench.get(buffer), pattern(SIZE, 1))
 
 
 def test_offset_of_the_descriptor(bench: Bench) -> None:
     buffer, handle, descriptor = bench.export(SIZE)
     memory = bench.track(bench.consumer.import_memory(handle, replace(descriptor, offset=1024, size=2048)))
     bench.put(buffer, pattern(SIZE))
-    assert bench.read(memory, memory.map_buffer()) == pattern(SIZE)[1024:3072]
-    assert bench.read(memory, memory.map_buffer(offset=512, size=8)) == pattern(SIZE)[1536:1544]
+    same(bench.read(memory, memory.map_buffer()), pattern(SIZE)[1024:3072])
+    same(bench.read(memory, memory.map_buffer(offset=512, size=8)), pattern(SIZE)[1536:1544])
     for offset, size in ((0, 2049), (2048, 4), (2044, 8)):
         with pytest.raises(InvalidArgument):
             memory.map_buffer(offset=offset, size=size)
@@ -200,7 +200,7 @@ def test_closing_in_any_order(bench: Bench, order: tuple[str, ...]) -> None:
     buffer, memory = bench.share(SIZE)
     view = whole(memory)
     bench.put(buffer, pattern(SIZE))
-    assert bench.read(memory, view) == pattern(SIZE)
+    same(bench.read(memory, view), pattern(SIZE))
     things: dict[str, MappedBuffer | ExternalMemory | ProducerBuffer] = {
         "view": view,
         "memory": memory,
@@ -219,9 +219,9 @@ def test_import_outlives_the_producers_buffer(
     view = whole(memory)
     bench.put(buffer, pattern(SIZE))
     buffer.close()
-    assert bench.read(memory, view) == pattern(SIZE)
+    same(bench.read(memory, view), pattern(SIZE))
     bench.write(memory, view, pattern(SIZE, 1))
-    assert bench.read(memory, view) == pattern(SIZE, 1)
+    same(bench.read(memory, view), pattern(SIZE, 1))
 
 
 def test_producers_buffer_outlives_the_import(
@@ -230,9 +230,9 @@ def test_producers_buffer_outlives_the_import(
     buffer, memory = shared
     bench.write(memory, whole(memory), pattern(SIZE))
     memory.close()
-    assert bench.get(buffer) == pattern(SIZE)
+    same(bench.get(buffer), pattern(SIZE))
     bench.put(buffer, pattern(SIZE, 1))
-    assert bench.get(buffer) == pattern(SIZE, 1)
+    same(bench.get(buffer), pattern(SIZE, 1))
 
 
 def test_one_closed_view_leaves_the_others(
@@ -243,12 +243,12 @@ def test_one_closed_view_leaves_the_others(
     part = gone.view((4,), FLOAT)
     bench.write(memory, kept, pattern(SIZE))
     gone.close()
-    assert bench.read(memory, kept) == pattern(SIZE)
+    same(bench.read(memory, kept), pattern(SIZE))
     with pytest.raises(ClosedError):
         gone.read(bytearray(SIZE))
     part.close()
     kept.close()
-    assert bench.read(memory, whole(memory)) == pattern(SIZE)
+    same(bench.read(memory, whole(memory)), pattern(SIZE))
 
 
 def test_use_after_close(shared: tuple[ProducerBuffer, ExternalMemory]) -> None:
@@ -283,8 +283,8 @@ def test_own_allocation(bench: Bench) -> None:
     own = bench.track(bench.consumer.allocate(SIZE))
     assert own.nbytes == SIZE
     own.write(pattern(SIZE))
-    assert bench.peek(own) == pattern(SIZE)
-    assert bench.peek(own.view((2,), FLOAT, offset=8)) == pattern(SIZE)[8:16]
+    same(bench.peek(own), pattern(SIZE))
+    same(bench.peek(own.view((2,), FLOAT, offset=8)), pattern(SIZE)[8:16])
     own.close()
     own.close()
 

@@ -13,7 +13,7 @@ import pytest
 from interop.errors import ClosedError, DriverError, HandleError, TurnError, WaitTimeout
 from interop.handles import Handle, HandleType
 from interop.semaphore import SemaphoreDescriptor, SemaphoreKind
-from interop.testing.bench import pattern
+from interop.testing.bench import pattern, same
 from interop.testing.conformance.strangers import dev_null, event, plain_memfd
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def test_consumer_waits_for_the_producer(bench: Bench, kind: SemaphoreKind) -> N
     for number in range(1, 9):
         bench.put(buffer, pattern(SIZE, number), signal=semaphore, value=number)
         external.wait(bench.consumer.stream, value(kind, number))
-        assert bench.read(memory, memory.map_buffer(size=SIZE)) == pattern(SIZE, number)
+        same(bench.read(memory, memory.map_buffer(size=SIZE)), pattern(SIZE, number))
 
 
 @every_kind
@@ -118,7 +118,7 @@ def test_producer_waits_for_the_consumer(bench: Bench, kind: SemaphoreKind) -> N
         view.write(pattern(SIZE, number), timeout=bench.timeout)
         memory.release(bench.consumer.stream)
         external.signal(bench.consumer.stream, value(kind, number))
-        assert bench.get(buffer, wait=semaphore, value=number) == pattern(SIZE, number)
+        same(bench.get(buffer, wait=semaphore, value=number), pattern(SIZE, number))
 
 
 @every_kind

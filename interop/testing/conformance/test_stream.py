@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from interop.errors import ClosedError, DriverError, WaitTimeout
+from interop.testing.bench import same
 
 if TYPE_CHECKING:
     from interop.backend import Consumer
@@ -143,7 +144,7 @@ def test_read_and_write_are_bounded(bench: Bench) -> None:
         own.read(bytearray(64), timeout=HELD)
     bench.consumer.stream.release(1)
     bench.consumer.stream.synchronize(bench.timeout)
-    assert bench.peek(own) == bytes(64)
+    same(bench.peek(own), bytes(64))
 
 
 @holds

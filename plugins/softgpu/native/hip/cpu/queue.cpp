@@ -65,7 +65,8 @@ bool Queue::push(Task task, uint64_t *ticket)
         idle = completed_ == submitted_;
         *ticket = ++submitted_;
     }
-    // After the lock, or the worker would wake up only to wait for it. A worker that has work looks by itself.
+    // After the lock, or the worker would wake up only to wait for it. A worker that has work looks by
+    // itself.
     if (idle)
         work_to_do_.notify_one();
     return true;
