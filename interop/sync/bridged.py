@@ -33,11 +33,13 @@ class BridgedToConsumer:
         self._who = f"{producer.device.backend} to finish a submission"
         self._timeout = timeout
         self._jobs: queue.SimpleQueue[tuple[Stream, int, int] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._held = 0
         self._waited = 0
         self._failure: InteropError | None = None
+        # Started here, not at the first wait: a link has the same threads from its first frame to its last.
+        self._thread = threading.Thread(target=self._watch, name="interop-bridge", daemon=True)
+        self._thread.start()
 
     def next_value(self) -> int:
         """See :class:`interop.sync.ToConsumer`."""
@@ -61,9 +63,6 @@ class BridgedToConsumer:
         if self._progress.counter() >= point:  # nothing to wait for: spare the stream and the thread
             self._waited = point
             return point
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._watch, name="interop-bridge", daemon=True)
-            self._thread.start()
         stream.hold(self._held + 1)
         self._held += 1
         self._jobs.put((stream, point, self._held))
@@ -97,10 +96,8 @@ class BridgedToConsumer:
     def close(self) -> None:
         """See :class:`interop.sync.ToConsumer`."""
         self._stopping.set()
-        if self._thread is not None:
-            self._jobs.put(None)
-            self._thread.join()
-            self._thread = None
+        self._jobs.put(None)  # a second one is never read
+        self._thread.join()
 
 
 class BridgedToProducer:
