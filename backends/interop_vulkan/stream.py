@@ -67,6 +67,9 @@ class PreparedSubmission(Child):
         signal: Semaphore | None,
     ) -> None:
         vk = context.vk
+        # Before the context knows of this, which may close it from then on: an interrupt can come at any point.
+        self._commands = Recording(context)
+        self._recording: Any = None
         with contextlib.ExitStack() as undo:
             pool = struct("VkCommandPoolCreateInfo", flags=_RESETTABLE, queueFamilyIndex=context.family)
             self._pool = context.create("vkCreateCommandPool", "VkCommandPool", pool)
@@ -102,8 +105,6 @@ class PreparedSubmission(Child):
         self._bare = _Shape(head, tail if release else None, recorded=False, **shared)
         self._begin, self._end = vk.vkBeginCommandBuffer, vk.vkEndCommandBuffer
         self._queue_submit = vk.vkQueueSubmit
-        self._commands = Recording(context)
-        self._recording: Any = None
         self._free: list[Any] = []
         self._flying: deque[tuple[int, Any]] = deque()
         self._reached = 0
