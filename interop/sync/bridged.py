@@ -35,7 +35,6 @@ class BridgedToConsumer:
         self._jobs: queue.SimpleQueue[tuple[Stream, int, int] | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._held = 0
-        self._waited = 0
         self._failure: InteropError | None = None
         # Started here, not at the first wait: a link has the same threads from its first frame to its last.
         self._thread = threading.Thread(target=self._watch, name="interop-bridge", daemon=True)
@@ -61,12 +60,10 @@ class BridgedToConsumer:
         if self._failure is not None:
             raise self._failure
         if self._progress.counter() >= point:  # nothing to wait for: spare the stream and the thread
-            self._waited = point
             return point
         stream.hold(self._held + 1)
         self._held += 1
         self._jobs.put((stream, point, self._held))
-        self._waited = point
         return point
 
     def _watch(self) -> None:
