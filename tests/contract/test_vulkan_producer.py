@@ -824,7 +824,7 @@ def test_the_validation_layer_is_listening(info: DeviceInfo) -> None:
         "    made = context.create('vkCreateBuffer', 'VkBuffer', info)\n"
         "    context.vk.vkDestroyBuffer(context.device, made, _driver.NULL)\n"
     )
-    assert "VUID-VkBufferCreateInfo-usage" in said
+    assert "VUID-VkBufferCreateInfo-" in said  # which rule of it depends on the layer's version
 
 
 @pytest.mark.validation

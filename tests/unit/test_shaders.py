@@ -15,12 +15,26 @@ SOURCES = sorted(
     for path in ROOT.glob(pattern)
     if path.suffix in {".vert", ".frag", ".comp"}
 )
+HEADER = 5  # words: magic, version, generator, bound, schema
+DECORATIONS = {71, 72}  # OpDecorate, OpMemberDecorate
 COMMAND = "glslangValidator -V --target-env vulkan1.2 SHADER -o SHADER.spv"
 
 
-def code(spirv: bytes) -> bytes:
-    """Everything but version and generator, which tell the compiler and its target."""
-    return spirv[:4] + spirv[12:]
+def code(spirv: bytes) -> list[tuple[int, ...]]:
+    """Every instruction, with the decorations in an order of their own: compilers differ in that alone.
+
+    Left out are version and generator, which tell the compiler and its target.
+    """
+    words = [int.from_bytes(spirv[at : at + 4], "little") for at in range(0, len(spirv), 4)]
+    instructions: list[tuple[int, ...]] = []
+    at = HEADER
+    while at < len(words):
+        length = words[at] >> 16
+        instructions.append(tuple(words[at : at + length]))
+        at += length
+    decorations = [each for each in instructions if each[0] & 0xFFFF in DECORATIONS]
+    others = [each for each in instructions if each[0] & 0xFFFF not in DECORATIONS]
+    return [*others, *sorted(decorations)]
 
 
 def test_there_are_shaders() -> None:
