@@ -244,11 +244,11 @@ def compile_module(
 def _log(text: str, before: int) -> str:
     """Keep the compiler's words: pyopencl adds its own and the whole of the source.
 
-    NVIDIA's compiler (580) goes by the whole text whatever ``#line`` says, so the ``before`` lines that stand
-    before the caller's are taken off its numbers.
+    A compiler that goes by the whole text whatever ``#line`` says (NVIDIA's, 580) names another file than the
+    ``kernel`` of that directive; then the ``before`` lines that stand before the caller's are taken off.
     """
     lines = text.split("\n")
     start = next((n + 1 for n, line in enumerate(lines) if line.startswith("Build on")), 0)
     end = next((n for n, line in enumerate(lines) if line.startswith("(options:")), len(lines))
     log = "\n".join(lines[start:end]).strip() or text
-    return re.sub(r"<kernel>:(\d+)", lambda found: f"kernel:{int(found.group(1)) - before}", log)
+    return re.sub(r"(?:<kernel>|\S+\.cl):(\d+)", lambda found: f"kernel:{int(found.group(1)) - before}", log)

@@ -56,6 +56,7 @@ static cl_int hand_over(cl_command_queue queue, cl_uint count, const cl_mem *obj
     for (cl_uint i = 0; i < count; ++i) {
         struct imported *imported = registry_get(registry_of_memory, objects[i]);
         __atomic_store_n(&imported->acquired, acquire, __ATOMIC_RELEASE);
+        note_acquired(facts.context, objects[i], acquire);
     }
     hand_out_event(marker, acquire ? KHR_COMMAND_ACQUIRE : KHR_COMMAND_RELEASE, event);
     return CL_SUCCESS;

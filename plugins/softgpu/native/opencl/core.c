@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Imported memory among a kernel's arguments. */
 struct argument {
@@ -134,6 +135,38 @@ static cl_int CL_API_CALL pass_EnqueueMigrateMemObjects(cl_command_queue queue, 
     return target.clEnqueueMigrateMemObjects(queue, object_count, objects, flags, count, events, event);
 }
 
+static cl_int CL_API_CALL pass_ReleaseContext(cl_context context)
+{
+    if (context != NULL)
+        before_last_release(context);
+    return target.clReleaseContext(context);
+}
+
+static cl_program CL_API_CALL pass_CreateProgramWithSource(cl_context context, cl_uint count,
+                                                           const char **strings, const size_t *lengths,
+                                                           cl_int *error)
+{
+    if (fail("clCreateProgramWithSource", error))
+        return NULL;
+    if (count != 1 || strings == NULL || strings[0] == NULL ||
+        !softgpu_switch_is("CL_LINE", "ignored", "honoured"))
+        return target.clCreateProgramWithSource(context, count, strings, lengths, error);
+    const size_t length = lengths != NULL && lengths[0] != 0 ? lengths[0] : strlen(strings[0]);
+    char *copy = malloc(length + 1);
+    if (copy == NULL) {
+        if (error != NULL)
+            *error = CL_OUT_OF_HOST_MEMORY;
+        return NULL;
+    }
+    memcpy(copy, strings[0], length);
+    copy[length] = '\0';
+    ignore_line_directives(copy, length);
+    const char *text = copy;
+    cl_program program = target.clCreateProgramWithSource(context, 1, &text, &length, error);
+    free(copy);
+    return program;
+}
+
 /* clang-format off */
 #define WAIT_LIST cl_uint count, const cl_event *events, cl_event *event
 #define WAITS count, events, event
@@ -181,6 +214,19 @@ static cl_int CL_API_CALL pass_EnqueueMigrateMemObjects(cl_command_queue queue, 
         return target.cl##name(UNPACK arguments, WAITS, error);                          \
     }
 
+/* Commands that only wait. */
+#define BEHIND(name)                                                                         \
+    static cl_int CL_API_CALL pass_##name(cl_command_queue queue, WAIT_LIST)                 \
+    {                                                                                        \
+        cl_int error = CL_SUCCESS;                                                           \
+        if (fail("cl" #name, &error))                                                        \
+            return error;                                                                    \
+        error = target.cl##name(queue, WAITS);                                               \
+        if (error == CL_SUCCESS)                                                             \
+            hold_up_behind_user_events(count, events);                                       \
+        return error;                                                                        \
+    }
+
 PASS(GetDeviceIDs, (cl_platform_id platform, cl_device_type type, cl_uint capacity, cl_device_id *devices, cl_uint *count),
      (platform, type, capacity, devices, count))
 PASS(GetContextInfo, (cl_context context, cl_context_info name, size_t capacity, void *value, size_t *size),
@@ -198,8 +244,8 @@ PASS(SetEventCallback, (cl_event event, cl_int type, void(CL_CALLBACK *notify)(c
      (event, type, notify, data))
 PASS(SetMemObjectDestructorCallback, (cl_mem object, void(CL_CALLBACK *notify)(cl_mem, void *), void *data),
      (object, notify, data))
-PASS(EnqueueMarkerWithWaitList, (cl_command_queue queue, WAIT_LIST), (queue, WAITS))
-PASS(EnqueueBarrierWithWaitList, (cl_command_queue queue, WAIT_LIST), (queue, WAITS))
+BEHIND(EnqueueMarkerWithWaitList)
+BEHIND(EnqueueBarrierWithWaitList)
 
 CREATE(cl_context, CreateContext,
        (const cl_context_properties *properties, cl_uint count, const cl_device_id *devices,
@@ -214,8 +260,6 @@ CREATE(cl_mem, CreateBuffer, (cl_context context, cl_mem_flags flags, size_t siz
 CREATE(cl_mem, CreateImage,
        (cl_context context, cl_mem_flags flags, const cl_image_format *format, const cl_image_desc *description, void *host_ptr),
        (context, flags, format, description, host_ptr))
-CREATE(cl_program, CreateProgramWithSource,
-       (cl_context context, cl_uint count, const char **strings, const size_t *lengths), (context, count, strings, lengths))
 CREATE(cl_kernel, CreateKernel, (cl_program program, const char *name), (program, name))
 CREATE(cl_event, CreateUserEvent, (cl_context context), (context))
 
@@ -279,6 +323,7 @@ void intercept_core(cl_icd_dispatch *table)
 #define SET(name) table->cl##name = pass_##name
     SET(SetKernelArg);
     SET(ReleaseKernel);
+    SET(ReleaseContext);
     SET(EnqueueNDRangeKernel);
     SET(EnqueueTask);
     SET(EnqueueMigrateMemObjects);

@@ -215,6 +215,17 @@ cl_int CL_API_CALL layer_EnqueueReleaseExternalMemObjectsKHR(cl_command_queue qu
 /* False when CL_ENFORCE_ACQUIRE=1 and the object is an import that is not acquired. */
 bool usable(cl_mem object);
 
+/* -- quirks.c: what NVIDIA's driver does, each behind a switch -- */
+
+void note_semaphore_number(int fd);
+bool stays_open_for_ever(int fd);
+bool taken_for_a_semaphore(int fd);
+void leak_after_refusal(void);
+void note_acquired(cl_context context, cl_mem object, bool acquired);
+void before_last_release(cl_context context);
+void hold_up_behind_user_events(cl_uint count, const cl_event *events);
+void ignore_line_directives(char *text, size_t length);
+
 /* -- core.c: core calls that are only checked -- */
 
 void intercept_core(cl_icd_dispatch *table);

@@ -20,6 +20,8 @@ cl_mem refuse(cl_int code, cl_int *error)
     static uintptr_t untouchable[16];
     if (error != NULL)
         *error = code;
+    if (code == 999)
+        leak_after_refusal();
     return code == 999 ? (cl_mem)untouchable : NULL;
 }
 
@@ -113,7 +115,7 @@ cl_int map_payload(int fd, size_t size, struct imported *imported)
 static void destroy(struct imported *imported)
 {
     softgpu_memory_unmap(&imported->memory);
-    if (imported->held_fd >= 0)
+    if (imported->held_fd >= 0 && !stays_open_for_ever(imported->held_fd))
         close(imported->held_fd);
     free(imported);
     softgpu_count("memory", -1);
@@ -142,7 +144,7 @@ cl_int bind_payload(cl_mem object, struct imported *imported, int fd)
     }
     softgpu_count("memory", 1);
     /* CL_FD=keep: as Intel's driver, which leaves the number open for good. */
-    if (softgpu_switch_is("CL_FD", "hold", "consume"))
+    if (softgpu_switch_is("CL_FD", "hold", "consume") || softgpu_switch_is("CL_FD", "nvidia", "consume"))
         imported->held_fd = fd;
     else if (softgpu_switch_is("CL_FD", "consume", "consume"))
         close(fd);

@@ -118,6 +118,11 @@ static cl_int open_payload(int fd, struct softgpu_semaphore **payload)
         return nvidia && fd >= 0 ? 999 : CL_INVALID_VALUE;
     case SOFTGPU_PAYLOAD_FOREIGN:
     case SOFTGPU_PAYLOAD_TOO_SMALL:
+        if (taken_for_a_semaphore(fd))
+            return softgpu_semaphore_create(payload, NULL) == SOFTGPU_PAYLOAD_OK ? CL_SUCCESS
+                                                                                 : CL_OUT_OF_RESOURCES;
+        if (nvidia)
+            leak_after_refusal();
         return nvidia ? 999 : CL_INVALID_PROPERTY;
     default:
         return CL_OUT_OF_HOST_MEMORY;
@@ -176,6 +181,8 @@ cl_semaphore_khr CL_API_CALL layer_CreateSemaphoreWithPropertiesKHR(
             code = check_request(context, &request);
         if (code == CL_SUCCESS)
             code = make(context, properties, &request, &semaphore);
+        if (code == CL_SUCCESS && request.imports)
+            note_semaphore_number(request.fd);
         if (code == CL_SUCCESS && request.imports && !softgpu_switch_is("CL_FD", "keep", "consume"))
             close(request.fd); /* NVIDIA closes a semaphore's fd at once, so "hold" is about memory only */
     }

@@ -1,0 +1,180 @@
+/* Behaviour of NVIDIA's driver (580) that can hurt a program, imitated on demand so that tests hold what
+ * protects from it. Each switch is off by default; plugins/softgpu/README.md lists them. */
+#include "layer.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    KNOWN_NUMBERS = 65536,    /* fds below this are remembered */
+    KEPT_DESCRIPTORS = 18,    /* that many stay open after a stranger's handle was refused */
+    USER_EVENT_DELAY_MS = 20, /* a command behind a user event holds its caller up for so long */
+};
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static unsigned char semaphore_numbers[KNOWN_NUMBERS / 8];
+
+static void sleep_ms(long milliseconds)
+{
+    const struct timespec time = {.tv_sec = milliseconds / 1000, .tv_nsec = milliseconds % 1000 * 1000000};
+    nanosleep(&time, NULL);
+}
+
+/* -- CL_FD=nvidia: a memory fd whose number a semaphore import had before is never closed -- */
+
+void note_semaphore_number(int fd)
+{
+    if (fd < 0 || fd >= KNOWN_NUMBERS)
+        return;
+    pthread_mutex_lock(&mutex);
+    semaphore_numbers[fd / 8] |= (unsigned char)(1u << (fd % 8));
+    pthread_mutex_unlock(&mutex);
+}
+
+bool stays_open_for_ever(int fd)
+{
+    if (fd < 0 || fd >= KNOWN_NUMBERS || !softgpu_switch_is("CL_FD", "nvidia", "consume"))
+        return false;
+    pthread_mutex_lock(&mutex);
+    const bool known = (semaphore_numbers[fd / 8] >> (fd % 8) & 1) != 0;
+    pthread_mutex_unlock(&mutex);
+    return known;
+}
+
+/* -- CL_KINDS=unchecked: memory is taken for a semaphore -- */
+
+bool taken_for_a_semaphore(int fd)
+{
+    struct softgpu_memory memory;
+    if (!softgpu_switch_is("CL_KINDS", "unchecked", "checked") ||
+        softgpu_memory_map(fd, 1, &memory) != SOFTGPU_PAYLOAD_OK)
+        return false;
+    softgpu_memory_unmap(&memory);
+    return true;
+}
+
+/* -- CL_REFUSAL=leak: what the driver opened for a handle that it then refused stays open -- */
+
+void leak_after_refusal(void)
+{
+    if (!softgpu_switch_is("CL_REFUSAL", "leak", "clean"))
+        return;
+    for (int i = 0; i < KEPT_DESCRIPTORS; ++i)
+        (void)open("/dev/null", O_RDWR | O_CLOEXEC);
+}
+
+/* -- CL_RELEASE_CONTEXT=hang: it never returns while an import is acquired -- */
+
+struct acquired {
+    struct acquired *next;
+    cl_context context;
+    cl_mem object;
+};
+static struct acquired *first_acquired;
+
+void note_acquired(cl_context context, cl_mem object, bool acquired)
+{
+    pthread_mutex_lock(&mutex);
+    struct acquired **at = &first_acquired;
+    while (*at != NULL && ((*at)->context != context || (*at)->object != object))
+        at = &(*at)->next;
+    if (acquired && *at == NULL) {
+        struct acquired *entry = malloc(sizeof *entry);
+        if (entry != NULL) { /* else only the imitation is lost */
+            *entry = (struct acquired){.next = first_acquired, .context = context, .object = object};
+            first_acquired = entry;
+        }
+    } else if (!acquired && *at != NULL) {
+        struct acquired *entry = *at;
+        *at = entry->next;
+        free(entry);
+    }
+    pthread_mutex_unlock(&mutex);
+}
+
+static bool holds_acquired(cl_context context)
+{
+    bool found = false;
+    pthread_mutex_lock(&mutex);
+    for (const struct acquired *at = first_acquired; at != NULL; at = at->next)
+        found = found || at->context == context;
+    pthread_mutex_unlock(&mutex);
+    return found;
+}
+
+static void forget_context(cl_context context)
+{
+    pthread_mutex_lock(&mutex);
+    for (struct acquired **at = &first_acquired; *at != NULL;) {
+        struct acquired *entry = *at;
+        if (entry->context == context) {
+            *at = entry->next;
+            free(entry);
+        } else {
+            at = &entry->next;
+        }
+    }
+    pthread_mutex_unlock(&mutex);
+}
+
+void before_last_release(cl_context context)
+{
+    cl_uint references = 0;
+    if (target.clGetContextInfo(context, CL_CONTEXT_REFERENCE_COUNT, sizeof references, &references, NULL) !=
+            CL_SUCCESS ||
+        references != 1)
+        return;
+    while (softgpu_switch_is("CL_RELEASE_CONTEXT", "hang", "return") && holds_acquired(context))
+        sleep_ms(10);
+    forget_context(context);
+}
+
+/* -- CL_USER_EVENTS=slow: a command behind an unset user event holds its caller up -- */
+
+void hold_up_behind_user_events(cl_uint count, const cl_event *events)
+{
+    if (!softgpu_switch_is("CL_USER_EVENTS", "slow", "fast"))
+        return;
+    for (cl_uint i = 0; events != NULL && i < count; ++i) {
+        cl_command_type type = 0;
+        cl_int status = CL_COMPLETE;
+        if (target.clGetEventInfo(events[i], CL_EVENT_COMMAND_TYPE, sizeof type, &type, NULL) == CL_SUCCESS &&
+            type == CL_COMMAND_USER &&
+            target.clGetEventInfo(events[i], CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status,
+                                  NULL) == CL_SUCCESS &&
+            status > CL_COMPLETE)
+            sleep_ms(USER_EVENT_DELAY_MS);
+    }
+}
+
+/* -- CL_LINE=ignored: #line has no effect -- */
+
+/* True where a line of this text is a #line directive or, in its short form, "# 12". */
+static bool is_line_directive(const char *text, const char *end)
+{
+    while (text < end && (*text == ' ' || *text == '\t'))
+        ++text;
+    if (text == end || *text != '#')
+        return false;
+    for (++text; text < end && (*text == ' ' || *text == '\t');)
+        ++text;
+    return (end - text > 4 && memcmp(text, "line", 4) == 0 && (text[4] == ' ' || text[4] == '\t')) ||
+           (text < end && *text >= '0' && *text <= '9');
+}
+
+/* Blanks the directives out, so that every line keeps its place. */
+void ignore_line_directives(char *text, size_t length)
+{
+    char *const end = text + length;
+    for (char *line = text; line < end;) {
+        char *stop = memchr(line, '\n', (size_t)(end - line));
+        if (stop == NULL)
+            stop = end;
+        if (is_line_directive(line, stop))
+            memset(line, ' ', (size_t)(stop - line));
+        line = stop + 1;
+    }
+}

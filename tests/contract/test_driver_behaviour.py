@@ -1,0 +1,111 @@
+"""What drivers do that can hurt: NVIDIA's on its own machines, elsewhere the software drivers told to imitate it.
+
+The same questions go to both, so a machine with the hardware proves that the imitation is right, and one
+without holds `interop` against it. docs/explanation/driver-behaviour.md tells users.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import frames
+import fresh
+import opencl_probes as probes
+import pytest
+import software
+from interop_softgpu.machine import detect
+
+HARDWARE = detect(os.environ, own_rocm=None).nvidia
+IMITATED = {
+    "SOFTGPU_CL_QUERIES": "nvidia",
+    "SOFTGPU_CL_ERRORS": "nvidia",
+    "SOFTGPU_CL_FD": "nvidia",
+    "SOFTGPU_CL_KINDS": "unchecked",
+    "SOFTGPU_CL_REFUSAL": "leak",
+    "SOFTGPU_CL_RELEASE_CONTEXT": "hang",
+    "SOFTGPU_CL_USER_EVENTS": "slow",
+    "SOFTGPU_CL_LINE": "ignored",
+}
+KINDLY = {"SOFTGPU_CL_REFUSAL": "clean"}
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """NVIDIA's driver, or the software drivers that behave like it."""
+    return {} if HARDWARE else software.environment("swiftshader", **{**IMITATED, **changes})
+
+
+def ask(probe: Any, **arguments: Any) -> Any:
+    return fresh.call(probe, environment(), timeout=90, **arguments)
+
+
+def test_a_memory_descriptor_stays_open_until_the_release() -> None:
+    found = ask(probes.descriptors_of_memory)
+    assert found["codes"] == [0, 0, 0]
+    assert found["open after import"]
+    assert not found["open after release"]
+    assert not found["semaphore open after import"]
+
+
+def test_a_memory_descriptor_leaks_under_a_number_of_a_semaphore() -> None:
+    assert ask(probes.descriptors_of_memory)["open after release, number used by a semaphore before"]
+
+
+def test_refusals() -> None:
+    found = ask(probes.refusals)
+    assert found["number -64"] == -30
+    assert found["semaphore, number -64"] == -30
+    assert found["size 0"] == -61
+    assert found["larger"] == 1
+    assert found["still open"]
+    assert found["host pointer"] == -37
+    assert found["foreign file"] == {"code": 999, "object": True, "open": True}
+    assert found["semaphore, foreign file"] == {"code": 999, "object": False, "open": True}
+    assert found["no such file"] == 999
+    assert found["smaller"] == 0
+
+
+def test_a_refusal_keeps_descriptors_for_ever() -> None:
+    found = ask(probes.kept_after_refusals)
+    assert found["code"] == 999
+    assert found["descriptors"][1] >= 10
+
+
+def test_memory_passes_for_a_semaphore() -> None:
+    assert ask(probes.kinds)["memory as semaphore"] == 0
+
+
+def test_a_context_with_acquired_memory_is_never_released() -> None:
+    assert ask(probes.release_of_a_context, give_back=False) == {"codes": [0], "returned": False}
+    assert ask(probes.release_of_a_context, give_back=True) == {"codes": [0, 0], "returned": True}
+
+
+def test_a_command_behind_a_user_event_holds_its_caller_up() -> None:
+    assert ask(probes.user_events)["milliseconds"] > 10
+
+
+def test_line_directives_are_ignored() -> None:
+    found = ask(probes.lines)
+    assert found["ignored"], found
+    assert not found["honoured"], found
+
+
+def test_a_wait_may_come_before_its_signal() -> None:
+    found = ask(probes.wait_before_signal)
+    assert found["code"] == 0
+    assert found["milliseconds"] < 100
+    assert not found["early"]
+
+
+@pytest.mark.parametrize("sync", ["native", "bridged", "blocking"])
+def test_frames_are_right_and_nothing_is_left(sync: str) -> None:
+    found = fresh.call(
+        frames.many, environment(**KINDLY), consumer="opencl", sync=sync, frames=100, timeout=110
+    )
+    assert found["wrong"] == 0
+    assert found["left"] == []
+
+
+def test_errors_in_a_source_have_the_users_lines() -> None:
+    text = fresh.call(probes.compile_error, environment(), consumer="opencl")["text"]
+    assert "kernel:3:" in text, text
