@@ -205,7 +205,9 @@ class Stream
     virtual hipError_t launch(std::shared_ptr<Function> function, const LaunchShape &shape,
                               const Arguments &arguments) = 0;
     virtual hipError_t host_function(hipHostFn_t function, void *data) = 0;
-    // hipErrorNotSupported for a mask that leaves bits out, where the hardware compares whole words.
+    // Whether "greater or equal" counts around (as CUDA's does) is the layer's; values less than 2^31, or
+    // 2^63, apart are the same to all. hipErrorNotSupported for a mask that leaves bits out, where the
+    // hardware compares whole words.
     virtual hipError_t wait_value(const WaitValue &wait) = 0;
     virtual hipError_t write_value(void *address, unsigned bytes, uint64_t value) = 0;
     virtual hipError_t wait_semaphore(std::shared_ptr<Semaphore> semaphore, uint64_t value) = 0;

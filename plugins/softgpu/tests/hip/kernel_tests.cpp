@@ -255,8 +255,11 @@ TEST(launches_are_checked)
     EXPECT(hipErrorInvalidConfiguration, launch(f, 1, 0, 0));
     EXPECT(hipErrorInvalidConfiguration, launch(f, 1, 1025, 0));
     EXPECT(hipErrorInvalidConfiguration, launch(f, 1u << 31, 1024, 0));
-    EXPECT(hipErrorInvalidValue, launch(f, 1, 1, 65537));
-    EXPECT(hipSuccess, launch(f, 1, 1024, 65536));
+    hipDeviceProp_tR0600 properties;
+    OK(hipGetDevicePropertiesR0600(&properties, 0));
+    const auto most = static_cast<unsigned>(properties.sharedMemPerBlock);
+    EXPECT(hipErrorInvalidValue, launch(f, 1, 1, most + 1));
+    EXPECT(hipSuccess, launch(f, 1, 1024, most));
     hipFunctionHandle missing = nullptr;
     EXPECT(hipErrorNotFound, hipModuleGetFunction(&missing, module.module, "nowhere"));
     EXPECT(hipErrorInvalidValue, hipModuleGetFunction(&missing, module.module, nullptr));

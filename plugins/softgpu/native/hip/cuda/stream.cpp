@@ -30,6 +30,19 @@ bool without_mask(const WaitValue &wait, uint64_t *value)
     return wait.compare == Compare::And && *value != 0;
 }
 
+// CUDA fills whole elements at their alignment only, HIP anywhere: one strided fill per byte of the element.
+CUresult fill_bytes(const Fill &fill, CUstream stream)
+{
+    for (unsigned i = 0; i < fill.element; ++i) {
+        const CUresult code = driver().cuMemsetD2D8Async(address_of(fill.destination) + i, fill.element,
+                                                         static_cast<unsigned char>(fill.value >> (8 * i)), 1,
+                                                         fill.width, stream);
+        if (code != success)
+            return code;
+    }
+    return success;
+}
+
 void sleep_milliseconds(void *count)
 {
     std::this_thread::sleep_for(std::chrono::milliseconds(reinterpret_cast<uintptr_t>(count)));
@@ -101,6 +114,8 @@ hipError_t CudaStream::fill(const Fill &fill)
 {
     const CUdeviceptr start = address_of(fill.destination);
     return call([&](CUstream stream) {
+        if (fill.height == 1 && start % fill.element != 0)
+            return fill_bytes(fill, stream);
         if (fill.height > 1) // the API has such fills of bytes only
             return driver().cuMemsetD2D8Async(start, fill.pitch, static_cast<unsigned char>(fill.value),
                                               fill.width, fill.height, stream);
