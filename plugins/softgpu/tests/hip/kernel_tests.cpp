@@ -151,10 +151,10 @@ TEST(barriers_and_shared_memory)
     }
     extern "C" __global__ void reverse(int *data)
     {
-        extern __shared__ int all[];
-        all[threadIdx.x] = data[blockIdx.x * blockDim.x + threadIdx.x];
+        extern __shared__ int tile[];
+        tile[threadIdx.x] = data[blockIdx.x * blockDim.x + threadIdx.x];
         __syncthreads();
-        data[blockIdx.x * blockDim.x + threadIdx.x] = all[blockDim.x - 1 - threadIdx.x];
+        data[blockIdx.x * blockDim.x + threadIdx.x] = tile[blockDim.x - 1 - threadIdx.x];
     }
     // Some threads leave before the barrier; the others must not wait for them.
     extern "C" __global__ void early(int *out)

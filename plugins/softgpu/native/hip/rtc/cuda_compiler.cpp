@@ -153,6 +153,7 @@ class CudaCompiler : public Compiler
                                 std::to_string(nearest));
         options.words.emplace_back("--device-as-default-execution-space");
         options.words.push_back(std::string("--pre-include=") + cuda_prelude_name);
+        options.words.emplace_back("--diag-suppress=177"); // unused functions: HIP's compiler is silent
         return build(*nvrtc, program, options.words, exact, out);
     }
 

@@ -6,6 +6,7 @@ namespace softgpu::rtc
 namespace
 {
 
+// Mathematics of whole numbers is double precision in C++; CUDA alone finds the call ambiguous.
 constexpr const char *prelude = R"(#pragma once
 #define __HIP__ 1
 #define __HIPCC__ 1
@@ -28,6 +29,21 @@ typedef unsigned char uchar;
 typedef unsigned short ushort;
 typedef unsigned int uint;
 typedef unsigned long ulong;
+template <class T> struct softgpu_whole {};
+#define SOFTGPU_WHOLE(t) template <> struct softgpu_whole<t> { typedef double real; };
+SOFTGPU_WHOLE(char) SOFTGPU_WHOLE(signed char) SOFTGPU_WHOLE(unsigned char) SOFTGPU_WHOLE(short)
+SOFTGPU_WHOLE(unsigned short) SOFTGPU_WHOLE(int) SOFTGPU_WHOLE(unsigned) SOFTGPU_WHOLE(long)
+SOFTGPU_WHOLE(unsigned long) SOFTGPU_WHOLE(long long) SOFTGPU_WHOLE(unsigned long long)
+#undef SOFTGPU_WHOLE
+#define SOFTGPU_OF_WHOLE(f) \
+    template <class T> __device__ inline typename softgpu_whole<T>::real f(T x) { return f(double(x)); }
+SOFTGPU_OF_WHOLE(acos) SOFTGPU_OF_WHOLE(asin) SOFTGPU_OF_WHOLE(atan) SOFTGPU_OF_WHOLE(cbrt)
+SOFTGPU_OF_WHOLE(ceil) SOFTGPU_OF_WHOLE(cos) SOFTGPU_OF_WHOLE(cosh) SOFTGPU_OF_WHOLE(exp)
+SOFTGPU_OF_WHOLE(exp2) SOFTGPU_OF_WHOLE(fabs) SOFTGPU_OF_WHOLE(floor) SOFTGPU_OF_WHOLE(log)
+SOFTGPU_OF_WHOLE(log10) SOFTGPU_OF_WHOLE(log2) SOFTGPU_OF_WHOLE(round) SOFTGPU_OF_WHOLE(rsqrt)
+SOFTGPU_OF_WHOLE(sin) SOFTGPU_OF_WHOLE(sinh) SOFTGPU_OF_WHOLE(sqrt) SOFTGPU_OF_WHOLE(tan)
+SOFTGPU_OF_WHOLE(tanh) SOFTGPU_OF_WHOLE(trunc)
+#undef SOFTGPU_OF_WHOLE
 )";
 
 constexpr const char *cstdint = R"(#pragma once
@@ -123,13 +139,13 @@ SOFTGPU_WHOLE(unsigned long) SOFTGPU_WHOLE(long long) SOFTGPU_WHOLE(unsigned lon
         __device__ static constexpr t max() { return most; }                        \
         __device__ static constexpr t lowest() { return -most; }                    \
         __device__ static constexpr t epsilon() { return step; }                    \
-        __device__ static constexpr t infinity() { return endless; }                \
-        __device__ static constexpr t quiet_NaN() { return none; }                  \
+        __device__ static t infinity() { return endless; }                          \
+        __device__ static t quiet_NaN() { return none; }                            \
     };
-SOFTGPU_REAL(float, 24, 1.17549435e-38f, 3.40282347e+38f, 1.19209290e-07f, __builtin_huge_valf(),
-             __builtin_nanf(""))
+SOFTGPU_REAL(float, 24, 1.17549435e-38f, 3.40282347e+38f, 1.19209290e-07f,
+             __int_as_float(0x7f800000), __int_as_float(0x7fffffff))
 SOFTGPU_REAL(double, 53, 2.2250738585072014e-308, 1.7976931348623157e+308, 2.2204460492503131e-16,
-             __builtin_huge_val(), __builtin_nan(""))
+             __longlong_as_double(0x7ff0000000000000ll), __longlong_as_double(0x7fffffffffffffffll))
 #undef SOFTGPU_REAL
 }
 )";
