@@ -3,15 +3,18 @@
     python tests/device/check.py --consumers opencl,cuda,hip --out report
 
 Runs `interop doctor`; `interop compare` with each synchronisation strategy; the conformance kit for each
-consumer; a soak with every frame verified; and the plugins' own device tests. Writes everything into the
-folder given, with `report.json` as the summary. Exits with 1 when something failed; a consumer that is not
-available is reported with its reason and fails only when it was named.
+consumer; a soak with every frame verified; and the plugins' own device tests. On an NVIDIA GPU without ROCm
+it first builds the software HIP runtime, runs its suites over CUDA, and lets the HIP backend use it. Writes
+everything into the folder given, with `report.json` as the summary. Exits with 1 when something failed; a
+consumer that is not available is reported with its reason and fails only when it was named.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -76,6 +79,28 @@ def _text(output: object) -> str:
     return output.decode(errors="replace") if isinstance(output, bytes) else str(output or "")
 
 
+def hip_on_cuda(report: Report) -> None:
+    """Build the software HIP runtime, test it over CUDA, and offer it to the steps that follow."""
+    if not Path("/dev/nvidiactl").exists() or Path("/dev/kfd").exists() or "ROCM_PATH" in os.environ:
+        return
+    own = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    cmake, ctest = shutil.which("cmake", path=own), shutil.which("ctest", path=own)
+    if cmake is None or ctest is None:
+        print("skip hip-on-cuda: the HIP runtime is built with cmake, which is not here", flush=True)
+        return
+    build = report.folder / "hip-on-cuda"
+    options = ["-DSOFTGPU_TESTS=ON", "-DSOFTGPU_DRIVERS=hip", "-DSOFTGPU_TEST_CUDA=device"]
+    configure = [cmake, "-S", str(ROOT / "plugins" / "softgpu"), "-B", str(build), *options]
+    if not report.run("hip-on-cuda-configure", *configure):
+        return
+    if not report.run("hip-on-cuda-build", cmake, "--build", str(build), "--parallel"):
+        return
+    suites = ["-R", "^hip_cuda", "--output-on-failure", "--no-tests=error"]
+    report.run("hip-on-cuda-suites", ctest, "--test-dir", str(build), *suites)
+    os.environ.setdefault("INTEROP_SOFTGPU_BUILD", str(build))
+    os.environ["ROCM_PATH"] = str(build / "rocm")
+
+
 def available(folder: Path) -> set[str]:
     """Return the consumers that doctor found usable."""
     found = json.loads((folder / "doctor.json").read_text(encoding="utf-8"))
@@ -94,6 +119,7 @@ def main() -> int:
     options = parser.parse_args()
     report = Report(options.out.resolve())
     folder = report.folder
+    hip_on_cuda(report)
     interop = [sys.executable, "-m", "interop.cli"]
     report.run("doctor", *interop, "doctor", "--json", str(folder / "doctor.json"))
     named = [name.strip() for name in options.consumers.split(",") if name.strip()]

@@ -13,19 +13,19 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-HERE = Path(__file__).parent
+SOURCE = Path(__file__).parents[3] / "tests" / "support" / "libcuda.c"
 
 
 @pytest.fixture(scope="session")
 def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a libcuda.so.1 that needs no GPU (fake/libcuda.c)."""
+    """The folder of a libcuda.so.1 that needs no GPU (tests/support/libcuda.c)."""
     folder = tmp_path_factory.mktemp("driver")
     command = ["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC"]
     command += [
         "-Wl,-soname,libcuda.so.1",
         "-o",
         str(folder / "libcuda.so.1"),
-        str(HERE / "fake" / "libcuda.c"),
+        str(SOURCE),
     ]
     subprocess.run([*command, "-lpthread", "-ldl"], check=True, timeout=60)
     return folder

@@ -1,4 +1,4 @@
-"""The backend over a stand-in for the driver: fake/cases.py in a process that loads fake/libcuda.c."""
+"""The backend over a stand-in for the driver: fake/cases.py in a process that loads tests/support/libcuda.c."""
 
 from __future__ import annotations
 

@@ -230,7 +230,9 @@ def test_dlpack_orders_the_callers_stream(consumer: CudaConsumer, stream: int | 
     timer = threading.Timer(0.2, consumer.stream.release, (1,))
     timer.start()
     start = time.monotonic()
-    capsule = own.__dlpack__(stream=stream)  # the stand-in runs the default streams in the caller
+    capsule = own.__dlpack__(stream=stream)
+    if stream != -1:
+        library.fake_synchronize(ctypes.c_void_p(stream or 1))
     waited = time.monotonic() - start
     timer.join()
     assert (waited < 0.15) == (stream == -1)

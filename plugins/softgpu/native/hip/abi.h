@@ -62,6 +62,9 @@ using hipModuleHandle = struct ihipModule_t *;
 using hipFunctionHandle = struct ihipModuleSymbol_t *;
 using hipExternalMemory_t = void *;
 using hipExternalSemaphore_t = void *;
+using hipArray_t = struct hipArray *;
+using hipMipmappedArray_t = struct hipMipmappedArray *;
+using hipSurfaceObject_t = struct __hip_surface *;
 using hipHostFn_t = void (*)(void *);
 using hipStreamCallback_t = void (*)(hipStreamHandle, hipError_t, void *);
 
@@ -72,6 +75,13 @@ constexpr unsigned hipEventInterprocess = 4;
 constexpr unsigned hipEventReleaseToDevice = 0x40000000;
 constexpr unsigned hipEventReleaseToSystem = 0x80000000;
 constexpr unsigned hipExternalMemoryDedicated = 1;
+constexpr unsigned hipArrayLayered = 1;
+constexpr unsigned hipArraySurfaceLoadStore = 2;
+constexpr unsigned hipArrayTextureGather = 8;
+constexpr int hipChannelFormatKindSigned = 0;
+constexpr int hipChannelFormatKindUnsigned = 1;
+constexpr int hipChannelFormatKindFloat = 2;
+constexpr int hipResourceTypeArray = 0;
 
 struct hipUUID {
     char bytes[16];
@@ -107,6 +117,49 @@ struct hip_Memcpy2D {
 };
 static_assert(sizeof(hip_Memcpy2D) == 128 && offsetof(hip_Memcpy2D, dstXInBytes) == 56);
 
+struct hipChannelFormatDesc {
+    int x, y, z, w; // bits
+    int f;          // hipChannelFormatKind
+};
+static_assert(sizeof(hipChannelFormatDesc) == 20);
+
+struct hipExtent {
+    size_t width, height, depth;
+};
+
+struct hipPos {
+    size_t x, y, z;
+};
+
+struct hipPitchedPtr {
+    void *ptr;
+    size_t pitch, xsize, ysize;
+};
+
+// Positions and extent count texels of an array, and bytes where no array takes part.
+struct hipMemcpy3DParms {
+    hipArray_t srcArray;
+    hipPos srcPos;
+    hipPitchedPtr srcPtr;
+    hipArray_t dstArray;
+    hipPos dstPos;
+    hipPitchedPtr dstPtr;
+    hipExtent extent;
+    hipMemcpyKind kind;
+};
+static_assert(sizeof(hipMemcpy3DParms) == 160 && offsetof(hipMemcpy3DParms, dstArray) == 64);
+static_assert(offsetof(hipMemcpy3DParms, extent) == 128 && offsetof(hipMemcpy3DParms, kind) == 152);
+
+// Only the array form is served.
+struct hipResourceDesc {
+    int resType;
+    union {
+        hipArray_t array;
+        char others[56];
+    } res;
+};
+static_assert(sizeof(hipResourceDesc) == 64 && offsetof(hipResourceDesc, res) == 8);
+
 union hipExternalHandle {
     int fd;
     struct {
@@ -136,6 +189,17 @@ struct hipExternalMemoryBufferDesc {
 };
 static_assert(sizeof(hipExternalMemoryBufferDesc) == 88 &&
               offsetof(hipExternalMemoryBufferDesc, flags) == 16);
+
+struct hipExternalMemoryMipmappedArrayDesc {
+    unsigned long long offset;
+    hipChannelFormatDesc formatDesc;
+    hipExtent extent;
+    unsigned flags;
+    unsigned numLevels;
+};
+static_assert(sizeof(hipExternalMemoryMipmappedArrayDesc) == 64);
+static_assert(offsetof(hipExternalMemoryMipmappedArrayDesc, extent) == 32);
+static_assert(offsetof(hipExternalMemoryMipmappedArrayDesc, numLevels) == 60);
 
 struct hipExternalSemaphoreHandleDesc {
     int type;

@@ -74,6 +74,30 @@ HIP_EXPORT hipError_t hipMemset2D(void *dst, size_t pitch, int value, size_t wid
 HIP_EXPORT hipError_t hipMemset2DAsync(void *dst, size_t pitch, int value, size_t width, size_t height,
                                        hipStreamHandle stream);
 
+// images in imported memory: api_array.cpp, and their copies: api_copy_array.cpp
+HIP_EXPORT hipError_t hipExternalMemoryGetMappedMipmappedArray(
+    hipMipmappedArray_t *out, hipExternalMemory_t handle, const hipExternalMemoryMipmappedArrayDesc *desc);
+HIP_EXPORT hipError_t hipGetMipmappedArrayLevel(hipArray_t *out, hipMipmappedArray_t handle, unsigned level);
+HIP_EXPORT hipError_t hipMipmappedArrayGetLevel(hipArray_t *out, hipMipmappedArray_t handle, unsigned level);
+HIP_EXPORT hipError_t hipFreeMipmappedArray(hipMipmappedArray_t handle);
+HIP_EXPORT hipError_t hipMipmappedArrayDestroy(hipMipmappedArray_t handle);
+HIP_EXPORT hipError_t hipArrayGetInfo(hipChannelFormatDesc *format, hipExtent *extent, unsigned *flags,
+                                      hipArray_t array);
+HIP_EXPORT hipError_t hipCreateSurfaceObject(hipSurfaceObject_t *out, const hipResourceDesc *desc);
+HIP_EXPORT hipError_t hipDestroySurfaceObject(hipSurfaceObject_t surface);
+HIP_EXPORT hipError_t hipMemcpy3D(const hipMemcpy3DParms *parameters);
+HIP_EXPORT hipError_t hipMemcpy3DAsync(const hipMemcpy3DParms *parameters, hipStreamHandle stream);
+HIP_EXPORT hipError_t hipMemcpy2DToArray(hipArray_t dst, size_t x, size_t y, const void *src, size_t pitch,
+                                         size_t width, size_t height, hipMemcpyKind kind);
+HIP_EXPORT hipError_t hipMemcpy2DToArrayAsync(hipArray_t dst, size_t x, size_t y, const void *src,
+                                              size_t pitch, size_t width, size_t height, hipMemcpyKind kind,
+                                              hipStreamHandle stream);
+HIP_EXPORT hipError_t hipMemcpy2DFromArray(void *dst, size_t pitch, hipArray_t src, size_t x, size_t y,
+                                           size_t width, size_t height, hipMemcpyKind kind);
+HIP_EXPORT hipError_t hipMemcpy2DFromArrayAsync(void *dst, size_t pitch, hipArray_t src, size_t x, size_t y,
+                                                size_t width, size_t height, hipMemcpyKind kind,
+                                                hipStreamHandle stream);
+
 // streams: api_stream.cpp
 HIP_EXPORT hipError_t hipStreamCreate(hipStreamHandle *out);
 HIP_EXPORT hipError_t hipStreamCreateWithFlags(hipStreamHandle *out, unsigned flags);

@@ -2,6 +2,7 @@
 #include "entry.h"
 #include "external.h"
 #include "fd_policy.h"
+#include "identity.h"
 
 #include <cstdio>
 #include <cstdlib>
@@ -32,7 +33,7 @@ constexpr int timeline_fd_type = 9; // refused by AMD on every system, taken by 
 bool accepted_semaphore_type(int type)
 {
     if (type == timeline_fd_type)
-        return current_device().timeline_semaphores();
+        return reports_timelines(current_device_index());
     return type >= first_semaphore_type && type <= last_semaphore_type;
 }
 

@@ -95,11 +95,16 @@ HIP_EXPORT hipError_t hipStreamCreateWithPriority(hipStreamHandle *out, unsigned
 HIP_EXPORT hipError_t hipDeviceGetStreamPriorityRange(int *least, int *greatest)
 {
     return entry(__func__, [&] {
+        if (device_count() == 0)
+            return hipErrorNoDevice;
+        int lowest = 0;
+        int highest = 0;
+        const hipError_t error = current_device().stream_priorities(&lowest, &highest);
         if (least != nullptr)
-            *least = 0;
+            *least = lowest;
         if (greatest != nullptr)
-            *greatest = 0;
-        return hipSuccess;
+            *greatest = highest;
+        return error;
     });
 }
 

@@ -11,6 +11,15 @@
 //   - Device pointers and host pointers are plain addresses; a layer with another address space for host
 //   memory
 //     answers it in host_device_pointer().
+//
+// Images of other APIs. The calls to use with imported memory, in this order:
+//     hipExternalMemoryGetMappedMipmappedArray, hipGetMipmappedArrayLevel (or hipMipmappedArrayGetLevel),
+//     hipMemcpy3D, hipMemcpy3DAsync, hipMemcpy2DToArray and hipMemcpy2DFromArray (both also Async) with the
+//     level, hipArrayGetInfo, hipCreateSurfaceObject and hipDestroySurfaceObject for kernels,
+//     hipFreeMipmappedArray (or hipMipmappedArrayDestroy), which also ends the levels.
+// A layer without images leaves the functions for them as they are: they answer hipErrorNotSupported.
+//
+// Two layers: cpu/ on the host's processors, cuda/ on NVIDIA GPUs through libcuda.so.1. layer.h chooses.
 #ifndef SOFTGPU_HIP_DEVICE_H
 #define SOFTGPU_HIP_DEVICE_H
 #include "abi.h"
@@ -57,6 +66,71 @@ struct Fill {
     unsigned element; // 1, 2 or 4
     size_t width;     // elements
     size_t height;
+};
+
+enum class ChannelKind {
+    Signed,
+    Unsigned,
+    Float,
+};
+
+// An image inside imported memory.
+struct ArrayShape {
+    uint64_t offset; // bytes
+    size_t width;    // texels
+    size_t height;   // 0: one dimension
+    size_t depth;    // 0: at most two dimensions; layers, if the flags say so
+    ChannelKind kind;
+    unsigned bits;     // of each channel: 8, 16 or 32
+    unsigned channels; // 1, 2 or 4
+    unsigned flags;    // hipArrayLayered, hipArraySurfaceLoadStore, hipArrayTextureGather
+    unsigned levels;
+
+    size_t texel() const
+    {
+        return size_t{bits} / 8 * channels;
+    }
+};
+
+// One level of an image.
+class Array
+{
+  public:
+    virtual ~Array() = default;
+};
+
+class MipmappedArray
+{
+  public:
+    virtual ~MipmappedArray() = default;
+    virtual hipError_t level(unsigned index, std::shared_ptr<Array> *out) = 0;
+};
+
+// What kernels read and write an image through.
+class Surface
+{
+  public:
+    virtual ~Surface() = default;
+    virtual uint64_t handle() const = 0;
+};
+
+// One side of a Copy3D: an array, or memory with rows and planes.
+struct Place {
+    std::shared_ptr<Array> array; // empty: memory
+    void *address;
+    size_t pitch; // bytes from row to row
+    size_t rows;  // from plane to plane
+    size_t x;     // bytes
+    size_t y;
+    size_t z;
+};
+
+struct Copy3D {
+    Place destination;
+    Place source;
+    size_t width; // bytes
+    size_t height;
+    size_t depth;
 };
 
 enum class Compare : unsigned {
@@ -111,6 +185,11 @@ class ExternalMemory
     virtual ~ExternalMemory() = default;
     virtual hipError_t map(uint64_t offset, uint64_t size, void **out) = 0;
     virtual hipError_t unmap(void *address) = 0;
+    // The memory holds an image; its driver object ends the mapping.
+    virtual hipError_t map_array(const ArrayShape &, std::shared_ptr<MipmappedArray> *)
+    {
+        return hipErrorNotSupported;
+    }
 };
 
 class Stream
@@ -118,10 +197,17 @@ class Stream
   public:
     virtual ~Stream() = default; // pending work still runs
     virtual hipError_t copy(const Copy2D &copy) = 0;
+    virtual hipError_t copy_3d(const Copy3D &) // at least one side is an array
+    {
+        return hipErrorNotSupported;
+    }
     virtual hipError_t fill(const Fill &fill) = 0;
     virtual hipError_t launch(std::shared_ptr<Function> function, const LaunchShape &shape,
                               const Arguments &arguments) = 0;
     virtual hipError_t host_function(hipHostFn_t function, void *data) = 0;
+    // Whether "greater or equal" counts around (as CUDA's does) is the layer's; values less than 2^31, or
+    // 2^63, apart are the same to all. hipErrorNotSupported for a mask that leaves bits out, where the
+    // hardware compares whole words.
     virtual hipError_t wait_value(const WaitValue &wait) = 0;
     virtual hipError_t write_value(void *address, unsigned bytes, uint64_t value) = 0;
     virtual hipError_t wait_semaphore(std::shared_ptr<Semaphore> semaphore, uint64_t value) = 0;
@@ -147,6 +233,11 @@ class Device
     virtual bool timeline_semaphores() const = 0; // handle type 9 may be imported
     virtual bool takes_fd() const = 0;            // a successful import closes the fd that it was given
     virtual hipError_t memory_info(size_t *free, size_t *total) = 0;
+    virtual hipError_t stream_priorities(int *least, int *greatest)
+    {
+        *least = *greatest = 0;
+        return hipSuccess;
+    }
 
     virtual hipError_t allocate(size_t size, void **out) = 0;
     virtual hipError_t release(void *allocation) = 0;
@@ -165,10 +256,15 @@ class Device
     virtual hipError_t import_memory(int fd, uint64_t size, bool dedicated,
                                      std::shared_ptr<ExternalMemory> *out) = 0;
     virtual hipError_t import_semaphore(int fd, bool timeline, std::shared_ptr<Semaphore> *out) = 0;
+    virtual hipError_t create_surface(const std::shared_ptr<Array> &, std::shared_ptr<Surface> *)
+    {
+        return hipErrorNotSupported;
+    }
 };
 
 // Layers. Each returns the devices it finds; none is an empty list.
 std::vector<std::unique_ptr<Device>> cpu_devices();
+std::vector<std::unique_ptr<Device>> cuda_devices();
 
 } // namespace softgpu
 #endif

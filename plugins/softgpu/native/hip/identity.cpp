@@ -159,9 +159,15 @@ bool reports_wait_value(int device)
     return device_at(device).stream_wait_value() && !softgpu_switch_is("HIP_WAIT_VALUE", "0", "1");
 }
 
+bool reports_timelines(int device)
+{
+    return device_at(device).timeline_semaphores() && !softgpu_switch_is("HIP_MODE", "amd", "");
+}
+
 void reported_properties(int device, hipDeviceProp_tR0600 *out)
 {
     device_at(device).properties(out);
+    out->timelineSemaphoreInteropSupported = reports_timelines(device) ? 1 : 0;
     apply_uuid(device, &out->uuid);
     apply_pci(device, out);
     const char *arch = mode_switch("HIP_ARCH", "gfx1100", out->gcnArchName);

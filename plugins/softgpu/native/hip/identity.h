@@ -11,6 +11,7 @@ void reported_properties(int device, hipDeviceProp_tR0600 *out);
 bool reported_attribute(int device, int attribute, int *out); // false: no such attribute
 bool reports_pci(int device);
 bool reports_wait_value(int device);
+bool reports_timelines(int device); // semaphores of type 9; never in AMD's mode
 
 } // namespace softgpu
 #endif

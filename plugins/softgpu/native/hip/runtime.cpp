@@ -1,4 +1,5 @@
 #include "runtime.h"
+#include "layer.h"
 #include "switches.h"
 
 #include <cstring>
@@ -32,7 +33,7 @@ Runtime &runtime()
 {
     static Runtime *const instance = [] {
         auto *made = new Runtime;
-        made->devices = cpu_devices();
+        made->devices = chosen_layer() == Layer::Cuda ? cuda_devices() : cpu_devices();
         return made;
     }();
     return *instance;

@@ -39,6 +39,24 @@ struct SemaphoreHandle {
     std::shared_ptr<Semaphore> semaphore;
 };
 
+// An image in imported memory, and the levels that were handed out of it, which end with it.
+struct MipmapHandle {
+    std::shared_ptr<ExternalObject> memory;
+    ArrayShape shape;
+    std::shared_ptr<MipmappedArray> array;
+    std::mutex mutex;
+    std::vector<const void *> levels;
+};
+
+struct ArrayHandle {
+    ArrayShape shape; // of this level
+    std::shared_ptr<Array> array;
+};
+
+struct SurfaceHandle {
+    std::shared_ptr<Surface> surface;
+};
+
 // Allocated once and never destroyed: streams may still be blocked when the process exits, and their threads
 // must find it whole.
 struct Runtime {
@@ -50,6 +68,10 @@ struct Runtime {
     Registry<FunctionHandle> functions;
     Registry<ExternalObject> memories;
     Registry<SemaphoreHandle> semaphores;
+    Registry<MipmapHandle> mipmaps;
+    Registry<ArrayHandle> arrays;
+    std::mutex surfaces_mutex;
+    std::unordered_map<uint64_t, std::shared_ptr<SurfaceHandle>> surfaces; // by the number that kernels get
 };
 Runtime &runtime();
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from interop_softgpu import paths, swiftshader
-from interop_softgpu.machine import Machine, detect
+from interop_softgpu.machine import Machine, detect, nvrtc
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +30,8 @@ class Available:
     opencl_layer: Path | None = None
     hip: Path | None = None
     """The library; its ROCm folder is two levels up."""
+    nvrtc: Path | None = None
+    """NVIDIA's kernel compiler, where a Python package brings it."""
     cache: Path
 
 
@@ -81,6 +83,7 @@ def activate(vulkan: VulkanChoice | None = None, *, force: bool = False) -> Repo
         lavapipe=swiftshader.lavapipe(),
         opencl_layer=paths.native(paths.LAYER),
         hip=hip,
+        nvrtc=nvrtc(),
         cache=paths.cache(),
     )
     machine = detect(os.environ, own_rocm=hip.parent.parent if hip else None)
@@ -172,8 +175,11 @@ def _plan_hip(made: _Plan, machine: Machine, available: Available, *, force: boo
         return False
     folder = available.hip.parent.parent
     made.set("ROCM_PATH", str(folder))
-    where = "on CUDA or the CPU (software)" if machine.nvidia else "on the CPU (software)"
-    made.lines.append(f"HIP: runtime {where} at {folder}")
+    on_cuda = machine.nvidia and made.before.get("SOFTGPU_HIP_DEVICE") != "cpu"
+    if on_cuda and available.nvrtc is not None:
+        made.default("SOFTGPU_NVRTC", str(available.nvrtc))
+    where = "HIP on CUDA, a stand-in for ROCm," if on_cuda else "runtime on the CPU (software)"
+    made.lines.append(f"HIP: {where} at {folder}")
     if machine.rocm is not None and "rocm_sdk" in machine.rocm:
         made.lines.append(
             "HIP: the installed rocm_sdk goes before ROCM_PATH, so its runtime is used all the same"

@@ -49,6 +49,17 @@ def detect(
     )
 
 
+def nvrtc() -> Path | None:
+    """Return the newest NVRTC that a Python package of NVIDIA brings; toolkits the HIP runtime finds itself."""
+    try:
+        package = importlib.util.find_spec("nvidia")
+    except (ImportError, ValueError):
+        return None
+    folders = [Path(folder) for folder in (package.submodule_search_locations or ())] if package else []
+    found = [path for folder in folders for path in folder.glob("cu*/lib/libnvrtc.so.[0-9]*")]
+    return max(found, key=lambda path: int(path.suffix[1:]), default=None)
+
+
 def _real_rocm(environment: Mapping[str, str], own: Path | None, root: Path) -> str | None:
     given = environment.get("ROCM_PATH")
     if given and (own is None or Path(given).resolve() != own.resolve()):

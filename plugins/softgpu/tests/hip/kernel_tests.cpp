@@ -151,10 +151,10 @@ TEST(barriers_and_shared_memory)
     }
     extern "C" __global__ void reverse(int *data)
     {
-        extern __shared__ int all[];
-        all[threadIdx.x] = data[blockIdx.x * blockDim.x + threadIdx.x];
+        extern __shared__ int tile[];
+        tile[threadIdx.x] = data[blockIdx.x * blockDim.x + threadIdx.x];
         __syncthreads();
-        data[blockIdx.x * blockDim.x + threadIdx.x] = all[blockDim.x - 1 - threadIdx.x];
+        data[blockIdx.x * blockDim.x + threadIdx.x] = tile[blockDim.x - 1 - threadIdx.x];
     }
     // Some threads leave before the barrier; the others must not wait for them.
     extern "C" __global__ void early(int *out)
@@ -255,8 +255,11 @@ TEST(launches_are_checked)
     EXPECT(hipErrorInvalidConfiguration, launch(f, 1, 0, 0));
     EXPECT(hipErrorInvalidConfiguration, launch(f, 1, 1025, 0));
     EXPECT(hipErrorInvalidConfiguration, launch(f, 1u << 31, 1024, 0));
-    EXPECT(hipErrorInvalidValue, launch(f, 1, 1, 65537));
-    EXPECT(hipSuccess, launch(f, 1, 1024, 65536));
+    hipDeviceProp_tR0600 properties;
+    OK(hipGetDevicePropertiesR0600(&properties, 0));
+    const auto most = static_cast<unsigned>(properties.sharedMemPerBlock);
+    EXPECT(hipErrorInvalidValue, launch(f, 1, 1, most + 1));
+    EXPECT(hipSuccess, launch(f, 1, 1024, most));
     hipFunctionHandle missing = nullptr;
     EXPECT(hipErrorNotFound, hipModuleGetFunction(&missing, module.module, "nowhere"));
     EXPECT(hipErrorInvalidValue, hipModuleGetFunction(&missing, module.module, nullptr));

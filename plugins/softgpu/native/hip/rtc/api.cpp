@@ -1,6 +1,7 @@
 // libhiprtc: programs at run time.
 #include "api.h"
 #include "compiler.h"
+#include "layer.h"
 #include "registry.h"
 #include "switches.h"
 
@@ -162,7 +163,8 @@ HIP_EXPORT hiprtcResult hiprtcCompileProgram(hiprtcProgram handle, int count, co
         return with_program(handle, [&](ProgramHandle &program) {
             program.tried = true;
             program.compiled = {};
-            const hiprtcResult result = cpu_compiler()->compile(program.program, words, &program.compiled);
+            const auto compiler = chosen_layer() == Layer::Cuda ? cuda_compiler() : cpu_compiler();
+            const hiprtcResult result = compiler->compile(program.program, words, &program.compiled);
             program.good = result == HIPRTC_SUCCESS;
             return result;
         });

@@ -38,6 +38,7 @@ class Compiler
 };
 
 std::unique_ptr<Compiler> cpu_compiler();
+std::unique_ptr<Compiler> cuda_compiler();
 
 } // namespace softgpu::rtc
 #endif

@@ -48,17 +48,13 @@ CHILD(value_wait)
 
 CHILD(semaphore_wait)
 {
-    softgpu_semaphore *payload = nullptr;
-    int fd = -1;
-    OK(softgpu_semaphore_create(&payload, &fd));
-    const auto desc = semaphore_desc(fd);
+    const VulkanSemaphore semaphore;
+    const auto desc = semaphore_desc(semaphore.fd);
     const hipExternalSemaphoreParams params{};
     hipExternalSemaphore_t handle = nullptr;
     OK(hipImportExternalSemaphore(&handle, &desc));
     OK(hipWaitExternalSemaphoresAsync(&handle, &params, 1, nullptr));
     nap(0.02);
-    close(fd);
-    softgpu_semaphore_close(payload);
     return 0;
 }
 
@@ -132,7 +128,7 @@ TEST(exit, with_a_stream_blocked_by_a_value)
     clean("value_wait");
 }
 
-TEST(exit, with_a_stream_blocked_by_a_semaphore)
+TEST(exit_external, with_a_stream_blocked_by_a_semaphore)
 {
     clean("semaphore_wait");
 }
@@ -147,7 +143,7 @@ TEST(exit, with_a_blocked_stream_of_the_thread)
     clean("per_thread_stream");
 }
 
-TEST(exit, with_a_kernel_that_does_not_return)
+TEST(exit_kernel, with_a_kernel_that_does_not_return)
 {
     clean("running_kernel");
 }
@@ -159,14 +155,14 @@ TEST(exit, freeing_an_interior_pointer_aborts)
     CHECK(ended.output.find("1 bytes inside an allocation") != std::string::npos);
 }
 
-TEST(exit, semaphore_assertion_aborts)
+TEST(exit_external, semaphore_assertion_aborts)
 {
     const Ended ended = run_faulty_child("semaphore_assertion");
     CHECK_EQ(ended.signal, SIGABRT);
     CHECK(ended.output.find("should not reach here") != std::string::npos);
 }
 
-TEST(exit, memory_past_the_end_faults)
+TEST(exit_external, memory_past_the_end_faults)
 {
     const Ended ended = run_faulty_child("past_the_end");
     CHECK(ended.signal == SIGSEGV || ended.signal == SIGBUS);

@@ -133,9 +133,13 @@ extern "C" __global__ void turn(unsigned *data, unsigned count)
     const auto values = words.read();
     for (uint32_t i = 0; i < 64; ++i)
         CHECK_EQ(values[i], i < 50 ? 49 - i : i);
-    CHECK_EQ(
-        hipModuleLaunchKernel(module.function("turn"), 1, 1, 1, 64, 1, 1, 65537, nullptr, arguments, nullptr),
-        hipErrorInvalidValue);
+    hipDeviceProp_tR0600 properties;
+    OK(hipGetDevicePropertiesR0600(&properties, 0));
+    const auto most = static_cast<unsigned>(properties.sharedMemPerBlock);
+    const auto turn = module.function("turn");
+    OK(hipModuleLaunchKernel(turn, 1, 1, 1, 64, 1, 1, most, nullptr, arguments, nullptr));
+    CHECK_EQ(hipModuleLaunchKernel(turn, 1, 1, 1, 64, 1, 1, most + 1, nullptr, arguments, nullptr),
+             hipErrorInvalidValue);
     CHECK_EQ(hipGetLastError(), hipErrorInvalidValue);
 }
 

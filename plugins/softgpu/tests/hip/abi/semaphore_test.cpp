@@ -46,9 +46,9 @@ TEST(semaphore, stream_waits_for_the_exporter)
     OK(imported.wait(stream));
     nap(0.01);
     CHECK_EQ(hipStreamQuery(stream), hipErrorNotReady);
-    OK(softgpu_semaphore_signal(semaphore.payload));
+    semaphore.signal();
     OK(hipStreamSynchronize(stream));
-    CHECK(!softgpu_semaphore_signalled(semaphore.payload)); // the wait took the signal
+    CHECK(!semaphore.signalled()); // the wait took the signal
 }
 
 TEST(semaphore, signal_comes_after_the_work_before_it)
@@ -60,9 +60,9 @@ TEST(semaphore, signal_comes_after_the_work_before_it)
     gate.hold(stream);
     OK(imported.signal(stream));
     nap(0.01);
-    CHECK(!softgpu_semaphore_signalled(semaphore.payload));
+    CHECK(!semaphore.signalled());
     gate.open();
-    CHECK_EQ(softgpu_semaphore_wait(semaphore.payload, 5.0, nullptr), SOFTGPU_PAYLOAD_OK);
+    CHECK(semaphore.wait(5.0));
 }
 
 TEST(semaphore, a_thousand_turns)
@@ -77,8 +77,8 @@ TEST(semaphore, a_thousand_turns)
         OK(wait.wait(stream));
         OK(hipLaunchHostFunc(stream, [](void *data) { ++*static_cast<std::atomic<int> *>(data); }, &turns));
         OK(signal.signal(stream));
-        OK(softgpu_semaphore_signal(to_hip.payload));
-        CHECK_EQ(softgpu_semaphore_wait(from_hip.payload, 5.0, nullptr), SOFTGPU_PAYLOAD_OK);
+        to_hip.signal();
+        CHECK(from_hip.wait(5.0));
         CHECK_EQ(turns, i + 1);
     }
 }
@@ -91,7 +91,7 @@ TEST(semaphore, may_be_destroyed_while_a_wait_is_pending)
         const Imported imported(semaphore);
         OK(imported.wait(stream));
     }
-    OK(softgpu_semaphore_signal(semaphore.payload));
+    semaphore.signal();
     OK(hipStreamSynchronize(stream));
 }
 
@@ -108,7 +108,7 @@ TEST(semaphore, several_at_once)
     OK(hipWaitExternalSemaphoresAsync(both, params, 2, stream));
     OK(hipSignalExternalSemaphoresAsync(both, params, 0, stream));
     OK(hipStreamSynchronize(stream));
-    CHECK(!softgpu_semaphore_signalled(first.payload) && !softgpu_semaphore_signalled(second.payload));
+    CHECK(!first.signalled() && !second.signalled());
 }
 
 TEST(semaphore, elements_before_a_bad_one_are_enqueued)
@@ -120,11 +120,11 @@ TEST(semaphore, elements_before_a_bad_one_are_enqueued)
     hipExternalSemaphoreParams params[2] = {};
     CHECK_EQ(hipSignalExternalSemaphoresAsync(with_null, params, 2, stream), hipErrorInvalidValue);
     OK(hipStreamSynchronize(stream));
-    CHECK(softgpu_semaphore_signalled(semaphore.payload));
+    CHECK(semaphore.signalled());
     params[0].flags = 1;
     CHECK_EQ(hipWaitExternalSemaphoresAsync(with_null, params, 1, stream), hipErrorInvalidValue);
     OK(hipStreamSynchronize(stream));
-    CHECK(softgpu_semaphore_signalled(semaphore.payload));
+    CHECK(semaphore.signalled());
     CHECK_EQ(hipGetLastError(), hipErrorInvalidValue);
 }
 
@@ -136,6 +136,8 @@ TEST(semaphore, checks_its_arguments)
     CHECK_EQ(hipImportExternalSemaphore(nullptr, &good), hipErrorInvalidValue);
     CHECK_EQ(hipImportExternalSemaphore(&handle, nullptr), hipErrorInvalidValue);
     for (const int type : {-1, 0, 5, 8, 9, 10}) { // timelines are out of AMD's range
+        if (type == 9 && on_cuda())
+            continue; // cuda_test.cpp imports one
         const auto desc = semaphore_desc(semaphore.fd, type);
         CHECK_EQ(hipImportExternalSemaphore(&handle, &desc), hipErrorInvalidValue);
     }
@@ -206,6 +208,6 @@ TEST(semaphore, delayed_signal)
     const double start = now();
     OK(imported.signal(stream));
     CHECK(now() - start < 0.09);
-    CHECK_EQ(softgpu_semaphore_wait(semaphore.payload, 5.0, nullptr), SOFTGPU_PAYLOAD_OK);
+    CHECK(semaphore.wait(5.0));
     CHECK(now() - start >= 0.1);
 }

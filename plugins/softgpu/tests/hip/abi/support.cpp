@@ -1,6 +1,8 @@
 #include "support.h"
 
 #include <dlfcn.h>
+#include <algorithm>
+#include <cstdlib>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -39,8 +41,15 @@ void control(const char *key, const char *value)
 }
 
 constexpr size_t swiftshader_padding = 15;
+constexpr size_t stand_in_least_memory = 4096;
 
 } // namespace
+
+bool on_cuda()
+{
+    const char *layer = getenv("SOFTGPU_HIP_DEVICE");
+    return layer != nullptr && std::strcmp(layer, "cuda") == 0;
+}
 
 long live(const char *kind)
 {
@@ -90,7 +99,7 @@ Gate::Gate()
 
 Gate::~Gate()
 {
-    open(UINT32_MAX);
+    open(INT32_MAX); // CUDA counts around
     OK(hipHostFree(word_));
 }
 
@@ -124,32 +133,70 @@ std::vector<uint32_t> Words::read() const
 
 VulkanMemory::VulkanMemory(size_t bytes, const char *name) : size(bytes)
 {
-    const size_t length = size + swiftshader_padding;
+    length_ = size + swiftshader_padding;
+    if (on_cuda() && std::strncmp(name, "SwiftShader", 11) == 0)
+        length_ = std::max(length_, stand_in_least_memory);
     fd = memfd_create(name, MFD_CLOEXEC);
     CHECK(fd >= 0);
-    OK(ftruncate(fd, static_cast<off_t>(length)));
-    void *mapping = mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    OK(ftruncate(fd, static_cast<off_t>(length_)));
+    void *mapping = mmap(nullptr, length_, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     CHECK(mapping != MAP_FAILED);
     data = static_cast<unsigned char *>(mapping);
 }
 
 VulkanMemory::~VulkanMemory()
 {
-    munmap(data, size + swiftshader_padding);
+    munmap(data, length_);
     if (fd >= 0)
         close(fd);
 }
 
 VulkanSemaphore::VulkanSemaphore()
 {
-    OK(softgpu_semaphore_create(&payload, &fd));
+    if (!on_cuda()) {
+        OK(softgpu_semaphore_create(&payload_, &fd));
+        return;
+    }
+    fd = memfd_create("semaphore", MFD_CLOEXEC);
+    CHECK(fd >= 0);
+    OK(ftruncate(fd, sizeof *word_));
+    void *mapping = mmap(nullptr, sizeof *word_, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    CHECK(mapping != MAP_FAILED);
+    word_ = static_cast<uint64_t *>(mapping);
 }
 
 VulkanSemaphore::~VulkanSemaphore()
 {
-    softgpu_semaphore_close(payload);
+    if (payload_ != nullptr)
+        softgpu_semaphore_close(payload_);
+    else
+        munmap(word_, sizeof *word_);
     if (fd >= 0)
         close(fd);
+}
+
+void VulkanSemaphore::signal() const
+{
+    if (payload_ != nullptr)
+        OK(softgpu_semaphore_signal(payload_));
+    else
+        __atomic_store_n(word_, uint64_t{1}, __ATOMIC_RELEASE);
+}
+
+bool VulkanSemaphore::signalled() const
+{
+    return payload_ != nullptr ? softgpu_semaphore_signalled(payload_)
+                               : __atomic_load_n(word_, __ATOMIC_ACQUIRE) != 0;
+}
+
+bool VulkanSemaphore::wait(double seconds) const
+{
+    if (payload_ != nullptr)
+        return softgpu_semaphore_wait(payload_, seconds, nullptr) == SOFTGPU_PAYLOAD_OK;
+    for (const double limit = now() + seconds; now() < limit; nap(0.0001))
+        if (__atomic_exchange_n(word_, uint64_t{0}, __ATOMIC_ACQ_REL) != 0)
+            return true;
+    return false;
 }
 
 bool is_open(int fd)

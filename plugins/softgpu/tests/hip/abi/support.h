@@ -11,6 +11,10 @@
 namespace test
 {
 
+// The layer under test: SOFTGPU_HIP_DEVICE. Over CUDA, what is exported here is what the stand-in for its
+// driver (tests/support/libcuda.c) takes; on a GPU only Vulkan could export, and these tests do not run.
+bool on_cuda();
+
 // The runtime's counters and switches: each library has its own.
 long live(const char *kind);
 long calls(const char *function);
@@ -97,7 +101,8 @@ class Words
     size_t count_;
 };
 
-// A file as SwiftShader exports its memory: the name counts, and it is 15 bytes longer than the memory.
+// A file as SwiftShader exports its memory: the name counts, and it is 15 bytes longer than the memory. Any
+// other name is a file that no import takes.
 class VulkanMemory
 {
   public:
@@ -108,6 +113,9 @@ class VulkanMemory
     int fd = -1; // the exporter's; a test may close it and set it to -1
     unsigned char *data = nullptr;
     size_t size;
+
+  private:
+    size_t length_ = 0; // of the file
 };
 
 class VulkanSemaphore
@@ -117,8 +125,15 @@ class VulkanSemaphore
     ~VulkanSemaphore();
     VulkanSemaphore(const VulkanSemaphore &) = delete;
     VulkanSemaphore &operator=(const VulkanSemaphore &) = delete;
+    // The exporter's side.
+    void signal() const;
+    bool signalled() const;
+    bool wait(double seconds) const; // takes the signal; false: none came
     int fd = -1;
-    softgpu_semaphore *payload = nullptr;
+
+  private:
+    softgpu_semaphore *payload_ = nullptr;
+    uint64_t *word_ = nullptr; // of the stand-in for CUDA's driver
 };
 
 bool is_open(int fd);
