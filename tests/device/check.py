@@ -151,6 +151,9 @@ def main() -> int:
             "--frames",
             str(options.soak),
         )
+    behaviour = ROOT / "tests/contract/test_driver_behaviour.py"
+    if "opencl" in consumers and Path("/dev/nvidiactl").exists():
+        report.run("driver-behaviour", *pytest, str(behaviour))
     for tests in sorted(ROOT.glob("plugins/*/tests/test_*_device.py")):
         report.run(tests.stem, *pytest, str(tests))
     report.write()
