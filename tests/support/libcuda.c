@@ -2,14 +2,13 @@
  * without an NVIDIA GPU: the CUDA backend and the HIP runtime's CUDA layer are
  * tested over it.
  *
- * One device. Streams are threads, with the order that the legacy default stream
- * demands; device memory is host memory, arrays have their texels row by row.
- * Memory fds are files of 4096 bytes and more, semaphore fds are files of 8
- * bytes that hold the payload. As the
- * real driver does, an import that succeeds closes the fd, and so does one that
- * is refused because of what the fd is. Stricter than the real one: every call
- * that needs a context fails with 201 unless the device's is current.
- * FAKE_CUDA_INIT is what cuInit answers. */
+ * One device. Streams are threads, with the order that the legacy default
+ * stream demands; device memory is host memory, arrays have their texels row by
+ * row. Memory fds are files of 4096 bytes and more, semaphore fds are files of
+ * 8 bytes that hold the payload. As the real driver does, an import that
+ * succeeds closes the fd, and so does one that is refused because of what the
+ * fd is. Stricter than the real one: every call that needs a context fails with
+ * 201 unless the device's is current. FAKE_CUDA_INIT is what cuInit answers. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <pthread.h>
@@ -125,8 +124,8 @@ static double now(void) {
 static void give_back(void *p);
 
 static int met(const Op *op) {
-  uint64_t word = op->bytes == 4 ? *(_Atomic uint32_t *)op->a
-                                 : *(_Atomic uint64_t *)op->a;
+  uint64_t word =
+      op->bytes == 4 ? *(_Atomic uint32_t *)op->a : *(_Atomic uint64_t *)op->a;
   uint64_t all = op->bytes == 4 ? UINT32_MAX : UINT64_MAX;
   switch (op->compare) {
   case 0: /* cyclic */
@@ -634,8 +633,11 @@ R cuMemFreeAsync(uint64_t p, void *s) {
   return put(s, (Op){.kind = GIVE_BACK, .a = (void *)p});
 }
 static Box row(uint64_t to, uint64_t from, size_t n) {
-  return (Box){
-      .to = (char *)to, .from = (char *)from, .width = n, .height = 1, .depth = 1};
+  return (Box){.to = (char *)to,
+               .from = (char *)from,
+               .width = n,
+               .height = 1,
+               .depth = 1};
 }
 R cuMemcpyAsync(uint64_t d, uint64_t h, size_t n, void *s) {
   return put(s, (Op){.kind = COPY, .box = row(d, h, n)});

@@ -35,7 +35,7 @@ bool look_up(void *library, Driver *out, std::string *why)
 Opened open_driver()
 {
     Opened opened;
-    void *library = dlopen(library_name, RTLD_NOW | RTLD_GLOBAL);
+    void *library = dlopen(library_name, RTLD_NOW);
     if (library == nullptr) {
         const char *error = dlerror();
         opened.why = error != nullptr ? error : library_name;

@@ -14,8 +14,8 @@ namespace
 // The sanitizers would report what these children are meant to die of.
 Ended run_faulty_child(const char *name)
 {
-    setenv("ASAN_OPTIONS", "handle_segv=0:detect_leaks=0", 1);
-    setenv("TSAN_OPTIONS", "handle_segv=0", 1);
+    setenv("ASAN_OPTIONS", "handle_segv=0:handle_sigbus=0:detect_leaks=0", 1);
+    setenv("TSAN_OPTIONS", "handle_segv=0:handle_sigbus=0", 1);
     const Ended ended = run_child(name);
     unsetenv("ASAN_OPTIONS");
     unsetenv("TSAN_OPTIONS");
