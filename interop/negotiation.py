@@ -228,7 +228,8 @@ def negotiate(
             rejected=tuple(rejected),
         )
     sync_plans = [
-        _sync(producer, consumer, direction, wanted_sync, rule, rejected, apart=apart) for direction in Direction
+        _sync(producer, consumer, direction, wanted_sync, rule, rejected, apart=apart)
+        for direction in Direction
     ]
     return Plan(
         producer=producer,
@@ -329,7 +330,7 @@ def _sync(
         if strategy is Strategy.NATIVE:
             plan = _native(producer, consumer, direction, veto, reasons)
             binary = plan is not None and plan.kind is SemaphoreKind.BINARY
-            if apart and binary and direction is Direction.TO_PRODUCER and wanted is None:
+            if apart and binary and direction is Direction.TO_PRODUCER:
                 reasons.append(Rejection(f"native binary semaphore, {direction.value}", _HELD_FOR_EVER))
                 plan = None
         elif strategy is Strategy.BRIDGED and apart:

@@ -27,10 +27,7 @@ def adopt(fds: Sequence[int], types: Sequence[HandleType]) -> list[Handle]:
     """Take over descriptors that have just arrived. All are closed when one is wrong: :class:`ProtocolError`."""
     handles = [Handle(fd, HandleType.OPAQUE_FD) for fd in fds]
     try:
-        if len(fds) != len(types):
-            raise ProtocolError(f"{len(fds)} descriptors where {len(types)} were due")
-        for fd in fds:
-            _check_file(fd)
+        _check_files(fds, len(types))
         return [Handle(handle.detach(), kind) for handle, kind in zip(handles, types, strict=True)]
     except BaseException:
         for handle in handles:
@@ -46,6 +43,13 @@ def check_memory(handle: Handle, descriptor: MemoryDescriptor) -> None:
         raise ProtocolError(found)
 
 
+def _check_files(fds: Sequence[int], due: int) -> None:
+    if len(fds) != due:
+        raise ProtocolError(f"{len(fds)} descriptors where {due} were due")
+    for fd in fds:
+        _check_file(fd)
+
+
 def _check_file(fd: int) -> None:
     """Raise :class:`ProtocolError` unless a driver may have made this file."""
     try:
@@ -54,7 +58,7 @@ def _check_file(fd: int) -> None:
         raise ProtocolError(str(error)) from error
     mode = status.st_mode
     if stat.S_ISCHR(mode):
-        node = os.readlink(f"/proc/self/fd/{fd}")
+        node = os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115 - no pathlib at import
         good = os.major(status.st_rdev) in _DRIVER_MAJORS or node.startswith(_DRIVER_NODES)
         what = f"the device {node}"
     elif stat.S_ISREG(mode):  # a memfd has no name in any folder

@@ -23,11 +23,13 @@ from interop.ipc.wire import Kind, Message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Self
 
     from interop.handles import Handle
 
 _CREDENTIALS = struct.Struct("iII")
 _INT = array.array("i").itemsize
+_CARRIERS = (Kind.PLAN, Kind.BUFFER)
 _REASON = 1000  # characters of an error that are told to the other side
 _LAST_WORDS = 64  # unread messages that are looked through for the reason why the other side has gone
 
@@ -43,7 +45,9 @@ class Peer:
 
 def credentials(sock: socket.socket) -> Peer:
     """Return who is at the other end of a connected socket."""
-    return Peer(*_CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)))
+    return Peer(
+        *_CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    )
 
 
 def check_peer(peer: Peer, allowed_uids: Sequence[int]) -> None:
@@ -62,6 +66,13 @@ def _reason(message: Message) -> str:
     return wire.Fields.decode(message.body, "refusal").text("reason", 2 * _REASON)
 
 
+def _check_whole(flags: int, *, foreign: bool) -> None:
+    if foreign or flags & socket.MSG_CTRUNC:  # the kernel has dropped those for which there was no room
+        raise ProtocolError("more descriptors, or other things, than any message carries")
+    if flags & socket.MSG_TRUNC:
+        raise ProtocolError(f"more than {wire.MAX_MESSAGE} bytes")
+
+
 class Arrival:
     """A message and the descriptors that came with it. Those not taken are closed on leaving its ``with``."""
 
@@ -72,12 +83,19 @@ class Arrival:
         self._fds = fds
         self._close = close
 
+    def expect(self, kind: Kind) -> None:
+        """Raise :class:`ProtocolError` unless the message is of this kind."""
+        if self.message.kind is not kind:
+            raise ProtocolError(f"{self.message.kind.name} where {kind.name} was due")
+        if self._fds and kind not in _CARRIERS:
+            raise ProtocolError(f"{len(self._fds)} descriptors with {kind.name}")
+
     def fds(self) -> list[int]:
         """Pass the ownership of all descriptors to the caller."""
         self._close.pop_all()
         return self._fds
 
-    def __enter__(self) -> Arrival:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -89,7 +107,7 @@ class Channel:
 
     def __init__(self, sock: socket.socket, timeout: float) -> None:
         """Take over ``sock``, of type ``SOCK_SEQPACKET``; ``timeout`` in seconds bounds each wait."""
-        sock.setblocking(False)
+        sock.setblocking(False)  # noqa: FBT003 - its only parameter
         self._socket = sock
         self._timeout = timeout
         self.peer = credentials(sock)
@@ -162,10 +180,7 @@ class Channel:
             if not data and not fds:
                 raise self._lost()
             try:
-                if foreign or flags & socket.MSG_CTRUNC:
-                    raise ProtocolError("more descriptors, or other things, than any message carries")
-                if flags & socket.MSG_TRUNC:
-                    raise ProtocolError(f"more than {wire.MAX_MESSAGE} bytes")
+                _check_whole(flags, foreign=foreign)
                 message = wire.decode(data, len(fds))
                 self._check_order(message)
                 reason = _reason(message)

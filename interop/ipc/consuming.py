@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from interop.backend import Consumer
+    from interop.device import DeviceInfo
     from interop.handles import Handle, HandleType
     from interop.ipc.channel import Arrival
     from interop.memory import ExternalMemory, MappedBuffer
@@ -57,13 +58,16 @@ def join(
         undo.callback(channel.close)
         check_peer(channel.peer, allowed_uids)
         with channel.receive("to accept this process") as arrival:
-            if arrival.message.kind is not Kind.WELCOME or arrival.message.fds:
-                raise channel.refuse(f"{arrival.message.kind.name} where WELCOME was due")
-        channel.send(Kind.HELLO, wire.encode_fields(messages.hello_fields(devices, chosen=device is not None)))
+            try:
+                arrival.expect(Kind.WELCOME)
+            except ProtocolError as error:
+                raise channel.refuse(error.reason) from error
+        channel.send(
+            Kind.HELLO, wire.encode_fields(messages.hello_fields(devices, chosen=device is not None))
+        )
         with channel.receive("to negotiate") as arrival:
             try:
-                if arrival.message.kind is not Kind.PLAN:
-                    raise ProtocolError(f"{arrival.message.kind.name} where PLAN was due")
+                arrival.expect(Kind.PLAN)
                 plan = messages.read_plan(wire.Fields.decode(arrival.message.body, "plan"), devices)
                 handles = arrivals.adopt(arrival.fds(), _semaphore_types(plan))
             except ProtocolError as error:
@@ -83,7 +87,7 @@ def join(
             raise
 
 
-def _chosen(devices: Sequence[object], choice: int | str) -> list:
+def _chosen(devices: Sequence[DeviceInfo], choice: int | str) -> list[DeviceInfo]:
     wanted = str(choice).casefold()
     found = [
         device
@@ -153,7 +157,9 @@ class Remote(Session):
         super().__init__(channel, plan, timeout, first=False)
         self._consumer = consumer
         self._buffers: dict[str, RemoteBuffer] = {}
-        self._turns: dict[tuple[RemoteBuffer, ...], ConsumerTurn[MappedBuffer | tuple[MappedBuffer, ...]]] = {}
+        self._turns: dict[
+            tuple[RemoteBuffer, ...], ConsumerTurn[MappedBuffer | tuple[MappedBuffer, ...]]
+        ] = {}
         self._back = 0
         left = list(handles)
         with ExitStack() as undo:

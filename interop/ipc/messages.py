@@ -184,7 +184,9 @@ def read_plan(fields: Fields, devices: Sequence[DeviceInfo]) -> Plan:
         handle_type=_named(HandleType, fields.text("handle_type")),
         to_consumer=_read_sync(fields.part("to_consumer")),
         to_producer=_read_sync(fields.part("to_producer")),
-        rejected=tuple(Rejection(*(str(part)[:_REASON] for part in pair[:2])) for pair in rejected if len(pair) > 1),
+        rejected=tuple(
+            Rejection(*(str(part)[:_REASON] for part in pair[:2])) for pair in rejected if len(pair) > 1
+        ),
     )
     fields.end()
     can = plan.consumer.capabilities

@@ -116,8 +116,7 @@ class Server:
         channel.send(Kind.WELCOME)
         with channel.receive("to say what it can do") as arrival:
             try:
-                if arrival.message.kind is not Kind.HELLO or arrival.message.fds:
-                    raise ProtocolError(f"{arrival.message.kind.name} where HELLO was due")
+                arrival.expect(Kind.HELLO)
                 fields = wire.Fields.decode(arrival.message.body, "hello")
                 consumers, chosen = messages.read_hello(fields)
             except ProtocolError as error:
@@ -162,10 +161,12 @@ def _listen(path: str) -> socket.socket:
     _remove_stale(path)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
-        os.fchmod(listening.fileno(), stat.S_IRUSR | stat.S_IWUSR)  # before bind: there is no moment without it
+        os.fchmod(
+            listening.fileno(), stat.S_IRUSR | stat.S_IWUSR
+        )  # before bind: there is no moment without it
         listening.bind(path)
         listening.listen(8)
-        listening.setblocking(False)
+        listening.setblocking(False)  # noqa: FBT003 - its only parameter
     except OSError as error:
         listening.close()
         msg = f"cannot listen at {path!r}: {error.strerror or error}; give a path in a folder of your own"

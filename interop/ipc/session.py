@@ -160,5 +160,3 @@ def check_value(value: int, last: int, *, timeline: bool) -> None:
     due = last + 1 if timeline else 0
     if value != due:
         raise ProtocolError(f"semaphore value {value} where {due} was due")
-
-

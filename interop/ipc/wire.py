@@ -202,7 +202,7 @@ class Fields:
     def numbers(self, name: str, limit: int = 16) -> list[int]:
         """Return a list of integers from 0 to 2**63 - 1."""
         values = self.items(name, limit)
-        if not all(type(value) is int and 0 <= cast("int", value) < _LIMIT // 2 for value in values):
+        if not all(type(value) is int and 0 <= value < _LIMIT // 2 for value in values):
             raise ProtocolError(f"{self._where}: {name} must hold integers that are not negative")
         return cast("list[int]", list(values))
 
@@ -217,4 +217,4 @@ class Fields:
     def end(self) -> None:
         """Raise :class:`ProtocolError` when something is left that nobody asked for."""
         if self._left:
-            raise ProtocolError(f"{self._where}: unknown {sorted(self._left)[0][:40]!r}")
+            raise ProtocolError(f"{self._where}: unknown {min(self._left)[:40]!r}")

@@ -20,7 +20,7 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -75,7 +75,7 @@ class Child:
             [*command, "--stop-at", str(stop_at)], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
         )
 
-    def __enter__(self) -> Child:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -127,7 +127,7 @@ def frames(server: Server, path: str, consumer: str, count: int) -> dict[str, ob
 def killed(server: Server, path: str, consumer: str) -> dict[str, object]:
     """Kill a consumer in its turn; return what the producer saw, and how soon."""
     with Child(path, consumer, stop_at=SESSION_FRAMES) as child:
-        lost, waited = "", 0.0
+        lost, waited, named = "", 0.0, False
         start = closing = time.monotonic()
         try:
             with server.accept(TIMEOUT) as shared:
