@@ -6,7 +6,8 @@ Import it by name; ``import interop`` does not.
 from __future__ import annotations
 
 from interop.ipc.channel import Peer
-from interop.ipc.consuming import Remote, RemoteBuffer, join
+from interop.ipc.consuming import Remote, RemoteBuffer
+from interop.ipc.joining import join
 from interop.ipc.producing import Shared, SharedBuffer
 from interop.ipc.server import Server, serve
 

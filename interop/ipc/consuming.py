@@ -1,18 +1,14 @@
-"""The consumer's process: it joins a producer's process and takes its turns there."""
+"""The consumer's end of a session: buffers imported from another process, and turns on them."""
 
 from __future__ import annotations
 
 import contextlib
-import socket
-import time
 import warnings
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
-from interop import registry
-from interop.errors import InteropError, InvalidArgument, PeerError, ProtocolError
+from interop.errors import InteropError, InvalidArgument, ProtocolError
 from interop.ipc import arrivals, messages, wire
-from interop.ipc.channel import Channel, check_peer
 from interop.ipc.session import Session, check_value
 from interop.ipc.wire import Kind
 from interop.negotiation import Strategy
@@ -23,105 +19,13 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from interop.backend import Consumer
-    from interop.device import DeviceInfo
-    from interop.handles import Handle, HandleType
-    from interop.ipc.channel import Arrival
+    from interop.handles import Handle
+    from interop.ipc.channel import Arrival, Channel
     from interop.memory import ExternalMemory, MappedBuffer
     from interop.negotiation import Plan, SyncPlan
     from interop.semaphore import ExternalSemaphore
 
 Views = TypeVar("Views")
-_RETRY = 0.02  # seconds between attempts to reach a process that does not listen yet
-
-
-def join(
-    path: str,
-    consumer: str | Consumer = "opencl",
-    *,
-    device: int | str | None = None,
-    timeout: float = 10.0,
-    allowed_uids: Sequence[int] = (),
-) -> Remote:
-    """Join the producer's process that serves at ``path``; the caller closes the session returned.
-
-    Tries until ``timeout`` seconds have passed, which bounds every wait of the session too. ``consumer`` and
-    ``device`` as in :func:`interop.connect`. Raises :class:`PeerError` when the other process runs as another
-    user that ``allowed_uids`` does not name, when it refuses, or when nobody listens.
-    """
-    plugins = registry.default()
-    loaded = plugins.load_consumer(consumer) if isinstance(consumer, str) else None
-    devices = list(loaded.devices()) if loaded is not None else [consumer.device]  # type: ignore[union-attr]
-    if device is not None:
-        devices = _chosen(devices, device)
-    with ExitStack() as undo:
-        channel = Channel(_connect(path, timeout), timeout)
-        undo.callback(channel.close)
-        check_peer(channel.peer, allowed_uids)
-        with channel.receive("to accept this process") as arrival:
-            try:
-                arrival.expect(Kind.WELCOME)
-            except ProtocolError as error:
-                raise channel.refuse(error.reason) from error
-        channel.send(
-            Kind.HELLO, wire.encode_fields(messages.hello_fields(devices, chosen=device is not None))
-        )
-        with channel.receive("to negotiate") as arrival:
-            try:
-                arrival.expect(Kind.PLAN)
-                plan = messages.read_plan(wire.Fields.decode(arrival.message.body, "plan"), devices)
-                handles = arrivals.adopt(arrival.fds(), _semaphore_types(plan))
-            except ProtocolError as error:
-                raise channel.refuse(error.reason) from error
-        for handle in handles:
-            undo.callback(handle.close)
-        try:
-            opened: Consumer
-            if loaded is not None:
-                opened = loaded.open_consumer(plan.consumer)
-                undo.callback(opened.close)
-            else:
-                opened = consumer  # type: ignore[assignment]
-            return Remote(channel, plan, opened, handles, timeout, undo)
-        except InteropError as error:
-            channel.tell(Kind.REFUSE, f"{type(error).__name__}: {error}")
-            raise
-
-
-def _chosen(devices: Sequence[DeviceInfo], choice: int | str) -> list[DeviceInfo]:
-    wanted = str(choice).casefold()
-    found = [
-        device
-        for device in devices
-        if (device.index == choice if isinstance(choice, int) else wanted in str(device).casefold())
-    ][:1]
-    if not found:
-        msg = f"no device fits {choice!r}; there are: {'; '.join(map(str, devices))}"
-        raise InvalidArgument(msg)
-    return found
-
-
-def _connect(path: str, timeout: float) -> socket.socket:
-    deadline = time.monotonic() + timeout
-    while True:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        try:
-            sock.settimeout(max(deadline - time.monotonic(), 0.001))
-            sock.connect(path)
-        except OSError as error:
-            sock.close()
-            if time.monotonic() > deadline:
-                msg = f"nobody serves at {path!r} ({error.strerror or error}); start the producer's process first"
-                raise PeerError(msg) from error
-            time.sleep(_RETRY)
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
-
-
-def _semaphore_types(plan: Plan) -> list[HandleType]:
-    return [sync.handle_type for sync in (plan.to_consumer, plan.to_producer) if sync.handle_type is not None]
 
 
 class RemoteBuffer:
@@ -142,7 +46,7 @@ class RemoteBuffer:
 
 
 class Remote(Session):
-    """The consumer's end of a session. Made by :func:`join`."""
+    """The consumer's end of a session. Made by :func:`interop.ipc.join`."""
 
     def __init__(
         self,
@@ -219,6 +123,8 @@ class Remote(Session):
             raise ProtocolError(f"buffer {offer.number} {offer.name!r} after {len(self._buffers)} others")
         if offer.number >= wire.MAX_BUFFERS:
             raise ProtocolError(f"more than {wire.MAX_BUFFERS} buffers")
+        if offer.descriptor.device != self._plan.producer.identity:
+            raise ProtocolError(f"buffer {offer.name!r} of another device than the plan's")
         (handle,) = arrivals.adopt(arrival.fds(), [self._plan.handle_type])
         with handle, ExitStack() as undo:
             arrivals.check_memory(handle, offer.descriptor)

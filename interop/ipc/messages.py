@@ -189,6 +189,9 @@ def read_plan(fields: Fields, devices: Sequence[DeviceInfo]) -> Plan:
         ),
     )
     fields.end()
+    proved = plan.producer.identity.match(plan.consumer.identity)
+    if plan.match is not MatchKey.CHOICE and plan.match is not proved:
+        raise ProtocolError(f"the devices do not match by {plan.match}")
     can = plan.consumer.capabilities
     if plan.handle_type not in can.memory_import or not plan.handle_type.is_fd:
         raise ProtocolError(f"memory by {plan.handle_type}, which this consumer did not offer to import")

@@ -49,7 +49,7 @@ def test_frames_then_a_killed_consumer_then_frames(
 ) -> None:
     found = fresh.call(
         ipc_hosts.sessions,
-        software.environment(**switches),
+        software.environment("swiftshader", **switches),
         consumer=consumer,
         sync="auto",
         frames=FRAMES,
@@ -120,14 +120,14 @@ BROKEN: list[tuple[str, bytes, int]] = [
 @pytest.mark.parametrize(("data", "count"), [case[1:] for case in BROKEN], ids=[case[0] for case in BROKEN])
 def test_a_broken_message_is_refused_and_its_descriptors_closed(data: bytes, count: int) -> None:
     channel, theirs = pair()
-    held = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names alone
+    held = len(os.listdir("/proc/self/fd"))
     with theirs, open("/dev/zero", "rb") as zero:  # noqa: PTH123 - a descriptor is what is needed
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         send(theirs, data, [zero.fileno()] * count)
         with pytest.raises(ProtocolError) as raised:
             channel.receive("to speak")
         assert raised.value.pid == os.getpid()
-        assert len(os.listdir("/proc/self/fd")) == held + 1  # noqa: PTH208 - as above
+        assert len(os.listdir("/proc/self/fd")) == held + 1
         with pytest.raises(ProtocolError):  # the session is over
             channel.send(Kind.BYE)
         channel.close()

@@ -52,7 +52,8 @@ def serve_and_stall(path: str) -> None:
         for frame in range(3):
             with shared.producer_turn(words) as commands:
                 commands.fill(words, frame)
-        print("stalled", flush=True)
+        sys.stdout.write("stalled\n")
+        sys.stdout.flush()
         time.sleep(600)
 
 
@@ -95,11 +96,13 @@ def refusal(sync: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "socket")  # noqa: PTH118 - as above
         code = f"import interop.ipc\ntry: interop.ipc.join({path!r})\nexcept interop.PeerError as e: print(e)"
-        with interop.ipc.serve(path, sync=sync) as server:
-            with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
-                try:
-                    server.accept(20.0).close()
-                except interop.InteropError as error:
-                    errors.append(type(error).__name__)
-                output, _ = process.communicate(timeout=20.0)
+        with (
+            interop.ipc.serve(path, sync=sync) as server,
+            subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process,
+        ):
+            try:
+                server.accept(20.0).close()
+            except interop.InteropError as error:
+                errors.append(type(error).__name__)
+            output, _ = process.communicate(timeout=20.0)
     return {"errors": errors, "told": output}
