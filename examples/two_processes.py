@@ -44,7 +44,7 @@ def consume(path: str, consumer: str) -> None:
 def produce(path: str, consumer: str) -> None:
     """Be the producer's process: fill, hand over, and look at what came back."""
     command = [sys.executable, __file__, "--consumer", consumer, "--join", path]
-    with interop.ipc.serve(path) as server, subprocess.Popen(command), server.accept() as shared:
+    with interop.ipc.serve(path) as server, subprocess.Popen(command), server.accept() as shared:  # noqa: S603 - this program itself
         print(shared.explain())
         words = shared.buffer(WORDS, "uint32", name="words")
         result = shared.producer.create_buffer(words.nbytes, host_visible=True)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 _DRIVER_MAJORS = frozenset({195, 226})
 """Character devices behind opaque handles: NVIDIA's (/dev/nvidiactl), DRM (/dev/dri)."""
+_NAMELESS = "anon_inode:"
+"""What the kernel calls files without a path; regular ones to ``fstat`` since Linux 6.16."""
+_DMA_BUF = "/dmabuf:"
 _DRIVER_NODES = ("/dev/nvidia", "/dev/dri/", "/dev/kfd")
 
 
@@ -38,9 +41,14 @@ def adopt(fds: Sequence[int], types: Sequence[HandleType]) -> list[Handle]:
 def check_memory(handle: Handle, descriptor: MemoryDescriptor) -> None:
     """Raise :class:`ProtocolError` when the file behind ``handle`` is known to be too small for ``descriptor``."""
     status = check_fd(handle.value)
-    if stat.S_ISREG(status.st_mode) and status.st_size < descriptor.allocation_size:
+    sized = stat.S_ISREG(status.st_mode) and not _target(handle.value).startswith(_NAMELESS)
+    if sized and status.st_size < descriptor.allocation_size:
         found = f"memory of {status.st_size} bytes, described as {descriptor.allocation_size}"
         raise ProtocolError(found)
+
+
+def _target(fd: int) -> str:
+    return os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115 - no pathlib at import
 
 
 def _check_files(fds: Sequence[int], due: int) -> None:
@@ -58,12 +66,12 @@ def _check_file(fd: int) -> None:
         raise ProtocolError(str(error)) from error
     mode = status.st_mode
     if stat.S_ISCHR(mode):
-        node = os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115 - no pathlib at import
+        node = _target(fd)
         good = os.major(status.st_rdev) in _DRIVER_MAJORS or node.startswith(_DRIVER_NODES)
         what = f"the device {node}"
     elif stat.S_ISREG(mode):  # a memfd has no name in any folder
-        good, what = status.st_nlink == 0, "a file on disk"
-    else:  # dma-buf, sync object and the like have no type at all
+        good, what = status.st_nlink == 0 or _target(fd).startswith((_NAMELESS, _DMA_BUF)), "a file on disk"
+    else:  # on kernels before 6.16 dma-buf, sync object and the like have no type at all
         good, what = stat.S_IFMT(mode) == 0, f"a file of type {stat.S_IFMT(mode):#o}"
     if not good:
         raise ProtocolError(f"a descriptor of {what}, which no driver shares")

@@ -1,5 +1,8 @@
 """The consumer's end of a session: buffers imported from another process, and turns on them."""
 
+# A session and its turns are one; they are two classes because they are two context managers.
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import contextlib

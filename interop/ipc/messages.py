@@ -193,7 +193,7 @@ def read_plan(fields: Fields, devices: Sequence[DeviceInfo]) -> Plan:
     if plan.match is not MatchKey.CHOICE and plan.match is not proved:
         raise ProtocolError(f"the devices do not match by {plan.match}")
     can = plan.consumer.capabilities
-    if plan.handle_type not in can.memory_import or not plan.handle_type.is_fd:
+    if plan.handle_type is None or plan.handle_type not in can.memory_import or not plan.handle_type.is_fd:
         raise ProtocolError(f"memory by {plan.handle_type}, which this consumer did not offer to import")
     for sync in (plan.to_consumer, plan.to_producer):
         if sync.kind is not None and sync.handle_type not in can.importable(sync.kind):

@@ -1,5 +1,8 @@
 """The producer's process: it waits for consumers' processes and shares buffers with them."""
 
+# A session and its turns are one; they are two classes because they are two context managers.
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import contextlib
