@@ -9,8 +9,10 @@ import socket
 import struct
 import sys
 import threading
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import doubles
 import fresh
 import ipc_hosts
 import pytest
@@ -19,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import interop
-from interop import HandleType, MemoryDescriptor, PeerError, PeerLost, ProtocolError, WaitTimeout
+from interop import Handle, HandleType, MemoryDescriptor, PeerError, PeerLost, ProtocolError, WaitTimeout
 from interop.ipc import arrivals, messages, wire
 from interop.ipc.channel import Channel, check_peer
 from interop.ipc.wire import Kind, Message, Turn
@@ -27,6 +29,8 @@ from interop.ipc.wire import Kind, Message, Turn
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from interop import SemaphoreKind
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="handles travel over Linux sockets")
 
@@ -310,3 +314,77 @@ def test_any_json_is_a_hello_or_refused(value: object) -> None:
     body = json.dumps({"devices": [value], "chosen": False}).encode()
     with pytest.raises(ProtocolError):
         messages.read_hello(wire.Fields.decode(body, "hello"))
+
+
+class Exporter(doubles.Producer):
+    """The double of a producer, with handles that can travel: memfds, found again by their inode."""
+
+    things: ClassVar[dict[int, object]] = {}
+
+    def create_buffer(self, size: int, *, export: object = None, host_visible: bool = False) -> Any:
+        buffer = super().create_buffer(size, export=export, host_visible=host_visible)
+        described = replace(buffer.descriptor, device=self.device.identity)
+        return self._travelling(buffer, "export_memory", described)
+
+    def create_semaphore(self, kind: SemaphoreKind, *, export: object = None) -> Any:
+        semaphore = super().create_semaphore(kind, export=export)
+        return self._travelling(semaphore, "export_semaphore", semaphore.export_semaphore()[1])
+
+    def _travelling(self, thing: Any, name: str, described: object) -> Any:
+        fd = memfd(4096)
+        self.things[os.fstat(fd).st_ino] = thing
+        handle = Handle(fd, HandleType.OPAQUE_FD)
+        setattr(thing, name, lambda: (handle, described))
+        return thing
+
+
+class Importer(doubles.Consumer):
+    """The double of a consumer that knows those handles."""
+
+    def import_memory(self, handle: Any, descriptor: MemoryDescriptor) -> Any:
+        return super().import_memory(self._known(handle), descriptor)
+
+    def import_semaphore(self, handle: Any, descriptor: Any) -> Any:
+        return super().import_semaphore(self._known(handle), descriptor)
+
+    def _known(self, handle: Handle) -> doubles.FakeHandle:
+        with handle:
+            return doubles.FakeHandle(Exporter.things[os.fstat(handle.value).st_ino])
+
+
+@pytest.mark.usefixtures("nothing_left_behind")
+def test_timelines_count_the_same_on_both_sides(tmp_path: Path) -> None:
+    world = doubles.World()
+    path = str(tmp_path / "socket")
+    producer = Exporter(world, doubles.producer_info())
+    consumer = Importer(world, doubles.consumer_info())
+    plans: list[str] = []
+
+    def consume() -> None:
+        with interop.ipc.join(path, consumer, timeout=TIMEOUT) as remote:
+            words = remote.buffer("words")
+            for _ in range(20):
+                with remote.consumer_turn(words):
+                    pass
+            plans.append(remote.explain())
+
+    with interop.ipc.serve(path, producer, timeout=TIMEOUT) as server:
+        thread = threading.Thread(target=consume)
+        thread.start()
+        with server.accept() as shared:
+            words = shared.buffer(1024, "uint32", name="words")
+            for frame in range(20):
+                with shared.producer_turn(words) as commands:
+                    commands.fill(words.producer_buffer, frame)
+            with pytest.raises(
+                PeerLost
+            ):  # the consumer has had its last turn, and may be gone before this one
+                for _ in range(2):
+                    with shared.producer_turn(words):
+                        pass
+            plans.append(shared.explain())
+        thread.join()
+    assert len(plans) == 2
+    for plan in plans:
+        assert "to consumer  native (timeline, opaque_fd)" in plan
+        assert "to producer  native (timeline, opaque_fd)" in plan
