@@ -356,8 +356,8 @@ class Importer(doubles.Consumer):
 def test_timelines_count_the_same_on_both_sides(tmp_path: Path) -> None:
     world = doubles.World()
     path = str(tmp_path / "socket")
-    producer = Exporter(world, doubles.producer_info())
-    consumer = Importer(world, doubles.consumer_info())
+    producer: Any = Exporter(world, doubles.producer_info())
+    consumer: Any = Importer(world, doubles.consumer_info())
     plans: list[str] = []
 
     def consume() -> None:
