@@ -30,6 +30,8 @@ MEMORY_TYPES = (
 SEMAPHORE_TYPES = (HandleType.OPAQUE_FD, HandleType.OPAQUE_WIN32, HandleType.OPAQUE_WIN32_KMT)
 """Handle types that carry a reusable semaphore, best first."""
 
+_HELD_FOR_EVER = "a consumer process that is killed would leave the producer's queue waiting for its signal"
+
 
 class Path(enum.StrEnum):
     """How a buffer gets from one side to the other."""
@@ -187,12 +189,15 @@ def negotiate(
     sync: str = "auto",
     require: str | None = None,
     veto: Veto | None = None,
+    apart: bool = False,
 ) -> Plan:
     """Choose the best path and strategies that both devices offer.
 
     ``sync`` forces one strategy for both directions, ``require`` one path (``"zero-copy"`` or
     ``"staged"``). ``veto(producer, consumer, handle_type, purpose)`` may rule handle types out with a
-    reason. Raises :class:`NoCommonHandleType` or :class:`NoCommonSync` with the reason for each candidate,
+    reason. ``apart`` says that the two run in different processes, where no host can relay and where a binary
+    semaphore that only a process now dead could have signalled holds a queue for ever. Raises
+    :class:`NoCommonHandleType` or :class:`NoCommonSync` with the reason for each candidate,
     :class:`InvalidArgument` for a strategy or path that does not exist.
     """
     wanted_path = _one_of(Path, require, "path") if require is not None else None
@@ -223,7 +228,8 @@ def negotiate(
             rejected=tuple(rejected),
         )
     sync_plans = [
-        _sync(producer, consumer, direction, wanted_sync, rule, rejected) for direction in Direction
+        _sync(producer, consumer, direction, wanted_sync, rule, rejected, apart=apart)
+        for direction in Direction
     ]
     return Plan(
         producer=producer,
@@ -314,6 +320,8 @@ def _sync(
     wanted: Strategy | None,
     veto: Veto,
     rejected: list[Rejection],
+    *,
+    apart: bool,
 ) -> SyncPlan:
     reasons: list[Rejection] = []
     for strategy in Strategy:
@@ -321,6 +329,13 @@ def _sync(
             continue
         if strategy is Strategy.NATIVE:
             plan = _native(producer, consumer, direction, veto, reasons)
+            binary = plan is not None and plan.kind is SemaphoreKind.BINARY
+            if apart and binary and direction is Direction.TO_PRODUCER:
+                reasons.append(Rejection(f"native binary semaphore, {direction.value}", _HELD_FOR_EVER))
+                plan = None
+        elif strategy is Strategy.BRIDGED and apart:
+            reasons.append(Rejection(f"bridged, {direction.value}", "the two run in different processes"))
+            plan = None
         elif strategy is Strategy.BRIDGED:
             plan = _bridged(producer, consumer, direction, reasons)
         else:

@@ -3,7 +3,8 @@
     python tests/device/check.py --consumers opencl,cuda,hip --out report
 
 Runs `interop doctor`; `interop compare` with each synchronisation strategy; the conformance kit for each
-consumer; a soak with every frame verified; and the plugins' own device tests. On an NVIDIA GPU without ROCm
+consumer; a soak with every frame verified; the same between two
+processes; and the plugins' own device tests. On an NVIDIA GPU without ROCm
 it first builds the software HIP runtime, runs its suites over CUDA, and lets the HIP backend use it. Writes
 everything into the folder given, with `report.json` as the summary. Exits with 1 when something failed; a
 consumer that is not available is reported with its reason and fails only when it was named.
@@ -115,6 +116,7 @@ def main() -> int:
     parser.add_argument("--consumers", default="", help="comma-separated; all available ones by default")
     parser.add_argument("--frames", type=int, default=600, help="frames of each comparison")
     parser.add_argument("--soak", type=int, default=100_000, help="frames of each soak")
+    parser.add_argument("--apart", type=int, default=10_000, help="frames between two processes")
     parser.add_argument("--out", type=Path, default=Path("device-report"))
     options = parser.parse_args()
     report = Report(options.out.resolve())
@@ -150,6 +152,16 @@ def main() -> int:
             name,
             "--frames",
             str(options.soak),
+        )
+        report.run(
+            f"two-processes-{name}",
+            sys.executable,
+            str(HERE / "two_processes.py"),
+            "--consumer",
+            name,
+            "--frames",
+            str(options.apart),
+            timeout=180.0,
         )
     behaviour = ROOT / "tests/contract/test_driver_behaviour.py"
     if "opencl" in consumers and Path("/dev/nvidiactl").exists():

@@ -1,0 +1,14 @@
+"""A producer and a consumer in two processes: handles travel over a Unix socket, turns by message.
+
+Import it by name; ``import interop`` does not.
+"""
+
+from __future__ import annotations
+
+from interop.ipc.channel import Peer
+from interop.ipc.consuming import Remote, RemoteBuffer
+from interop.ipc.joining import join
+from interop.ipc.producing import Shared, SharedBuffer
+from interop.ipc.server import Server, serve
+
+__all__ = ["Peer", "Remote", "RemoteBuffer", "Server", "Shared", "SharedBuffer", "join", "serve"]

@@ -1,0 +1,115 @@
+"""How a consumer's process finds the producer's, checks it, and agrees with it."""
+
+from __future__ import annotations
+
+import socket
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from interop import registry
+from interop.errors import InteropError, InvalidArgument, PeerError, ProtocolError
+from interop.ipc import arrivals, messages, wire
+from interop.ipc.channel import Channel, check_peer
+from interop.ipc.consuming import Remote
+from interop.ipc.wire import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from interop.backend import Consumer
+    from interop.device import DeviceInfo
+    from interop.handles import HandleType
+    from interop.negotiation import Plan
+
+_RETRY = 0.02  # seconds between attempts to reach a process that does not listen yet
+
+
+def join(
+    path: str,
+    consumer: str | Consumer = "opencl",
+    *,
+    device: int | str | None = None,
+    timeout: float = 10.0,
+    allowed_uids: Sequence[int] = (),
+) -> Remote:
+    """Join the producer's process that serves at ``path``; the caller closes the session returned.
+
+    Tries until ``timeout`` seconds have passed, which bounds every wait of the session too. ``consumer`` and
+    ``device`` as in :func:`interop.connect`. Raises :class:`PeerError` when the other process runs as another
+    user that ``allowed_uids`` does not name, when it refuses, or when nobody listens.
+    """
+    plugins = registry.default()
+    loaded = plugins.load_consumer(consumer) if isinstance(consumer, str) else None
+    devices = list(loaded.devices()) if loaded is not None else [consumer.device]  # type: ignore[union-attr]
+    if device is not None:
+        devices = _chosen(devices, device)
+    with ExitStack() as undo:
+        channel = Channel(_connect(path, timeout), timeout)
+        undo.callback(channel.close)
+        check_peer(channel.peer, allowed_uids)
+        with channel.receive("to accept this process") as arrival:
+            try:
+                arrival.expect(Kind.WELCOME)
+            except ProtocolError as error:
+                raise channel.refuse(error.reason) from error
+        channel.send(
+            Kind.HELLO, wire.encode_fields(messages.hello_fields(devices, chosen=device is not None))
+        )
+        with channel.receive("to negotiate") as arrival:
+            try:
+                arrival.expect(Kind.PLAN)
+                plan = messages.read_plan(wire.Fields.decode(arrival.message.body, "plan"), devices)
+                handles = arrivals.adopt(arrival.fds(), _semaphore_types(plan))
+            except ProtocolError as error:
+                raise channel.refuse(error.reason) from error
+        for handle in handles:
+            undo.callback(handle.close)
+        try:
+            opened: Consumer
+            if loaded is not None:
+                opened = loaded.open_consumer(plan.consumer)
+                undo.callback(opened.close)
+            else:
+                opened = consumer  # type: ignore[assignment]
+            return Remote(channel, plan, opened, handles, timeout, undo)
+        except InteropError as error:
+            channel.tell(Kind.REFUSE, f"{type(error).__name__}: {error}")
+            raise
+
+
+def _chosen(devices: Sequence[DeviceInfo], choice: int | str) -> list[DeviceInfo]:
+    wanted = str(choice).casefold()
+    found = [
+        device
+        for device in devices
+        if (device.index == choice if isinstance(choice, int) else wanted in str(device).casefold())
+    ][:1]
+    if not found:
+        msg = f"no device fits {choice!r}; there are: {'; '.join(map(str, devices))}"
+        raise InvalidArgument(msg)
+    return found
+
+
+def _connect(path: str, timeout: float) -> socket.socket:
+    deadline = time.monotonic() + timeout
+    while True:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            sock.settimeout(max(deadline - time.monotonic(), 0.001))
+            sock.connect(path)
+        except OSError as error:
+            sock.close()
+            if time.monotonic() > deadline:
+                msg = f"nobody serves at {path!r} ({error.strerror or error}); start the producer's process first"
+                raise PeerError(msg) from error
+            time.sleep(_RETRY)
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+
+
+def _semaphore_types(plan: Plan) -> list[HandleType]:
+    return [sync.handle_type for sync in (plan.to_consumer, plan.to_producer) if sync.handle_type is not None]

@@ -1,0 +1,108 @@
+"""The two processes of the tests of interop.ipc, as functions for fresh.call and as programs."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import interop
+import interop.ipc
+from interop.testing import leaks
+
+_PROGRAM = Path(__file__).parents[1] / "device/two_processes.py"
+
+
+def program() -> Any:
+    """Return the module of the device check, which is the same work."""
+    spec = importlib.util.spec_from_file_location("two_processes", _PROGRAM)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def sessions(consumer: str, sync: str, frames: int) -> dict[str, Any]:
+    """Run frames, kill a consumer in its turn, serve another; return all figures."""
+    work = program()
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "socket")  # noqa: PTH118 - a string is what the call takes
+        with interop.ipc.serve(path, "vulkan", sync=sync, timeout=work.TIMEOUT) as server:
+            work.frames(server, path, consumer, 2)
+            before = leaks.snapshot()
+            found = {
+                "run": work.frames(server, path, consumer, frames),
+                "killed": work.killed(server, path, consumer),
+                "after": work.frames(server, path, consumer, 20),
+            }
+            return {**found, "left": leaks.leaked_since(before)}
+
+
+def serve_and_stall(path: str) -> None:
+    """Be a producer's process that is killed: hand three turns over, then say so and stop."""
+    with interop.ipc.serve(path) as server, server.accept() as shared:
+        words = shared.buffer(1024, "uint32", name="words")
+        for frame in range(3):
+            with shared.producer_turn(words) as commands:
+                commands.fill(words, frame)
+        sys.stdout.write("stalled\n")
+        sys.stdout.flush()
+        time.sleep(600)
+
+
+def survive_producer(consumer: str) -> dict[str, Any]:
+    """Be a consumer whose producer's process is killed between its turns, twice."""
+    seen: list[tuple[bool, float]] = []
+    before = leaks.Resources(descriptors={}, threads={})
+    for attempt in range(3):
+        if attempt == 1:  # the first one warms the drivers up
+            before = leaks.snapshot()
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "socket")  # noqa: PTH118 - as above
+            command = [sys.executable, "-c", f"import ipc_hosts; ipc_hosts.serve_and_stall({path!r})"]
+            with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+                start = time.monotonic()
+                try:
+                    with interop.ipc.join(path, consumer, timeout=10.0) as remote:
+                        words = remote.buffer("words")
+                        for _ in range(2):
+                            with remote.consumer_turn(words):
+                                pass
+                        with remote.consumer_turn(words):
+                            pass
+                        assert process.stdout is not None
+                        process.stdout.readline()
+                        process.send_signal(signal.SIGKILL)
+                        start = time.monotonic()
+                        with remote.consumer_turn(words):
+                            pass
+                except interop.PeerLost as lost:
+                    seen.append((lost.pid == process.pid, time.monotonic() - start))
+                finally:
+                    process.kill()
+    return {"seen": seen, "left": leaks.leaked_since(before)}
+
+
+def refusal(sync: str) -> dict[str, Any]:
+    """Return what both sides raise when the producer's process cannot agree."""
+    errors: list[str] = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "socket")  # noqa: PTH118 - as above
+        code = f"import interop.ipc\ntry: interop.ipc.join({path!r})\nexcept interop.PeerError as e: print(e)"
+        with (
+            interop.ipc.serve(path, sync=sync) as server,
+            subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process,
+        ):
+            try:
+                server.accept(20.0).close()
+            except interop.InteropError as error:
+                errors.append(type(error).__name__)
+            output, _ = process.communicate(timeout=20.0)
+    return {"errors": errors, "told": output}
