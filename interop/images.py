@@ -53,7 +53,8 @@ class ImageDescriptor:
     """First byte of the image in its allocation."""
 
     def __post_init__(self) -> None:
-        if not all(0 < length <= _LONGEST for length in self.extent):
+        lengths = list(self.extent)
+        if len(lengths) != 3 or not all(0 < length <= _LONGEST for length in lengths):  # noqa: PLR2004
             msg = f"extent must be width, height and depth, each from 1 to {_LONGEST}, got {self.extent}"
             raise InvalidArgument(msg)
         most = max(self.extent).bit_length()
