@@ -40,7 +40,9 @@ from interop.errors import (
     Unsupported,
     WaitTimeout,
 )
+from interop.formats import FORMATS, ImageFormat
 from interop.handles import Handle, HandleType
+from interop.images import ImageDescriptor, MappedImage, Tiling
 from interop.link import Link, connect
 from interop.memory import ExternalMemory, MappedBuffer, MemoryDescriptor
 from interop.negotiation import Path, Plan, Strategy
@@ -49,6 +51,7 @@ from interop.semaphore import ExternalSemaphore, SemaphoreDescriptor, SemaphoreK
 __version__ = "0.1.0"
 
 __all__ = [
+    "FORMATS",
     "ArgumentError",
     "BackendUnavailable",
     "Buffer",
@@ -63,11 +66,14 @@ __all__ = [
     "Handle",
     "HandleError",
     "HandleType",
+    "ImageDescriptor",
+    "ImageFormat",
     "InteropError",
     "InvalidArgument",
     "KernelError",
     "Link",
     "MappedBuffer",
+    "MappedImage",
     "MatchKey",
     "MemoryDescriptor",
     "NoCommonHandleType",
@@ -83,6 +89,7 @@ __all__ = [
     "SemaphoreKind",
     "Strategy",
     "Stream",
+    "Tiling",
     "TurnError",
     "UnknownBackend",
     "Unsupported",

@@ -46,7 +46,8 @@ _INT = ctypes.c_int
 _UINT = ctypes.c_uint
 _SIZE = ctypes.c_size_t
 
-# Functions of the hot path, and those whose results hip-python wraps in objects that would only be unwrapped.
+# Functions of the hot path and of images, and those whose results hip-python wraps in objects that would only be
+# unwrapped.
 _RAW: dict[str, tuple[Any, ...]] = {
     "hipSetDevice": (_INT,),
     "hipDeviceGetUuid": (_POINTER, _INT),
@@ -58,6 +59,12 @@ _RAW: dict[str, tuple[Any, ...]] = {
     "hipEventQuery": (_POINTER,),
     "hipStreamWaitEvent": (_POINTER, _POINTER, _UINT),
     "hipMemcpyAsync": (_POINTER, _POINTER, _SIZE, _INT, _POINTER),
+    "hipMemcpy2DAsync": (_POINTER, _SIZE, _POINTER, _SIZE, _SIZE, _SIZE, _INT, _POINTER),
+    "hipMemcpy3DAsync": (_POINTER, _POINTER),
+    "hipFree": (_POINTER,),
+    "hipExternalMemoryGetMappedMipmappedArray": (_POINTER, _POINTER, _POINTER),
+    "hipGetMipmappedArrayLevel": (_POINTER, _POINTER, _UINT),
+    "hipFreeMipmappedArray": (_POINTER,),
     "hipSignalExternalSemaphoresAsync": (_POINTER, _POINTER, _UINT, _POINTER),
     "hipWaitExternalSemaphoresAsync": (_POINTER, _POINTER, _UINT, _POINTER),
     "hipModuleLaunchKernel": (_POINTER, *[_UINT] * 7, _POINTER, _POINTER, _POINTER),

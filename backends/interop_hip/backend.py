@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from interop.handles import Handle
+    from interop.images import ImageDescriptor
     from interop.memory import MemoryDescriptor
     from interop.semaphore import SemaphoreDescriptor
+    from interop_hip.image import HipImage
 
 _LINUX_AMD = frozenset({HandleType.OPAQUE_FD, HandleType.DMA_BUF})
 _WINDOWS = frozenset({HandleType.OPAQUE_WIN32, HandleType.OPAQUE_WIN32_KMT})
@@ -101,6 +103,17 @@ class HipConsumer:
         return self._children.add(
             memory.import_memory(
                 self._driver, self.stream, handle, descriptor, supported=supported, fate=self._fate
+            )
+        )
+
+    def import_image(self, handle: Handle, memory: MemoryDescriptor, image: ImageDescriptor) -> HipImage:
+        """Take an image in; see :meth:`interop.images.ImageConsumer.import_image`."""
+        from interop_hip.image import import_image
+
+        supported = self._device.capabilities.memory_import
+        return self._children.add(
+            import_image(
+                self._driver, self.stream, handle, memory, image, supported=supported, fate=self._fate
             )
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from interop.dlpack import capsule, check_request
 from interop.dtypes import DType, check_shape
@@ -17,11 +17,14 @@ from interop_hip._driver import OUT_OF_MEMORY
 from interop_hip.stream import stream_address
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from interop.memory import HostBytes, MemoryDescriptor
     from interop.semaphore import Stream
     from interop_hip._driver import Driver
     from interop_hip.stream import HipStream
 
+_Mapped = TypeVar("_Mapped")
 DEFAULT_TIMEOUT = 30.0
 
 _DEDICATED = 1
@@ -237,14 +240,37 @@ def import_memory(
     ``hipImportExternalMemory``, then ``hipExternalMemoryGetMappedBuffer`` of the whole at offset 0: runtimes
     before ROCm 7.2 lose other offsets.
     """
+
+    def mapped(undo: ExitStack, external: int) -> int:
+        return map_whole(driver, undo, external, descriptor)
+
+    external, address = import_external(
+        driver, stream, handle, descriptor, mapped, supported=supported, fate=fate
+    )
+    return HipExternalMemory(driver, stream, address, external, descriptor)
+
+
+def import_external(
+    driver: Driver,
+    stream: HipStream,
+    handle: Handle,
+    descriptor: MemoryDescriptor,
+    mapped: Callable[[ExitStack, int], _Mapped],
+    *,
+    supported: frozenset[HandleType],
+    fate: FdFate,
+) -> tuple[int, _Mapped]:
+    """Import an allocation (``hipImportExternalMemory``) and map it in the way that ``mapped`` does.
+
+    ``mapped`` gets the import and registers what takes its own work back. ``handle`` is consumed on success
+    only. Returns the import and what ``mapped`` returned.
+    """
     check_import(handle, descriptor, supported)
     hip = driver.hip
     wanted = hip.hipExternalMemoryHandleDesc()
     wanted.type = getattr(hip.hipExternalMemoryHandleType, _TYPES[handle.type])
     wanted.size = descriptor.allocation_size
     wanted.flags = _DEDICATED if descriptor.dedicated else 0
-    whole = hip.hipExternalMemoryBufferDesc()
-    whole.size = descriptor.allocation_size
     driver.select(stream.device)
     with ExitStack() as undo:
         with lend(handle, fate) as number:
@@ -254,9 +280,18 @@ def import_memory(
                 wanted.handle.win32.handle = number
             external = driver.create("hipImportExternalMemory", wanted, hints=_IMPORT_HINTS)
             undo.callback(driver.call, "hipDestroyExternalMemory", external)
-            address = driver.create("hipExternalMemoryGetMappedBuffer", external, whole)
+            result = mapped(undo, external)
         undo.pop_all()
-    return HipExternalMemory(driver, stream, address, external, descriptor)
+    return external, result
+
+
+def map_whole(driver: Driver, undo: ExitStack, external: int, descriptor: MemoryDescriptor) -> int:
+    """Map all of an import (``hipExternalMemoryGetMappedBuffer``) and return its address."""
+    whole = driver.hip.hipExternalMemoryBufferDesc()
+    whole.size = descriptor.allocation_size
+    address = driver.create("hipExternalMemoryGetMappedBuffer", external, whole)
+    undo.callback(driver.call, "hipFree", address)
+    return address
 
 
 def allocate(driver: Driver, stream: HipStream, size: int) -> tuple[Block, HipBuffer]:

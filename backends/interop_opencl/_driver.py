@@ -35,6 +35,7 @@ DEVICE_PCI_BUS_INFO = 0x410F
 DEVICE_SEMAPHORE_TYPES = 0x204C
 DEVICE_SEMAPHORE_IMPORT = 0x204D
 DEVICE_MEMORY_IMPORT = 0x204F
+DEVICE_LINEAR_IMAGES = 0x2052
 SEMAPHORE_TYPE = 0x203D
 SEMAPHORE_TYPE_BINARY = 1
 EVENT_EXECUTION_STATUS = 0x11D3
@@ -63,6 +64,7 @@ _NAMES = {
     -4: "CL_MEM_OBJECT_ALLOCATION_FAILURE",
     -5: "CL_OUT_OF_RESOURCES",
     -6: "CL_OUT_OF_HOST_MEMORY",
+    -10: "CL_IMAGE_FORMAT_NOT_SUPPORTED",
     -11: "CL_BUILD_PROGRAM_FAILURE",
     -13: "CL_MISALIGNED_SUB_BUFFER_OFFSET",
     -14: "CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST",
@@ -72,6 +74,8 @@ _NAMES = {
     -36: "CL_INVALID_COMMAND_QUEUE",
     -37: "CL_INVALID_HOST_PTR",
     -38: "CL_INVALID_MEM_OBJECT",
+    -39: "CL_INVALID_IMAGE_FORMAT_DESCRIPTOR",
+    -40: "CL_INVALID_IMAGE_SIZE",
     -48: "CL_INVALID_KERNEL",
     -49: "CL_INVALID_ARG_INDEX",
     -50: "CL_INVALID_ARG_VALUE",
@@ -83,6 +87,7 @@ _NAMES = {
     -59: "CL_INVALID_OPERATION",
     -61: "CL_INVALID_BUFFER_SIZE",
     -64: "CL_INVALID_PROPERTY",
+    -65: "CL_INVALID_IMAGE_DESCRIPTOR",
     -1001: "CL_PLATFORM_NOT_FOUND_KHR",
     -1142: "CL_INVALID_SEMAPHORE_KHR",
 }
@@ -99,6 +104,11 @@ _CORE: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "clGetDeviceInfo": (_INT, (_POINTER, _UINT, _SIZE, _POINTER, _POINTER)),
     "clGetExtensionFunctionAddressForPlatform": (_POINTER, (_POINTER, ctypes.c_char_p)),
     "clCreateBufferWithProperties": (_POINTER, (_POINTER, _POINTER, _ULONG, _SIZE, _POINTER, _POINTER)),
+    "clCreateImageWithProperties": (
+        _POINTER,
+        (_POINTER, _POINTER, _ULONG, _POINTER, _POINTER, _POINTER, _POINTER),
+    ),
+    "clGetSupportedImageFormats": (_INT, (_POINTER, _ULONG, _UINT, _UINT, _POINTER, _POINTER)),
     "clRetainMemObject": (_INT, (_POINTER,)),
     "clReleaseMemObject": (_INT, (_POINTER,)),
     "clRetainContext": (_INT, (_POINTER,)),
@@ -120,6 +130,14 @@ _CORE: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "clEnqueueWriteBuffer": (
         _INT,
         (_POINTER, _POINTER, _UINT, _SIZE, _SIZE, _POINTER, _UINT, _POINTER, _POINTER),
+    ),
+    "clEnqueueReadImage": (
+        _INT,
+        (_POINTER, _POINTER, _UINT, _POINTER, _POINTER, _SIZE, _SIZE, _POINTER, _UINT, _POINTER, _POINTER),
+    ),
+    "clEnqueueWriteImage": (
+        _INT,
+        (_POINTER, _POINTER, _UINT, _POINTER, _POINTER, _SIZE, _SIZE, _POINTER, _UINT, _POINTER, _POINTER),
     ),
     "clSetKernelArg": (_INT, (_POINTER, _UINT, _SIZE, _POINTER)),
     "clEnqueueNDRangeKernel": (

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from interop.handles import Handle
+    from interop.images import ImageDescriptor
     from interop.memory import MemoryDescriptor
     from interop.semaphore import SemaphoreDescriptor
+    from interop_opencl.image import OpenCLImage
 
 _SETTLE = 5.0  # seconds for the driver to make the calls that it owes
 _CPU = 1 << 1  # CL_DEVICE_TYPE_CPU
@@ -130,6 +132,23 @@ class OpenCLConsumer(Owned):
                 descriptor,
                 supported=self._device.capabilities.memory_import,
                 alignment=self._alignment,
+            )
+        )
+
+    def import_image(self, handle: Handle, memory: MemoryDescriptor, image: ImageDescriptor) -> OpenCLImage:
+        """Take an image in; see :meth:`interop.images.ImageConsumer.import_image`."""
+        from interop_opencl.image import import_image
+
+        return self._children.add(
+            import_image(
+                self._driver,
+                self._platform,
+                self._native,
+                self.stream,
+                handle,
+                memory,
+                image,
+                supported=self._device.capabilities.memory_import,
             )
         )
 

@@ -22,7 +22,7 @@ from interop_opencl._driver import (
     check_handle,
     failure,
 )
-from interop_opencl.stream import stream_address
+from interop_opencl._ownership import Ownership, require
 
 if TYPE_CHECKING:
     from interop.dtypes import DType
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 DEFAULT_TIMEOUT = 30.0
 
 _CREATE = "clCreateBufferWithProperties"
-_ACQUIRE = "clEnqueueAcquireExternalMemObjectsKHR"
-_RELEASE = "clEnqueueReleaseExternalMemObjectsKHR"
 _CODES = {handle_type: code for code, handle_type in MEMORY_HANDLES.items()}
 
 
@@ -94,7 +92,7 @@ def _release(views: weakref.WeakSet[OpenCLBuffer], native: Any, last: LastRefere
 class OpenCLExternalMemory(Block):
     """An allocation of another API, imported whole."""
 
-    __slots__ = ("_acquire", "_context", "_descriptor", "_give", "_held", "_objects")
+    __slots__ = ("_descriptor", "_ownership")
 
     def __init__(
         self,
@@ -108,12 +106,7 @@ class OpenCLExternalMemory(Block):
         what = f"OpenCL external memory of {descriptor.allocation_size} bytes"
         super().__init__(what, driver, stream, native, descriptor.allocation_size, alignment)
         self._descriptor = descriptor
-        self._context = stream.context
-        self._objects = (ctypes.c_void_p * 1)(native.int_ptr)
-        self._acquire = driver.required(platform, _ACQUIRE)
-        self._give = driver.required(platform, _RELEASE)
-        self._held = 0
-        """The queue on which it was acquired and not released; 0 for none."""
+        self._ownership = Ownership(driver, platform, stream, native.int_ptr)
 
     @property
     def descriptor(self) -> MemoryDescriptor:
@@ -142,26 +135,17 @@ class OpenCLExternalMemory(Block):
     def acquire(self, stream: Stream) -> None:
         """Enqueue ``clEnqueueAcquireExternalMemObjectsKHR``: use before it is undefined."""
         self.check_open()
-        queue = stream_address(stream, self._context)
-        check(_ACQUIRE, self._acquire(queue, 1, self._objects, 0, None, None))
-        self._held = queue
+        self._ownership.acquire(stream)
 
     def release(self, stream: Stream) -> None:
         """Enqueue ``clEnqueueReleaseExternalMemObjectsKHR``: use after it is undefined."""
         self.check_open()
-        queue = stream_address(stream, self._context)
-        check(_RELEASE, self._give(queue, 1, self._objects, 0, None, None))
-        self._held = 0
+        self._ownership.release(stream)
 
     def close(self) -> None:
-        """Give ownership back where that was not done, and release the import. A second call does nothing.
-
-        NVIDIA's driver (580) never returns from ``clReleaseContext`` while an import of it is acquired.
-        """
-        if self._held and not self.closed and not self.stream.closed:
-            queue, self._held = self._held, 0
-            check(_RELEASE, self._give(queue, 1, self._objects, 0, None, None))
-            self.stream.flush()
+        """Give ownership back where that was not done, and release the import. A second call does nothing."""
+        if not self.closed:
+            self._ownership.give_back()
         super().close()
 
 
@@ -291,8 +275,7 @@ def import_memory(
     generations.
     """
     check_import(handle, descriptor, supported)
-    for name in (_ACQUIRE, _RELEASE):
-        driver.required(platform, name)  # a platform without them must fail before it has the handle
+    require(driver, platform)
     create = driver.raw(_CREATE)
     status = ctypes.c_int()
     with lend(handle, FdFate.TAKEN) as number:

@@ -57,7 +57,7 @@ class Recording:
     @property
     def native(self) -> Any:
         """The ``VkCommandBuffer``, recording. What is recorded into it by hand needs barriers of its own."""
-        return self._next()
+        return self.next()
 
     def fill(self, buffer: object, word: int) -> None:
         """Set every whole 32-bit word of a buffer (``vkCmdFillBuffer``)."""
@@ -65,7 +65,7 @@ class Recording:
         if word not in _WORDS or target.size < 4:  # noqa: PLR2004 - the size of a word
             msg = f"fill takes a 32-bit word and at least 4 bytes to fill, got {word} and {target.size} bytes"
             raise InvalidArgument(msg)
-        self._fill(self._next(target), target.native, 0, WHOLE_SIZE, word & 0xFFFFFFFF)
+        self._fill(self.next(target), target.native, 0, WHOLE_SIZE, word & 0xFFFFFFFF)
 
     def copy(self, source: object, target: object) -> None:
         """Copy the bytes of one buffer to the start of another (``vkCmdCopyBuffer``)."""
@@ -76,7 +76,7 @@ class Recording:
             msg = f"copy of {here.size} bytes needs a target of at least that size, got {there.size} bytes"
             raise InvalidArgument(msg)
         self._region.size = here.size
-        self._copy(self._next(here, there), here.native, there.native, 1, self._region)
+        self._copy(self.next(here, there), here.native, there.native, 1, self._region)
 
     def draw(self, mesh: Mesh, heights: object) -> None:
         """Draw a mesh with the float32 heights in a buffer; see :mod:`interop_vulkan.render`."""
@@ -87,7 +87,7 @@ class Recording:
             raise InvalidArgument(msg)
         mesh.check_open()
         buffer = as_buffer(self._context, heights)
-        mesh.record(self._next, buffer)
+        mesh.record(self.next, buffer)
         self.submitted.append(mesh.drawn)
 
     def dispatch(
@@ -99,9 +99,9 @@ class Recording:
             raise InvalidArgument(msg)
         compute.check_open()
         bound = [as_buffer(self._context, buffer) for buffer in buffers]
-        compute.record(self._next, bound, groups, push)
+        compute.record(self.next, bound, groups, push)
 
-    def _next(self, *uses: Child) -> Any:
+    def next(self, *uses: Child) -> Any:
         """Return the command buffer for one more command, ordered after the ones before."""
         if self._native == NULL:
             raise TurnError("these commands are not being recorded; they are valid inside their turn only")

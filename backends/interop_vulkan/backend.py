@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from interop.backend import ProducerBuffer, ProducerSemaphore
     from interop.device import DeviceInfo
     from interop.handles import HandleType
+    from interop.images import ImageDescriptor
     from interop.semaphore import SemaphoreKind
+    from interop_vulkan.image import Image
     from interop_vulkan.kernels import Compute
     from interop_vulkan.render import Grid
 
@@ -96,6 +98,12 @@ class Producer:
     ) -> Buffer:
         """Allocate a buffer of ``size`` bytes; see :meth:`interop.backend.Producer.create_buffer`."""
         return create_buffer(self._context, size, export, host_visible=host_visible)
+
+    def create_image(self, image: ImageDescriptor, *, export: HandleType | None = None) -> Image:
+        """Make an image; see :meth:`interop.images.ImageProducer.create_image`."""
+        from interop_vulkan.image import create_image
+
+        return create_image(self._context, image, export)
 
     def create_semaphore(self, kind: SemaphoreKind, *, export: HandleType | None = None) -> Semaphore:
         """Make a semaphore; see :meth:`interop.backend.Producer.create_semaphore`."""

@@ -77,15 +77,7 @@ class Buffer(Child):
         if self._export is None:
             raise Unsupported("exporting this buffer", "it was made without export=")
         handle_type = self._export
-        bit, _ = MEMORY_TYPES[handle_type]
-        name, info, out = (
-            ("vkGetMemoryFdKHR", "VkMemoryGetFdInfoKHR", "int")
-            if handle_type.is_fd
-            else ("vkGetMemoryWin32HandleKHR", "VkMemoryGetWin32HandleInfoKHR", "HANDLE")
-        )
-        request = struct(info, memory=self._memory, handleType=bit)
-        number = self.context.vk.create(name, out, self.context.device, request)
-        handle = take_handle(number, handle_type)
+        handle = export_allocation(self.context, self._memory, handle_type)
         return handle, MemoryDescriptor(
             allocation_size=self._allocation_size,
             size=self._size,
@@ -130,7 +122,7 @@ def create_buffer(context: Context, size: int, export: HandleType | None, *, hos
     if not 0 < size < _LIMIT:
         msg = f"the size of a buffer must be a positive number of bytes below 2**63, got {size}"
         raise InvalidArgument(msg)
-    bit = _exportable(context, export) if export is not None else 0
+    bit = exportable(context, export) if export is not None else 0
     heaps = context.memory.memoryHeaps[0 : context.memory.memoryHeapCount]
     _check_fits(size, max(int(heap.size) for heap in heaps))
     external = struct("VkExternalMemoryBufferCreateInfo", handleTypes=bit) if bit else NULL
@@ -171,13 +163,25 @@ def create_buffer(context: Context, size: int, export: HandleType | None, *, hos
 _DEDICATED_ONLY: int = VK.VK_EXTERNAL_MEMORY_FEATURE_DEDICATED_ONLY_BIT
 
 
-def _exportable(context: Context, export: HandleType) -> int:
+def exportable(context: Context, export: HandleType) -> int:
+    """Return the bit of a handle type by which memory can be handed out, or raise :class:`Unsupported`."""
     capabilities = context.info.capabilities
     if export not in capabilities.memory_export:
         offered = ", ".join(sorted(capabilities.memory_export)) or "none"
-        reason = f"{context.info.name} exports buffers as: {offered}"
+        reason = f"{context.info.name} exports memory as: {offered}"
         raise Unsupported(f"exporting memory as {export.value}", reason, reasons=capabilities.notes)
     return MEMORY_TYPES[export][0]
+
+
+def export_allocation(context: Context, memory: Any, handle_type: HandleType) -> Handle:
+    """Return a new handle of a ``VkDeviceMemory`` that was made exportable as this type."""
+    name, info, out = (
+        ("vkGetMemoryFdKHR", "VkMemoryGetFdInfoKHR", "int")
+        if handle_type.is_fd
+        else ("vkGetMemoryWin32HandleKHR", "VkMemoryGetWin32HandleInfoKHR", "HANDLE")
+    )
+    request = struct(info, memory=memory, handleType=MEMORY_TYPES[handle_type][0])
+    return take_handle(context.vk.create(name, out, context.device, request), handle_type)
 
 
 def _check_fits(size: int, heap: int) -> None:

@@ -2,12 +2,12 @@
 
     python tests/device/check.py --consumers opencl,cuda,hip --out report
 
-Runs `interop doctor`; `interop compare` with each synchronisation strategy; the conformance kit for each
-consumer; a soak with every frame verified; the same between two
-processes; and the plugins' own device tests. On an NVIDIA GPU without ROCm
-it first builds the software HIP runtime, runs its suites over CUDA, and lets the HIP backend use it. Writes
-everything into the folder given, with `report.json` as the summary. Exits with 1 when something failed; a
-consumer that is not available is reported with its reason and fails only when it was named.
+Runs `interop doctor`; `interop compare` with each synchronisation strategy; every kind of shared image; the
+conformance kit for each consumer; a soak with every frame verified; the same between two processes; frame
+rings; and the plugins' own device tests. On an NVIDIA GPU without ROCm it first builds the software HIP
+runtime, runs its suites over CUDA, and lets the HIP backend use it. Writes everything into the folder given,
+with `report.json` as the summary. Exits with 1 when something failed; a consumer that is not available is
+reported with its reason and fails only when it was named.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+TAKE_IMAGES = ("opencl", "cuda", "hip")
 TAIL = 40  # lines of output shown for a step that failed
 
 
@@ -139,6 +140,11 @@ def main() -> int:
         ]
         common = ["--consumers", ",".join(consumers), "--frames", str(options.frames), "--sync", sync]
         report.run(f"compare-{sync}", *interop, "compare", *common, *outputs)
+    if imaging := [name for name in consumers if name in TAKE_IMAGES]:
+        outputs = ["--json", str(folder / "images.json")]
+        report.run(
+            "images", sys.executable, str(HERE / "images.py"), "--consumers", ",".join(imaging), *outputs
+        )
     pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     for name in consumers:
         kit = ["-p", "interop.testing.plugin", "--pyargs", "interop.testing.conformance"]

@@ -691,12 +691,13 @@ R cuMemcpy2DAsync_v2(const Copy2 *c, void *s) {
 static int place(const Side3 *side, const Copy3 *c, char **at, size_t *row_size,
                  size_t *plane) {
   const Array *a = side->array;
-  if (side->type != (a ? 3 : 4))
+  const void *memory = side->type == 1 ? side->host : (void *)side->device;
+  if (a ? side->type != 3 : side->type != 1 && side->type != 2 && side->type != 4)
     return 0;
   size_t rows = a ? a->height : side->rows;
   *row_size = a ? a->width * a->texel : side->pitch;
   *plane = rows * *row_size;
-  *at = (a ? a->at : (char *)side->device) + side->z * *plane +
+  *at = (a ? a->at : (char *)memory) + side->z * *plane +
         side->y * *row_size + side->x;
   if (!a)
     return c->height == 1 || *row_size >= c->width;

@@ -51,6 +51,33 @@ def test_memory_buffer_desc() -> None:
     assert bytes(ours) == raw(theirs, 88)
 
 
+def test_mipmapped_array_desc() -> None:
+    theirs = driver.CUDA_EXTERNAL_MEMORY_MIPMAPPED_ARRAY_DESC()
+    array = driver.CUDA_ARRAY3D_DESCRIPTOR()
+    array.Width, array.Height, array.Depth = 0x1122, 0x3344, 0x5566
+    array.Format = driver.CUarray_format.CU_AD_FORMAT_HALF
+    array.NumChannels, array.Flags = 4, driver.CUDA_ARRAY3D_LAYERED | driver.CUDA_ARRAY3D_SURFACE_LDST
+    theirs.arrayDesc, theirs.offset, theirs.numLevels = array, 0x1122334455667788, 7
+    ours = _abi.MipmappedArrayDesc(offset=0x1122334455667788, levels=7)
+    ours.array.width, ours.array.height, ours.array.depth = 0x1122, 0x3344, 0x5566
+    ours.array.format, ours.array.channels = 0x10, 4
+    ours.array.flags = _abi.ARRAY_LAYERED | _abi.ARRAY_SURFACE_LOAD_STORE
+    assert bytes(ours) == raw(theirs, 120)
+
+
+def test_memcpy_3d() -> None:
+    theirs = driver.CUDA_MEMCPY3D()
+    theirs.srcXInBytes, theirs.srcY, theirs.srcZ, theirs.srcLOD = 1, 2, 3, 4
+    theirs.srcMemoryType = driver.CUmemorytype.CU_MEMORYTYPE_ARRAY
+    theirs.srcArray = driver.CUarray(0x1122)
+    theirs.dstMemoryType = driver.CUmemorytype.CU_MEMORYTYPE_DEVICE
+    theirs.dstDevice, theirs.dstPitch, theirs.dstHeight = driver.CUdeviceptr(0x3344), 5, 6
+    theirs.WidthInBytes, theirs.Height, theirs.Depth = 7, 8, 9
+    source = _abi.Memcpy3DSide(x_in_bytes=1, y=2, z=3, level=4, kind=_abi.Place.ARRAY, array=0x1122)
+    target = _abi.Memcpy3DSide(kind=_abi.Place.DEVICE, device=0x3344, pitch=5, height=6)
+    assert bytes(_abi.Memcpy3D(source, target, 7, 8, 9)) == raw(theirs, 200)
+
+
 def test_semaphore_handle_desc() -> None:
     theirs = driver.CUDA_EXTERNAL_SEMAPHORE_HANDLE_DESC()
     theirs.type = driver.CUexternalSemaphoreHandleType.CU_EXTERNAL_SEMAPHORE_HANDLE_TYPE_TIMELINE_SEMAPHORE_FD
@@ -76,6 +103,7 @@ def test_semaphore_params(name: str) -> None:
     ("ours", "enum", "prefix"),
     [
         (_abi.Attribute, driver.CUdevice_attribute, "CU_DEVICE_ATTRIBUTE_"),
+        (_abi.Place, driver.CUmemorytype, "CU_MEMORYTYPE_"),
         (_abi.MemoryType, driver.CUexternalMemoryHandleType, "CU_EXTERNAL_MEMORY_HANDLE_TYPE_"),
         (_abi.SemaphoreType, driver.CUexternalSemaphoreHandleType, "CU_EXTERNAL_SEMAPHORE_HANDLE_TYPE_"),
     ],

@@ -16,6 +16,8 @@ EVENT_DISABLE_TIMING = 2
 HOST_PORTABLE_AND_MAPPED = 1 | 2
 WAIT_GREATER_OR_EQUAL = 0
 EXTERNAL_MEMORY_DEDICATED = 1
+ARRAY_LAYERED = 1
+ARRAY_SURFACE_LOAD_STORE = 2
 
 
 class Attribute:
@@ -44,6 +46,14 @@ class SemaphoreType:
     OPAQUE_WIN32_KMT = 3
     TIMELINE_SEMAPHORE_FD = 9
     TIMELINE_SEMAPHORE_WIN32 = 10
+
+
+class Place:
+    """``CUmemorytype``."""
+
+    HOST = 1
+    DEVICE = 2
+    ARRAY = 3
 
 
 class _Win32(ctypes.Structure):
@@ -77,6 +87,60 @@ class MemoryBufferDesc(ctypes.Structure):
     )
 
 
+class _ArrayDesc(ctypes.Structure):
+    """``CUDA_ARRAY3D_DESCRIPTOR``."""
+
+    _fields_ = (
+        ("width", ctypes.c_size_t),
+        ("height", ctypes.c_size_t),
+        ("depth", ctypes.c_size_t),
+        ("format", ctypes.c_int),
+        ("channels", ctypes.c_uint),
+        ("flags", ctypes.c_uint),
+    )
+
+
+class MipmappedArrayDesc(ctypes.Structure):
+    """``CUDA_EXTERNAL_MEMORY_MIPMAPPED_ARRAY_DESC``."""
+
+    _fields_ = (
+        ("offset", ctypes.c_uint64),
+        ("array", _ArrayDesc),
+        ("levels", ctypes.c_uint),
+        ("reserved", ctypes.c_uint * 16),
+    )
+
+
+class Memcpy3DSide(ctypes.Structure):
+    """One half of ``CUDA_MEMCPY3D``: where from, or where to."""
+
+    _fields_ = (
+        ("x_in_bytes", ctypes.c_size_t),
+        ("y", ctypes.c_size_t),
+        ("z", ctypes.c_size_t),
+        ("level", ctypes.c_size_t),
+        ("kind", ctypes.c_int),
+        ("host", ctypes.c_void_p),
+        ("device", ctypes.c_uint64),
+        ("array", ctypes.c_void_p),
+        ("reserved", ctypes.c_void_p),
+        ("pitch", ctypes.c_size_t),
+        ("height", ctypes.c_size_t),
+    )
+
+
+class Memcpy3D(ctypes.Structure):
+    """``CUDA_MEMCPY3D``."""
+
+    _fields_ = (
+        ("source", Memcpy3DSide),
+        ("target", Memcpy3DSide),
+        ("width_in_bytes", ctypes.c_size_t),
+        ("height", ctypes.c_size_t),
+        ("depth", ctypes.c_size_t),
+    )
+
+
 class SemaphoreHandleDesc(ctypes.Structure):
     """``CUDA_EXTERNAL_SEMAPHORE_HANDLE_DESC``."""
 
@@ -102,6 +166,8 @@ class SemaphoreParams(ctypes.Structure):
 for _structure, _size in (
     (MemoryHandleDesc, 104),
     (MemoryBufferDesc, 88),
+    (MipmappedArrayDesc, 120),
+    (Memcpy3D, 200),
     (SemaphoreHandleDesc, 96),
     (SemaphoreParams, 144),
 ):
@@ -155,6 +221,10 @@ FUNCTIONS = {
     "cuMemcpyDtoHAsync_v2": (_POINTER, _ADDRESS, _SIZE, _POINTER),
     "cuImportExternalMemory": (_POINTER, _POINTER),
     "cuExternalMemoryGetMappedBuffer": (_POINTER, _POINTER, _POINTER),
+    "cuExternalMemoryGetMappedMipmappedArray": (_POINTER, _POINTER, _POINTER),
+    "cuMipmappedArrayGetLevel": (_POINTER, _POINTER, _UINT),
+    "cuMipmappedArrayDestroy": (_POINTER,),
+    "cuMemcpy3DAsync_v2": (_POINTER, _POINTER),
     "cuDestroyExternalMemory": (_POINTER,),
     "cuImportExternalSemaphore": (_POINTER, _POINTER),
     "cuDestroyExternalSemaphore": (_POINTER,),

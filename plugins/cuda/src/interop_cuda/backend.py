@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from interop.handles import Handle
+    from interop.images import ImageDescriptor
     from interop.memory import MemoryDescriptor
     from interop.semaphore import SemaphoreDescriptor
+    from interop_cuda.image import CudaImage
 
 _LINUX = frozenset({HandleType.OPAQUE_FD})
 _WINDOWS = frozenset({HandleType.OPAQUE_WIN32, HandleType.OPAQUE_WIN32_KMT})
@@ -100,6 +102,13 @@ class CudaConsumer:
         """
         supported = self._device.capabilities.memory_import
         return self._children.add(memory.import_memory(self.stream, handle, descriptor, supported))
+
+    def import_image(self, handle: Handle, memory: MemoryDescriptor, image: ImageDescriptor) -> CudaImage:
+        """Take an image in; see :meth:`interop.images.ImageConsumer.import_image`."""
+        from interop_cuda.image import import_image
+
+        supported = self._device.capabilities.memory_import
+        return self._children.add(import_image(self.stream, handle, memory, image, supported))
 
     def import_semaphore(self, handle: Handle, descriptor: SemaphoreDescriptor) -> semaphore.CudaSemaphore:
         """Take a semaphore in; ownership as in :meth:`import_memory`."""

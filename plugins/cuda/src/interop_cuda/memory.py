@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from interop.dlpack import DeviceType, capsule, check_request
 from interop.dtypes import DType, check_shape
@@ -18,10 +18,14 @@ from interop_cuda._block import Block
 from interop_cuda.stream import stream_address
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from interop.memory import HostBytes, MemoryDescriptor
     from interop.semaphore import Stream
+    from interop_cuda._driver import Driver
     from interop_cuda.stream import CudaStream
 
+_Mapped = TypeVar("_Mapped")
 DEFAULT_TIMEOUT = 30.0
 
 _LEGACY_STREAM = 1
@@ -42,7 +46,7 @@ class CudaExternalMemory(Block):
     """An allocation of another API, mapped whole.
 
     Closing it while array libraries hold tensors of it ends its views, and leaves the memory imported and
-    mapped for them: the death of the last tensor unmaps it. Images of it will be views beside the buffers.
+    mapped for them: the death of the last tensor unmaps it.
     """
 
     __slots__ = ("_descriptor", "_stream")
@@ -233,13 +237,35 @@ def import_memory(
 
     ``cuImportExternalMemory``, then ``cuExternalMemoryGetMappedBuffer`` once, at offset 0.
     """
+
+    def mapped(driver: Driver, undo: ExitStack, external: int) -> int:
+        whole = MemoryBufferDesc(size=descriptor.allocation_size)
+        arguments = (external, ctypes.byref(whole))
+        address = driver.make("cuExternalMemoryGetMappedBuffer", *arguments, hints=_IMPORT_HINTS)
+        undo.callback(driver.call, "cuMemFree_v2", address)
+        return address
+
+    external, address = import_external(stream, handle, descriptor, supported, mapped)
+    return CudaExternalMemory(stream, address, external, descriptor)
+
+
+def import_external(
+    stream: CudaStream,
+    handle: Handle,
+    descriptor: MemoryDescriptor,
+    supported: frozenset[HandleType],
+    mapped: Callable[[Driver, ExitStack, int], _Mapped],
+) -> tuple[int, _Mapped]:
+    """Import an allocation (``cuImportExternalMemory``) and map it in the way that ``mapped`` does.
+
+    ``mapped`` gets the import and registers what takes its own work back. ``handle`` is consumed on success
+    only. Returns the import and what ``mapped`` returned.
+    """
     check_import(handle, descriptor, supported)
     wanted = MemoryHandleDesc()
     wanted.type = _TYPES[handle.type]
     wanted.size = descriptor.allocation_size
     wanted.flags = EXTERNAL_MEMORY_DEDICATED if descriptor.dedicated else 0
-    whole = MemoryBufferDesc()
-    whole.size = descriptor.allocation_size
     with stream.context.current() as driver, ExitStack() as undo:
         # The driver closes the fd when it succeeds, and on some of its failures too.
         with lend(handle, FdFate.TAKEN) as number:
@@ -249,10 +275,9 @@ def import_memory(
                 wanted.handle.win32.handle = number
             external = driver.make("cuImportExternalMemory", ctypes.byref(wanted), hints=_IMPORT_HINTS)
             undo.callback(driver.call, "cuDestroyExternalMemory", external)
-            map_arguments = (external, ctypes.byref(whole))
-            address = driver.make("cuExternalMemoryGetMappedBuffer", *map_arguments, hints=_IMPORT_HINTS)
+            result = mapped(driver, undo, external)
         undo.pop_all()
-    return CudaExternalMemory(stream, address, external, descriptor)
+    return external, result
 
 
 def allocate(stream: CudaStream, size: int) -> tuple[Block, CudaBuffer]:
