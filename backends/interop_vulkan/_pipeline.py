@@ -110,7 +110,9 @@ class Bindings:
                 dstBinding=index,
                 descriptorCount=1,
                 descriptorType=_STORAGE,
-                pBufferInfo=struct("VkDescriptorBufferInfo", buffer=buffer.native, offset=buffer.offset, range=buffer.span),
+                pBufferInfo=struct(
+                    "VkDescriptorBufferInfo", buffer=buffer.native, offset=buffer.offset, range=buffer.span
+                ),
             )
             for index, buffer in enumerate(buffers)
         ]

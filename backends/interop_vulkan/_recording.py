@@ -27,8 +27,8 @@ class Recording:
     """Records the work of one turn. Fulfils :class:`interop.backend.Commands`.
 
     Each command runs after the earlier ones that touch the same bytes and sees what they wrote, including
-    those of earlier submissions. Fills and copies of different bytes may overlap in time. Sources of copies and the like may be any buffer of this producer, or anything whose
-    attribute ``producer_buffer`` is one.
+    those of earlier submissions. Fills and copies of different bytes may overlap in time. Sources of copies
+    and the like may be any buffer of this producer, or anything whose attribute ``producer_buffer`` is one.
     """
 
     def __init__(self, context: Context) -> None:

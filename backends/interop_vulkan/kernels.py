@@ -42,7 +42,11 @@ class Compute(Child):
         self._push, self._dispatch = vk.vkCmdPushConstants, vk.vkCmdDispatch
 
     def record(
-        self, following: Callable[..., Any], buffers: Sequence[Buffer | Part], groups: Sequence[int], push: bytes
+        self,
+        following: Callable[..., Any],
+        buffers: Sequence[Buffer | Part],
+        groups: Sequence[int],
+        push: bytes,
     ) -> None:
         """Record one run; ``following`` gives the command buffer, ordered after what was recorded before.
 

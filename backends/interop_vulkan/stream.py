@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from interop_vulkan._context import Context
-    from interop_vulkan.memory import Buffer
+    from interop_vulkan.memory import Buffer, Part
     from interop_vulkan.semaphore import Semaphore
 
 RING = 64
@@ -61,8 +61,8 @@ class PreparedSubmission(Child):
     def __init__(
         self,
         context: Context,
-        acquire: Sequence[Buffer],
-        release: Sequence[Buffer],
+        acquire: Sequence[Buffer | Part],
+        release: Sequence[Buffer | Part],
         wait: Semaphore | None,
         signal: Semaphore | None,
     ) -> None:
@@ -116,7 +116,7 @@ class PreparedSubmission(Child):
         for child in self._children:
             child.add_dependent(self)
 
-    def _record(self, context: Context, buffers: Sequence[Buffer], source: int, target: int) -> Any:
+    def _record(self, context: Context, buffers: Sequence[Buffer | Part], source: int, target: int) -> Any:
         """Record a head or a tail: transfers of ownership, and for a tail what the host needs."""
         giving = target == QUEUE_FAMILY_EXTERNAL
         barriers = [
