@@ -41,6 +41,7 @@ from interop.handles import Handle, HandleType
 from interop.link import Link, connect
 from interop.memory import ExternalMemory, MappedBuffer, MemoryDescriptor
 from interop.negotiation import Path, Plan, Strategy
+from interop.ring import FrameRing
 from interop.semaphore import ExternalSemaphore, SemaphoreDescriptor, SemaphoreKind, Stream
 
 __version__ = "0.1.0"
@@ -57,6 +58,7 @@ __all__ = [
     "DriverError",
     "ExternalMemory",
     "ExternalSemaphore",
+    "FrameRing",
     "Handle",
     "HandleError",
     "HandleType",
