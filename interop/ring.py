@@ -245,10 +245,8 @@ class FrameRing:
                 number = self._next
                 slots = self._slots[number]
                 left = count - first
-                yield self._blocks[number], first, slots if left >= self.batch else slots[:left]
-                if self._blocks[number].state is not State.IDLE or self._handover.failure is not None:
-                    continue  # its next use says so
                 self._next = (number + 1) % len(self._blocks)
+                yield self._blocks[number], first, slots if left >= self.batch else slots[:left]
         finally:
             self._running = False
 
