@@ -58,7 +58,7 @@ class Batch:
     """Consecutive frames that are handed over together. Iterating gives pairs of frame number and slot.
 
     Valid until the loop over the batches goes on. A batch that the producer did and the consumer did not is
-    handed through without work.
+    handed through without work, at the latest when the next loop begins.
     """
 
     __slots__ = ("_block", "_handover", "_producer", "_valid", "first", "slots")
@@ -122,9 +122,8 @@ class Batch:
             raise TurnError(msg)
 
     def end(self) -> None:
-        """Hand through what was produced and not consumed; the batch cannot be used any more."""
+        """Refuse further use."""
         self._valid = False
-        settle(self._handover, self._block)
 
 
 def settle(handover: Handover, block: Block) -> None:
@@ -228,6 +227,7 @@ class FrameRing:
                 yield batch
             finally:
                 batch.end()
+            settle(self._handover, block)
 
     def rounds(self, count: int) -> Generator[tuple[Block, int, Sequence[Slot]]]:
         """Choose the blocks for ``count`` frames. For :meth:`batches` and :mod:`interop.recorded`."""
@@ -239,7 +239,7 @@ class FrameRing:
             raise TurnError("another loop over this ring is running; end it first")
         self._running = True
         try:
-            for block in self._blocks:  # of a loop that was interrupted
+            for block in self._blocks:  # of a loop that was left early
                 settle(self._handover, block)
             for first in range(0, count, self.batch):
                 number = self._next

@@ -367,3 +367,17 @@ def test_closing_gives_everything_back(case: str) -> None:
     assert ring.closed
     assert world.open_objects == 1
     ring.close()
+
+
+def test_a_batch_that_could_not_be_taken_is_handed_through_later() -> None:
+    link, world = make_link("blocking", timeout=0.05)
+    stuck = True
+    with link:
+        ring, frames = link.ring(4, "uint32", slots=4, batch=2), Frames(world)
+        world.producer_queue.append(doubles.Step("stuck", lambda: not stuck, nothing))
+        with pytest.raises(WaitTimeout, match="vulkan to finish a submission"):
+            frames.go_through(ring, 2, 0, nothing)
+        stuck = False
+        frames.go_through(ring, 8, 100, nothing)
+        ring.synchronize()
+        assert frames.seen == list(range(100, 108))
