@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from interop.errors import InvalidArgument, TurnError
-from interop_vulkan._driver import NULL, VK, struct
+from interop_vulkan._driver import NULL, VK, WHOLE_SIZE, struct
 from interop_vulkan.memory import as_buffer
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Recording:
         if word not in _WORDS or target.size < 4:  # noqa: PLR2004 - the size of a word
             msg = f"fill takes a 32-bit word and at least 4 bytes to fill, got {word} and {target.size} bytes"
             raise InvalidArgument(msg)
-        size = target.span if target.offset == 0 else target.size & ~3
+        size = target.span if target.span == WHOLE_SIZE else target.size & ~3
         self._fill(self._beside(target), target.native, target.offset, size, word & 0xFFFFFFFF)
 
     def copy(self, source: object, target: object) -> None:
