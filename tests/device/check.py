@@ -3,7 +3,7 @@
     python tests/device/check.py --consumers opencl,cuda,hip --out report
 
 Runs `interop doctor`; `interop compare` with each synchronisation strategy; the conformance kit for each
-consumer; a soak with every frame verified; and the plugins' own device tests. On an NVIDIA GPU without ROCm
+consumer; a soak with every frame verified; frame rings against C++; and the plugins' own device tests. On an NVIDIA GPU without ROCm
 it first builds the software HIP runtime, runs its suites over CUDA, and lets the HIP backend use it. Writes
 everything into the folder given, with `report.json` as the summary. Exits with 1 when something failed; a
 consumer that is not available is reported with its reason and fails only when it was named.
@@ -151,6 +151,10 @@ def main() -> int:
             "--frames",
             str(options.soak),
         )
+    if consumers:
+        rings = ["--consumers", ",".join(consumers), "--json", str(folder / "ring.json")]
+        rings += ["--png", str(folder / "ring.png")]
+        report.run("ring", sys.executable, str(ROOT / "benchmarks" / "ring.py"), *rings)
     for tests in sorted(ROOT.glob("plugins/*/tests/test_*_device.py")):
         report.run(tests.stem, *pytest, str(tests))
     report.write()
