@@ -64,6 +64,16 @@ def by_hand(program: Path, slots: int, batch: int, frames: int) -> float:
     return float(done.stdout)
 
 
+def runs(program: Path | str) -> Path | str:
+    """Return the program, or why it does not run: it may be built where there is no such driver."""
+    if isinstance(program, Path):
+        try:
+            by_hand(program, 2, 1, 20)
+        except RuntimeError as error:
+            return str(error)
+    return program
+
+
 def show(figures: Sequence[Figure]) -> Table:
     """Make the table."""
     table = Table("consumer", "sync", "slots", "batch", "interop µs", "C++ µs", "ratio", title="µs per frame")
@@ -125,7 +135,8 @@ def main() -> int:
     console, failed = Console(), False
     with tempfile.TemporaryDirectory(prefix="interop-ring-") as folder:
         programs = {name: build(name, Path(folder)) for name in ("opencl", "cuda")}
-        for name, found in programs.items():
+        for name, program in list(programs.items()):
+            programs[name] = found = runs(program)
             if isinstance(found, str):
                 console.print(f"no C++ for {name}: {found}", markup=False)
         for consumer in options.consumers.split(","):

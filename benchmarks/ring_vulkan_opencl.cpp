@@ -53,8 +53,19 @@ struct OpenCL {
     OpenCL()
     {
         cl_int code = 0;
-        RING_CHECK(RING_CL(clGetPlatformIDs)(1, &platform, nullptr));
-        RING_CHECK(RING_CL(clGetDeviceIDs)(platform, CL_DEVICE_TYPE_ALL, 1, &device, nullptr));
+        auto get = RING_CL(clGetExtensionFunctionAddressForPlatform);
+        cl_platform_id found[16];
+        cl_uint platforms = 0;
+        RING_CHECK(RING_CL(clGetPlatformIDs)(16, found, &platforms));
+        for (cl_uint index = 0; index < platforms && index < 16 && device == nullptr; index++) {
+            platform = found[index];
+            if (get(platform, "clCreateSemaphoreWithPropertiesKHR") != nullptr)
+                (void)RING_CL(clGetDeviceIDs)(platform, CL_DEVICE_TYPE_ALL, 1, &device, nullptr);
+        }
+        if (device == nullptr) {
+            std::fprintf(stderr, "no OpenCL device with external semaphores\n");
+            std::exit(1);
+        }
         context = RING_CL(clCreateContext)(nullptr, 1, &device, nullptr, nullptr, &code);
         RING_CHECK(code);
         queue = RING_CL(clCreateCommandQueueWithProperties)(context, device, nullptr, &code);
@@ -63,7 +74,6 @@ struct OpenCL {
         program = RING_CL(clCreateProgramWithSource)(context, 1, &text, nullptr, &code);
         RING_CHECK(code);
         RING_CHECK(RING_CL(clBuildProgram)(program, 1, &device, "", nullptr, nullptr));
-        auto get = RING_CL(clGetExtensionFunctionAddressForPlatform);
         create = reinterpret_cast<CreateSemaphore>(get(platform, "clCreateSemaphoreWithPropertiesKHR"));
         wait = reinterpret_cast<Semaphores>(get(platform, "clEnqueueWaitSemaphoresKHR"));
         signal = reinterpret_cast<Semaphores>(get(platform, "clEnqueueSignalSemaphoresKHR"));

@@ -3,10 +3,11 @@
     python tests/device/check.py --consumers opencl,cuda,hip --out report
 
 Runs `interop doctor`; `interop compare` with each synchronisation strategy; the conformance kit for each
-consumer; a soak with every frame verified; frame rings against C++; and the plugins' own device tests. On an NVIDIA GPU without ROCm
-it first builds the software HIP runtime, runs its suites over CUDA, and lets the HIP backend use it. Writes
-everything into the folder given, with `report.json` as the summary. Exits with 1 when something failed; a
-consumer that is not available is reported with its reason and fails only when it was named.
+consumer; a soak with every frame verified; frame rings against C++; and the plugins' own device tests. On an
+NVIDIA GPU without ROCm it first builds the software HIP runtime, runs its suites over CUDA, and lets the HIP
+backend use it. Writes everything into the folder given, with `report.json` as the summary. Exits with 1 when
+something failed; a consumer that is not available is reported with its reason and fails only when it was
+named.
 """
 
 from __future__ import annotations
