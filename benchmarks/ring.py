@@ -135,8 +135,8 @@ def main() -> int:
     console, failed = Console(), False
     with tempfile.TemporaryDirectory(prefix="interop-ring-") as folder:
         programs = {name: build(name, Path(folder)) for name in ("opencl", "cuda")}
-        for name, program in list(programs.items()):
-            programs[name] = found = runs(program)
+        for name, built in list(programs.items()):
+            programs[name] = found = runs(built)
             if isinstance(found, str):
                 console.print(f"no C++ for {name}: {found}", markup=False)
         for consumer in options.consumers.split(","):
