@@ -46,6 +46,7 @@ from interop.images import ImageDescriptor, MappedImage, Tiling
 from interop.link import Link, connect
 from interop.memory import ExternalMemory, MappedBuffer, MemoryDescriptor
 from interop.negotiation import Path, Plan, Strategy
+from interop.ring import FrameRing
 from interop.semaphore import ExternalSemaphore, SemaphoreDescriptor, SemaphoreKind, Stream
 
 __version__ = "0.1.0"
@@ -63,6 +64,7 @@ __all__ = [
     "DriverError",
     "ExternalMemory",
     "ExternalSemaphore",
+    "FrameRing",
     "Handle",
     "HandleError",
     "HandleType",

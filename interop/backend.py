@@ -170,6 +170,26 @@ class Consumer(Protocol):
 
 
 @runtime_checkable
+class BufferPart(Protocol):
+    """A range of a producer's buffer, as its commands take it."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the range."""
+        ...
+
+    @property
+    def offset(self) -> int:
+        """Its first byte in the API's own object."""
+        ...
+
+    @property
+    def native(self) -> object:
+        """The API's own object (``VkBuffer``), which holds more than the range."""
+        ...
+
+
+@runtime_checkable
 class ProducerBuffer(Protocol):
     """A buffer and its allocation on the producer's side."""
 
@@ -192,6 +212,14 @@ class ProducerBuffer(Protocol):
         """Hand out the allocation. The caller owns the handle; each call makes a new one (``vkGetMemoryFdKHR``).
 
         Raises :class:`Unsupported` when the buffer was not made exportable.
+        """
+        ...
+
+    def part(self, offset: int, size: int) -> BufferPart:
+        """Return ``size`` bytes from ``offset`` on as something that commands take in place of a buffer.
+
+        Closed with the buffer. ``offset`` must be a multiple of 4 bytes, and of 256 for shaders on any device.
+        Raises :class:`InvalidArgument` for a range outside the buffer.
         """
         ...
 
@@ -281,8 +309,11 @@ class Submission(Protocol):
     Everything that does not change from turn to turn is built once, when this is made.
     """
 
-    def begin(self) -> Commands:
-        """Start recording. At most one recording at a time."""
+    def begin(self, *, repeat: bool = False) -> Commands:
+        """Start recording. At most one recording at a time.
+
+        With ``repeat`` every further :meth:`submit` submits this recording again, without another begin.
+        """
         ...
 
     def submit(self, wait_value: int = 0, signal_value: int = 0) -> int:

@@ -188,7 +188,7 @@ def bench(
     ] = "",
     producer: Annotated[str, typer.Option(help="The backend that owns the memory.")] = "vulkan",
     measure: Annotated[
-        str, typer.Option(help="One of first_frame, import, turn_cost, staged; all by default.")
+        str, typer.Option(help="One of first_frame, import, turn_cost, ring, staged; all by default.")
     ] = "",
     frames: Annotated[int, typer.Option(min=1, help="Frames per figure.")] = 200,
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds after which any wait gives up.")] = 10.0,
@@ -198,6 +198,7 @@ def bench(
     from dataclasses import asdict
 
     from interop.bench import measure as benchmark
+    from interop.bench import ring
 
     rows: list[benchmark.Row] = []
     names = [name.strip() for name in consumers.split(",") if name.strip()] or _default_consumers()
@@ -210,6 +211,8 @@ def bench(
                     rows += benchmark.imports(link, sync)
                 if measure in ("", "turn_cost"):
                     rows += benchmark.turn_cost(link, sync, frames)
+            if measure in ("", "ring"):
+                rows += ring.rows(producer, name, sync, frames, timeout)
         if measure in ("", "staged"):
             rows += benchmark.staged(producer, name, timeout, max(3, frames // 20))
     table = Table(header_style="bold")

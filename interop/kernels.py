@@ -89,6 +89,15 @@ class Signature:
 
 
 @runtime_checkable
+class Launch(Protocol):
+    """A kernel with its arguments, grid and stream, all of it prepared. Valid as long as module and memory are."""
+
+    def __call__(self) -> None:
+        """Enqueue it once more; does not wait for it. Any thread. Raises :class:`ClosedError` after a close."""
+        ...
+
+
+@runtime_checkable
 class Kernel(Protocol):
     """A compiled kernel, ready to be launched."""
 
@@ -109,6 +118,19 @@ class Kernel(Protocol):
         Memory is given as a :class:`interop.memory.MappedBuffer` or as the API's native object, scalars as
         NumPy scalars of exactly the parameter's type. ``global_size`` counts work items per dimension.
         Raises :class:`ArgumentError`, naming the parameter, before the driver is called.
+        """
+        ...
+
+    def prepare(
+        self,
+        *args: object,
+        global_size: int | Sequence[int],
+        local_size: int | Sequence[int] | None = None,
+        stream: Stream | None = None,
+    ) -> Launch:
+        """Do once what does not change from launch to launch, and return a function without arguments.
+
+        Takes and raises what a call does; enqueues nothing. The values of scalars are those of now.
         """
         ...
 

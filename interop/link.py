@@ -13,6 +13,7 @@ from interop import negotiation
 from interop.buffers import Buffer, open_shared, open_staged
 from interop.dtypes import as_dtype, check_shape
 from interop.errors import ClosedError, InteropError, InvalidArgument, TurnError
+from interop.ring import DEFAULT_SLOTS, FrameRing
 from interop.sync import open_directions
 from interop.turns import ConsumerTurn, Order, ProducerTurn
 
@@ -117,6 +118,7 @@ class Link:
         self._consumer = consumer
         self._timeout = timeout
         self._buffers: list[Buffer] = []
+        self._rings: list[FrameRing] = []
         self._consumer_turns: dict[
             tuple[Buffer, ...], ConsumerTurn[MappedBuffer | tuple[MappedBuffer, ...]]
         ] = {}
@@ -182,6 +184,39 @@ class Link:
             )
         self._buffers.append(buffer)
         return buffer
+
+    def ring(
+        self,
+        shape: int | tuple[int, ...],
+        dtype: object = "float32",
+        *,
+        slots: int = DEFAULT_SLOTS,
+        batch: int | None = None,
+    ) -> FrameRing:
+        """Allocate ``slots`` frames that are handed over ``batch`` at a time. Closed with the link, or before.
+
+        ``shape`` and ``dtype`` are those of one frame, as for :meth:`buffer`. ``batch`` is half of the slots by
+        default, so that each side has a batch to work on; ``slots`` must be a multiple of it. Raises as
+        :meth:`buffer`, and :class:`Unsupported` where the pair shares no memory. Maps to an allocation, an
+        export, an import and, for binary semaphores, a pair of them per batch of slots.
+        """
+        self._check_open()
+        element = as_dtype(dtype)
+        extents, nbytes = check_shape(shape, element)
+        ring = FrameRing(
+            self._plan,
+            self._producer,
+            self._consumer,
+            self._order,
+            self._drain,
+            shape=extents,
+            dtype=element,
+            nbytes=nbytes,
+            slots=slots,
+            batch=batch if batch is not None else max(1, slots // 2),
+        )
+        self._rings.append(ring)
+        return ring
 
     @overload
     def consumer_turn(self, buffer: Buffer, /) -> ConsumerTurn[MappedBuffer]: ...
@@ -278,7 +313,10 @@ class Link:
                 stack.callback(buffer.close)
             for turn in self._producer_turns.values():
                 stack.callback(turn.close)
+            for ring in self._rings:
+                stack.callback(ring.release)
         self._buffers.clear()
+        self._rings.clear()
         if failure is not None:
             raise failure
 

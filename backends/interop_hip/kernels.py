@@ -11,6 +11,7 @@ from interop.errors import ArgumentError, CompileError
 from interop.kernels import check_arguments, check_grid, pick_source, unknown_kernel
 from interop.lifetime import Owned
 from interop_hip._driver import text_of
+from interop_hip._launch import HipLaunch
 from interop_hip.memory import HipBuffer
 from interop_hip.stream import stream_address
 
@@ -162,6 +163,33 @@ class HipKernel:
         stream: Stream | None = None,
     ) -> None:
         """Enqueue the kernel (``hipModuleLaunchKernel``), the grid rounded up to whole groups."""
+        extents, address, values = self._resolve(args, global_size, local_size, stream)
+        self._module.driver.use(self._module.stream.device)
+        with self._lock:  # the runtime copies the arguments during the call
+            for place, value in zip(self._places, values, strict=True):
+                ctypes.memmove(place, value, len(value))
+            code = self._launch(self._address, *extents, 0, address, self._pointers, None)
+        self._module.driver.check("hipModuleLaunchKernel", code)
+
+    def prepare(
+        self,
+        *args: object,
+        global_size: int | Sequence[int],
+        local_size: int | Sequence[int] | None = None,
+        stream: Stream | None = None,
+    ) -> HipLaunch:
+        """Build an argument block of its own, to be launched again and again."""
+        extents, address, values = self._resolve(args, global_size, local_size, stream)
+        return HipLaunch(self._module, self._address, (*extents, 0, address), values, args)
+
+    def _resolve(
+        self,
+        args: tuple[object, ...],
+        global_size: int | Sequence[int],
+        local_size: int | Sequence[int] | None,
+        stream: Stream | None,
+    ) -> tuple[tuple[int, ...], int, list[bytes]]:
+        """Return blocks and threads in three dimensions each, the stream's address and the arguments' bytes."""
         module = self._module
         module.check_open()
         types = tuple(map(type, args))
@@ -174,21 +202,12 @@ class HipKernel:
             group = _DEFAULT_GROUPS[len(grid)]
         blocks = [-(-extent // per_group) for extent, per_group in zip(grid, group, strict=True)]
         missing = [1] * (3 - len(grid))
-        device = module.stream.device
-        address = module.stream.native if stream is None else stream_address(stream, device)
+        address = module.stream.native if stream is None else stream_address(stream, module.stream.device)
         values = [
             _value(self._signature, parameter, argument)
             for parameter, argument in zip(self._signature.parameters, args, strict=True)
         ]
-        driver = module.driver
-        driver.use(device)
-        with self._lock:  # the runtime copies the arguments during the call
-            for place, value in zip(self._places, values, strict=True):
-                ctypes.memmove(place, value, len(value))
-            code = self._launch(
-                self._address, *blocks, *missing, *group, *missing, 0, address, self._pointers, None
-            )
-        driver.check("hipModuleLaunchKernel", code)
+        return (*blocks, *missing, *group, *missing), address, values
 
     def __repr__(self) -> str:
         return f"<HipKernel {self._signature}>"

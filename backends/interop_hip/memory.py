@@ -134,10 +134,15 @@ class HipBuffer:
     @property
     def native(self) -> int:
         """Device address of the first element. Raises :class:`ClosedError` after close."""
+        self.check_open()
+        return self._block.address + self._offset
+
+    def check_open(self) -> None:
+        """Raise :class:`ClosedError` once the view or its memory has been closed."""
         if self._closed:
             msg = "HIP buffer was used after close()"
             raise ClosedError(msg)
-        return self._block.address + self._offset
+        self._block.check_open()
 
     @property
     def __cuda_array_interface__(self) -> dict[str, object]:

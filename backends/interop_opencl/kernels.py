@@ -6,12 +6,14 @@ import ctypes
 import re
 import threading
 import warnings
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from interop.errors import ArgumentError, CompileError
 from interop.kernels import check_arguments, check_grid, pick_source, unknown_kernel
 from interop.lifetime import Owned
 from interop_opencl._driver import check, failure
+from interop_opencl._launch import OpenCLLaunch
 from interop_opencl.memory import OpenCLBuffer
 from interop_opencl.stream import stream_address
 
@@ -62,7 +64,7 @@ _POINTER_SIZE = ctypes.sizeof(ctypes.c_void_p)
 class OpenCLModule(Owned):
     """A compiled source."""
 
-    __slots__ = ("_driver", "_kernels", "_natives", "_program", "_signatures", "_stream")
+    __slots__ = ("_driver", "_kernels", "_launches", "_natives", "_program", "_signatures", "_stream")
 
     def __init__(
         self, driver: Driver, stream: OpenCLStream, program: Any, signatures: Mapping[str, Signature]
@@ -76,6 +78,7 @@ class OpenCLModule(Owned):
         self._program: Any = program
         self._signatures = signatures
         self._kernels: dict[str, OpenCLKernel] = {}
+        self._launches: weakref.WeakSet[OpenCLLaunch] = weakref.WeakSet()
 
     @property
     def driver(self) -> Driver:
@@ -95,19 +98,30 @@ class OpenCLModule(Owned):
             signature = self._signatures.get(name)
             if signature is None:
                 raise unknown_kernel(name, self._signatures)
-            cl = self._driver.cl
-            try:
-                native = cl.Kernel(self._program, name)
-                question = cl.kernel_work_group_info.WORK_GROUP_SIZE
-                limit: int = native.get_work_group_info(question, self._program.devices[0])
-            except cl.Error as error:
-                raise failure("clCreateKernel", error) from error
+            native, limit = self.create(name)
             self._natives.append(native)
             found = self._kernels[name] = OpenCLKernel(self, native.int_ptr, signature, limit)
         return found
 
+    def create(self, name: str) -> tuple[Any, int]:
+        """Make a ``cl_kernel`` (``clCreateKernel``); return it and the work items of its largest group."""
+        cl = self._driver.cl
+        try:
+            native = cl.Kernel(self._program, name)
+            question = cl.kernel_work_group_info.WORK_GROUP_SIZE
+            return native, int(native.get_work_group_info(question, self._program.devices[0]))
+        except cl.Error as error:
+            raise failure("clCreateKernel", error) from error
+
+    def keep(self, launch: OpenCLLaunch) -> OpenCLLaunch:
+        """Have a launch give its kernel up when this is closed; return it."""
+        self._launches.add(launch)
+        return launch
+
     def close(self) -> None:
         """Give program and kernels up (``clReleaseProgram``). A second call does nothing."""
+        for launch in list(self._launches):
+            launch.give_up()
         self._kernels.clear()
         self._program = None
         super().close()
@@ -156,6 +170,36 @@ class OpenCLKernel:
         stream: Stream | None = None,
     ) -> None:
         """Enqueue the kernel (``clEnqueueNDRangeKernel``); without a group the driver chooses one."""
+        queue = self._check(args, stream)
+        dimensions, grid, group = self._extents(global_size, local_size)
+        with self._lock:  # a cl_kernel holds its arguments, so setting and launching belong together
+            for index, argument in enumerate(args):
+                self._set_argument(index, argument)
+            code = self._launch(queue, self._address, dimensions, None, grid, group, 0, None, None)
+        check("clEnqueueNDRangeKernel", code)
+
+    def prepare(
+        self,
+        *args: object,
+        global_size: int | Sequence[int],
+        local_size: int | Sequence[int] | None = None,
+        stream: Stream | None = None,
+    ) -> OpenCLLaunch:
+        """Set the arguments of a ``cl_kernel`` of its own, to be launched again and again.
+
+        The kernel keeps its arguments: their memory goes when the launch and the memory have been let go of.
+        """
+        queue = self._check(args, stream)
+        extents = self._extents(global_size, local_size)
+        module = self._module
+        native, limit = module.create(self._signature.name)
+        own = OpenCLKernel(module, native.int_ptr, self._signature, limit)
+        for index, argument in enumerate(args):
+            own._set_argument(index, argument)
+        return module.keep(OpenCLLaunch(module, native, queue, extents, args))
+
+    def _check(self, args: tuple[object, ...], stream: Stream | None) -> int:
+        """Check the arguments of a launch and return the address of its queue."""
         module = self._module
         module.check_open()
         types = tuple(map(type, args))
@@ -164,13 +208,7 @@ class OpenCLKernel:
             # A NumPy scalar's type tells its element type; a 0-d array's does not.
             if all(kind is OpenCLBuffer or issubclass(kind, self._scalars) for kind in types):
                 self._checked.add(types)
-        dimensions, grid, group = self._extents(global_size, local_size)
-        queue = module.stream.address if stream is None else stream_address(stream, module.stream.context)
-        with self._lock:  # a cl_kernel holds its arguments, so setting and launching belong together
-            for index, argument in enumerate(args):
-                self._set_argument(index, argument)
-            code = self._launch(queue, self._address, dimensions, None, grid, group, 0, None, None)
-        check("clEnqueueNDRangeKernel", code)
+        return module.stream.address if stream is None else stream_address(stream, module.stream.context)
 
     def _extents(
         self, global_size: int | Sequence[int], local_size: int | Sequence[int] | None

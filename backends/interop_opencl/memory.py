@@ -200,7 +200,7 @@ class OpenCLBuffer:
         Raises :class:`ClosedError` after close, :class:`InvalidArgument` where the view starts between two
         multiples of the device's alignment.
         """
-        self._check_open()
+        self.check_open()
         if self._offset == 0:
             return self._block.whole  # a view knows its own size; no object is needed for a shorter one
         if self._part is None:
@@ -213,13 +213,14 @@ class OpenCLBuffer:
         if part is not None:
             part.release()
 
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
+        """Raise :class:`ClosedError` once the view or its memory has been closed."""
         if self._closed or self._block.closed:
             raise ClosedError("OpenCL buffer was used after close()")
 
     def view(self, shape: tuple[int, ...], dtype: DType, *, offset: int = 0) -> OpenCLBuffer:
         """Look at a part as another shape and type; ``offset`` in bytes."""
-        self._check_open()
+        self.check_open()
         extents, nbytes = check_shape(shape, dtype)
         check_range(offset, nbytes, self._nbytes, alignment=dtype.itemsize)
         return OpenCLBuffer(self._block, self._offset + offset, extents, dtype)
@@ -233,7 +234,7 @@ class OpenCLBuffer:
         self._copy("clEnqueueWriteBuffer", source, timeout, writable=False)
 
     def _copy(self, function: str, host: HostBytes, timeout: float | None, *, writable: bool) -> None:
-        self._check_open()
+        self.check_open()
         flat = host_bytes(host, self._nbytes, writable=writable)
         stream = self._block.stream
         seconds = DEFAULT_TIMEOUT if timeout is None else timeout

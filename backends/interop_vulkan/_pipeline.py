@@ -6,7 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from interop.errors import InvalidArgument
-from interop_vulkan._driver import NULL, VK, WHOLE_SIZE, array, check, struct
+from interop_vulkan._driver import NULL, VK, array, check, struct
 
 if TYPE_CHECKING:
     import contextlib
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from interop_vulkan._context import Context
     from interop_vulkan._lifetime import Child
-    from interop_vulkan.memory import Buffer
+    from interop_vulkan.memory import Buffer, Part
 
 _MAGIC = 0x07230203
 _WORD = 4
@@ -77,7 +77,7 @@ class Bindings:
         self._free: list[Any] = []
         self._bound: dict[tuple[int, ...], Any] = {}
 
-    def bind(self, buffers: Sequence[Buffer]) -> Any:
+    def bind(self, buffers: Sequence[Buffer | Part]) -> Any:
         """Return the descriptor sets, an array of one, for these buffers. Raises :class:`InvalidArgument`."""
         key = tuple([buffer.serial for buffer in buffers])
         found = self._bound.get(key)
@@ -87,12 +87,16 @@ class Bindings:
                 buffer.add_dependent(self)
         return found
 
-    def _write(self, buffers: Sequence[Buffer]) -> Any:
+    def _write(self, buffers: Sequence[Buffer | Part]) -> Any:
         if len(buffers) != self._count:
             msg = f"this pipeline takes {self._count} buffers, got {len(buffers)}"
             raise InvalidArgument(msg)
-        limit = int(self._context.limits.maxStorageBufferRange)
+        limits = self._context.limits
+        limit, alignment = int(limits.maxStorageBufferRange), int(limits.minStorageBufferOffsetAlignment)
         for buffer in buffers:
+            if buffer.offset % alignment:
+                msg = f"shaders see parts at multiples of {alignment} bytes here, this one is at {buffer.offset}"
+                raise InvalidArgument(msg)
             if buffer.size > limit:
                 msg = f"shaders see at most {limit} bytes of a buffer here, this one has {buffer.size}"
                 raise InvalidArgument(msg)
@@ -106,7 +110,9 @@ class Bindings:
                 dstBinding=index,
                 descriptorCount=1,
                 descriptorType=_STORAGE,
-                pBufferInfo=struct("VkDescriptorBufferInfo", buffer=buffer.native, range=WHOLE_SIZE),
+                pBufferInfo=struct(
+                    "VkDescriptorBufferInfo", buffer=buffer.native, offset=buffer.offset, range=buffer.span
+                ),
             )
             for index, buffer in enumerate(buffers)
         ]

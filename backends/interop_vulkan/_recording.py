@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from interop_vulkan._context import Context
     from interop_vulkan._lifetime import Child
     from interop_vulkan.kernels import Compute
+    from interop_vulkan.memory import Buffer, Part
 
 _EVERYTHING: int = VK.VK_PIPELINE_STAGE_ALL_COMMANDS_BIT
 _WRITE: int = VK.VK_ACCESS_MEMORY_WRITE_BIT
@@ -25,9 +26,9 @@ _WORDS = range(-(2**31), 2**32)
 class Recording:
     """Records the work of one turn. Fulfils :class:`interop.backend.Commands`.
 
-    Each command runs after all earlier ones and sees what they wrote, including those of earlier
-    submissions. Sources of copies and the like may be any buffer of this producer, or anything whose
-    attribute ``producer_buffer`` is one.
+    Each command runs after the earlier ones that touch the same bytes and sees what they wrote, including
+    those of earlier submissions. Fills and copies of different bytes may overlap in time. Sources of copies
+    and the like may be any buffer of this producer, or anything whose attribute ``producer_buffer`` is one.
     """
 
     def __init__(self, context: Context) -> None:
@@ -38,6 +39,8 @@ class Recording:
         self._region = struct("VkBufferCopy")
         self._native: Any = NULL
         self._dirty = False
+        self._ranges: dict[Any, list[tuple[int, int]]] = {}
+        """By ``VkBuffer``, the bytes that have been touched since the last barrier, while that is known."""
         self.uses: list[Child] = []
         """What must still be open when the recording is submitted."""
         self.submitted: list[Callable[[int], None]] = []
@@ -47,6 +50,7 @@ class Recording:
         """Begin with a command buffer in the recording state."""
         self._native = native
         self._dirty = True  # by earlier submissions
+        self._ranges.clear()
         self.submitted.clear()
 
     def stop(self) -> None:
@@ -65,18 +69,22 @@ class Recording:
         if word not in _WORDS or target.size < 4:  # noqa: PLR2004 - the size of a word
             msg = f"fill takes a 32-bit word and at least 4 bytes to fill, got {word} and {target.size} bytes"
             raise InvalidArgument(msg)
-        self._fill(self.next(target), target.native, 0, WHOLE_SIZE, word & 0xFFFFFFFF)
+        size = target.span if target.span == WHOLE_SIZE else target.size & ~3
+        self._fill(self._beside(target), target.native, target.offset, size, word & 0xFFFFFFFF)
 
     def copy(self, source: object, target: object) -> None:
         """Copy the bytes of one buffer to the start of another (``vkCmdCopyBuffer``)."""
         here, there = as_buffer(self._context, source), as_buffer(self._context, target)
-        if here is there:
+        if here.native == there.native and _overlap(
+            (here.offset, here.offset + here.size), (there.offset, there.offset + here.size)
+        ):
             raise InvalidArgument("copy needs two different buffers, got the same one twice")
         if there.size < here.size:
             msg = f"copy of {here.size} bytes needs a target of at least that size, got {there.size} bytes"
             raise InvalidArgument(msg)
+        self._region.srcOffset, self._region.dstOffset = here.offset, there.offset
         self._region.size = here.size
-        self._copy(self.next(here, there), here.native, there.native, 1, self._region)
+        self._copy(self._beside(here, there), here.native, there.native, 1, self._region)
 
     def draw(self, mesh: Mesh, heights: object) -> None:
         """Draw a mesh with the float32 heights in a buffer; see :mod:`interop_vulkan.render`."""
@@ -103,10 +111,35 @@ class Recording:
 
     def next(self, *uses: Child) -> Any:
         """Return the command buffer for one more command, ordered after the ones before."""
-        if self._native == NULL:
-            raise TurnError("these commands are not being recorded; they are valid inside their turn only")
-        if self._dirty:
-            self._barrier(self._native, _EVERYTHING, _EVERYTHING, 0, 1, _ORDER, 0, NULL, 0, NULL)
+        self._check_recording()
+        if self._dirty or self._ranges:
+            self._order()
         self._dirty = True
         self.uses.extend(uses)
         return self._native
+
+    def _beside(self, *buffers: Buffer | Part) -> Any:
+        """As :meth:`_next`, for a command that touches these bytes alone: nothing waits that need not."""
+        self._check_recording()
+        touched = [(each.native, (each.offset, each.offset + each.size)) for each in buffers]
+        if self._dirty or any(
+            _overlap(span, earlier) for native, span in touched for earlier in self._ranges.get(native, ())
+        ):
+            self._order()
+        for native, span in touched:
+            self._ranges.setdefault(native, []).append(span)
+        self.uses.extend(buffers)
+        return self._native
+
+    def _order(self) -> None:
+        self._barrier(self._native, _EVERYTHING, _EVERYTHING, 0, 1, _ORDER, 0, NULL, 0, NULL)
+        self._dirty = False
+        self._ranges.clear()
+
+    def _check_recording(self) -> None:
+        if self._native == NULL:
+            raise TurnError("these commands are not being recorded; they are valid inside their turn only")
+
+
+def _overlap(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    return one[0] < other[1] and other[0] < one[1]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from interop_vulkan._context import Context
-    from interop_vulkan.memory import Buffer
+    from interop_vulkan.memory import Buffer, Part
 
 _DIMENSIONS = 3
 _STAGE: int = VK.VK_SHADER_STAGE_COMPUTE_BIT
@@ -42,7 +42,11 @@ class Compute(Child):
         self._push, self._dispatch = vk.vkCmdPushConstants, vk.vkCmdDispatch
 
     def record(
-        self, following: Callable[..., Any], buffers: Sequence[Buffer], groups: Sequence[int], push: bytes
+        self,
+        following: Callable[..., Any],
+        buffers: Sequence[Buffer | Part],
+        groups: Sequence[int],
+        push: bytes,
     ) -> None:
         """Record one run; ``following`` gives the command buffer, ordered after what was recorded before.
 

@@ -7,7 +7,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from interop.errors import DriverError, InvalidArgument, Unsupported
-from interop.memory import MemoryDescriptor
+from interop.memory import MemoryDescriptor, check_range
 from interop_vulkan import _driver
 from interop_vulkan._devices import BUFFER_USAGE, MEMORY_TYPES, memory_features
 from interop_vulkan._driver import NULL, VK, WHOLE_SIZE, check, struct, take_handle
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from interop_vulkan._context import Context
 
 _LIMIT = 2**63
+_PART_ALIGNMENT = 4  # vkCmdFillBuffer's and vkCmdCopyBuffer's; descriptors need the device's, up to 256
 _MAPPABLE: int = VK.VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK.VK_MEMORY_PROPERTY_HOST_COHERENT_BIT
 # Never ours: protected memory, lazily allocated memory, and AMD's uncached kinds, which need a feature.
 _AVOIDED: int = 0x20 | 0x10 | 0x40 | 0x80
@@ -50,6 +51,7 @@ class Buffer(Child):
         self._dedicated = dedicated
         # Every view of the mapped bytes keeps this object alive, and this object keeps the bytes mapped.
         self._bytes: Any = _driver.ffi.buffer(mapped, size) if mapped != NULL else None
+        self._parts: list[Part] = []
 
     @property
     def size(self) -> int:
@@ -86,6 +88,24 @@ class Buffer(Child):
             device=self.context.info.identity,
         )
 
+    @property
+    def offset(self) -> int:
+        """First byte in the ``VkBuffer``."""
+        return 0
+
+    @property
+    def span(self) -> int:
+        """What commands and descriptors take as its size: all that there is."""
+        return WHOLE_SIZE
+
+    def part(self, offset: int, size: int) -> Part:
+        """Return ``size`` bytes from ``offset`` on as what commands take; closed with this buffer."""
+        self.check_open()
+        check_range(offset, size, self._size, alignment=_PART_ALIGNMENT)
+        made = Part(self, offset, size)
+        self._parts.append(made)
+        return made
+
     def host_view(self) -> memoryview:
         """Writable bytes of a host-visible buffer, mapped until the last view has gone, even past close.
 
@@ -99,16 +119,33 @@ class Buffer(Child):
 
     def close(self) -> None:
         """Free buffer and memory as soon as no submitted work and no host view uses them."""
+        while self._parts:
+            self._parts.pop().close()
         mapped, self._bytes = self._bytes, None
         viewed = weakref.ref(mapped) if mapped is not None else None
         del mapped
         self._close(viewed() if viewed is not None else None)
 
 
-def as_buffer(context: Context, given: object) -> Buffer:
-    """Return the buffer that ``given`` is, or has as its attribute ``producer_buffer``."""
+class Part(Child):
+    """A range of a buffer that commands take as a buffer of its own. Fulfils :class:`interop.backend.BufferPart`."""
+
+    def __init__(self, whole: Buffer, offset: int, size: int) -> None:
+        super().__init__(whole.context, f"part of {size} bytes", _nothing)
+        self.native = whole.native
+        self.offset = offset
+        self.size = size
+        self.span = size
+
+
+def _nothing() -> None:
+    """Free what a part owns."""
+
+
+def as_buffer(context: Context, given: object) -> Buffer | Part:
+    """Return the buffer, or part of one, that ``given`` is or has as its attribute ``producer_buffer``."""
     buffer = getattr(given, "producer_buffer", given)
-    if not isinstance(buffer, Buffer) or buffer.context is not context:
+    if not isinstance(buffer, (Buffer, Part)) or buffer.context is not context:
         msg = f"expected a buffer of the producer on {context.info.name}, got {given!r}"
         raise InvalidArgument(msg)
     buffer.check_open()

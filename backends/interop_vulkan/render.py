@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from interop_vulkan._context import Context
-    from interop_vulkan.memory import Buffer
+    from interop_vulkan.memory import Buffer, Part
 
 _POINT: int = VK.VK_PIPELINE_BIND_POINT_GRAPHICS
 _PUSH = packing.Struct("<16f2i3f")  # the block View of mesh.vert
@@ -60,7 +60,7 @@ class Grid(Child):
         self._bind_pipeline, self._bind_sets = vk.vkCmdBindPipeline, vk.vkCmdBindDescriptorSets
         self._push, self._draw, self._copy = vk.vkCmdPushConstants, vk.vkCmdDraw, vk.vkCmdCopyImageToBuffer
 
-    def record(self, following: Callable[..., Any], heights: Buffer) -> None:
+    def record(self, following: Callable[..., Any], heights: Buffer | Part) -> None:
         """Record one drawing; ``following`` gives the command buffer, ordered after what was recorded before.
 
         Raises :class:`InvalidArgument`, before anything is recorded, when the buffer is too small.

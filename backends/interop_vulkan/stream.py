@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from interop.errors import ClosedError, DriverError, InvalidArgument, TurnError, WaitTimeout
 from interop.semaphore import SemaphoreKind
-from interop_vulkan._driver import NULL, QUEUE_FAMILY_EXTERNAL, VK, WHOLE_SIZE, array, check, struct
+from interop_vulkan._driver import NULL, QUEUE_FAMILY_EXTERNAL, VK, array, check, struct
 from interop_vulkan._lifetime import Child
 from interop_vulkan._recording import Recording
 from interop_vulkan.memory import as_buffer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from interop_vulkan._context import Context
-    from interop_vulkan.memory import Buffer
+    from interop_vulkan.memory import Buffer, Part
     from interop_vulkan.semaphore import Semaphore
 
 RING = 64
@@ -61,8 +61,8 @@ class PreparedSubmission(Child):
     def __init__(
         self,
         context: Context,
-        acquire: Sequence[Buffer],
-        release: Sequence[Buffer],
+        acquire: Sequence[Buffer | Part],
+        release: Sequence[Buffer | Part],
         wait: Semaphore | None,
         signal: Semaphore | None,
     ) -> None:
@@ -109,11 +109,14 @@ class PreparedSubmission(Child):
         self._flying: deque[tuple[int, Any]] = deque()
         self._reached = 0
         self._missing = ""
+        self._repeat = False
+        self._kept: tuple[Callable[[int], None], ...] | None = None
+        """Of a recording that further submits repeat: who is told of each. None without one."""
         self._children = [each for each in (*acquire, *release, wait, signal) if each is not None]
         for child in self._children:
             child.add_dependent(self)
 
-    def _record(self, context: Context, buffers: Sequence[Buffer], source: int, target: int) -> Any:
+    def _record(self, context: Context, buffers: Sequence[Buffer | Part], source: int, target: int) -> Any:
         """Record a head or a tail: transfers of ownership, and for a tail what the host needs."""
         giving = target == QUEUE_FAMILY_EXTERNAL
         barriers = [
@@ -124,7 +127,8 @@ class PreparedSubmission(Child):
                 srcQueueFamilyIndex=source,
                 dstQueueFamilyIndex=target,
                 buffer=buffer.native,
-                size=WHOLE_SIZE,
+                offset=buffer.offset,
+                size=buffer.span,
             )
             for buffer in buffers
         ]
@@ -145,14 +149,21 @@ class PreparedSubmission(Child):
         )
         return context.vk.create("vkAllocateCommandBuffers", "VkCommandBuffer", context.device, info)
 
-    def begin(self) -> Recording:
-        """Start recording. Waits, for a bounded time, when :data:`RING` recordings are still in flight."""
+    def begin(self, *, repeat: bool = False) -> Recording:
+        """Start recording. Waits, for a bounded time, when :data:`RING` recordings are still in flight.
+
+        With ``repeat`` the recording is submitted again by every further :meth:`submit`, also while it is in
+        flight; there can be one such recording and nothing after it.
+        """
         self._check_usable()
         if self._recording is not None:
             raise TurnError("this submission is being recorded already")
+        if self._kept is not None:
+            raise TurnError("this submission repeats what was recorded; prepare another one")
         native = self._unused()
+        self._repeat = repeat
         try:
-            check("vkBeginCommandBuffer", self._begin(native, _ONCE))
+            check("vkBeginCommandBuffer", self._begin(native, _REPEATED if repeat else _ONCE))
         except DriverError:
             self._free.append(native)
             raise
@@ -198,10 +209,12 @@ class PreparedSubmission(Child):
                 )
                 raise TurnError(msg)
             self._signal_values[0] = signal_value
-        native, shape = self._recording, self._bare
+        native, shape = self._recording, self._bare if self._kept is None else self._full
         if native is not None:
             for child in self._commands.uses:
                 child.check_open()
+                if self._repeat:  # once it is closed, nothing may be submitted any more
+                    child.add_dependent(self)
             shape = self._full
             shape.buffers[shape.slot] = native
             self._stop(native)
@@ -216,12 +229,17 @@ class PreparedSubmission(Child):
             context.submitted = value
         if self._signals_value and signal is not None:
             signal.last_signal = signal_value
+        notes = self._kept or ()
         if native is not None:
             self._free.pop()
-            self._flying.append((value, native))
-            for note in self._commands.submitted:
-                note(value)
+            notes = tuple(self._commands.submitted)
             self._commands.submitted.clear()
+            if self._repeat:
+                self._kept = notes
+            else:
+                self._flying.append((value, native))
+        for note in notes:
+            note(value)
         return value
 
     def _stop(self, native: Any) -> None:

@@ -98,26 +98,46 @@ def open_directions(
     plan: Plan, producer: Producer, consumer: Consumer, timeout: float
 ) -> tuple[ToConsumer, ToProducer]:
     """Make the two directions of a plan. What was made is released again when the second one fails."""
-    from interop.sync import blocking, bridged, native  # they import this module's neighbours
-
-    to_producer: ToProducer
-    if plan.to_producer.strategy is Strategy.NATIVE:
-        to_producer = native.NativeToProducer(plan.to_producer, producer, consumer)
-    elif plan.to_producer.strategy is Strategy.BRIDGED:
-        to_producer = bridged.BridgedToProducer(producer)
-    else:
-        to_producer = blocking.BlockingToProducer(timeout)
+    to_producer = open_to_producer(plan, producer, consumer, timeout)
     try:
-        if plan.to_consumer.strategy is Strategy.BRIDGED:
-            return bridged.BridgedToConsumer(producer, timeout), to_producer
-        if plan.to_consumer.strategy is Strategy.BLOCKING:
-            return blocking.BlockingToConsumer(producer, timeout), to_producer
-        if plan.to_consumer.kind is SemaphoreKind.TIMELINE:
-            return native.TimelineToConsumer(plan.to_consumer, producer, consumer), to_producer
-        return native.BinaryToConsumer(plan.to_consumer, producer, consumer, to_producer), to_producer
+        return open_to_consumer(plan, producer, consumer, timeout, to_producer), to_producer
     except BaseException:
         to_producer.close()
         raise
 
 
-__all__ = ["Direction", "Strategy", "ToConsumer", "ToProducer", "open_directions"]
+def open_to_producer(plan: Plan, producer: Producer, consumer: Consumer, timeout: float) -> ToProducer:
+    """Make the direction in which the queue waits for the stream."""
+    from interop.sync import blocking, bridged, native  # they import this module's neighbours
+
+    if plan.to_producer.strategy is Strategy.NATIVE:
+        return native.NativeToProducer(plan.to_producer, producer, consumer)
+    if plan.to_producer.strategy is Strategy.BRIDGED:
+        return bridged.BridgedToProducer(producer)
+    return blocking.BlockingToProducer(timeout)
+
+
+def open_to_consumer(
+    plan: Plan, producer: Producer, consumer: Consumer, timeout: float, to_producer: ToProducer
+) -> ToConsumer:
+    """Make the direction in which the stream waits for the queue; ``to_producer`` is its opposite."""
+    from interop.sync import blocking, bridged, native  # as above
+
+    if plan.to_consumer.strategy is Strategy.BRIDGED:
+        return bridged.BridgedToConsumer(producer, timeout)
+    if plan.to_consumer.strategy is Strategy.BLOCKING:
+        return blocking.BlockingToConsumer(producer, timeout)
+    if plan.to_consumer.kind is SemaphoreKind.TIMELINE:
+        return native.TimelineToConsumer(plan.to_consumer, producer, consumer)
+    return native.BinaryToConsumer(plan.to_consumer, producer, consumer, to_producer)
+
+
+__all__ = [
+    "Direction",
+    "Strategy",
+    "ToConsumer",
+    "ToProducer",
+    "open_directions",
+    "open_to_consumer",
+    "open_to_producer",
+]

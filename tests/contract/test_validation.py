@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import fresh
 import misuse
 import pytest
+import ring_frames
 import software
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from interop_softgpu.activate import VulkanChoice
@@ -79,6 +81,18 @@ def test_compare(vulkan: VulkanChoice, sync: str, tmp_path: Path) -> None:
         assert result["path"] == "zero-copy"
         assert set(result["sync"].values()) == {expected if sync == "auto" else sync}
     assert found["numpy"]["verified_frames"] == (0 if sync == "native" else 3)
+
+
+@pytest.mark.parametrize("run", [ring_frames.many, ring_frames.recorded])
+@pytest.mark.parametrize(
+    ("vulkan", "consumer", "sync"),
+    [("swiftshader", "opencl", "native"), ("swiftshader", "hip", "native"), ("lavapipe", "hip", "blocking")],
+)
+def test_ring(vulkan: VulkanChoice, consumer: str, sync: str, run: Callable[..., dict[str, Any]]) -> None:
+    done = fresh.attempt(run, environment(vulkan, hazards=True), consumer=consumer, sync=sync, frames=50)
+    assert done.status == 0, done.output
+    assert complaints(done.output) == []
+    assert not any(found for name, found in done.result.items() if name.startswith("wrong"))
 
 
 @pytest.mark.parametrize("vulkan", DRIVERS)

@@ -176,6 +176,84 @@ def test_submissions_run_in_program_order_and_see_each_other(producer: Producer)
     assert (words(host) == 199).all()
 
 
+def test_parts_are_taken_as_buffers(producer: Producer) -> None:
+    buffer = producer.create_buffer(1024, host_visible=True)
+    other = producer.create_buffer(256, host_visible=True)
+    first, last = buffer.part(0, 258), buffer.part(768, 256)
+    submission = producer.prepare()
+    commands = submission.begin()
+    commands.fill(buffer, 1)
+    commands.fill(first, 2)  # whole words alone
+    commands.fill(last, 3)
+    commands.copy(last, other)
+    commands.copy(last, buffer.part(256, 256))
+    submission.submit()
+    producer.wait_idle(10)
+    assert [words(buffer)[at] for at in (0, 63, 64, 127, 128, 191, 192, 255)] == [2, 2, 3, 3, 1, 1, 3, 3]
+    assert (words(other) == 3).all()
+    for offset, size in ((0, 1025), (1024, 4), (2, 4), (-4, 4), (0, 0)):
+        with pytest.raises(InvalidArgument):
+            buffer.part(offset, size)
+    commands = submission.begin()
+    with pytest.raises(InvalidArgument, match="same"):
+        commands.copy(first, buffer.part(256, 512))
+    submission.abandon()
+    for closing in (submission, buffer, other):
+        closing.close()
+    assert first.closed
+    with pytest.raises(ClosedError):
+        buffer.part(0, 4)
+
+
+def test_commands_on_different_bytes_do_not_wait_for_each_other(producer: Producer) -> None:
+    buffer = producer.create_buffer(1024)
+    parts = [buffer.part(at, 256) for at in range(0, 1024, 256)]
+    submission = producer.prepare()
+    commands = cast("Any", submission.begin())
+    barriers: list[object] = []
+    real = commands._barrier
+
+    def counted(*args: object) -> None:
+        barriers.append(args)
+        real(*args)
+
+    commands._barrier = counted
+    counts: list[int] = []
+    for target in [*parts, parts[1], *parts[2:], buffer, parts[0]]:
+        commands.fill(target, 1)
+        counts.append(len(barriers))
+    # One for what came before; then at the first byte that is touched again.
+    assert counts == [1, 1, 1, 1, 2, 2, 2, 3, 4]
+    commands.copy(parts[1], parts[2])
+    commands.copy(parts[3], parts[0])
+    assert len(barriers) == 5
+    submission.submit()
+    producer.wait_idle(10)
+    for closing in (submission, buffer):
+        closing.close()
+
+
+def test_a_recording_is_submitted_again(producer: Producer) -> None:
+    counter, other = (producer.create_buffer(64, host_visible=True) for _ in range(2))
+    submission = producer.prepare()
+    submission.begin(repeat=True).copy(counter, other)
+    with counter.host_view() as view:
+        for round_number in range(1, 200):
+            view[:4] = round_number.to_bytes(4, "little")
+            submission.submit()
+            if round_number % 10 == 0:
+                producer.wait_idle(10)
+                assert words(other)[0] == round_number
+    with pytest.raises(TurnError, match="repeats"):
+        submission.begin()
+    producer.wait_idle(10)
+    counter.close()
+    with pytest.raises(ClosedError):
+        submission.submit()
+    for closing in (submission, other):
+        closing.close()
+
+
 def test_more_recordings_than_the_ring_holds(producer: Producer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "RING", 4)
     monkeypatch.setattr(stream, "RING_TIMEOUT", 0.05)

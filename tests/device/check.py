@@ -172,6 +172,10 @@ def main() -> int:
     behaviour = ROOT / "tests/contract/test_driver_behaviour.py"
     if "opencl" in consumers and Path("/dev/nvidiactl").exists():
         report.run("driver-behaviour", *pytest, str(behaviour))
+    if consumers:
+        rings = ["--consumers", ",".join(consumers), "--json", str(folder / "ring.json")]
+        rings += ["--png", str(folder / "ring.png")]
+        report.run("ring", sys.executable, str(ROOT / "benchmarks" / "ring.py"), *rings)
     for tests in sorted(ROOT.glob("plugins/*/tests/test_*_device.py")):
         report.run(tests.stem, *pytest, str(tests))
     report.write()

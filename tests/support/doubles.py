@@ -8,6 +8,7 @@ signalled twice or waited on twice.
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import threading
 import time
@@ -163,9 +164,12 @@ class Semaphore:
         return FakeHandle(self), SemaphoreDescriptor(kind=self.kind, handle_type=HandleType.OPAQUE_FD)
 
     def wait_host(self, value: int, timeout: float) -> bool:
-        del timeout
-        self.world.settle()
-        return self.payload.ready(value)
+        deadline = time.monotonic() + timeout
+        while True:
+            self.world.settle()
+            if self.payload.ready(value) or time.monotonic() > deadline:
+                return self.payload.ready(value)
+            time.sleep(0.0005)  # threads of the core may have to help
 
     def signal_host(self, value: int) -> None:
         self.payload.signal(value)
@@ -256,12 +260,13 @@ class View:
 
     native = None
 
-    def __init__(self, shape: tuple[int, ...], dtype: DType, data: bytearray) -> None:
+    def __init__(self, shape: tuple[int, ...], dtype: DType, data: bytearray | memoryview) -> None:
         self.shape, self.dtype, self.data, self.nbytes = shape, dtype, data, len(data)
 
     def view(self, shape: tuple[int, ...], dtype: DType, *, offset: int = 0) -> View:
-        del offset
-        return View(shape, dtype, self.data)
+        size = math.prod(shape) * dtype.itemsize
+        assert offset + size <= self.nbytes
+        return View(shape, dtype, memoryview(self.data)[offset : offset + size])
 
     def read(self, target: memoryview, *, timeout: float | None = None) -> None:
         del timeout
@@ -329,6 +334,15 @@ class Consumer:
         return None
 
 
+class FakePart:
+    """A range of a producer's buffer."""
+
+    native = None
+
+    def __init__(self, data: memoryview, offset: int) -> None:
+        self.data, self.offset, self.size = data, offset, len(data)
+
+
 class FakeBuffer:
     """A producer's buffer; checks that ownership leaves and comes back in turn."""
 
@@ -344,6 +358,10 @@ class FakeBuffer:
 
     def export_memory(self) -> tuple[FakeHandle, MemoryDescriptor]:
         return FakeHandle(self), self.descriptor
+
+    def part(self, offset: int, size: int) -> FakePart:
+        assert offset + size <= self.size
+        return FakePart(memoryview(self.data)[offset : offset + size], offset)
 
     def host_view(self) -> memoryview:
         return memoryview(self.data)
@@ -361,9 +379,9 @@ class FakeCommands:
     def __init__(self) -> None:
         self.actions: list[tuple[str, Callable[[], None]]] = []
 
-    def fill(self, buffer: FakeBuffer, word: int) -> None:
+    def fill(self, buffer: object, word: int) -> None:
         pattern = word.to_bytes(4, "little")
-        data = buffer.data
+        data: bytearray = getattr(buffer, "producer_buffer", buffer).data  # type: ignore[attr-defined]
         self.actions.append(("fill", lambda: data.__setitem__(slice(None), pattern * (len(data) // 4))))
 
     def copy(self, source: FakeBuffer, target: FakeBuffer) -> None:
@@ -389,12 +407,18 @@ class FakeSubmission:
             signal,
         )
         self._commands: FakeCommands | None = None
+        self._repeat = False
+        self._open = True
+        producer.world.open_objects += 1
 
-    def begin(self) -> FakeCommands:
+    def begin(self, *, repeat: bool = False) -> FakeCommands:
+        assert self._commands is None, "recorded twice"
+        self._repeat = repeat
         self._commands = FakeCommands()
         return self._commands
 
     def submit(self, wait_value: int = 0, signal_value: int = 0) -> int:
+        assert self._open, "submitted after close"
         wait, signal, progress = self._wait, self._signal, self._producer.progress
         if wait is not None:
             self._push(
@@ -410,7 +434,8 @@ class FakeSubmission:
             self._push("producer signals", lambda: signal.payload.signal(signal_value))
         point = next(self._producer.points)
         self._push("producer done", lambda: progress.payload.signal(point))
-        self._commands = None
+        if not self._repeat:
+            self._commands = None
         return point
 
     def _push(
@@ -424,13 +449,15 @@ class FakeSubmission:
 
     @staticmethod
     def _own(buffer: FakeBuffer, *, external: bool) -> None:
+        assert not (external and buffer.external), "given away twice"
         buffer.external = external
 
     def abandon(self) -> None:
         self._commands = None
 
     def close(self) -> None:
-        return None
+        self._producer.world.open_objects -= self._open
+        self._open = False
 
 
 class Producer:

@@ -51,6 +51,32 @@ def test_saxpy(bench: Bench) -> None:
     assert np.array_equal(download(bench, ys), y + 6 * x)
 
 
+def test_prepared_launch(bench: Bench) -> None:
+    """Arguments are those of when it was prepared; other launches of the kernel do not change them."""
+    data = upload(bench, np.zeros(COUNT, np.uint32))
+    other = upload(bench, np.zeros(COUNT, np.uint32))
+    module = bench.track(bench.consumer.compile(sources.ADD))
+    add = module.kernel("add")
+    small = add.prepare(data, np.uint32(1), np.uint32(COUNT), global_size=COUNT)
+    large = add.prepare(data, np.uint32(1000), np.uint32(COUNT // 2), global_size=1024, local_size=64)
+    for _ in range(3):
+        small()
+        add(other, np.uint32(7), np.uint32(COUNT), global_size=COUNT)
+        large()
+    assert (download(bench, data) == np.where(np.arange(COUNT) < COUNT // 2, 3003, 3)).all()
+    assert np.array_equal(download(bench, other), np.full(COUNT, 21, np.uint32))
+    with pytest.raises(ArgumentError):
+        add.prepare(data, np.uint32(1), global_size=COUNT)
+    other.close()
+    closed = add.prepare(data, np.uint32(1), np.uint32(COUNT), global_size=COUNT)
+    data.close()
+    with pytest.raises(ClosedError):
+        closed()
+    module.close()
+    with pytest.raises(ClosedError):
+        small()
+
+
 @pytest.mark.interop_needs("zero-copy")
 def test_kernel_on_imported_memory(bench: Bench) -> None:
     buffer, memory = bench.share(4 * COUNT)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, SupportsInt, runtime_checkable
 from interop.errors import ArgumentError, CompileError
 from interop.kernels import check_arguments, check_grid, pick_source, unknown_kernel
 from interop.lifetime import Owned
+from interop_cuda._launch import CudaLaunch
 from interop_cuda.memory import CudaBuffer
 from interop_cuda.stream import stream_address
 
@@ -171,6 +172,35 @@ class CudaKernel:
         stream: Stream | None = None,
     ) -> None:
         """Enqueue the kernel (``cuLaunchKernel``), the grid rounded up to whole groups."""
+        extents, address, values = self._resolve(args, global_size, local_size, stream)
+        context = self._module.stream.context
+        context.select()
+        with self._lock:  # the driver copies the arguments during the call
+            for place, value in zip(self._places, values, strict=True):
+                ctypes.memmove(place, value, len(value))
+            code = self._launch(self._address, *extents, 0, address, self._pointers, None)
+        if code:
+            context.driver.check("cuLaunchKernel", code)
+
+    def prepare(
+        self,
+        *args: object,
+        global_size: int | Sequence[int],
+        local_size: int | Sequence[int] | None = None,
+        stream: Stream | None = None,
+    ) -> CudaLaunch:
+        """Build an argument block of its own, to be launched again and again."""
+        extents, address, values = self._resolve(args, global_size, local_size, stream)
+        return CudaLaunch(self._module, self._address, (*extents, 0, address), values, args)
+
+    def _resolve(
+        self,
+        args: tuple[object, ...],
+        global_size: int | Sequence[int],
+        local_size: int | Sequence[int] | None,
+        stream: Stream | None,
+    ) -> tuple[tuple[int, ...], int, list[bytes]]:
+        """Return blocks and threads in three dimensions each, the stream's address and the arguments' bytes."""
         module = self._module
         module.check_open()
         types = tuple(map(type, args))
@@ -183,21 +213,13 @@ class CudaKernel:
             group = _DEFAULT_GROUPS[len(grid)]
         blocks = [-(-extent // per_group) for extent, per_group in zip(grid, group, strict=True)]
         missing = [1] * (3 - len(grid))
-        context = module.stream.context
-        address = module.stream.native if stream is None else stream_address(stream, context.index)
+        index = module.stream.context.index
+        address = module.stream.native if stream is None else stream_address(stream, index)
         values = [
             _value(self._signature, parameter, argument)
             for parameter, argument in zip(self._signature.parameters, args, strict=True)
         ]
-        context.select()
-        with self._lock:  # the driver copies the arguments during the call
-            for place, value in zip(self._places, values, strict=True):
-                ctypes.memmove(place, value, len(value))
-            code = self._launch(
-                self._address, *blocks, *missing, *group, *missing, 0, address, self._pointers, None
-            )
-        if code:
-            context.driver.check("cuLaunchKernel", code)
+        return (*blocks, *missing, *group, *missing), address, values
 
     def __repr__(self) -> str:
         return f"<CudaKernel {self._signature}>"

@@ -188,6 +188,16 @@ class HostKernel:
         stream: Stream | None = None,
     ) -> None:
         """Enqueue the kernel on a :class:`HostStream`. Without ``local_size`` a group is one work item."""
+        self.prepare(*args, global_size=global_size, local_size=local_size, stream=stream)()
+
+    def prepare(
+        self,
+        *args: object,
+        global_size: int | Sequence[int],
+        local_size: int | Sequence[int] | None = None,
+        stream: Stream | None = None,
+    ) -> Callable[[], None]:
+        """Resolve arguments and grid once. What is returned keeps the memory mapped as long as it lives."""
         if self._closed():
             msg = f"the module of kernel {self.signature.name} was closed"
             raise ClosedError(msg)
@@ -209,7 +219,17 @@ class HostKernel:
         def run(_kept_alive: object = (self._library, held)) -> None:
             launcher(*launch)
 
-        chosen.enqueue(run)
+        views = [each for each in args if isinstance(each, HostBuffer)]
+
+        def enqueue() -> None:
+            if self._closed():
+                msg = f"the module of kernel {self.signature.name} was closed"
+                raise ClosedError(msg)
+            for view in views:
+                view.check_open()
+            chosen.enqueue(run)
+
+        return enqueue
 
     def _argument(self, position: int, argument: object) -> tuple[int, object]:
         """Return the address of what C reads for an argument, and the object that keeps it alive."""

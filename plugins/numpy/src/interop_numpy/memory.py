@@ -174,10 +174,14 @@ class HostBuffer:
     @property
     def native(self) -> NDArray[Any]:
         """A NumPy array over the very memory; it stays valid for as long as it is held."""
-        if self._closed:
-            msg = "this view was closed"
-            raise ClosedError(msg)
+        self.check_open()
         return self._memory.array(self._offset, self._shape, self._dtype)
+
+    def check_open(self) -> None:
+        """Raise :class:`ClosedError` once the view or its memory has been closed."""
+        if self._closed or self._memory.closed:
+            msg = "this view was closed" if self._closed else "the memory behind this view was closed"
+            raise ClosedError(msg)
 
     def view(self, shape: tuple[int, ...], dtype: DType, *, offset: int = 0) -> HostBuffer:
         """Look at a part of the same memory as another shape and type; ``offset`` in bytes."""

@@ -1,0 +1,98 @@
+"""Frames recorded once and run again and again: the fast path of a ring.
+
+Per batch there is one submission of the producer that was recorded before, one wait, the prepared launches,
+and one signal.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from interop.errors import ClosedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from interop.backend import Commands, Producer, Submission
+    from interop.handover import Block, Handover
+    from interop.ring import FrameRing, Slot
+
+
+class Recorded:
+    """The prepared work on every slot of a ring. Made by :meth:`interop.ring.FrameRing.record`."""
+
+    __slots__ = ("_closed", "_handover", "_launches", "_produce", "_producer", "_ring", "_submissions")
+
+    def __init__(
+        self,
+        ring: FrameRing,
+        handover: Handover,
+        producer: Producer,
+        produce: Callable[[Commands, Slot], object],
+        consume: Callable[[Slot], Callable[[], object]],
+    ) -> None:
+        """Record what a whole round of full batches needs. See :meth:`interop.ring.FrameRing.record`."""
+        self._ring = ring
+        self._handover = handover
+        self._producer = producer
+        self._produce = produce
+        self._submissions: dict[tuple[int, bool, int], Submission] = {}
+        self._closed = False
+        try:
+            self._launches = [[consume(slot) for slot in slots] for _, slots in ring.blocks]
+            for block, slots in ring.blocks:
+                self._recorded(block, slots)
+        except BaseException:
+            self.close()
+            raise
+
+    def run(self, count: int) -> None:
+        """Enqueue ``count`` frames on both sides; the last batch may be shorter. Does not wait for them.
+
+        Blocks the caller while too many batches are in flight, for the link's timeout at most. Raises
+        :class:`WaitTimeout` when that passes, :class:`ClosedError` after a close, and what a launch raises;
+        the batch of that launch is handed back, and a later run goes on behind it.
+        """
+        if self._closed:
+            raise ClosedError("what was recorded for this ring is closed")
+        handover = self._handover
+        make_room, submit, take, give_back = (
+            handover.make_room,
+            handover.submit,
+            handover.take,
+            handover.give_back,
+        )
+        for block, _, slots in self._ring.rounds(count):
+            make_room()
+            submit(block, self._recorded(block, slots))
+            take(block)
+            try:
+                launches = self._launches[block.number]
+                for launch in launches if len(slots) == len(launches) else launches[: len(slots)]:
+                    launch()
+            finally:
+                give_back(block)
+
+    def _recorded(self, block: Block, slots: Sequence[Slot]) -> Submission:
+        """Return the submission for some frames of a block and its present owner, recording it if need be."""
+        key = block.number, block.used, len(slots)
+        found = self._submissions.get(key)
+        if found is None:
+            found = block.prepare(self._producer)
+            try:
+                commands = found.begin(repeat=True)
+                for slot in slots:
+                    self._produce(commands, slot)
+            except BaseException:
+                found.abandon()
+                found.close()
+                raise
+            self._submissions[key] = found
+        return found
+
+    def close(self) -> None:
+        """Free it, as soon as the devices have done what was run. A second call does nothing."""
+        self._closed = True
+        self._launches = []
+        while self._submissions:
+            self._submissions.popitem()[1].close()

@@ -1,0 +1,52 @@
+"""Launches prepared once: an argument block, a grid and a stream of their own."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING
+
+from interop_cuda.memory import CudaBuffer
+
+if TYPE_CHECKING:
+    from interop_cuda.kernels import CudaModule
+
+
+class CudaLaunch:
+    """A kernel with an argument block, a grid and a stream of its own."""
+
+    __slots__ = ("_call", "_context", "_launch", "_memory", "_module", "_places")
+
+    def __init__(
+        self,
+        module: CudaModule,
+        address: int,
+        numbers: tuple[int, ...],
+        values: list[bytes],
+        args: tuple[object, ...],
+    ) -> None:
+        self._module = module
+        self._context = module.stream.context
+        self._launch = self._context.driver.raw("cuLaunchKernel")
+        self._memory = [each for each in args if isinstance(each, CudaBuffer)]
+        self._places = [ctypes.create_string_buffer(value, len(value)) for value in values]
+        pointers = (ctypes.c_void_p * max(1, len(values)))(*map(ctypes.addressof, self._places))
+        # Converted once: ctypes passes its own objects on as they are.
+        *extents, shared, stream = numbers
+        self._call = (
+            ctypes.c_void_p(address),
+            *map(ctypes.c_uint, (*extents, shared)),
+            ctypes.c_void_p(stream),
+            pointers,
+            None,
+        )
+
+    def __call__(self) -> None:
+        """Enqueue (``cuLaunchKernel``)."""
+        self._module.check_open()
+        for view in self._memory:
+            view.check_open()
+        context = self._context
+        context.select()
+        code = self._launch(*self._call)
+        if code:
+            context.driver.check("cuLaunchKernel", code)
