@@ -183,10 +183,10 @@ def doctor(
     for pair in found.pairs:
         for trial in pair.trials:
             mark = "[green]passed[/]" if trial.passed else "[red]FAILED[/]"
-            names = (
+            which = (
                 f"{pair.producer.backend}:{pair.producer.index} {pair.consumer.backend}:{pair.consumer.index}"
             )
-            _out.print(f"{names} {trial.path} {trial.sync} {mark} {escape(trial.words)}", highlight=False)
+            _out.print(f"{which} {trial.path} {trial.sync} {mark} {escape(trial.words)}", highlight=False)
     _print_failures()
     if json is not None:
         report.write_json(json, diagnosis.document(found))
