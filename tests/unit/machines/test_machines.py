@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from interop.backend import Capabilities
 from interop.device import PciAddress
 from interop.errors import NoCommonHandleType, NoCommonSync
 from interop.negotiation import MEMORY_TYPES, SEMAPHORE_TYPES, Path, negotiate, select_devices
-from interop.quirks import KNOWN
+from interop.quirks import KNOWN, Quirk
 
 if TYPE_CHECKING:
     from interop import Plan
@@ -105,6 +106,40 @@ def test_the_table_is_whole() -> None:
     assert {machine["identity"] for machine in MACHINES} == set(TABLE["identity"])
     said = [words for machine in MACHINES for words in machine.get("says", ())]
     assert all(any(words in quirk.trouble for words in said) for quirk in KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("driver", "has_it"),
+    [
+        ("NVIDIA CUDA 509.9", False),
+        ("NVIDIA CUDA 510.47.03", True),
+        ("NVIDIA CUDA 549.9", True),
+        ("NVIDIA CUDA 550.0", False),
+        ("NVIDIA CUDA", True),
+        ("PoCL 520.0", False),
+    ],
+)
+def test_a_quirk_has_a_driver_and_versions(driver: str, has_it: bool) -> None:
+    quirk = Quirk(
+        backend="opencl",
+        driver="nvidia",
+        since=(510,),
+        before=(550,),
+        handle_type=HandleType.OPAQUE_FD,
+        purposes=frozenset({"memory"}),
+        trouble="t",
+        reference="r",
+    )
+    device = DeviceInfo(
+        backend="opencl",
+        index=0,
+        name="d",
+        identity=DeviceIdentity(),
+        capabilities=Capabilities(),
+        driver=driver,
+    )
+    assert quirk.concerns(device) is has_it
+    assert not quirk.concerns(replace(device, backend="vulkan"))
 
 
 TYPES = st.frozensets(st.sampled_from(HandleType))
