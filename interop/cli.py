@@ -144,6 +144,10 @@ def backends() -> None:
 def doctor(
     *,
     json: Annotated[Path | None, typer.Option(help="Write the whole report to this file.")] = None,
+    test: Annotated[
+        bool, typer.Option("--test", help="Send bytes both ways over each pair, path and strategy.")
+    ] = False,
+    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds after which any wait gives up.")] = 10.0,
 ) -> None:
     """Show what is here, which devices are one, and what would be chosen for each pair. For bug reports."""
     found = diagnosis.examine()
@@ -175,9 +179,18 @@ def doctor(
         memory = plan.path.value + (f", {plan.handle_type.value}" if plan.handle_type else "")
         pairs.add_row(*names, pair.match or "-", memory, str(plan.to_consumer), str(plan.to_producer))
     _out.print(pairs)
+    passed = diagnosis.test(found, timeout) if test else True
+    for pair in found.pairs:
+        for trial in pair.trials:
+            mark = "[green]passed[/]" if trial.passed else "[red]FAILED[/]"
+            which = (
+                f"{pair.producer.backend}:{pair.producer.index} {pair.consumer.backend}:{pair.consumer.index}"
+            )
+            _out.print(f"{which} {trial.path} {trial.sync} {mark} {escape(trial.words)}", highlight=False)
     _print_failures()
     if json is not None:
         report.write_json(json, diagnosis.document(found))
+    raise typer.Exit(0 if passed else 1)
 
 
 @app.command()

@@ -107,6 +107,23 @@ class DeviceIdentity:
             pairs.append((MatchKey.HOST, self.host, other.host))
         return next((key for key, mine, theirs in pairs if mine is not None and mine == theirs), None)
 
+    def compare(self, other: DeviceIdentity) -> str:
+        """Say in words what each key says about the two: differs, agrees, or is known to one alone."""
+        words: list[str] = []
+        for key, mine, theirs in (
+            (MatchKey.UUID, self.uuids, other.uuids),
+            (MatchKey.LUID, self.luid, other.luid),
+            (MatchKey.PCI, self.pci, other.pci),
+            (MatchKey.DRM, self.drm, other.drm),
+            (MatchKey.HOST, self.host, other.host),
+        ):
+            if mine and theirs:
+                same = bool(self.uuids & other.uuids) if key is MatchKey.UUID else mine == theirs
+                words.append(f"{key.value} {'agrees' if same else 'differs'}")
+            elif mine or theirs:
+                words.append(f"{key.value} is known to the {'producer' if mine else 'consumer'} alone")
+        return ", ".join(words) or "neither driver tells any identity"
+
     def __str__(self) -> str:
         parts = [f"uuid {self.uuid.hex()}"] if self.uuid else []
         parts += [f"or {uuid.hex()}" for uuid in self.alternate_uuids]

@@ -1,16 +1,16 @@
 """``interop doctor``: what is here, what fits together, and what would be chosen for each pair.
 
-Opens drivers to list devices and closes them again; allocates nothing.
+Opens drivers to list devices and closes them again; allocates nothing unless asked to test.
 """
 
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from interop import negotiation, registry
+from interop import negotiation, registry, trial
 from interop.backend import Role
 from interop.errors import InteropError
 from interop.semaphore import SemaphoreKind
@@ -42,6 +42,8 @@ class PairState:
     match: str | None
     plan: negotiation.Plan | None
     trouble: str = ""
+    trials: Sequence[trial.Trial] = ()
+    """What became of each path and strategy; empty when nothing was tested."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -77,6 +79,15 @@ def examine() -> Report:
         pairs=[_pair(plugins, left, right) for left in producers for right in consumers],
         failures=[str(failure) for failure in plugins.failures],
     )
+
+
+def test(report: Report, timeout: float) -> bool:
+    """Try every pair that has a plan; return whether something was tried and all of it passed."""
+    for pair in report.pairs:
+        if pair.plan is not None:
+            pair.trials = tuple(trial.run(pair.plan, timeout))
+    trials = [each for pair in report.pairs for each in pair.trials]
+    return bool(trials) and all(each.passed for each in trials)
 
 
 def _backend(plugins: registry.Registry, name: str) -> BackendState:
@@ -170,6 +181,7 @@ def document(report: Report) -> dict[str, Any]:
                     "to_producer": str(pair.plan.to_producer) if pair.plan else None,
                 },
                 "reason": pair.trouble or None,
+                "trials": [asdict(each) for each in pair.trials],
                 "rejected": [str(rejection) for rejection in pair.plan.rejected] if pair.plan else [],
             }
             for pair in report.pairs

@@ -39,6 +39,7 @@ def connect(
     consumer_device: int | str | None = None,
     sync: str = "auto",
     require: str | None = None,
+    handle_type: str | None = None,
     timeout: float = DEFAULT_TIMEOUT,
 ) -> Link:
     """Join a producer and a consumer on one physical device by the best means that both offer.
@@ -46,8 +47,8 @@ def connect(
     ``producer`` and ``consumer`` are names of backends, or devices that the caller opened and keeps owning.
     ``device`` and ``consumer_device`` choose devices by index or by a part of the name, uuid or PCI address;
     both together vouch that the two are one. ``sync`` forces a strategy (``"native"``, ``"bridged"``,
-    ``"blocking"``), ``require`` a path (``"zero-copy"``, ``"staged"``). ``timeout``, in seconds, bounds every
-    wait of the link.
+    ``"blocking"``), ``require`` a path (``"zero-copy"``, ``"staged"``), ``handle_type`` how memory travels
+    (``"opaque_fd"``, ``"dma_buf"``). ``timeout``, in seconds, bounds every wait of the link.
 
     Raises :class:`BackendUnavailable`, :class:`DeviceMismatch`, :class:`NoCommonHandleType` or
     :class:`NoCommonSync`, each with its reasons; nothing stays open.
@@ -77,7 +78,9 @@ def connect(
         consumer_choice=consumer_device,
         allow_mismatch=require == negotiation.Path.STAGED.value,
     )
-    plan = negotiation.negotiate(left, right, match, sync=sync, require=require, veto=plugins.veto)
+    plan = negotiation.negotiate(
+        left, right, match, sync=sync, require=require, handle_type=handle_type, veto=plugins.veto
+    )
     with ExitStack() as undo:
         opened_producer = opening(left)
         if isinstance(producer, str):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from interop.device import DeviceInfo, MatchKey
 from interop.errors import DeviceMismatch, InvalidArgument, NoCommonHandleType, NoCommonSync
 from interop.handles import HandleType
+from interop.quirks import heed
 from interop.semaphore import SemaphoreKind
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def select_devices(
         return *on_host, None
     if allow_mismatch:
         return producer, consumer, None
-    reason = "producer and consumer are not the same device: no uuid, LUID, PCI address or DRM node agrees"
+    reason = f"producer and consumer are not the same device: {producer.identity.compare(consumer.identity)}"
     raise DeviceMismatch("; ".join(map(str, left)), "; ".join(map(str, right)), reason)
 
 
@@ -188,29 +189,37 @@ def negotiate(
     *,
     sync: str = "auto",
     require: str | None = None,
+    handle_type: str | None = None,
     veto: Veto | None = None,
     apart: bool = False,
 ) -> Plan:
     """Choose the best path and strategies that both devices offer.
 
     ``sync`` forces one strategy for both directions, ``require`` one path (``"zero-copy"`` or
-    ``"staged"``). ``veto(producer, consumer, handle_type, purpose)`` may rule handle types out with a
-    reason. ``apart`` says that the two run in different processes, where no host can relay and where a binary
-    semaphore that only a process now dead could have signalled holds a queue for ever. Raises
+    ``"staged"``), ``handle_type`` how the memory travels, which means zero-copy. Known quirks of the drivers
+    (:mod:`interop.quirks`), then ``veto(producer, consumer, handle_type, purpose)``, may rule handle types
+    out with a reason. ``apart`` says that the two run in different processes, where no host can relay and where
+    a binary semaphore that only a process now dead could have signalled holds a queue for ever. Raises
     :class:`NoCommonHandleType` or :class:`NoCommonSync` with the reason for each candidate,
     :class:`InvalidArgument` for a strategy or path that does not exist.
     """
     wanted_path = _one_of(Path, require, "path") if require is not None else None
     wanted_sync = _one_of(Strategy, sync, "synchronisation strategy") if sync != "auto" else None
-    rule = veto or _no_veto
+    wanted_type = _one_of(HandleType, handle_type, "handle type") if handle_type is not None else None
+    if wanted_type and (wanted_path is Path.STAGED or wanted_type not in MEMORY_TYPES):
+        msg = f"{wanted_type.value} carries no {wanted_path or Path.ZERO_COPY} memory"
+        raise InvalidArgument(msg + f"; use one of: {', '.join(MEMORY_TYPES)}, and no staged path")
+    rule = heed(veto)
     rejected: list[Rejection] = []
-    handle_type = None
+    chosen = None
     if wanted_path is not Path.STAGED:
-        handle_type = _memory(producer, consumer, match, rule, rejected)
-        if handle_type is None and wanted_path is Path.ZERO_COPY:
-            what = f"zero-copy memory from {producer.backend} to {consumer.backend}"
+        types = (wanted_type,) if wanted_type else MEMORY_TYPES
+        chosen = _memory(producer, consumer, match, rule, rejected, types)
+        if chosen is None and (wanted_type or wanted_path):
+            how = f" by {wanted_type.value}" if wanted_type else ""
+            what = f"zero-copy memory{how} from {_describe(producer)} to {_describe(consumer)}"
             raise NoCommonHandleType(what, reasons=[str(rejection) for rejection in rejected])
-    if handle_type is None:
+    if chosen is None:
         if wanted_sync not in (None, Strategy.BLOCKING):
             what = f"{wanted_sync} synchronisation of staged memory"
             raise NoCommonSync(
@@ -236,18 +245,14 @@ def negotiate(
         consumer=consumer,
         match=match,
         path=Path.ZERO_COPY,
-        handle_type=handle_type,
+        handle_type=chosen,
         to_consumer=sync_plans[0],
         to_producer=sync_plans[1],
         rejected=tuple(rejected),
     )
 
 
-def _no_veto(_producer: DeviceInfo, _consumer: DeviceInfo, _handle_type: HandleType, _purpose: str) -> None:
-    """Stand in where nobody objects."""
-
-
-_Choice = TypeVar("_Choice", Path, Strategy)
+_Choice = TypeVar("_Choice", Path, Strategy, HandleType)
 
 
 def _one_of(kind: type[_Choice], value: str, what: str) -> _Choice:
@@ -264,12 +269,13 @@ def _memory(
     match: MatchKey | None,
     veto: Veto,
     rejected: list[Rejection],
+    types: Sequence[HandleType],
 ) -> HandleType | None:
     if match is None:
         rejected.append(Rejection("zero-copy", "the two are not the same device"))
         return None
     chosen = None
-    for handle_type in MEMORY_TYPES:
+    for handle_type in types:
         reason = _missing(
             handle_type,
             producer.capabilities.memory_export,
@@ -279,7 +285,7 @@ def _memory(
         ) or veto(producer, consumer, handle_type, "memory")
         if reason is None and chosen is None:
             chosen = handle_type
-        elif reason is not None and not _is_foreign(handle_type, producer, consumer):
+        elif reason and (len(types) == 1 or not _is_foreign(handle_type, producer, consumer)):
             rejected.append(Rejection(f"memory by {handle_type.value}", reason))
     if chosen is None:
         notes = [*producer.capabilities.notes, *consumer.capabilities.notes]

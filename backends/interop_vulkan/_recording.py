@@ -119,7 +119,7 @@ class Recording:
         return self._native
 
     def _beside(self, *buffers: Buffer | Part) -> Any:
-        """As :meth:`_next`, for a command that touches these bytes alone: nothing waits that need not."""
+        """As :meth:`next`, for a command that touches these bytes alone: nothing waits that need not."""
         self._check_recording()
         touched = [(each.native, (each.offset, each.offset + each.size)) for each in buffers]
         if self._dirty or any(
