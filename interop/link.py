@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeVar, overload
 
 from interop import negotiation
-from interop.buffers import Buffer, open_shared, open_staged
+from interop.buffers import Buffer, open_parts, open_shared, open_staged
 from interop.dtypes import as_dtype, check_shape
 from interop.errors import ClosedError, InteropError, InvalidArgument, TurnError
 from interop.ring import DEFAULT_SLOTS, FrameRing
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from interop.backend import Consumer, Producer
     from interop.device import DeviceInfo
+    from interop.dtypes import DType
     from interop.memory import MappedBuffer
     from interop.negotiation import Path, Plan
 
@@ -187,6 +188,37 @@ class Link:
             )
         self._buffers.append(buffer)
         return buffer
+
+    def buffers(self, *layouts: tuple[int | tuple[int, ...], object]) -> tuple[Buffer, ...]:
+        """Allocate once for several buffers, each with turns of its own. Closed with the link, or before.
+
+        Each layout is a shape and a dtype, as for :meth:`buffer`. The buffers lie one after the other, at
+        multiples of what both devices' views are aligned to; the allocation is freed with the last of them. On
+        the staged path each has its own allocations. Raises as :meth:`buffer`, and :class:`InvalidArgument`
+        for no layout at all. Maps to one allocation, one export and one import.
+        """
+        self._check_open()
+        if not layouts:
+            raise InvalidArgument("buffers takes at least one layout: a shape and a dtype")
+        wanted: list[tuple[tuple[int, ...], DType, int]] = []
+        for shape, dtype in layouts:
+            element = as_dtype(dtype)
+            extents, nbytes = check_shape(shape, element)
+            wanted.append((extents, element, nbytes))
+        handle_type = self._plan.handle_type
+        if handle_type is None:
+            with ExitStack() as undo:
+                made: list[Buffer] = []
+                for layout in wanted:
+                    made.append(
+                        open_staged(self._producer, self._consumer, self.path, *layout, self._timeout)
+                    )
+                    undo.callback(made[-1].close)
+                undo.pop_all()
+        else:
+            made = open_parts(self._producer, self._consumer, handle_type, self.path, wanted)
+        self._buffers.extend(made)
+        return tuple(made)
 
     def ring(
         self,

@@ -42,6 +42,11 @@ class MemoryDescriptor:
     dedicated: bool = False
     """Whether the allocation belongs to one buffer or image alone (``VkMemoryDedicatedAllocateInfo``)."""
     device: DeviceIdentity = DeviceIdentity()  # noqa: RUF009 - frozen
+    allocation: bytes | None = None
+    """Which allocation it is, as its exporter named it: bytes that it never uses for another.
+
+    A consumer imports an allocation once for all descriptors that name it, whatever their offsets and sizes.
+    None: not known, so each descriptor is imported by itself."""
 
     def __post_init__(self) -> None:
         if not 0 < self.allocation_size < _LIMIT:

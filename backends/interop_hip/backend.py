@@ -11,6 +11,7 @@ from interop.device import DeviceIdentity, DeviceInfo, PciAddress, host_identity
 from interop.dlpack import DeviceType
 from interop.errors import BackendUnavailable, ClosedError, InvalidArgument
 from interop.handles import FdFate, HandleType
+from interop.imports import Imports
 from interop.lifetime import Children
 from interop_hip import kernels, memory, semaphore
 from interop_hip._driver import Driver, text_of
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from interop.handles import Handle
     from interop.images import ImageDescriptor
+    from interop.imports import Share
     from interop.memory import MemoryDescriptor
     from interop.semaphore import SemaphoreDescriptor
     from interop_hip.image import HipImage
@@ -75,6 +77,7 @@ class HipConsumer:
         self._fate = FdFate.KEPT if self._amd else FdFate.VARIES
         self._array_type = DeviceType.CUDA if device.layered == "CUDA" else DeviceType.ROCM
         self._children = Children()
+        self._imports: Imports[memory.HipBuffer] = Imports()
         self._closed = False
         self._stream = self.create_stream()
 
@@ -97,8 +100,18 @@ class HipConsumer:
             HipStream(self._driver, self._device.index, hold=hold, array_type=self._array_type)
         )
 
-    def import_memory(self, handle: Handle, descriptor: MemoryDescriptor) -> memory.HipExternalMemory:
-        """Take an allocation in; ``handle`` is consumed when this returns and untouched when it raises."""
+    def import_memory(self, handle: Handle, descriptor: MemoryDescriptor) -> Share[memory.HipBuffer]:
+        """Take an allocation in; ``handle`` is consumed when this returns and untouched when it raises.
+
+        The driver imports and maps an allocation once, however many descriptors name parts of it.
+        """
+        self._check_open()
+        supported = self._device.capabilities.memory_import
+        return self._children.add(
+            self._imports.take(handle, descriptor, self._import_whole, supported=supported)
+        )
+
+    def _import_whole(self, handle: Handle, descriptor: MemoryDescriptor) -> memory.HipExternalMemory:
         supported = self._device.capabilities.memory_import
         return self._children.add(
             memory.import_memory(

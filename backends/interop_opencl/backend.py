@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from interop.backend import Capabilities
 from interop.device import DeviceIdentity, DeviceInfo, PciAddress, host_identity
 from interop.errors import BackendUnavailable, InvalidArgument
+from interop.imports import Imports
 from interop.lifetime import Children, Owned
 from interop.semaphore import SemaphoreKind
 from interop_opencl import _driver as cl
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from interop.handles import Handle
     from interop.images import ImageDescriptor
+    from interop.imports import Share
     from interop.memory import MemoryDescriptor
     from interop.semaphore import SemaphoreDescriptor
     from interop_opencl.image import OpenCLImage
@@ -72,6 +74,7 @@ class OpenCLConsumer(Owned):
         "_children",
         "_device",
         "_driver",
+        "_imports",
         "_kept",
         "_native",
         "_owed",
@@ -90,6 +93,7 @@ class OpenCLConsumer(Owned):
         self._platform: int = platform.int_ptr
         self._native = native
         self._children = children
+        self._imports: Imports[memory.OpenCLBuffer] = Imports()
         self._kept = kept  # emptied by close, so that the context goes even while this object stays
         self._alignment = device.capabilities.view_alignment
         try:
@@ -121,8 +125,19 @@ class OpenCLConsumer(Owned):
         self.check_open()
         return self._children.add(OpenCLStream(self._driver, self.native, self._native, self._owed))
 
-    def import_memory(self, handle: Handle, descriptor: MemoryDescriptor) -> memory.OpenCLExternalMemory:
-        """Take an allocation in; ``handle`` is consumed when this returns and untouched when it raises."""
+    def import_memory(self, handle: Handle, descriptor: MemoryDescriptor) -> Share[memory.OpenCLBuffer]:
+        """Take an allocation in; ``handle`` is consumed when this returns and untouched when it raises.
+
+        The driver imports an allocation once, however many descriptors name parts of it. Kernels take parts at
+        multiples of the device's ``view_alignment``.
+        """
+        self.check_open()
+        supported = self._device.capabilities.memory_import
+        return self._children.add(
+            self._imports.take(handle, descriptor, self._import_whole, supported=supported)
+        )
+
+    def _import_whole(self, handle: Handle, descriptor: MemoryDescriptor) -> memory.OpenCLExternalMemory:
         return self._children.add(
             memory.import_memory(
                 self._driver,

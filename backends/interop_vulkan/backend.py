@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from interop.backend import ProducerBuffer, ProducerSemaphore
+    from interop.backend import BufferPart, ProducerSemaphore
     from interop.device import DeviceInfo
     from interop.handles import HandleType
     from interop.images import ImageDescriptor
@@ -127,8 +127,8 @@ class Producer:
     def prepare(
         self,
         *,
-        acquire: Sequence[ProducerBuffer] = (),
-        release: Sequence[ProducerBuffer] = (),
+        acquire: Sequence[BufferPart] = (),
+        release: Sequence[BufferPart] = (),
         wait: ProducerSemaphore | None = None,
         signal: ProducerSemaphore | None = None,
     ) -> PreparedSubmission:

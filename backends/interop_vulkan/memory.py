@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from interop.errors import DriverError, InvalidArgument, Unsupported
+from interop.errors import ClosedError, DriverError, InvalidArgument, Unsupported
 from interop.memory import MemoryDescriptor, check_range
 from interop_vulkan import _driver
 from interop_vulkan._devices import BUFFER_USAGE, MEMORY_TYPES, memory_features
@@ -48,6 +49,7 @@ class Buffer(Child):
         self._size = size
         self._allocation_size = allocation_size
         self._export = export
+        self._name = os.urandom(16)
         self._dedicated = dedicated
         # Every view of the mapped bytes keeps this object alive, and this object keeps the bytes mapped.
         self._bytes: Any = _driver.ffi.buffer(mapped, size) if mapped != NULL else None
@@ -86,6 +88,7 @@ class Buffer(Child):
             handle_type=handle_type,
             dedicated=self._dedicated,
             device=self.context.info.identity,
+            allocation=self._name,
         )
 
     @property
@@ -132,10 +135,20 @@ class Part(Child):
 
     def __init__(self, whole: Buffer, offset: int, size: int) -> None:
         super().__init__(whole.context, f"part of {size} bytes", _nothing)
+        self._whole = weakref.ref(whole)
         self.native = whole.native
         self.offset = offset
         self.size = size
         self.span = size
+
+    def part(self, offset: int, size: int) -> Part:
+        """Return a part of this part; closed with the buffer."""
+        self.check_open()
+        check_range(offset, size, self.size, alignment=_PART_ALIGNMENT)
+        whole = self._whole()
+        if whole is None:
+            raise ClosedError("the buffer of this part is closed")
+        return whole.part(self.offset + offset, size)
 
 
 def _nothing() -> None:

@@ -10,6 +10,7 @@ from interop.backend import Capabilities
 from interop.device import DeviceIdentity, DeviceInfo, PciAddress
 from interop.errors import BackendUnavailable, ClosedError, InvalidArgument
 from interop.handles import HandleType
+from interop.imports import Imports
 from interop.lifetime import Children, Owned
 from interop.semaphore import SemaphoreKind
 from interop_cuda import kernels, memory, semaphore
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from interop.handles import Handle
     from interop.images import ImageDescriptor
+    from interop.imports import Share
     from interop.memory import MemoryDescriptor
     from interop.semaphore import SemaphoreDescriptor
     from interop_cuda.image import CudaImage
@@ -73,6 +75,7 @@ class CudaConsumer:
         self._capability = int(device.details["compute capability"].replace(".", ""))
         self._limit = int(device.details["largest group"])
         self._children = Children()
+        self._imports: Imports[memory.CudaBuffer] = Imports()
         try:
             self._stream = self.create_stream()
         except BaseException:
@@ -95,11 +98,19 @@ class CudaConsumer:
         self._check_open()
         return self._children.add(CudaStream(self._context, hold=self._device.capabilities.stream_hold))
 
-    def import_memory(self, handle: Handle, descriptor: MemoryDescriptor) -> memory.CudaExternalMemory:
+    def import_memory(self, handle: Handle, descriptor: MemoryDescriptor) -> Share[memory.CudaBuffer]:
         """Take an allocation in; ``handle`` is consumed when this returns and untouched when it raises.
 
+        The driver imports and maps an allocation once, however many descriptors name parts of it.
         Closing the result, or this consumer, while DLPack tensors of it live leaves it imported for them.
         """
+        self._check_open()
+        supported = self._device.capabilities.memory_import
+        return self._children.add(
+            self._imports.take(handle, descriptor, self._import_whole, supported=supported)
+        )
+
+    def _import_whole(self, handle: Handle, descriptor: MemoryDescriptor) -> memory.CudaExternalMemory:
         supported = self._device.capabilities.memory_import
         return self._children.add(memory.import_memory(self.stream, handle, descriptor, supported))
 
