@@ -70,6 +70,8 @@ class Capabilities:
     """Consumer: by which call a stream is held until the host lets it go; empty where it cannot be."""
     stream_notify: str = ""
     """Consumer: by which call a stream calls the host back; empty where it cannot."""
+    host_memory: str = ""
+    """Consumer: by which call it uses host memory in place, and what that means; empty where it cannot."""
     view_alignment: int = 1
     """Consumer: bytes of which a view's offset must be a multiple (``CL_DEVICE_MEM_BASE_ADDR_ALIGN``)."""
     notes: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from interop.errors import ClosedError, HandleError
-from interop.handles import check_fd
+from interop.handles import HandleType, check_fd
 from interop.lifetime import Owned
 from interop.memory import check_import
 from interop.views import resolve
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from interop.dtypes import DType
-    from interop.handles import Handle, HandleType
+    from interop.handles import Handle
     from interop.memory import MappedBuffer, MemoryDescriptor
     from interop.semaphore import Stream
 
@@ -67,7 +67,7 @@ class _Import(Generic[View]):
         self.whole = whole
         self.descriptor = descriptor
         self.file = file
-        """What is behind the fd that was imported."""
+        """What is behind the handle that was imported."""
         self.shares: set[object] = set()
         self.held: dict[object, Stream] = {}
         """Which shares have been acquired and not released, and on which stream."""
@@ -98,7 +98,7 @@ class Imports(Generic[View]):
         """
         check_import(handle, descriptor, supported)
         key, token = descriptor.allocation, object()
-        file = _file_behind(handle)
+        file = _behind(handle)
         with self.lock:
             found = self._known.get(key) if key is not None else None
             if found is None:
@@ -132,7 +132,10 @@ class Imports(Generic[View]):
                     shared.whole.release(stream)
 
 
-def _file_behind(handle: Handle) -> tuple[int, int] | None:
+def _behind(handle: Handle) -> tuple[int, int] | None:
+    """Return what is equal for handles of one allocation, where that can be told."""
+    if handle.type is HandleType.HOST_ALLOCATION:
+        return handle.value, 0
     if not handle.type.is_fd:
         return None
     status = check_fd(handle.value)
@@ -147,7 +150,7 @@ def _check_same(shared: _Import[View], descriptor: MemoryDescriptor, file: tuple
         if theirs != ours:
             msg = f"this allocation was imported with {name} {ours}, now the descriptor says {theirs}"
             raise HandleError(msg)
-    if file != shared.file:  # every export of one allocation leads to the same file
+    if file != shared.file:  # every export of one allocation leads to the same file or address
         raise HandleError("the handle is not of the allocation that its descriptor names")
 
 

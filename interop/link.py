@@ -13,6 +13,7 @@ from interop import negotiation
 from interop.buffers import Buffer, open_parts, open_shared, open_staged
 from interop.dtypes import as_dtype, check_shape
 from interop.errors import ClosedError, InteropError, InvalidArgument, TurnError
+from interop.handles import HandleType
 from interop.ring import DEFAULT_SLOTS, FrameRing
 from interop.sync import open_directions
 from interop.turns import ConsumerTurn, Order, ProducerTurn
@@ -49,7 +50,7 @@ def connect(
     ``device`` and ``consumer_device`` choose devices by index or by a part of the name, uuid or PCI address;
     both together vouch that the two are one. ``sync`` forces a strategy (``"native"``, ``"bridged"``,
     ``"blocking"``), ``require`` a path (``"zero-copy"``, ``"staged"``), ``handle_type`` how memory travels
-    (``"opaque_fd"``, ``"dma_buf"``). ``timeout``, in seconds, bounds every wait of the link.
+    (``"opaque_fd"``, ``"dma_buf"``, ``"host_allocation"``). ``timeout``, in seconds, bounds every wait of the link.
 
     Raises :class:`BackendUnavailable`, :class:`DeviceMismatch`, :class:`NoCommonHandleType` or
     :class:`NoCommonSync`, each with its reasons; nothing stays open.
@@ -77,7 +78,8 @@ def connect(
         consumers,
         producer_choice=device,
         consumer_choice=consumer_device,
-        allow_mismatch=require == negotiation.Path.STAGED.value,
+        allow_mismatch=negotiation.Path.STAGED.value == require
+        or HandleType.HOST_ALLOCATION.value == handle_type,
     )
     plan = negotiation.negotiate(
         left, right, match, sync=sync, require=require, handle_type=handle_type, veto=plugins.veto

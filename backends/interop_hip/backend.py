@@ -13,7 +13,7 @@ from interop.errors import BackendUnavailable, ClosedError, InvalidArgument
 from interop.handles import FdFate, HandleType
 from interop.imports import Imports
 from interop.lifetime import Children
-from interop_hip import kernels, memory, semaphore
+from interop_hip import host, kernels, memory, semaphore
 from interop_hip._driver import Driver, text_of
 from interop_hip._gate import HOST_FUNC, WAIT_VALUE
 from interop_hip.plugin import INSTALL_HINT
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _LINUX_AMD = frozenset({HandleType.OPAQUE_FD, HandleType.DMA_BUF})
 _WINDOWS = frozenset({HandleType.OPAQUE_WIN32, HandleType.OPAQUE_WIN32_KMT})
 _OTHERS = frozenset({HandleType.OPAQUE_FD})
+_HOST = frozenset({HandleType.HOST_ALLOCATION})
 _NOWHERE = PciAddress(0, 0, 0)  # the host bridge: what devices report that are not on the bus
 
 
@@ -113,6 +114,9 @@ class HipConsumer:
 
     def _import_whole(self, handle: Handle, descriptor: MemoryDescriptor) -> memory.HipExternalMemory:
         supported = self._device.capabilities.memory_import
+        if handle.type is HandleType.HOST_ALLOCATION:
+            pinned = host.import_host(self._driver, self.stream, handle, descriptor, supported=supported)
+            return self._children.add(pinned)
         return self._children.add(
             memory.import_memory(
                 self._driver, self.stream, handle, descriptor, supported=supported, fate=self._fate
@@ -209,8 +213,12 @@ def _capabilities(driver: Driver, index: int, *, amd: bool) -> Capabilities:
         hold = WAIT_VALUE
     else:
         notes = [*notes, f"no {WAIT_VALUE} on this device: streams are held by a blocking host function"]
+    importable = importable if driver.exports("hipImportExternalMemory") else frozenset()
+    attribute = driver.hip.hipDeviceAttribute_t.hipDeviceAttributeHostRegisterSupported
+    pins = driver.exports(host.REGISTER) and bool(driver.call("hipDeviceGetAttribute", attribute, index))
     return Capabilities(
-        memory_import=importable if driver.exports("hipImportExternalMemory") else frozenset(),
+        memory_import=importable | _HOST if pins else importable,
+        host_memory=f"{host.REGISTER}: pinned, read and written over the bus" if pins else "",
         semaphore_import=semaphores,
         stream_hold=hold,
         stream_notify=notify,

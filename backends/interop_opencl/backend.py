@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import struct
 import warnings
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from interop.backend import Capabilities
 from interop.device import DeviceIdentity, DeviceInfo, PciAddress, host_identity
 from interop.errors import BackendUnavailable, InvalidArgument
+from interop.handles import HandleType
 from interop.imports import Imports
 from interop.lifetime import Children, Owned
 from interop.semaphore import SemaphoreKind
 from interop_opencl import _driver as cl
-from interop_opencl import kernels, memory, semaphore
+from interop_opencl import host, kernels, memory, semaphore
 from interop_opencl._events import Owed
 from interop_opencl.plugin import INSTALL_HINT
 from interop_opencl.stream import OpenCLStream
@@ -138,6 +140,19 @@ class OpenCLConsumer(Owned):
         )
 
     def _import_whole(self, handle: Handle, descriptor: MemoryDescriptor) -> memory.OpenCLExternalMemory:
+        if handle.type is HandleType.HOST_ALLOCATION:
+            with closing(self.create_stream()) as queue:
+                return self._children.add(
+                    host.import_host(
+                        self._driver,
+                        self.stream,
+                        queue,
+                        handle,
+                        descriptor,
+                        supported=self._device.capabilities.memory_import,
+                        alignment=self._alignment,
+                    )
+                )
         return self._children.add(
             memory.import_memory(
                 self._driver,
@@ -253,8 +268,9 @@ def _capabilities(driver: cl.Driver, platform: int, native: Any, extensions: fro
         semaphores[SemaphoreKind.BINARY] = found
         notes.append(semaphore.NO_TIMELINE)
     return Capabilities(
-        memory_import=importable,
+        memory_import=importable | {HandleType.HOST_ALLOCATION},
         semaphore_import=semaphores,
+        host_memory=f"{host.USE_HOST_PTR}: mapped and unmapped at each hand-over, when the driver may copy",
         stream_hold="clCreateUserEvent",
         stream_notify="clSetEventCallback",
         view_alignment=max(1, native.mem_base_addr_align // 8),  # the query counts bits

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from interop.memory import HostBytes, MemoryDescriptor
     from interop.semaphore import Stream
     from interop_opencl._driver import Driver
+    from interop_opencl.host import HostOwnership
     from interop_opencl.stream import OpenCLStream
 
 DEFAULT_TIMEOUT = 30.0
@@ -97,16 +98,16 @@ class OpenCLExternalMemory(Block):
     def __init__(
         self,
         driver: Driver,
-        platform: int,
         stream: OpenCLStream,
         native: Any,
         descriptor: MemoryDescriptor,
+        ownership: Ownership | HostOwnership,
         alignment: int,
     ) -> None:
         what = f"OpenCL external memory of {descriptor.allocation_size} bytes"
         super().__init__(what, driver, stream, native, descriptor.allocation_size, alignment)
         self._descriptor = descriptor
-        self._ownership = Ownership(driver, platform, stream, native.int_ptr)
+        self._ownership = ownership
 
     @property
     def descriptor(self) -> MemoryDescriptor:
@@ -133,12 +134,12 @@ class OpenCLExternalMemory(Block):
         return OpenCLBuffer(self, start, extents, element)
 
     def acquire(self, stream: Stream) -> None:
-        """Enqueue ``clEnqueueAcquireExternalMemObjectsKHR``: use before it is undefined."""
+        """Enqueue ``clEnqueueAcquireExternalMemObjectsKHR``: use before it is undefined. Host memory: unmap."""
         self.check_open()
         self._ownership.acquire(stream)
 
     def release(self, stream: Stream) -> None:
-        """Enqueue ``clEnqueueReleaseExternalMemObjectsKHR``: use after it is undefined."""
+        """Enqueue ``clEnqueueReleaseExternalMemObjectsKHR``: use after it is undefined. Host memory: map."""
         self.check_open()
         self._ownership.release(stream)
 
@@ -288,7 +289,8 @@ def import_memory(
         if not address:
             raise DriverError(_CREATE, 0, text="reported success and returned no object")
     native = driver.cl.MemoryObject.from_int_ptr(address, retain=False)
-    return OpenCLExternalMemory(driver, platform, stream, native, descriptor, alignment)
+    ownership = Ownership(driver, platform, stream, address)
+    return OpenCLExternalMemory(driver, stream, native, descriptor, ownership, alignment)
 
 
 def allocate(

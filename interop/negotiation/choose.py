@@ -48,7 +48,7 @@ def negotiate(
     chosen = None
     if wanted_path is not Path.STAGED:
         types = (wanted_type,) if wanted_type else MEMORY_TYPES
-        chosen = choose_memory(producer, consumer, match, rule, rejected, types)
+        chosen = choose_memory(producer, consumer, match, rule, rejected, types, apart=apart)
         if chosen is None and (wanted_type or wanted_path):
             how = f" by {wanted_type.value}" if wanted_type else ""
             what = f"zero-copy memory{how} from {describe(producer)} to {describe(consumer)}"
@@ -71,7 +71,7 @@ def negotiate(
             rejected=tuple(rejected),
         )
     sync_plans = [
-        choose_sync(producer, consumer, direction, wanted_sync, rule, rejected, apart=apart)
+        choose_sync(producer, consumer, match, direction, wanted_sync, rule, rejected, apart=apart)
         for direction in Direction
     ]
     return Plan(

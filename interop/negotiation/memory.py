@@ -19,8 +19,9 @@ MEMORY_TYPES = (
     HandleType.DMA_BUF,
     HandleType.OPAQUE_WIN32,
     HandleType.OPAQUE_WIN32_KMT,
+    HandleType.HOST_ALLOCATION,
 )
-"""Handle types that carry device memory, best first."""
+"""Handle types that carry memory, best first. Host memory is last: a GPU reaches it over the bus."""
 
 
 def choose_memory(
@@ -30,11 +31,16 @@ def choose_memory(
     veto: Veto,
     rejected: list[Rejection],
     types: Sequence[HandleType],
+    *,
+    apart: bool,
 ) -> HandleType | None:
-    """Return the first of ``types`` that both sides take, adding why each other was not taken to ``rejected``."""
+    """Return the first of ``types`` that both sides take, adding why each other was not taken to ``rejected``.
+
+    Two devices that are not one share nothing but host memory, and two processes not even that.
+    """
     if match is None:
-        rejected.append(Rejection("zero-copy", "the two are not the same device"))
-        return None
+        rejected.append(Rejection("device memory", "the two are not the same device"))
+        types = [each for each in types if each is HandleType.HOST_ALLOCATION]
     chosen = None
     for handle_type in types:
         reason = missing(
@@ -44,8 +50,12 @@ def choose_memory(
             producer,
             consumer,
         ) or veto(producer, consumer, handle_type, "memory")
+        if reason is None and apart and handle_type is HandleType.HOST_ALLOCATION:
+            reason = "an address means nothing in another process"
         if reason is None and chosen is None:
             chosen = handle_type
+        elif chosen is not None and handle_type is HandleType.HOST_ALLOCATION:
+            continue  # no alternative to memory of the device, so nothing is worth saying
         elif reason and (len(types) == 1 or not _is_foreign(handle_type, producer, consumer)):
             rejected.append(Rejection(f"memory by {handle_type.value}", reason))
     if chosen is None:

@@ -6,9 +6,10 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from interop.handles import HandleType
+
 if TYPE_CHECKING:
     from interop.device import DeviceInfo, MatchKey
-    from interop.handles import HandleType
     from interop.semaphore import SemaphoreKind
 
 
@@ -87,6 +88,8 @@ class Plan:
         memory = f"{self.path.value}" + (
             f" by {self.handle_type.value}" if self.handle_type else " through host memory"
         )
+        if self.handle_type is HandleType.HOST_ALLOCATION and self.consumer.capabilities.host_memory:
+            memory += f" ({self.consumer.capabilities.host_memory})"
         lines = [
             f"producer     {describe(self.producer)}",
             f"consumer     {describe(self.consumer)}",

@@ -11,7 +11,7 @@ from interop.negotiation.plan import Direction, Rejection, Strategy, SyncPlan
 from interop.semaphore import SemaphoreKind
 
 if TYPE_CHECKING:
-    from interop.device import DeviceInfo
+    from interop.device import DeviceInfo, MatchKey
     from interop.negotiation.candidates import Veto
 
 SEMAPHORE_TYPES = (HandleType.OPAQUE_FD, HandleType.OPAQUE_WIN32, HandleType.OPAQUE_WIN32_KMT)
@@ -23,6 +23,7 @@ _HELD_FOR_EVER = "a consumer process that is killed would leave the producer's q
 def choose_sync(
     producer: DeviceInfo,
     consumer: DeviceInfo,
+    match: MatchKey | None,
     direction: Direction,
     wanted: Strategy | None,
     veto: Veto,
@@ -35,7 +36,10 @@ def choose_sync(
     for strategy in Strategy:
         if wanted is not None and strategy is not wanted:
             continue
-        if strategy is Strategy.NATIVE:
+        if strategy is Strategy.NATIVE and match is None:
+            reasons.append(Rejection(f"native, {direction.value}", "the two are not the same device"))
+            plan = None
+        elif strategy is Strategy.NATIVE:
             plan = _native(producer, consumer, direction, veto, reasons)
             binary = plan is not None and plan.kind is SemaphoreKind.BINARY
             if apart and binary and direction is Direction.TO_PRODUCER:

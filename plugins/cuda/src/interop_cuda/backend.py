@@ -13,7 +13,7 @@ from interop.handles import HandleType
 from interop.imports import Imports
 from interop.lifetime import Children, Owned
 from interop.semaphore import SemaphoreKind
-from interop_cuda import kernels, memory, semaphore
+from interop_cuda import host, kernels, memory, semaphore
 from interop_cuda._abi import Attribute
 from interop_cuda._context import Context
 from interop_cuda._driver import Driver, kernel_module
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _LINUX = frozenset({HandleType.OPAQUE_FD})
 _WINDOWS = frozenset({HandleType.OPAQUE_WIN32, HandleType.OPAQUE_WIN32_KMT})
+_HOST = frozenset({HandleType.HOST_ALLOCATION})
 _WINDOWS_TIMELINE = frozenset({HandleType.OPAQUE_WIN32})
 
 
@@ -112,6 +113,8 @@ class CudaConsumer:
 
     def _import_whole(self, handle: Handle, descriptor: MemoryDescriptor) -> memory.CudaExternalMemory:
         supported = self._device.capabilities.memory_import
+        if handle.type is HandleType.HOST_ALLOCATION:
+            return self._children.add(host.import_host(self.stream, handle, descriptor, supported))
         return self._children.add(memory.import_memory(self.stream, handle, descriptor, supported))
 
     def import_image(self, handle: Handle, memory: MemoryDescriptor, image: ImageDescriptor) -> CudaImage:
@@ -191,8 +194,11 @@ def _capabilities(driver: Driver, device: int) -> Capabilities:
         hold = WAIT_VALUE
     else:
         notes.append(f"no {WAIT_VALUE} on this device: streams are held by a blocking host function")
+    importable = importable if driver.exports("cuImportExternalMemory") else frozenset()
+    pins = driver.exports(host.REGISTER) and _attribute(driver, device, Attribute.HOST_REGISTER_SUPPORTED)
     return Capabilities(
-        memory_import=importable if driver.exports("cuImportExternalMemory") else frozenset(),
+        memory_import=importable | _HOST if pins else importable,
+        host_memory="cuMemHostRegister: pinned, read and written over the bus" if pins else "",
         semaphore_import=semaphores if driver.exports("cuImportExternalSemaphore") else {},
         stream_hold=hold,
         stream_notify=HOST_FUNC,

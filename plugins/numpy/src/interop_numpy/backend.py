@@ -13,6 +13,7 @@ from interop.backend import Capabilities
 from interop.device import DeviceIdentity, DeviceInfo, host_identity
 from interop.dtypes import DTYPES
 from interop.errors import ClosedError, Unsupported
+from interop.handles import HandleType
 from interop.imports import Imports
 from interop_numpy.kernels import HostModule
 from interop_numpy.memory import IMPORTABLE, HostBuffer, HostMemory
@@ -49,12 +50,16 @@ class NumPyBackend:
                 name="NumPy (host processor)",
                 identity=DeviceIdentity(host=host_identity()),
                 capabilities=Capabilities(
-                    memory_import=IMPORTABLE if linux else frozenset(),
+                    memory_import=IMPORTABLE if linux else frozenset({HandleType.HOST_ALLOCATION}),
+                    host_memory="an array over it",
                     stream_hold="a worker thread that waits on a condition",
                     stream_notify="a call on the worker thread",
                     notes=(_NO_SEMAPHORES,)
                     if linux
-                    else (_NO_SEMAPHORES, "memory is imported through Linux memfds, which this system lacks"),
+                    else (
+                        _NO_SEMAPHORES,
+                        "device memory is imported through Linux memfds, which this system lacks",
+                    ),
                 ),
                 software=True,
                 driver=f"NumPy {np.__version__}",
