@@ -7,9 +7,11 @@ import time
 import warnings
 import weakref
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar, overload
 
 from interop import negotiation
+from interop.attempt import settle
 from interop.buffers import Buffer, open_parts, open_shared, open_staged
 from interop.dtypes import as_dtype, check_shape
 from interop.errors import ClosedError, InteropError, InvalidArgument, TurnError
@@ -50,7 +52,9 @@ def connect(
     ``device`` and ``consumer_device`` choose devices by index or by a part of the name, uuid or PCI address;
     both together vouch that the two are one. ``sync`` forces a strategy (``"native"``, ``"bridged"``,
     ``"blocking"``), ``require`` a path (``"zero-copy"``, ``"staged"``), ``handle_type`` how memory travels
-    (``"opaque_fd"``, ``"dma_buf"``, ``"host_allocation"``). ``timeout``, in seconds, bounds every wait of the link.
+    (``"opaque_fd"``, ``"dma_buf"``, ``"host_allocation"``). What is not forced is tried once before the link rests
+    on it, and left for the next best where a driver refuses it, with the reason in :meth:`Link.explain`.
+    ``timeout``, in seconds, bounds every wait of the link.
 
     Raises :class:`BackendUnavailable`, :class:`DeviceMismatch`, :class:`NoCommonHandleType` or
     :class:`NoCommonSync`, each with its reasons; nothing stays open.
@@ -81,9 +85,11 @@ def connect(
         allow_mismatch=negotiation.Path.STAGED.value == require
         or HandleType.HOST_ALLOCATION.value == handle_type,
     )
-    plan = negotiation.negotiate(
-        left, right, match, sync=sync, require=require, handle_type=handle_type, veto=plugins.veto
+
+    choose = partial(
+        negotiation.negotiate, left, right, match, sync=sync, require=require, handle_type=handle_type
     )
+    choose(veto=plugins.veto)  # nothing is opened for a pair that cannot be joined
     with ExitStack() as undo:
         opened_producer = opening(left)
         if isinstance(producer, str):
@@ -91,6 +97,8 @@ def connect(
         opened_consumer = taking(right)
         if isinstance(consumer, str):
             undo.callback(opened_consumer.close)
+        free = {"memory": handle_type is None, "semaphores": sync == "auto"}
+        plan = settle(choose, plugins.veto, opened_producer, opened_consumer, **free)
         return Link(plan, opened_producer, opened_consumer, timeout, owned=undo)
 
 
