@@ -3,10 +3,10 @@
     python tests/device/check.py --consumers opencl,cuda,hip --out report
 
 Runs `interop doctor`; `interop compare` with each synchronisation strategy; every kind of shared image; the
-conformance kit for each consumer; a soak with every frame verified; the same between two processes; frame
-rings; and the plugins' own device tests. On an NVIDIA GPU without ROCm it first builds the software HIP
-runtime, runs its suites over CUDA, and lets the HIP backend use it. Writes everything into the folder given,
-with `report.json` as the summary. Exits with 1 when something failed; a consumer that is not available is
+conformance kit for each consumer, by device memory and by host memory; a soak with every frame verified; the
+same between two processes; frame rings; and the plugins' own device tests. On an NVIDIA GPU without ROCm it
+first builds the software HIP runtime, runs its suites over CUDA, and lets the HIP backend use it. Writes
+everything into the folder given, with `report.json` as the summary. Exits with 1 when something failed; a consumer that is not available is
 reported with its reason and fails only when it was named.
 """
 
@@ -150,6 +150,9 @@ def main() -> int:
         kit = ["-p", "interop.testing.plugin", "--pyargs", "interop.testing.conformance"]
         matrix = f"--interop-matrix={folder / f'conformance-{name}.json'}"
         report.run(f"conformance-{name}", *pytest, *kit, f"--interop-backend={name}", matrix)
+        host = ["--interop-handle-type=host_allocation"]
+        host += [f"--interop-matrix={folder / f'conformance-{name}-host-memory.json'}"]
+        report.run(f"conformance-{name}-host-memory", *pytest, *kit, f"--interop-backend={name}", *host)
         report.run(
             f"soak-{name}",
             sys.executable,
