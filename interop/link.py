@@ -11,7 +11,6 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar, overload
 
 from interop import negotiation
-from interop.attempt import settle
 from interop.buffers import Buffer, open_parts, open_shared, open_staged
 from interop.dtypes import as_dtype, check_shape
 from interop.errors import ClosedError, InteropError, InvalidArgument, TurnError
@@ -63,6 +62,7 @@ def connect(
         msg = f"timeout must be a positive number of seconds, got {timeout!r}"
         raise InvalidArgument(msg)
     from interop import registry
+    from interop.attempt import settle
 
     plugins = registry.default()
     opening: Callable[[DeviceInfo], Producer]

@@ -6,8 +6,8 @@ Runs `interop doctor`; `interop compare` with each synchronisation strategy; eve
 conformance kit for each consumer, by device memory and by host memory; a soak with every frame verified; the
 same between two processes; frame rings; and the plugins' own device tests. On an NVIDIA GPU without ROCm it
 first builds the software HIP runtime, runs its suites over CUDA, and lets the HIP backend use it. Writes
-everything into the folder given, with `report.json` as the summary. Exits with 1 when something failed; a consumer that is not available is
-reported with its reason and fails only when it was named.
+everything into the folder given, with `report.json` as the summary. Exits with 1 when something failed; a
+consumer that is not available is reported with its reason and fails only when it was named.
 """
 
 from __future__ import annotations
