@@ -40,7 +40,7 @@ USE_HOST_PTR = 8
 READ_WRITE = 1
 HANG_SECONDS = 4.0
 STEP = """
-__kernel void step(__global unsigned int *words) { words[get_global_id(0)] += 1u; }
+__kernel void add_one(__global unsigned int *words) { words[get_global_id(0)] += 1u; }
 """
 
 
@@ -268,11 +268,36 @@ def kernel_without_acquire() -> dict[str, object]:
     words = np.arange(1024, dtype=np.uint32)
     try:
         cl.enqueue_copy(rig.queue, buffer, words)
-        program.step(rig.queue, (1024,), None, buffer)
+        program.add_one(rig.queue, (1024,), None, buffer)
         cl.enqueue_copy(rig.queue, words, buffer)
     except cl.Error as error:
         return {"code": int(error.code), "right": False}
     return {"code": 0, "right": bool((words == np.arange(1, 1025)).all())}
+
+
+def two_devices() -> dict[str, object]:
+    """What a context with two GPUs takes: imports without a device list, and with one that names either or both."""
+    rig = Rig()
+    devices = [device for device in rig.device.platform.get_devices() if device.extensions]
+    if len(devices) < 2:
+        return {"devices": len(devices)}
+    rig.context = cl.Context(devices[:2])
+    first, second = (device.int_ptr for device in devices[:2])
+    result: dict[str, object] = {"devices": len(devices)}
+    for name, listed in {
+        "no list": (),
+        "the producer's device": (MEMORY_DEVICES, first, 0),
+        "the other device": (MEMORY_DEVICES, second, 0),
+        "both devices": (MEMORY_DEVICES, first, second, 0),
+    }.items():
+        fd = rig.memory_fd()
+        code, made = rig.import_memory(fd, extra=listed)
+        result[f"memory, {name}"] = code
+        if made:
+            rig.release(made)
+        swapped = tuple(SEMAPHORE_DEVICES if word == MEMORY_DEVICES else word for word in listed)
+        result[f"semaphore, {name}"] = rig.import_semaphore(rig.semaphore_fd(), *swapped)[0]
+    return result
 
 
 def release_of_a_context(*, give_back: bool) -> dict[str, object]:
