@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
+import math
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from typing import Self
+
+OPENCL = 4  # kDLOpenCL
 
 _Deleter = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _name_of = ctypes.pythonapi.PyCapsule_GetName
@@ -77,6 +81,23 @@ class Taken:
     def flags(self) -> int:
         """1 for read-only, 2 for a copy; version 0 cannot say."""
         return int(self._managed.flags)
+
+    def read(self) -> bytes:
+        """Return what the tensor holds, as a library does that knows its runtime and nothing of this project.
+
+        An address must be one of the host, as it is with the software HIP runtime.
+        """
+        tensor = self.tensor
+        nbytes = math.prod(tensor.shape[: tensor.ndim]) * tensor.bits // 8
+        if tensor.device_type != OPENCL:
+            return ctypes.string_at(tensor.data + tensor.byte_offset, nbytes)
+        cl: Any = importlib.import_module("pyopencl")
+        memory = cl.MemoryObject.from_int_ptr(tensor.data, retain=True)
+        target = bytearray(nbytes)
+        with cl.CommandQueue(memory.context) as queue:
+            cl.enqueue_copy(queue, target, memory, src_offset=tensor.byte_offset)
+        memory.release()
+        return bytes(target)
 
     def close(self) -> None:
         """Call the deleter. A second call does nothing."""
