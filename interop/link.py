@@ -292,7 +292,8 @@ class Link:
 
         When the work does not end in time, both sides are let go and given a last chance; what then still
         runs is left behind with a ``ResourceWarning``, since freeing memory under a running device would be
-        worse. Raises what the waiting raised, after everything that can be released has been.
+        worse. Raises what the waiting raised, and :class:`ClosedError` when a device was closed before its
+        link, after everything that can be released has been.
         """
         order = self._order
         with order.lock:
@@ -302,7 +303,7 @@ class Link:
         self._finalizer.detach()
         failure: InteropError | None = None
         try:
-            self._drain(self._timeout)
+            failure = self._drain_what_is_open()
         except InteropError as error:
             failure = error
             if not self._rescue():
@@ -322,6 +323,18 @@ class Link:
         self._rings.clear()
         if failure is not None:
             raise failure
+
+    def _drain_what_is_open(self) -> InteropError | None:
+        """Drain both sides; one that was closed has nothing in flight, which is an error to be told later."""
+        try:
+            self._drain(self._timeout)
+        except ClosedError as error:
+            with contextlib.suppress(ClosedError):
+                self._producer.wait_idle(self._timeout)
+            failure = ClosedError(f"{error}; close a link before the devices that it joins")
+            failure.__cause__ = error
+            return failure
+        return None
 
     def _rescue(self) -> bool:
         """Let go of whatever still waits; return whether both sides came to rest."""

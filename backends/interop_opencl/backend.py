@@ -119,7 +119,8 @@ class OpenCLConsumer(Owned):
     def create_stream(self) -> OpenCLStream:
         """Make a further in-order queue (``clCreateCommandQueueWithProperties``); the caller closes it."""
         self.check_open()
-        return self._children.add(OpenCLStream(self._driver, self.native, self._native, self._owed))
+        index = self._device.index
+        return self._children.add(OpenCLStream(self._driver, self.native, self._native, index, self._owed))
 
     def import_memory(self, handle: Handle, descriptor: MemoryDescriptor) -> memory.OpenCLExternalMemory:
         """Take an allocation in; ``handle`` is consumed when this returns and untouched when it raises."""

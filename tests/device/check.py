@@ -4,7 +4,8 @@
 
 Runs `interop doctor`; `interop compare` with each synchronisation strategy; every kind of shared image; the
 conformance kit for each consumer; a soak with every frame verified; the same between two processes; frame
-rings; and the plugins' own device tests. On an NVIDIA GPU without ROCm it first builds the software HIP
+rings; PyTorch's tensors, where there is PyTorch, and under NVIDIA's memory checker, where there is that; and the
+plugins' own device tests. On an NVIDIA GPU without ROCm it first builds the software HIP
 runtime, runs its suites over CUDA, and lets the HIP backend use it. Writes everything into the folder given,
 with `report.json` as the summary. Exits with 1 when something failed; a consumer that is not available is
 reported with its reason and fails only when it was named.
@@ -13,6 +14,7 @@ reported with its reason and fails only when it was named.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import shutil
@@ -21,6 +23,12 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import memcheck
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -111,6 +119,19 @@ def available(folder: Path) -> set[str]:
     }
 
 
+def tensors(report: Report, consumers: Sequence[str]) -> None:
+    """Check PyTorch's tensors; in some orders of deletion once more under compute-sanitizer."""
+    if importlib.util.find_spec("torch") is None:
+        print("skip torch: PyTorch is not installed", flush=True)
+        return
+    pytest = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider"]
+    report.run("torch", *pytest, str(HERE / "test_torch.py"), timeout=1400.0)
+    if "cuda" not in consumers or memcheck.checker() is None:
+        print("skip memcheck: needs the cuda consumer and compute-sanitizer", flush=True)
+        return
+    report.run("memcheck", sys.executable, str(HERE / "memcheck.py"), "--consumer", "cuda")
+
+
 def main() -> int:
     """Run everything."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -177,7 +198,8 @@ def main() -> int:
         rings = ["--consumers", ",".join(consumers), "--json", str(folder / "ring.json")]
         rings += ["--png", str(folder / "ring.png")]
         report.run("ring", sys.executable, str(ROOT / "benchmarks" / "ring.py"), *rings)
-    for tests in sorted([*HERE.glob("test_*.py"), *ROOT.glob("plugins/*/tests/test_*_device.py")]):
+    tensors(report, consumers)
+    for tests in sorted([HERE / "test_two_gpus.py", *ROOT.glob("plugins/*/tests/test_*_device.py")]):
         report.run(tests.stem, *pytest, str(tests))
     report.write()
     failed = [step.name for step in report.steps if step.status != 0]

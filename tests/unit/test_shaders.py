@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(
     path
-    for pattern in ("backends/interop_vulkan/shaders/*", "tests/contract/shaders/*")
+    for pattern in ("backends/interop_vulkan/shaders/*", "tests/contract/shaders/*", "examples/shaders/*")
     for path in ROOT.glob(pattern)
     if path.suffix in {".vert", ".frag", ".comp"}
 )
@@ -38,7 +38,7 @@ def code(spirv: bytes) -> list[tuple[int, ...]]:
 
 
 def test_there_are_shaders() -> None:
-    assert {path.name for path in SOURCES} >= {"mesh.vert", "mesh.frag", "add.comp"}
+    assert {path.name for path in SOURCES} >= {"mesh.vert", "mesh.frag", "add.comp", "wave.comp"}
 
 
 def test_no_spirv_without_its_source() -> None:
