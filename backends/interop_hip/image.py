@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from interop.errors import DriverError, WaitTimeout
+from interop.errors import DriverError, Unsupported, WaitTimeout
 from interop.formats import Numbers
 from interop.images import Tiling, check_image
 from interop.lifetime import Owned
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 _KINDS = {Numbers.SINT: 0, Numbers.UINT: 1, Numbers.UNORM: 1, Numbers.FLOAT: 2}
 _LAYERED = 1
 _SURFACE_LOAD_STORE = 2
+MAP = "hipExternalMemoryGetMappedMipmappedArray"
+# Invalid value, unknown: what runtimes answer for an image that they do not map.
+_NOT_THIS_KIND = frozenset({1, 999})
 _HOST_TO_DEVICE = 1
 _DEVICE_TO_HOST = 2
 
@@ -198,7 +201,12 @@ def _array(driver: Driver, undo: ExitStack, external: int, image: ImageDescripto
         flags=_SURFACE_LOAD_STORE | (_LAYERED if layered else 0),
         levels=image.mip_levels,
     )
-    native = _make(driver, "hipExternalMemoryGetMappedMipmappedArray", external, ctypes.byref(wanted))
+    try:
+        native = _make(driver, MAP, external, ctypes.byref(wanted))
+    except DriverError as error:
+        if error.code not in _NOT_THIS_KIND:
+            raise
+        raise Unsupported(f"{image.tiling} images {image.shape} of {image.format}", str(error)) from error
     undo.callback(_destroy, driver, "hipFreeMipmappedArray", native)
     driver.raw("hipMemcpy3DAsync")  # a runtime without it must fail now, not at the first copy
     levels = [_make(driver, "hipGetMipmappedArrayLevel", native, level) for level in range(image.mip_levels)]

@@ -224,6 +224,8 @@ void leak_after_refusal(void);
 void note_acquired(cl_context context, cl_mem object, bool acquired);
 void before_last_release(cl_context context);
 void hold_up_behind_user_events(cl_uint count, const cl_event *events);
+bool images_are_tiled(void);
+void *rows_taken_for_tiles(const char *rows, size_t row_pitch, size_t texel, size_t width, size_t height);
 void ignore_line_directives(char *text, size_t length);
 
 /* -- core.c: core calls that are only checked -- */

@@ -1,0 +1,157 @@
+"""Shared images, both ways and texel by texel, for tests/device/images.py and the contract tests."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import interop
+from interop.images import ImageConsumer, ImageDescriptor, ImageProducer, MappedImage, Tiling
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from interop.formats import ImageFormat
+
+KINDS: dict[str, dict[str, Any]] = {
+    # Sizes that no tile divides.
+    "2D": {"extent": (317, 70, 1)},
+    "2D array": {"extent": (61, 37, 1), "array_layers": 5},
+    "3D": {"extent": (29, 19, 7)},
+    "2D mips": {"extent": (67, 41, 1), "mip_levels": 7},
+}
+TIMEOUT = 10.0  # seconds that one copy may take
+
+
+def texels(made: ImageFormat, nbytes: int, random: np.random.Generator) -> NDArray[Any]:
+    """Return random texels; floats that are numbers, as drivers may change the others."""
+    dtype = np.dtype(made.dtype.name)
+    count = nbytes // dtype.itemsize
+    if dtype.kind == "f":
+        return random.standard_normal(count).astype(dtype)
+    limits = np.iinfo(dtype)
+    return random.integers(limits.min, limits.max, count, dtype=dtype, endpoint=True)
+
+
+def different(sent: NDArray[Any], seen: NDArray[Any], where: str) -> str:
+    """Say which components differ, or nothing."""
+    wrong = np.flatnonzero(sent != seen)
+    if not wrong.size:
+        return ""
+    first = int(wrong[0])
+    return (
+        f"{wrong.size} of {sent.size} components wrong in {where}; number {first} is {seen[first]}, "
+        f"was written as {sent[first]}"
+    )
+
+
+def case(
+    link: interop.Link,
+    made: ImageFormat,
+    kind: str,
+    tiling: Tiling,
+    extent: tuple[int, int, int] | None = None,
+) -> str:
+    """Share one image and return how that ended: "pass", "refused: ..." by whom and why, or "failed: ..."."""
+    random = np.random.default_rng([*made.name.encode(), *kind.encode(), *tiling.encode()])
+    producer, consumer = link.producer, link.consumer
+    if not isinstance(producer, ImageProducer) or not isinstance(consumer, ImageConsumer):
+        return "failed: a backend without images"
+    with contextlib.ExitStack() as stack:
+        try:
+            fields = KINDS[kind] if extent is None else {**KINDS[kind], "extent": extent}
+            wanted = ImageDescriptor(format=made, tiling=tiling, **fields)
+            image: Any = producer.create_image(wanted, export=link.plan.handle_type)
+            stack.callback(image.close)
+        except interop.InteropError as error:
+            return f"refused: producer: {type(error).__name__}: {one_line(error)}"
+        parts = [(level, layer) for level in range(wanted.mip_levels) for layer in range(wanted.array_layers)]
+        sizes = {part: wanted.part_nbytes(*part) for part in parts}
+        sent = {part: texels(made, size, random) for part, size in sizes.items()}
+        for (level, layer), values in sent.items():
+            image.write(values, level=level, layer=layer)
+        hand_over(producer, image.release)
+        handle, memory = image.export_memory()
+        with handle:
+            try:
+                mapped = consumer.import_image(handle, memory, image.descriptor)
+            except interop.InteropError as error:
+                if handle.closed:
+                    return f"failed: a refused import took the handle: {one_line(error)}"
+                return f"refused: {type(error).__name__}: {one_line(error)}"
+        stack.callback(mapped.close)
+        mapped.acquire(consumer.stream)
+        for part, values in sent.items():
+            if wrong := compare(mapped, part, values, f"what {link.plan.consumer.backend} read"):
+                return f"failed: {wrong}"
+        answers = {part: texels(made, size, random) for part, size in sizes.items()}
+        for (level, layer), values in answers.items():
+            mapped.write(values, level=level, layer=layer, timeout=TIMEOUT)
+        mapped.release(consumer.stream)
+        consumer.stream.synchronize(TIMEOUT)
+        hand_over(producer, image.acquire)
+        for part, values in answers.items():
+            if wrong := compare(image, part, values, f"what {link.plan.consumer.backend} wrote"):
+                return f"failed: {wrong}"
+    return "pass"
+
+
+def compare(image: MappedImage, part: tuple[int, int], values: NDArray[Any], where: str) -> str:
+    """Read a level of a layer and say what is wrong with it."""
+    seen = np.zeros_like(values)
+    level, layer = part
+    image.read(seen, level=level, layer=layer, timeout=TIMEOUT)
+    return different(values, seen, f"{where}, level {level}, layer {layer}")
+
+
+def hand_over(producer: Any, record: Any) -> None:
+    """Submit a transfer of ownership and wait for it."""
+    with contextlib.closing(producer.prepare()) as submission:
+        record(submission.begin())
+        submission.submit()
+        producer.wait_idle(TIMEOUT)
+
+
+def share(
+    consumer: str,
+    cases: Sequence[tuple[str, str, str]],
+    *,
+    extent: tuple[int, int, int] | None = None,
+    sync: str = "auto",
+    vouched: bool = False,
+) -> dict[str, Any]:
+    """Run cases (format, kind, tiling) over one link, each twice, and count what the second round leaves behind.
+
+    ``vouched``: the two drivers' first devices are taken for one, whatever their identities say.
+    """
+    device = 0 if vouched else None
+    results: dict[str, str] = {}
+    with interop.connect(
+        "vulkan", consumer, require="zero-copy", sync=sync, device=device, consumer_device=device
+    ) as link:
+        counts: list[int] = []
+        for _ in range(2):
+            for made, kind, tiling in cases:
+                where = None if extent is None else (extent[0], extent[1], extent[2])
+                result = case(link, interop.FORMATS[made], kind, Tiling(tiling), where)
+                name = f"{made} {kind} {tiling}"
+                if results.setdefault(name, result) != result:
+                    results[name] = f"failed: first {results[name]}, then {result}"
+            counts.append(descriptors())
+        names = [link.producer.device.name, link.consumer.device.name]
+    return {"results": results, "descriptors": counts[1] - counts[0], "devices": names}
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's message without line breaks."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def descriptors() -> int:
+    """Return how many file descriptors this process has open."""
+    return len(os.listdir("/proc/self/fd"))
