@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -55,16 +57,20 @@ def case(
     made: ImageFormat,
     kind: str,
     tiling: Tiling,
-    extent: tuple[int, int, int] | None = None,
+    **changes: Any,
 ) -> str:
-    """Share one image and return how that ended: "pass", "refused: ..." by whom and why, or "failed: ..."."""
+    """Share one image and return how that ended: "pass", "refused: ..." by whom and why, or "failed: ...".
+
+    ``changes``: fields of the kind's descriptor that are to be others.
+    """
     random = np.random.default_rng([*made.name.encode(), *kind.encode(), *tiling.encode()])
     producer, consumer = link.producer, link.consumer
     if not isinstance(producer, ImageProducer) or not isinstance(consumer, ImageConsumer):
         return "failed: a backend without images"
     with contextlib.ExitStack() as stack:
         try:
-            fields = KINDS[kind] if extent is None else {**KINDS[kind], "extent": extent}
+            fields = {**KINDS[kind], **changes}
+            fields["extent"] = tuple(fields["extent"])
             wanted = ImageDescriptor(format=made, tiling=tiling, **fields)
             image: Any = producer.create_image(wanted, export=link.plan.handle_type)
             stack.callback(image.close)
@@ -121,13 +127,14 @@ def share(
     consumer: str,
     cases: Sequence[tuple[str, str, str]],
     *,
-    extent: tuple[int, int, int] | None = None,
     sync: str = "auto",
     vouched: bool = False,
+    **changes: Any,
 ) -> dict[str, Any]:
     """Run cases (format, kind, tiling) over one link, each twice, and count what the second round leaves behind.
 
-    ``vouched``: the two drivers' first devices are taken for one, whatever their identities say.
+    ``changes``: as of :func:`case`. ``vouched``: the two drivers' first devices are taken for one, whatever their
+    identities say.
     """
     device = 0 if vouched else None
     results: dict[str, str] = {}
@@ -137,14 +144,33 @@ def share(
         counts: list[int] = []
         for _ in range(2):
             for made, kind, tiling in cases:
-                where = None if extent is None else (extent[0], extent[1], extent[2])
-                result = case(link, interop.FORMATS[made], kind, Tiling(tiling), where)
+                result = case(link, interop.FORMATS[made], kind, Tiling(tiling), **changes)
                 name = f"{made} {kind} {tiling}"
                 if results.setdefault(name, result) != result:
                     results[name] = f"failed: first {results[name]}, then {result}"
             counts.append(descriptors())
         names = [link.producer.device.name, link.consumer.device.name]
     return {"results": results, "descriptors": counts[1] - counts[0], "devices": names}
+
+
+def share_over_stand_in(
+    consumer: str, kinds: dict[str, dict[str, Any]], formats: Sequence[str]
+) -> dict[str, Any]:
+    """Share with a consumer over tests/support/libcuda.c, whose arrays lie as SwiftShader's optimal images do.
+
+    ``kinds``: changes for each kind. Both devices are vouched for, and no semaphore is theirs in common. Also
+    returns how many objects of the driver are left in the end.
+    """
+    results: dict[str, str] = {}
+    left = 0
+    for kind, changes in kinds.items():
+        cases = [(made, kind, tiling) for made in formats for tiling in Tiling]
+        found = share(consumer, cases, sync="blocking", vouched=True, **changes)
+        results |= found["results"]
+        left += found["descriptors"]
+    gc.collect()
+    live = ctypes.CDLL("libcuda.so.1").fake_live()
+    return {"results": results, "descriptors": left, "live": live}
 
 
 def one_line(error: BaseException) -> str:
