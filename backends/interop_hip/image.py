@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _KINDS = {Numbers.SINT: 0, Numbers.UINT: 1, Numbers.UNORM: 1, Numbers.FLOAT: 2}
 _LAYERED = 1
 _SURFACE_LOAD_STORE = 2
-MAP = "hipExternalMemoryGetMappedMipmappedArray"
+_MAP = "hipExternalMemoryGetMappedMipmappedArray"
 # Invalid value, unknown: what runtimes answer for an image that they do not map.
 _NOT_THIS_KIND = frozenset({1, 999})
 _HOST_TO_DEVICE = 1
@@ -160,6 +160,25 @@ def _destroy(driver: Driver, function: str, address: int) -> None:
     driver.check(function, driver.raw(function)(address))
 
 
+def offered(
+    driver: Driver, device: int, importable: frozenset[HandleType]
+) -> tuple[dict[Tiling, frozenset[HandleType]], tuple[str, ...]]:
+    """Return by which handle types images of a tiling come in, and why a tiling is missing.
+
+    Arrays are mapped by a call that runtimes on Linux before ROCm 7 do not export, and not on devices that
+    have no images (``hipDeviceAttributeImageSupport``).
+    """
+    images = {Tiling.LINEAR: importable}
+    value = ctypes.c_int(1)
+    attribute = int(driver.hip.hipDeviceAttribute_t.hipDeviceAttributeImageSupport)
+    if not driver.exports(_MAP):
+        return images, (f"the HIP runtime does not export {_MAP}",)
+    code = driver.raw("hipDeviceGetAttribute")(ctypes.byref(value), attribute, device)
+    if code == 0 and not value.value:  # an older runtime refuses the question; the import will tell then
+        return images, ("the HIP device has no images, says hipDeviceAttributeImageSupport",)
+    return {Tiling.OPTIMAL: importable, **images}, ()
+
+
 def import_image(
     driver: Driver,
     stream: HipStream,
@@ -202,7 +221,7 @@ def _array(driver: Driver, undo: ExitStack, external: int, image: ImageDescripto
         levels=image.mip_levels,
     )
     try:
-        native = _make(driver, MAP, external, ctypes.byref(wanted))
+        native = _make(driver, _MAP, external, ctypes.byref(wanted))
     except DriverError as error:
         if error.code not in _NOT_THIS_KIND:
             raise

@@ -19,9 +19,11 @@ from interop import (
     MemoryDescriptor,
     Tiling,
 )
+from interop.backend import Capabilities
+from interop.device import DeviceIdentity, DeviceInfo
 from interop.dtypes import DTYPES
 from interop.formats import Numbers, as_format
-from interop.images import check_image
+from interop.images import check_image, offered
 
 RGBA8 = FORMATS["rgba8unorm"]
 formats = st.sampled_from(list(FORMATS.values()))
@@ -168,6 +170,27 @@ def test_texels_of_every_level_and_layer_need_room(
     check_image(memory(offset + sum(parts)), whole)
     with pytest.raises(InvalidArgument, match=f"needs at least {sum(parts)} bytes"):
         check_image(memory(offset + sum(parts) - 1), whole)
+
+
+def device(backend: str, *notes: str, **images: set[HandleType]) -> DeviceInfo:
+    offers = Capabilities(
+        images={Tiling(tiling): frozenset(types) for tiling, types in images.items()}, image_notes=notes
+    )
+    return DeviceInfo(backend=backend, index=0, name=backend, identity=DeviceIdentity(), capabilities=offers)
+
+
+def test_a_pair_shares_what_both_offer_and_says_what_lacks() -> None:
+    fd = {HandleType.OPAQUE_FD}
+    producer = device("vulkan", linear=fd, optimal=fd | {HandleType.DMA_BUF})
+    both = offered(producer, device("cuda", linear=fd, optimal=fd), HandleType.OPAQUE_FD)
+    assert (both.tilings, both.reasons) == ((Tiling.OPTIMAL, Tiling.LINEAR), ())
+    assert str(both) == "yes, optimal and linear"
+    rows = offered(producer, device("hip", "no arrays", linear=fd), HandleType.OPAQUE_FD)
+    assert str(rows) == "yes, linear (hip imports no optimal images by opaque_fd; no arrays)"
+    other = offered(producer, device("hip", linear=fd), HandleType.DMA_BUF)
+    assert other.tilings == ()
+    assert str(other).startswith("no (hip imports no optimal images by dma_buf; vulkan exports no linear")
+    assert str(offered(producer, producer, None)) == "no (memory is staged, and images are not copied)"
 
 
 def test_rows_without_a_pitch_are_not_imported() -> None:

@@ -168,6 +168,15 @@ def _release(context: Context, external: int, mapping: _Mapping) -> None:
         every.callback(driver.call, mapping.destroy, mapping.base)
 
 
+def offered(
+    driver: Driver, importable: frozenset[HandleType]
+) -> tuple[dict[Tiling, frozenset[HandleType]], tuple[str, ...]]:
+    """Return by which handle types images of a tiling come in, and why a tiling is missing."""
+    if not driver.exports(_MAP):
+        return {Tiling.LINEAR: importable}, (f"this CUDA driver does not export {_MAP}",)
+    return {Tiling.OPTIMAL: importable, Tiling.LINEAR: importable}, ()
+
+
 def import_image(
     stream: CudaStream,
     handle: Handle,
