@@ -100,6 +100,25 @@ def test_hip_without_the_call_refuses_optimal_images(tmp_path: Path) -> None:
         assert "does not export" in why
 
 
+@pytest.mark.parametrize(
+    ("consumer", "tiling", "switches"),
+    [
+        ("opencl", "linear", {}),
+        ("opencl", "optimal", {"SOFTGPU_CL_QUERIES": "nvidia", "SOFTGPU_CL_ERRORS": "nvidia"}),
+        ("hip", "linear", {}),
+        ("hip", "optimal", {"SOFTGPU_HIP_FD": "consume-always"}),
+    ],
+)
+def test_files_of_strangers_stay_theirs(consumer: str, tiling: str, switches: dict[str, str]) -> None:
+    environment = software.environment("swiftshader", **switches)
+    found = fresh.call(image_cases.strangers_files, environment, consumer=consumer, tiling=tiling)
+    assert found
+    for error, stayed, grown in found.values():
+        assert error in {"HandleError", "DriverError"}, found
+        assert stayed, found
+        assert grown == 0, found
+
+
 @pytest.fixture(scope="module")
 def hip_on_cuda(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The HIP runtime over the stand-in for NVIDIA's driver."""
@@ -113,6 +132,7 @@ def test_hip_on_cuda_takes_every_kind(hip_on_cuda: dict[str, str]) -> None:
     )
     optimal = {f"{made} {kind} optimal" for made in FORMATS for kind in EVEN}
     assert passed(found["results"]) == optimal | ROWS
+    assert found["offer"] == "yes, optimal and linear"
     assert (found["descriptors"], found["live"]) == (0, 0)
 
 

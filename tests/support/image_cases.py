@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import interop
-from interop.images import ImageConsumer, ImageDescriptor, ImageProducer, MappedImage, Tiling
+from interop.images import ImageConsumer, ImageDescriptor, ImageProducer, MappedImage, Tiling, offered
+from interop.testing.conformance import strangers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,8 +150,10 @@ def share(
                 if results.setdefault(name, result) != result:
                     results[name] = f"failed: first {results[name]}, then {result}"
             counts.append(descriptors())
+        pair = link.producer.device, link.consumer.device
+        offer = str(offered(*pair, link.plan.handle_type))
         names = [link.producer.device.name, link.consumer.device.name]
-    return {"results": results, "descriptors": counts[1] - counts[0], "devices": names}
+    return {"results": results, "descriptors": counts[1] - counts[0], "devices": names, "offer": offer}
 
 
 def share_over_stand_in(
@@ -162,15 +165,40 @@ def share_over_stand_in(
     returns how many objects of the driver are left in the end.
     """
     results: dict[str, str] = {}
-    left = 0
+    left, offer = 0, ""
     for kind, changes in kinds.items():
         cases = [(made, kind, tiling) for made in formats for tiling in Tiling]
         found = share(consumer, cases, sync="blocking", vouched=True, **changes)
         results |= found["results"]
         left += found["descriptors"]
+        offer = found["offer"]
     gc.collect()
     live = ctypes.CDLL("libcuda.so.1").fake_live()
-    return {"results": results, "descriptors": left, "live": live}
+    return {"results": results, "descriptors": left, "live": live, "offer": offer}
+
+
+def strangers_files(consumer: str, tiling: str) -> dict[str, list[object]]:
+    """Import images from files that are no memory of the device: each error, and whether the file stayed."""
+    found: dict[str, list[object]] = {}
+    pitch = 256 if Tiling(tiling) is Tiling.LINEAR else 0
+    made = interop.FORMATS["rgba8unorm"]
+    image = ImageDescriptor(extent=(64, 48, 1), format=made, tiling=Tiling(tiling), row_pitch=pitch)
+    with interop.connect("vulkan", consumer, require="zero-copy") as link:
+        handle_type = link.plan.handle_type
+        assert handle_type is not None
+        assert isinstance(link.consumer, ImageConsumer)
+        for stranger in strangers.EVERY:
+            memory = interop.MemoryDescriptor(allocation_size=12288, size=12288, handle_type=handle_type)
+            with interop.Handle.adopt(stranger(), handle_type) as handle:
+                before, kept = descriptors(), os.fstat(handle.value).st_ino
+                try:
+                    link.consumer.import_image(handle, memory, image).close()
+                    error = "taken"
+                except interop.InteropError as refusal:
+                    error = type(refusal).__name__
+                same = not handle.closed and os.fstat(handle.value).st_ino == kept
+                found[stranger.__name__] = [error, same, descriptors() - before]
+    return found
 
 
 def one_line(error: BaseException) -> str:

@@ -37,6 +37,7 @@ def test_every_kind_is_right_both_ways(stand_in: Path) -> None:
         else:
             assert result.startswith("refused: producer: InvalidArgument: a linear image is 2D"), result
     assert (found["descriptors"], found["live"]) == (0, 0)
+    assert found["offer"] == "yes, optimal and linear"
 
 
 @pytest.mark.parametrize("code", [1, 2, 801, 999])
