@@ -6,7 +6,7 @@ import warnings
 import weakref
 from contextlib import ExitStack
 from itertools import count
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from interop.errors import ClosedError, InteropError
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 def _dropped(what: str, release: Callable[..., None], *args: object) -> None:
     warnings.warn(f"unclosed {what}", ResourceWarning, stacklevel=2)
+    _given_up(what, release, *args)
+
+
+def _given_up(what: str, release: Callable[..., None], *args: object) -> None:
     try:
         release(*args)
     except InteropError as error:
@@ -27,10 +31,14 @@ class Owned:
 
     __slots__ = ("__weakref__", "_finalizer", "_what")
 
+    may_be_dropped: ClassVar[bool] = False
+    """Whether it needs no ``close()``, as a program of which only a kernel is kept: then there is no warning."""
+
     def __init__(self, what: str, release: Callable[..., None], *args: object) -> None:
         """Call ``release(*args)`` at the end. The arguments must not lead back to this object."""
         self._what = what
-        self._finalizer = weakref.finalize(self, _dropped, what, release, *args)
+        end = _given_up if self.may_be_dropped else _dropped
+        self._finalizer = weakref.finalize(self, end, what, release, *args)
         self._finalizer.atexit = False
 
     @property

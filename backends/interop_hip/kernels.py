@@ -95,6 +95,8 @@ class HipModule(Owned):
 
     __slots__ = ("_address", "_driver", "_kernels", "_limit", "_signatures", "_stream")
 
+    may_be_dropped = True
+
     def __init__(
         self, driver: Driver, stream: HipStream, address: int, signatures: Mapping[str, Signature], limit: int
     ) -> None:

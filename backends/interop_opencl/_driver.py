@@ -285,6 +285,20 @@ def check_handle(function: str, code: int, what: str) -> None:
     check(function, code)
 
 
+def imported(driver: Driver, function: str, code: int, address: int | None, what: str) -> int:
+    """Return the ``cl_mem`` of an import, or raise as :func:`check_handle`.
+
+    NVIDIA's driver (580) returns an object beside the code 999. It is good for nothing and keeps its context,
+    with some 18 descriptors and 6 threads, so it is released.
+    """
+    if code != 0 and address:
+        driver.raw("clReleaseMemObject")(address)
+    check_handle(function, code, what)
+    if not address:
+        raise DriverError(function, 0, text="reported success and returned no object")
+    return address
+
+
 def failure(function: str, error: Any) -> DriverError:
     """Return an exception of pyopencl as this project's, with the driver's code."""
     code = int(error.code)

@@ -6,7 +6,7 @@ import ctypes
 import time
 from typing import TYPE_CHECKING, Any
 
-from interop.errors import DriverError, InvalidArgument, Unsupported
+from interop.errors import InvalidArgument, Unsupported
 from interop.formats import Numbers
 from interop.handles import FdFate, Handle, HandleType, lend
 from interop.images import Tiling, check_image
@@ -20,7 +20,7 @@ from interop_opencl._driver import (
     MEMORY_HANDLES,
     LastReference,
     check,
-    check_handle,
+    imported,
     name_of,
 )
 from interop_opencl._ownership import Ownership, require
@@ -227,11 +227,9 @@ def import_image(
         if status.value in _NOT_THIS_KIND:
             reason = f"{_CREATE} returned {status.value} {name_of(status.value)}".rstrip()
             raise Unsupported(f"{image.tiling} images {image.shape} of {image.format}", reason)
-        # The code alone decides: NVIDIA (580) returns 999 together with an object that must not be touched.
-        check_handle(_CREATE, status.value, f"image memory of {memory.allocation_size} bytes")
-        if not address:
-            raise DriverError(_CREATE, 0, text="reported success and returned no object")
-    native = driver.cl.MemoryObject.from_int_ptr(address, retain=False)
+        what = f"image memory of {memory.allocation_size} bytes"
+        made = imported(driver, _CREATE, status.value, address, what)
+    native = driver.cl.MemoryObject.from_int_ptr(made, retain=False)
     return OpenCLImage(driver, platform, stream, native, image)
 
 

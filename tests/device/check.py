@@ -172,11 +172,12 @@ def main() -> int:
     behaviour = ROOT / "tests/contract/test_driver_behaviour.py"
     if "opencl" in consumers and Path("/dev/nvidiactl").exists():
         report.run("driver-behaviour", *pytest, str(behaviour))
+        report.run("probes", sys.executable, str(HERE / "probes.py"))
     if consumers:
         rings = ["--consumers", ",".join(consumers), "--json", str(folder / "ring.json")]
         rings += ["--png", str(folder / "ring.png")]
         report.run("ring", sys.executable, str(ROOT / "benchmarks" / "ring.py"), *rings)
-    for tests in sorted(ROOT.glob("plugins/*/tests/test_*_device.py")):
+    for tests in sorted([*HERE.glob("test_*.py"), *ROOT.glob("plugins/*/tests/test_*_device.py")]):
         report.run(tests.stem, *pytest, str(tests))
     report.write()
     failed = [step.name for step in report.steps if step.status != 0]

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from interop.errors import ClosedError, HandleError, InvalidArgument, Unsupported
+from interop.errors import ClosedError, DriverError, HandleError, InvalidArgument, Unsupported
 from interop.formats import FORMATS
-from interop.handles import HandleType
+from interop.handles import Handle, HandleType
 from interop.images import ImageDescriptor, Tiling
 from interop.testing.bench import parts, pattern, same
+from interop.testing.conformance import strangers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,6 +131,21 @@ def test_refused_import_leaves_the_handle_good(bench: Bench, tiling: Tiling) -> 
         assert not handle.closed
         mapped = bench.take_image(handle, memory, image.descriptor)
     same(bench.read_image(mapped)[0], texels(wanted(tiling), 1)[0])
+
+
+def test_strangers_descriptors(bench: Bench, tiling: Tiling) -> None:
+    image = bench.create_image(wanted(tiling))
+    handle, memory = image.export_memory()
+    handle.close()
+    if not handle.type.is_fd:
+        pytest.skip("memory does not travel by file descriptor here")
+    for stranger in (strangers.dev_null, strangers.small_memfd):
+        with Handle.adopt(stranger(), handle.type) as wrong:
+            before = os.fstat(wrong.value)
+            with pytest.raises((HandleError, DriverError)):
+                bench.take_image(wrong, memory, image.descriptor)
+            now = os.fstat(wrong.value)
+            assert (now.st_dev, now.st_ino) == (before.st_dev, before.st_ino)
 
 
 def test_copies_are_checked(bench: Bench, tiling: Tiling) -> None:

@@ -110,6 +110,8 @@ class CudaModule(Owned):
 
     __slots__ = ("_address", "_kernels", "_limit", "_signatures", "_stream")
 
+    may_be_dropped = True
+
     def __init__(
         self, stream: CudaStream, address: int, signatures: Mapping[str, Signature], limit: int
     ) -> None:

@@ -182,7 +182,7 @@ cl_mem CL_API_CALL layer_CreateImageWithProperties(cl_context context, const cl_
     cl_mem object = NULL;
     code = import_image(context, flags, format, *description, fd, imported, &object);
     if (code != CL_SUCCESS)
-        return refuse(code, error);
+        return refuse_handle(context, code, error);
     if (error != NULL)
         *error = CL_SUCCESS;
     return object;
