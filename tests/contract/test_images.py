@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import sys
 from typing import TYPE_CHECKING, Any
 
 import fresh
@@ -134,6 +136,17 @@ def test_hip_on_cuda_takes_every_kind(hip_on_cuda: dict[str, str]) -> None:
     assert passed(found["results"]) == optimal | ROWS
     assert found["offer"] == "yes, optimal and linear"
     assert (found["descriptors"], found["live"]) == (0, 0)
+
+
+def test_hip_on_cuda_passes_the_kit(hip_on_cuda: dict[str, str], tmp_path: Path) -> None:
+    """Both tilings; elsewhere the rig has one."""
+    command = [sys.executable, "-m", "pytest", "-p", "interop.testing.plugin", "-p", "no:cacheprovider"]
+    command += ["--pyargs", "interop.testing.conformance.test_images", "--interop-backend=hip"]
+    command += ["--interop-device=0", "--interop-consumer-device=0"]
+    done = fresh.run([*command, f"--interop-matrix={tmp_path / 'matrix.json'}"], hip_on_cuda, cwd=tmp_path)
+    assert done.status == 0, done.output
+    score = json.loads((tmp_path / "matrix.json").read_text(encoding="utf-8"))["score"]
+    assert score["passed"] == score["applicable"] == 22
 
 
 @pytest.mark.parametrize("code", [1, 2, 801, 999])
