@@ -156,6 +156,44 @@ def share(
     return {"results": results, "descriptors": counts[1] - counts[0], "devices": names, "offer": offer}
 
 
+def in_turns(consumer: str, tiling: str, sync: str, frames: int) -> dict[str, object]:
+    """Let an image go with the turns of a buffer, to the consumer and back; count the frames with wrong texels."""
+    wrong = 0
+    with interop.connect("vulkan", consumer, require="zero-copy", sync=sync) as link:
+        made = interop.FORMATS["rgba16sint"]
+        wanted = ImageDescriptor(extent=(62, 40, 1), format=made, tiling=Tiling(tiling))
+        producer: Any = link.producer
+        image = producer.create_image(wanted, export=link.plan.handle_type)
+        handle, memory = image.export_memory()
+        assert isinstance(link.consumer, ImageConsumer)
+        with handle:
+            mapped = link.consumer.import_image(handle, memory, image.descriptor)
+        staging = producer.create_buffer(wanted.part_nbytes(), host_visible=True)
+        ticket, stream = link.buffer(4), link.consumer.stream
+        random = np.random.default_rng(7)
+        for _ in range(frames):
+            sent, answer = (texels(made, wanted.part_nbytes(), random) for _ in range(2))
+            staging.host_view()[:] = sent.data.cast("B")
+            with link.producer_turn(ticket) as commands:
+                image.copy_from(commands, staging)
+                image.release(commands)
+            seen = np.zeros_like(sent)
+            with link.consumer_turn(ticket):
+                mapped.acquire(stream)
+                mapped.read(seen, timeout=TIMEOUT)
+                mapped.write(answer, timeout=TIMEOUT)
+                mapped.release(stream)
+            with link.producer_turn(ticket) as commands:
+                image.acquire(commands)
+                image.copy_to(commands, staging)
+            link.producer.wait_idle(TIMEOUT)
+            back = np.frombuffer(bytes(staging.host_view()), sent.dtype)
+            wrong += not ((seen == sent).all() and (back == answer).all())
+        for each in (mapped, staging, image):
+            each.close()
+    return {"wrong": wrong}
+
+
 def share_over_stand_in(
     consumer: str, kinds: dict[str, dict[str, Any]], formats: Sequence[str]
 ) -> dict[str, Any]:
