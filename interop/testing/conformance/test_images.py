@@ -13,7 +13,7 @@ import pytest
 from interop.errors import ClosedError, DriverError, HandleError, InvalidArgument, Unsupported
 from interop.formats import FORMATS
 from interop.handles import Handle, HandleType
-from interop.images import ImageDescriptor, Tiling
+from interop.images import ImageDescriptor, MappedImage, ProducerImage, Tiling
 from interop.testing.bench import parts, pattern, same
 from interop.testing.conformance import strangers
 
@@ -37,7 +37,8 @@ KINDS: tuple[dict[str, Any], ...] = (
 
 
 def wanted(tiling: Tiling, **others: Any) -> ImageDescriptor:
-    return ImageDescriptor(**{"extent": EXTENT, "format": FORMAT, "tiling": tiling, **others})
+    fields: dict[str, Any] = {"extent": EXTENT, "format": FORMAT, **others}
+    return ImageDescriptor(tiling=tiling, **fields)
 
 
 def texels(image: ImageDescriptor, seed: int) -> list[bytes]:
@@ -54,6 +55,8 @@ def texels(image: ImageDescriptor, seed: int) -> list[bytes]:
 def both_ways(bench: Bench, image: ImageDescriptor) -> None:
     """Send texels from the producer to the consumer, and others back."""
     theirs, mapped = bench.share_image(image)
+    assert isinstance(theirs, ProducerImage)
+    assert isinstance(mapped, MappedImage)
     assert (mapped.shape, mapped.format) == (image.shape, image.format)
     assert mapped.descriptor == theirs.descriptor
     bench.put_image(theirs, texels(image, 1))
