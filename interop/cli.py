@@ -181,6 +181,12 @@ def doctor(
         memory = plan.path.value + (f", {plan.handle_type.value}" if plan.handle_type else "")
         pairs.add_row(*names, pair.match or "-", memory, str(plan.to_consumer), str(plan.to_producer))
     _out.print(pairs)
+    for pair in found.pairs:
+        if pair.images is not None:
+            which = (
+                f"{pair.producer.backend}:{pair.producer.index} {pair.consumer.backend}:{pair.consumer.index}"
+            )
+            _out.print(f"{which} images: {escape(str(pair.images))}", highlight=False)
     passed = diagnosis.test(found, timeout) if test else True
     for pair in found.pairs:
         for trial in pair.trials:

@@ -50,6 +50,7 @@ _SIZE = ctypes.c_size_t
 # unwrapped.
 _RAW: dict[str, tuple[Any, ...]] = {
     "hipSetDevice": (_INT,),
+    "hipDeviceGetAttribute": (_POINTER, _INT, _INT),
     "hipDeviceGetUuid": (_POINTER, _INT),
     "hipDeviceGetPCIBusId": (_POINTER, _INT, _INT),
     "hipStreamQuery": (_POINTER,),

@@ -12,7 +12,7 @@ from interop.errors import BackendUnavailable, InvalidArgument
 from interop.lifetime import Children, Owned
 from interop.semaphore import SemaphoreKind
 from interop_opencl import _driver as cl
-from interop_opencl import kernels, memory, semaphore
+from interop_opencl import image, kernels, memory, semaphore
 from interop_opencl._events import Owed
 from interop_opencl.plugin import INSTALL_HINT
 from interop_opencl.stream import OpenCLStream
@@ -238,6 +238,7 @@ def _capabilities(driver: cl.Driver, platform: int, native: Any, extensions: fro
         found = _known(driver.query_numbers(device, cl.DEVICE_SEMAPHORE_IMPORT), cl.SEMAPHORE_HANDLES)
         semaphores[SemaphoreKind.BINARY] = found
         notes.append(semaphore.NO_TIMELINE)
+    images, image_notes = image.offered(driver, native, importable)
     return Capabilities(
         memory_import=importable,
         semaphore_import=semaphores,
@@ -245,6 +246,8 @@ def _capabilities(driver: cl.Driver, platform: int, native: Any, extensions: fro
         stream_notify="clSetEventCallback",
         view_alignment=max(1, native.mem_base_addr_align // 8),  # the query counts bits
         notes=tuple(notes),
+        images=images,
+        image_notes=image_notes,
     )
 
 

@@ -10,9 +10,11 @@ from interop.backend import Capabilities
 from interop.device import DeviceIdentity, DeviceInfo, PciAddress, host_identity
 from interop.errors import BackendUnavailable, DriverError
 from interop.handles import HandleType
+from interop.images import Tiling
 from interop.semaphore import SemaphoreKind
 from interop_vulkan import _driver
 from interop_vulkan._driver import API_VERSION_1_2, API_VERSION_1_3, NULL, VK, Functions, struct, text
+from interop_vulkan._images import exportable_tilings
 from interop_vulkan.plugin import INSTALL_HINT
 
 if TYPE_CHECKING:
@@ -211,15 +213,22 @@ def _capabilities(functions: Functions, physical: Any, listed: frozenset[str]) -
         notes.append("no timeline semaphores (feature timelineSemaphore), which are needed")
     memory_import = VK.VK_EXTERNAL_MEMORY_FEATURE_IMPORTABLE_BIT
     memory_export = VK.VK_EXTERNAL_MEMORY_FEATURE_EXPORTABLE_BIT
+    exported = _having(memory, memory_export)
+    images = {
+        kind: exportable_tilings(functions, physical, bit)
+        for kind, (bit, _) in MEMORY_TYPES.items()
+        if kind in exported
+    }
     semaphore_import = VK.VK_EXTERNAL_SEMAPHORE_FEATURE_IMPORTABLE_BIT
     semaphore_export = VK.VK_EXTERNAL_SEMAPHORE_FEATURE_EXPORTABLE_BIT
     return Capabilities(
         memory_import=_having(memory, memory_import),
-        memory_export=_having(memory, memory_export),
+        memory_export=exported,
         semaphore_import={kind: _having(each, semaphore_import) for kind, each in semaphores.items()},
         semaphore_export={kind: _having(each, semaphore_export) for kind, each in semaphores.items()},
         host_timeline=timeline,
         notes=tuple(notes),
+        images={tiling: frozenset(kind for kind in images if tiling in images[kind]) for tiling in Tiling},
     )
 
 

@@ -11,10 +11,14 @@ from typing import Any
 
 import frames
 import fresh
+import image_cases
 import opencl_probes as probes
 import pytest
 import software
+from image_cases import KINDS
 from interop_softgpu.machine import detect
+
+from interop import Tiling
 
 HARDWARE = detect(os.environ, own_rocm=None).nvidia
 IMITATED = {
@@ -26,6 +30,7 @@ IMITATED = {
     "SOFTGPU_CL_RELEASE_CONTEXT": "hang",
     "SOFTGPU_CL_USER_EVENTS": "block",
     "SOFTGPU_CL_LINE": "ignored",
+    "SOFTGPU_CL_IMAGES": "tiled",
 }
 
 
@@ -102,6 +107,30 @@ def test_line_directives_are_ignored() -> None:
     found = ask(probes.lines)
     assert found["ignored"], found
     assert not found["honoured"], found
+
+
+def test_optimal_images_are_read_right() -> None:
+    assert ask(probes.images, linear=False, pitch=False) == {"code": 0, "right": True, "linear types": []}
+
+
+# Without a pitch the imitation cannot tell an image in rows from another.
+@pytest.mark.parametrize("pitch", [True, False] if HARDWARE else [True])
+def test_linear_images_are_imported_and_read_wrong(*, pitch: bool) -> None:
+    assert ask(probes.images, linear=True, pitch=pitch) == {"code": 0, "right": False, "linear types": []}
+
+
+def test_no_wrong_texel_is_read() -> None:
+    """Every kind of image is right in both directions, or refused with the reason before a texel is moved."""
+    formats = ("r8uint", "rgba8unorm", "rgba16float", "rgba32float")
+    cases = [(made, kind, tiling) for made in formats for kind in KINDS for tiling in Tiling]
+    found = ask(image_cases.share, consumer="opencl", cases=cases)
+    results = found["results"]
+    assert not {name: result for name, result in results.items() if result.startswith("failed")}
+    assert results["rgba8unorm 2D optimal"] == "pass"
+    for made in formats:
+        assert results[f"{made} 2D linear"].startswith("refused: Unsupported")
+        assert "would see wrong texels" in results[f"{made} 2D linear"]
+    assert found["descriptors"] == 0
 
 
 def test_a_wait_may_come_before_its_signal() -> None:

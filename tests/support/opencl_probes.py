@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyopencl as cl
+from image_cases import hand_over
 from interop_opencl._driver import Driver
 
 import interop
-from interop import HandleType, SemaphoreKind, registry
+from interop import FORMATS, HandleType, ImageDescriptor, SemaphoreKind, Tiling, registry
 from interop.testing import leaks
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ MEMORY_DEVICES = 0x2051
 SEMAPHORE_DEVICES = 0x2053
 BINARY = 1
 SEMAPHORE_TYPES = 0x204C
+ASSUME_LINEAR = 0x2052
+RGBA, UNSIGNED_INT8, IMAGE_2D = 0x10B5, 0x10DA, 0x10F1
 USE_HOST_PTR = 8
 READ_WRITE = 1
 HANG_SECONDS = 4.0
@@ -326,6 +329,39 @@ def release_of_a_context(*, give_back: bool) -> dict[str, object]:
     else:  # nothing of the driver can be ended any more: leave without its destructors
         _KEPT.append(rig)
     return {"codes": codes, "returned": returned}
+
+
+def images(*, linear: bool, pitch: bool) -> dict[str, object]:
+    """What an imported image of Vulkan's reads as: 64 × 48 RGBA8, with or without Vulkan's row pitch."""
+    rig = Rig()
+    made: Any = rig.producer
+    tiling = Tiling.LINEAR if linear else Tiling.OPTIMAL
+    wanted = ImageDescriptor(extent=(64, 48, 1), format=FORMATS["rgba8uint"], tiling=tiling)
+    image = made.create_image(wanted, export=HandleType.OPAQUE_FD)
+    sent = np.arange(48 * 64, dtype=np.uint32) * 2654435761 & 0xFFFFFFFF
+    image.write(sent.astype(np.uint32))
+    hand_over(rig.producer, image.release)
+    words = (ctypes.c_uint64 * 3)(MEMORY_FD, image.export_memory()[0].detach(), 0)
+    channels = (ctypes.c_uint * 2)(RGBA, UNSIGNED_INT8)
+    row_pitch = image.descriptor.row_pitch if pitch else 0
+    layout = (ctypes.c_size_t * 9)(IMAGE_2D, 64, 48, 0, 0, row_pitch, 0, 0, 0)
+    code = ctypes.c_int(12345)
+    create = rig.driver.raw("clCreateImageWithProperties")
+    places = (ctypes.byref(channels), ctypes.byref(layout))
+    address = create(rig.context.int_ptr, words, READ_WRITE, *places, None, ctypes.byref(code))
+    seen = np.zeros_like(sent, np.uint32)
+    if code.value == 0:
+        rig.hand_over("Acquire", address)
+        native: Any = cl.MemoryObject.from_int_ptr(address, retain=False)
+        cl.enqueue_copy(rig.queue, seen, native, origin=(0, 0, 0), region=(64, 48, 1))
+        rig.hand_over("Release", address)
+        rig.queue.finish()
+    listed = _query_numbers(rig, ASSUME_LINEAR)
+    return {"code": code.value, "right": bool((seen == sent).all()), "linear types": listed}
+
+
+def _query_numbers(rig: Rig, name: int) -> list[int]:
+    return list(rig.driver.query_numbers(rig.device.int_ptr, name))
 
 
 def user_events() -> dict[str, object]:

@@ -227,6 +227,8 @@ void note_acquired(cl_context context, cl_mem object, bool acquired);
 void before_last_release(cl_context context);
 void note_user_events(cl_command_queue queue, cl_uint count, const cl_event *events);
 void wait_for_user_events(cl_command_queue queue);
+bool images_are_tiled(void);
+void *rows_taken_for_tiles(const char *rows, size_t row_pitch, size_t texel, size_t width, size_t height);
 void ignore_line_directives(char *text, size_t length);
 
 /* -- core.c: core calls that are only checked -- */

@@ -241,6 +241,29 @@ void before_last_release(cl_context context)
     forget_context(context);
 }
 
+/* -- CL_IMAGES=tiled: no image is in rows, and one that is said to be is read as if it were in tiles -- */
+
+bool images_are_tiled(void)
+{
+    return softgpu_switch_is("CL_IMAGES", "tiled", "rows");
+}
+
+/* Returns a copy of an image's rows, without gaps, in which each texel is the one that tiles of 4 x 4 have in
+ * its place; 0 where there is none. The caller frees it. */
+void *rows_taken_for_tiles(const char *rows, size_t row_pitch, size_t texel, size_t width, size_t height)
+{
+    char *const taken = calloc(width * height, texel);
+    const size_t across = (width + 3) / 4;
+    for (size_t y = 0; taken != NULL && y < height; ++y)
+        for (size_t x = 0; x < width; ++x) {
+            const size_t at = (y / 4 * across + x / 4) * 16 + y % 4 * 4 + x % 4;
+            if (at / width < height)
+                memcpy(taken + (y * width + x) * texel, rows + at / width * row_pitch + at % width * texel,
+                       texel);
+        }
+    return taken;
+}
+
 /* -- CL_LINE=ignored: #line has no effect -- */
 
 /* True where a line of this text is a #line directive or, in its short form, "# 12". */
