@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 import warnings
 import weakref
@@ -41,6 +42,7 @@ def connect(
     require: str | None = None,
     handle_type: str | None = None,
     timeout: float = DEFAULT_TIMEOUT,
+    check: bool | None = None,
 ) -> Link:
     """Join a producer and a consumer on one physical device by the best means that both offer.
 
@@ -48,7 +50,9 @@ def connect(
     ``device`` and ``consumer_device`` choose devices by index or by a part of the name, uuid or PCI address;
     both together vouch that the two are one. ``sync`` forces a strategy (``"native"``, ``"bridged"``,
     ``"blocking"``), ``require`` a path (``"zero-copy"``, ``"staged"``), ``handle_type`` how memory travels
-    (``"opaque_fd"``, ``"dma_buf"``). ``timeout``, in seconds, bounds every wait of the link.
+    (``"opaque_fd"``, ``"dma_buf"``). ``timeout``, in seconds, bounds every wait of the link. ``check`` makes the
+    link raise :class:`Misuse` for wrong use that drivers answer with garbage or a hang (:mod:`interop.checking`);
+    by default the environment decides: ``INTEROP_CHECK=1``.
 
     Raises :class:`BackendUnavailable`, :class:`DeviceMismatch`, :class:`NoCommonHandleType` or
     :class:`NoCommonSync`, each with its reasons; nothing stays open.
@@ -88,7 +92,18 @@ def connect(
         opened_consumer = taking(right)
         if isinstance(consumer, str):
             undo.callback(opened_consumer.close)
-        return Link(plan, opened_producer, opened_consumer, timeout, owned=undo)
+        return _link_type(check)(plan, opened_producer, opened_consumer, timeout, owned=undo)
+
+
+def _link_type(check: bool | None) -> type[Link]:  # noqa: FBT001 - passed on as it was given
+    """The class of a link that is checked or not; checks are not even loaded where they are not wanted."""
+    if check is None:
+        check = os.environ.get("INTEROP_CHECK", "") not in {"", "0"}
+    if not check:
+        return Link
+    from interop.checking import CheckedLink
+
+    return CheckedLink
 
 
 _Opened = TypeVar("_Opened", "Producer", "Consumer")

@@ -123,7 +123,7 @@ class Case:
 class ConsumerTurn(Generic[Views]):
     """``with`` this, the consumer owns the buffers; yields the view, or a tuple of views for several."""
 
-    __slots__ = ("_buffers", "_order", "_views")
+    __slots__ = ("__weakref__", "_buffers", "_order", "_views")
 
     def __init__(self, order: Order, buffers: tuple[Buffer, ...], views: Views) -> None:
         self._order = order
@@ -167,6 +167,7 @@ class ProducerTurn:
     """``with`` this, the producer owns the buffers; yields its recorder and submits at the end."""
 
     __slots__ = (
+        "__weakref__",
         "_buffers",
         "_case",
         "_cases",
