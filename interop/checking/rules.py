@@ -12,7 +12,7 @@ from interop.errors import InteropError, Misuse, WaitTimeout
 from interop.semaphore import SemaphoreKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     from interop.backend import Commands, Consumer, Producer, ProducerSemaphore, Submission
     from interop.kernels import Launch
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from interop.semaphore import Stream
 
     Call = Callable[..., Any]
+    Arounds = dict[str, Callable[..., Any]]
 
 Steps = list[tuple[Payload, int, bool]]
 
@@ -77,7 +78,7 @@ def _synchronize(stream: object, original: Call, timeout: float) -> None:
 
 
 @contextlib.contextmanager
-def explained() -> Iterator[None]:
+def explained() -> Generator[None]:
     """Add to a :class:`WaitTimeout` what each queue waits for."""
     try:
         yield
@@ -94,7 +95,7 @@ def watch_semaphore(semaphore: ProducerSemaphore, scope: Scope) -> None:
     """Watch a semaphore of a producer."""
     kind = semaphore.kind
     payloads.put(semaphore, Payload(scope.label(f"{kind.value} semaphore"), scope, kind))
-    around = {
+    around: Arounds = {
         "export_semaphore": _export,
         "wait_host": _wait_host,
         "counter": _counter,
@@ -182,7 +183,7 @@ def watch_consumer(consumer: Consumer, scope: Scope) -> Queue:
     if found is None:
         name = f"the stream of {consumer.device.backend}"
         found = queues.put(consumer, watch_stream(consumer.stream, scope, name))
-        around = {
+        around: Arounds = {
             "create_stream": _create_stream,
             "import_memory": _import_memory,
             "import_semaphore": _import_semaphore,
@@ -215,7 +216,7 @@ def _import_memory(consumer: object, original: Call, handle: object, descriptor:
     queue = queues.get(consumer)
     if queue is not None:
         queues.put(memory, queue)
-    around = {"map_buffer": _view, "acquire": _acquire, "release": _release, "close": _close_memory}
+    around: Arounds = {"map_buffer": _view, "acquire": _acquire, "release": _release, "close": _close_memory}
     return watch(memory, "memory", around)
 
 
@@ -240,10 +241,8 @@ def _allocate(consumer: object, original: Call, size: int) -> Any:
 
 
 def _acquire(memory: object, original: Call, stream: object) -> None:
-    found, queue = memories.get(memory), queues.get(stream)
-    if found is None:
-        return original(stream)
-    if found.acquired and not MODEL.quiet:
+    found = memories.get(memory)
+    if found is not None and found.acquired and not MODEL.quiet:
         raise Misuse(
             found.name,
             found.scope.name,
@@ -252,17 +251,13 @@ def _acquire(memory: object, original: Call, stream: object) -> None:
             "release it first, or leave both to link.consumer_turn",
         )
     original(stream)
-    found.acquired = True
-    if queue is not None:
-        MODEL.use(queue, ())
-    return None
+    if found is not None:
+        found.acquired = True
 
 
 def _release(memory: object, original: Call, stream: object) -> None:
     found, queue = memories.get(memory), queues.get(stream)
-    if found is None:
-        return original(stream)
-    if not found.acquired and not MODEL.quiet:
+    if found is not None and not found.acquired and not MODEL.quiet:
         raise Misuse(
             found.name,
             found.scope.name,
@@ -271,10 +266,10 @@ def _release(memory: object, original: Call, stream: object) -> None:
             "acquire it first, or leave both to link.consumer_turn",
         )
     original(stream)
-    found.acquired = False
-    if queue is not None:
-        MODEL.use(queue, [found])
-    return None
+    if found is not None:
+        found.acquired = False
+        if queue is not None:
+            MODEL.use(queue, [found])
 
 
 def _close_memory(memory: object, original: Call) -> None:
@@ -388,7 +383,7 @@ def watch_producer(producer: Producer, scope: Scope) -> Queue:
         progress = payloads.get(producer.progress)
         assert progress is not None  # just put there
         progress.name = f"the progress of {producer.device.backend}"
-        around = {
+        around: Arounds = {
             "create_buffer": _create_buffer,
             "create_semaphore": _create_semaphore,
             "prepare": _prepare_submission,
@@ -466,7 +461,8 @@ def _begin(submission: object, original: Call, **options: object) -> Commands:
         return commands
     found.touched = []
     submissions.put(commands, found)
-    return watch(commands, "commands", dict.fromkeys(("fill", "copy", "draw", "dispatch"), _record))
+    recorded: Arounds = dict.fromkeys(("fill", "copy", "draw", "dispatch"), _record)
+    return watch(commands, "commands", recorded)
 
 
 def _record(commands: object, original: Call, *args: object, **kwargs: object) -> Any:

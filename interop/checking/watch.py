@@ -31,7 +31,7 @@ def watch(thing: _Thing, role: str, around: Mapping[str, Around]) -> _Thing:
     ``role`` names the set of methods. Raises :class:`Unsupported` for an object of a class that cannot be
     derived from without changing its layout, such as one written in C.
     """
-    cls = type(thing)
+    cls: Any = type(thing)
     if cls.__dict__.get("_interop_role") == role:
         return thing
     made = _classes.get((cls, role))

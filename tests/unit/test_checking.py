@@ -21,7 +21,7 @@ from interop.negotiation import negotiate
 from interop.semaphore import SemaphoreKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 BINARY, TIMELINE = SemaphoreKind.BINARY, SemaphoreKind.TIMELINE
 CASES = {
@@ -245,13 +245,10 @@ def test_a_timeline_grows_whoever_signals(link: Any) -> None:
     signal = link.producer.prepare(signal=semaphore)
     signal.submit(0, 5)
     link.synchronize()
-    for misuse in (
-        lambda: signal.submit(0, 5),
-        lambda: external.signal(link.consumer.stream, 4),
-        lambda: semaphore.signal_host(3),
-    ):
+    stream = link.consumer.stream
+    for wrong, *values in ((signal.submit, 0, 5), (external.signal, stream, 4), (semaphore.signal_host, 3)):
         with pytest.raises(Misuse, match="at or on its way to 5"):
-            misuse()
+            wrong(*values)
     external.signal(link.consumer.stream, 6)
     link.synchronize()
     semaphore.signal_host(7)
@@ -359,7 +356,7 @@ def test_an_unchecked_link_keeps_its_classes() -> None:
     producer: Any = doubles.Producer(world, left)
     consumer: Any = doubles.Consumer(world, right)
     with Link(plan, producer, consumer, timeout=1.0) as link:
-        buffer = link.buffer(4)
+        buffer: Any = link.buffer(4)
         assert type(producer) is doubles.Producer
         assert type(consumer.stream) is doubles.FakeStream
         assert type(buffer.producer_buffer) is doubles.FakeBuffer
@@ -381,7 +378,7 @@ def test_watching_keeps_the_class_and_spares_other_objects() -> None:
 
     seen: list[str] = []
 
-    def around(_thing: object, original: Any) -> Any:
+    def around(_thing: object, original: Callable[[], Any]) -> Any:
         seen.append(original.__name__)
         return original()
 
