@@ -260,8 +260,8 @@ def _address_of(argument: object) -> int | None:
 
 
 def _release(driver: Driver, device: int, address: int) -> None:
-    driver.select(device)
-    driver.call("hipModuleUnload", address)
+    with driver.releasing(device):
+        driver.call("hipModuleUnload", address)
 
 
 def compile_module(

@@ -212,7 +212,7 @@ def import_image(
         check_handle(_CREATE, status.value, f"image memory of {memory.allocation_size} bytes")
         if not address:
             raise DriverError(_CREATE, 0, text="reported success and returned no object")
-    native = driver.cl.MemoryObject.from_int_ptr(address, retain=False)
+        native = driver.adopt(address)  # in here, since the handle goes on success only
     return OpenCLImage(driver, platform, stream, native, image)
 
 

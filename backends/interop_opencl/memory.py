@@ -287,7 +287,7 @@ def import_memory(
         check_handle(_CREATE, status.value, f"memory of {size} bytes")
         if not address:
             raise DriverError(_CREATE, 0, text="reported success and returned no object")
-    native = driver.cl.MemoryObject.from_int_ptr(address, retain=False)
+        native = driver.adopt(address)  # in here, since the handle goes on success only
     return OpenCLExternalMemory(driver, platform, stream, native, descriptor, alignment)
 
 
