@@ -8,13 +8,16 @@ from contextlib import ExitStack
 from itertools import count
 from typing import TYPE_CHECKING, TypeVar
 
+from interop import forks
 from interop.errors import ClosedError, InteropError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def _dropped(what: str, release: Callable[..., None], *args: object) -> None:
+def _dropped(born: int, what: str, release: Callable[..., None], *args: object) -> None:
+    if born != forks.generation():  # a forked child's copy: the parent's own is the one to release
+        return
     warnings.warn(f"unclosed {what}", ResourceWarning, stacklevel=2)
     try:
         release(*args)
@@ -30,7 +33,7 @@ class Owned:
     def __init__(self, what: str, release: Callable[..., None], *args: object) -> None:
         """Call ``release(*args)`` at the end. The arguments must not lead back to this object."""
         self._what = what
-        self._finalizer = weakref.finalize(self, _dropped, what, release, *args)
+        self._finalizer = weakref.finalize(self, _dropped, forks.generation(), what, release, *args)
         self._finalizer.atexit = False
 
     @property
@@ -45,11 +48,12 @@ class Owned:
             raise ClosedError(msg)
 
     def close(self) -> None:
-        """Release it. A second call does nothing."""
+        """Release it. A second call does nothing, nor does one in a forked child: the parent has it."""
         found = self._finalizer.detach()
         if found is not None:
-            _, _, (_, release, *args), _ = found
-            release(*args)
+            _, _, (born, _, release, *args), _ = found
+            if born == forks.generation():
+                release(*args)
 
 
 _Child = TypeVar("_Child", bound=Owned)

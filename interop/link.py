@@ -10,10 +10,11 @@ import weakref
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeVar, overload
 
-from interop import negotiation
+from interop import forks, negotiation
 from interop.buffers import Buffer, open_shared, open_staged
 from interop.dtypes import as_dtype, check_shape
 from interop.errors import ClosedError, InteropError, InvalidArgument, TurnError
+from interop.interrupts import Deferred
 from interop.ring import DEFAULT_SLOTS, FrameRing
 from interop.sync import open_directions
 from interop.turns import ConsumerTurn, Order, ProducerTurn
@@ -62,6 +63,7 @@ def connect(
         raise InvalidArgument(msg)
     from interop import registry
 
+    forks.check_connect()
     plugins = registry.default()
     opening: Callable[[DeviceInfo], Producer]
     taking: Callable[[DeviceInfo], Consumer]
@@ -85,14 +87,17 @@ def connect(
     plan = negotiation.negotiate(
         left, right, match, sync=sync, require=require, handle_type=handle_type, veto=plugins.veto
     )
-    with ExitStack() as undo:
+    with Deferred() as interrupt, ExitStack() as undo:
         opened_producer = opening(left)
         if isinstance(producer, str):
             undo.callback(opened_producer.close)
         opened_consumer = taking(right)
         if isinstance(consumer, str):
             undo.callback(opened_consumer.close)
-        return _link_type(check)(plan, opened_producer, opened_consumer, timeout, owned=undo)
+        link = _link_type(check)(plan, opened_producer, opened_consumer, timeout, owned=undo)
+        if interrupt.pending:  # the caller is not going to get it
+            link.close()
+        return link
 
 
 def _link_type(check: bool | None) -> type[Link]:  # noqa: FBT001 - passed on as it was given
@@ -146,6 +151,7 @@ class Link:
         self._owned = owned.pop_all() if owned is not None else ExitStack()
         self._finalizer = weakref.finalize(self, _dropped, plan)
         self._finalizer.atexit = False
+        forks.watch(self)
 
     @property
     def plan(self) -> Plan:
@@ -191,16 +197,17 @@ class Link:
         self._check_open()
         element = as_dtype(dtype)
         extents, nbytes = check_shape(shape, element)
-        handle_type = self._plan.handle_type
-        if handle_type is None:
-            buffer = open_staged(
-                self._producer, self._consumer, self.path, extents, element, nbytes, self._timeout
-            )
-        else:
-            buffer = open_shared(
-                self._producer, self._consumer, handle_type, self.path, extents, element, nbytes
-            )
-        self._buffers.append(buffer)
+        with Deferred():  # it is the link's, and closed with it, before anything else can happen
+            handle_type = self._plan.handle_type
+            if handle_type is None:
+                buffer = open_staged(
+                    self._producer, self._consumer, self.path, extents, element, nbytes, self._timeout
+                )
+            else:
+                buffer = open_shared(
+                    self._producer, self._consumer, handle_type, self.path, extents, element, nbytes
+                )
+            self._buffers.append(buffer)
         return buffer
 
     def ring(
@@ -286,8 +293,13 @@ class Link:
 
     def _check_open(self) -> None:
         if self._order.closed:
-            msg = "the link is closed"
-            raise ClosedError(msg)
+            raise ClosedError(self._order.why)
+
+    def orphan(self, why: str) -> None:
+        """Close it without a word to any driver, in a child process that was forked. For :mod:`interop.forks`."""
+        if not self._order.closed:
+            self._finalizer.detach()
+            self._order.orphan(why)
 
     def synchronize(self, timeout: float | None = None) -> None:
         """Block until both sides have done all that was enqueued. Raises :class:`WaitTimeout`.
@@ -315,15 +327,17 @@ class Link:
                 return
             order.closed = True
         self._finalizer.detach()
-        failure: InteropError | None = None
+        failure: BaseException | None = None
         try:
             self._drain(self._timeout)
-        except InteropError as error:
+        except (InteropError, KeyboardInterrupt) as error:
             failure = error
             if not self._rescue():
-                warnings.warn(f"left behind, because work still runs: {error}", ResourceWarning, stacklevel=2)
+                warnings.warn(
+                    f"left behind, because work still runs: {error!r}", ResourceWarning, stacklevel=2
+                )
                 raise
-        with ExitStack() as stack:
+        with Deferred(), ExitStack() as stack:
             stack.push(self._owned)
             stack.callback(order.to_consumer.close)
             stack.callback(order.to_producer.close)

@@ -187,7 +187,12 @@ class Vulkan:
 
 def drivers(consumer: str) -> dict[str, Faults]:
     """Return the drivers that a link to ``consumer`` calls."""
-    found: dict[str, Faults] = {"vulkan": Vulkan()}
+    return {"vulkan": Vulkan(), **software(consumer)}
+
+
+def software(consumer: str) -> dict[str, Faults]:
+    """Return those of them that are software drivers with switches."""
+    found: dict[str, Faults] = {}
     if consumer == "opencl":
         found["opencl"] = Software(Path(os.environ["OPENCL_LAYERS"]), b"cl")
     if consumer == "hip":
@@ -258,8 +263,10 @@ class Campaign:
         before = {name: driver.counts() for name, driver in self.faults.items()}
         assert frames(consumer, sync)
         self.calls = {name: driver.counts() - before[name] for name, driver in self.faults.items()}
-        self.baseline = leaks.snapshot()
-        self.live = self._live()
+        faulthandler.dump_traceback_later(
+            HANG, exit=True
+        )  # has a thread of its own, which belongs to the baseline
+        self.baseline, self.live = leaks.snapshot(), self._live()
 
     def _live(self) -> dict[str, int]:
         return {name: driver.live() for name, driver in self.faults.items()}
@@ -304,7 +311,6 @@ class Campaign:
         elif left:
             defects.append(f"left {left}")
         self._rebase()
-        faulthandler.cancel_dump_traceback_later()
         outcome.defects += [f"{where}: {defect} ({said})" for defect in defects]
         outcome.typed += bool(said)
         if not said:
@@ -363,6 +369,7 @@ def campaign(consumer: str, sync: str, every: int) -> dict[str, Any]:
     """Run a campaign in this process, which should be a fresh one."""
     made = Campaign(consumer, sync)
     made.run(every)
+    faulthandler.cancel_dump_traceback_later()
     return {**asdict(made.outcome), "line": made.line()}
 
 
