@@ -56,7 +56,8 @@ def connect(
     by default the environment decides: ``INTEROP_CHECK=1``.
 
     Raises :class:`BackendUnavailable`, :class:`DeviceMismatch`, :class:`NoCommonHandleType` or
-    :class:`NoCommonSync`, each with its reasons; nothing stays open.
+    :class:`NoCommonSync`, each with its reasons, and :class:`Unsupported` in a forked child whose parent had
+    connected; nothing stays open. Ctrl-C takes effect when this has ended, which waits for no device.
     """
     if not timeout > 0:
         msg = f"timeout must be a positive number of seconds, got {timeout!r}"
@@ -64,37 +65,38 @@ def connect(
     from interop import registry
 
     forks.check_connect()
-    plugins = registry.default()
     opening: Callable[[DeviceInfo], Producer]
     taking: Callable[[DeviceInfo], Consumer]
-    if isinstance(producer, str):
-        producing = plugins.load_producer(producer)
-        producers, opening = producing.devices(), producing.open_producer
-    else:
-        producers, opening = [producer.device], _given(producer)
-    if isinstance(consumer, str):
-        consuming = plugins.load_consumer(consumer)
-        consumers, taking = consuming.devices(), consuming.open_consumer
-    else:
-        consumers, taking = [consumer.device], _given(consumer)
-    left, right, match = negotiation.select_devices(
-        producers,
-        consumers,
-        producer_choice=device,
-        consumer_choice=consumer_device,
-        allow_mismatch=require == negotiation.Path.STAGED.value,
-    )
-    plan = negotiation.negotiate(
-        left, right, match, sync=sync, require=require, handle_type=handle_type, veto=plugins.veto
-    )
-    with Deferred() as interrupt, ExitStack() as undo:
-        opened_producer = opening(left)
+    with Deferred() as interrupt:
+        plugins = registry.default()
         if isinstance(producer, str):
-            undo.callback(opened_producer.close)
-        opened_consumer = taking(right)
+            producing = plugins.load_producer(producer)
+            producers, opening = producing.devices(), producing.open_producer
+        else:
+            producers, opening = [producer.device], _given(producer)
         if isinstance(consumer, str):
-            undo.callback(opened_consumer.close)
-        link = _link_type(check)(plan, opened_producer, opened_consumer, timeout, owned=undo)
+            consuming = plugins.load_consumer(consumer)
+            consumers, taking = consuming.devices(), consuming.open_consumer
+        else:
+            consumers, taking = [consumer.device], _given(consumer)
+        left, right, match = negotiation.select_devices(
+            producers,
+            consumers,
+            producer_choice=device,
+            consumer_choice=consumer_device,
+            allow_mismatch=require == negotiation.Path.STAGED.value,
+        )
+        plan = negotiation.negotiate(
+            left, right, match, sync=sync, require=require, handle_type=handle_type, veto=plugins.veto
+        )
+        with ExitStack() as undo:
+            opened_producer = opening(left)
+            if isinstance(producer, str):
+                undo.callback(opened_producer.close)
+            opened_consumer = taking(right)
+            if isinstance(consumer, str):
+                undo.callback(opened_consumer.close)
+            link = _link_type(check)(plan, opened_producer, opened_consumer, timeout, owned=undo)
         if interrupt.pending:  # the caller is not going to get it
             link.close()
         return link
@@ -228,19 +230,20 @@ class Link:
         self._check_open()
         element = as_dtype(dtype)
         extents, nbytes = check_shape(shape, element)
-        ring = FrameRing(
-            self._plan,
-            self._producer,
-            self._consumer,
-            self._order,
-            self._drain,
-            shape=extents,
-            dtype=element,
-            nbytes=nbytes,
-            slots=slots,
-            batch=batch if batch is not None else max(1, slots // 2),
-        )
-        self._rings.append(ring)
+        with Deferred():  # as for a buffer
+            ring = FrameRing(
+                self._plan,
+                self._producer,
+                self._consumer,
+                self._order,
+                self._drain,
+                shape=extents,
+                dtype=element,
+                nbytes=nbytes,
+                slots=slots,
+                batch=batch if batch is not None else max(1, slots // 2),
+            )
+            self._rings.append(ring)
         return ring
 
     @overload

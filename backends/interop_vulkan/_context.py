@@ -147,7 +147,7 @@ class Context:
         try:
             return self.timeline.counter() >= self.submitted
         except DriverError as error:  # one that has no memory to answer with may be working still
-            return error.code == VK.VK_ERROR_DEVICE_LOST
+            return bool(error.code == VK.VK_ERROR_DEVICE_LOST)
 
     def retire(self, destroy: Callable[[], None], pin: Any = None) -> None:
         """Destroy something as soon as no submitted work can use it and ``pin`` has been collected."""

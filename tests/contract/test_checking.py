@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+import fresh
 import numpy as np
 import pytest
+import software
 from frames import BATCH, Bench
 
 import interop
@@ -158,3 +160,14 @@ def test_the_environment_asks_for_checks(monkeypatch: pytest.MonkeyPatch) -> Non
         with link.consumer_turn(buffer) as view:
             pass
         view.read(bytearray(64))
+
+
+def test_links_without_checks_do_not_load_them() -> None:
+    code = (
+        "import sys, interop\n"
+        "with interop.connect(consumer='numpy') as link:\n"
+        "    link.buffer(16)\n"
+        "print('interop.checking' in sys.modules)\n"
+    )
+    done = fresh.run([sys.executable, "-c", code], software.environment())
+    assert done.output.split() == ["False"]

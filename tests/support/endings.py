@@ -25,10 +25,15 @@ def forked(consumer: str, sync: str, *, polite: bool) -> dict[str, Any]:
         bench.run(range(2))
     before = leaks.snapshot()
     begun = time.monotonic()
+    found = _fork_and_go_on(consumer, sync, polite=polite)
+    return {**found, "left": leaks.leaked_since(before), "seconds": time.monotonic() - begun}
+
+
+def _fork_and_go_on(consumer: str, sync: str, *, polite: bool) -> dict[str, Any]:
     with interop.connect(consumer=consumer, sync=sync) as link:
         bench = Bench(link)
         bench.run(range(2))
-        ring = link.ring(COUNT, "uint32", slots=2, batch=1) if link.plan.handle_type else None
+        ring = link.ring(COUNT, "uint32", slots=2, batch=1)
         readable, writable = os.pipe()
         child = os.fork()
         if child == 0:
@@ -37,10 +42,9 @@ def forked(consumer: str, sync: str, *, polite: bool) -> dict[str, Any]:
                 lambda: link.buffer(16),
                 link.consumer_turn(bench.buffer).__enter__,
                 link.producer_turn(bench.buffer).__enter__,
+                lambda: list(ring.batches(1)),
                 lambda: interop.connect(consumer=consumer, sync=sync),
             ]
-            if ring is not None:
-                uses.append(lambda: list(ring.batches(1)))
             said = list(map(_said, uses))
             link.close()
             os.write(writable, json.dumps(said).encode())
@@ -54,9 +58,7 @@ def forked(consumer: str, sync: str, *, polite: bool) -> dict[str, Any]:
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         wrong = bench.run(range(2, 6))
         bench.close()
-    del link, bench, ring
-    seconds = time.monotonic() - begun
-    return {"said": said, "status": status, "wrong": wrong, "left": leaks.leaked_since(before), "seconds": seconds}
+    return {"said": said, "status": status, "wrong": wrong}
 
 
 def _said(use: Callable[[], object]) -> str:

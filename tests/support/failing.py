@@ -30,7 +30,7 @@ from interop import InteropError, KernelError
 from interop.testing import leaks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
 CASES = (
     ("numpy", "bridged"),
@@ -371,6 +371,31 @@ def campaign(consumer: str, sync: str, every: int) -> dict[str, Any]:
     made.run(every)
     faulthandler.cancel_dump_traceback_later()
     return {**asdict(made.outcome), "line": made.line()}
+
+
+def broken(consumer: str, sync: str) -> dict[str, Any]:
+    """Fail calls with a framework that has two faults made on purpose, to prove that they are seen."""
+    from interop_hip import _driver as hip
+    from interop_vulkan import _driver as vulkan
+
+    made = Campaign(consumer, sync)
+
+    @contextlib.contextmanager
+    def releasing(self: hip.Driver, device: int) -> Generator[None]:
+        self.select(device)
+        yield
+
+    def untyped(function: str, *_words: object, **_more: object) -> None:
+        raise KeyError(function)
+
+    hip.Driver.releasing = releasing  # type: ignore[method-assign]
+    last = min(made.calls["hip"]["hipSetDevice"], MOST)
+    for number in range(last - 2, last + 1):
+        made.fail("hip", "hipSetDevice", number)
+    vars(vulkan)["DriverError"] = untyped
+    made.fail("vulkan", "vkCreateBuffer", 1)
+    faulthandler.cancel_dump_traceback_later()
+    return asdict(made.outcome)
 
 
 def _say(text: str) -> None:
