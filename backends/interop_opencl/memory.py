@@ -269,7 +269,7 @@ def import_memory(
         size = descriptor.allocation_size
         address = create(stream.context, properties, MEM_READ_WRITE, size, None, ctypes.byref(status))
         made = imported(driver, _CREATE, status.value, address, f"memory of {size} bytes")
-    native = driver.cl.MemoryObject.from_int_ptr(made, retain=False)
+        native = driver.adopt(made)  # in here, since the handle goes on success only
     return OpenCLExternalMemory(driver, platform, stream, native, descriptor, alignment)
 
 
