@@ -17,6 +17,7 @@ Importing this package opens no driver and loads no plugin.
 from __future__ import annotations
 
 from interop.buffers import Buffer
+from interop.connection import connect
 from interop.device import DeviceIdentity, DeviceInfo, MatchKey, PciAddress
 from interop.errors import (
     ArgumentError,
@@ -45,7 +46,7 @@ from interop.errors import (
 from interop.formats import FORMATS, ImageFormat
 from interop.handles import Handle, HandleType
 from interop.images import ImageDescriptor, MappedImage, Tiling
-from interop.link import Link, connect
+from interop.link import Link
 from interop.memory import ExternalMemory, MappedBuffer, MemoryDescriptor
 from interop.negotiation import Path, Plan, Strategy
 from interop.ring import FrameRing

@@ -71,6 +71,8 @@ class Capabilities:
     """Consumer: by which call a stream is held until the host lets it go; empty where it cannot be."""
     stream_notify: str = ""
     """Consumer: by which call a stream calls the host back; empty where it cannot."""
+    host_memory: str = ""
+    """Consumer: by which call it uses host memory in place, and what that means; empty where it cannot."""
     view_alignment: int = 1
     """Consumer: bytes of which a view's offset must be a multiple (``CL_DEVICE_MEM_BASE_ADDR_ALIGN``)."""
     notes: tuple[str, ...] = ()
@@ -190,41 +192,32 @@ class BufferPart(Protocol):
 
     @property
     def native(self) -> object:
-        """The API's own object (``VkBuffer``), which holds more than the range."""
-        ...
-
-
-@runtime_checkable
-class ProducerBuffer(Protocol):
-    """A buffer and its allocation on the producer's side."""
-
-    @property
-    def size(self) -> int:
-        """Bytes asked for."""
-        ...
-
-    @property
-    def allocation_size(self) -> int:
-        """Bytes of the allocation behind it."""
-        ...
-
-    @property
-    def native(self) -> object:
-        """The API's own object (``VkBuffer``)."""
-        ...
-
-    def export_memory(self) -> tuple[Handle, MemoryDescriptor]:
-        """Hand out the allocation. The caller owns the handle; each call makes a new one (``vkGetMemoryFdKHR``).
-
-        Raises :class:`Unsupported` when the buffer was not made exportable.
-        """
+        """The API's own object (``VkBuffer``), which may hold more than the range."""
         ...
 
     def part(self, offset: int, size: int) -> BufferPart:
         """Return ``size`` bytes from ``offset`` on as something that commands take in place of a buffer.
 
         Closed with the buffer. ``offset`` must be a multiple of 4 bytes, and of 256 for shaders on any device.
-        Raises :class:`InvalidArgument` for a range outside the buffer.
+        Raises :class:`InvalidArgument` for a range outside this one.
+        """
+        ...
+
+
+@runtime_checkable
+class ProducerBuffer(BufferPart, Protocol):
+    """A buffer and its allocation on the producer's side."""
+
+    @property
+    def allocation_size(self) -> int:
+        """Bytes of the allocation behind it."""
+        ...
+
+    def export_memory(self) -> tuple[Handle, MemoryDescriptor]:
+        """Hand out the allocation. The caller owns the handle; each call makes a new one (``vkGetMemoryFdKHR``).
+
+        The descriptor names the allocation, so that a consumer imports it once; with another ``offset`` and
+        ``size`` it stands for a part. Raises :class:`Unsupported` when the buffer was not made exportable.
         """
         ...
 
@@ -373,8 +366,8 @@ class Producer(Protocol):
     def prepare(
         self,
         *,
-        acquire: Sequence[ProducerBuffer] = (),
-        release: Sequence[ProducerBuffer] = (),
+        acquire: Sequence[BufferPart] = (),
+        release: Sequence[BufferPart] = (),
         wait: ProducerSemaphore | None = None,
         signal: ProducerSemaphore | None = None,
     ) -> Submission:

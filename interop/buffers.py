@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import enum
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from interop.errors import WaitTimeout
 
 if TYPE_CHECKING:
-    from interop.backend import Commands, Consumer, Producer, ProducerBuffer
+    from collections.abc import Sequence
+
+    from interop.backend import BufferPart, Commands, Consumer, Producer, ProducerBuffer
     from interop.dtypes import DType
     from interop.handles import HandleType
     from interop.memory import ExternalMemory, MappedBuffer
@@ -125,7 +128,7 @@ class Buffer:
         dtype: DType,
         nbytes: int,
         path: Path,
-        producer_buffer: ProducerBuffer,
+        producer_buffer: BufferPart,
         consumer_view: MappedBuffer,
         transfer: Transfer,
         external: ExternalMemory | None,
@@ -152,6 +155,10 @@ class Buffer:
 
     def __repr__(self) -> str:
         return f"<Buffer {self.shape} {self.dtype} {self.path.value}, last used by {self.owner.value}>"
+
+
+PART_ALIGNMENT = 256
+"""Bytes: the most that any device may ask of a shader's view (``minStorageBufferOffsetAlignment``)."""
 
 
 def open_shared(
@@ -184,6 +191,73 @@ def open_shared(
             external=memory,
             close=undo.pop_all(),
         )
+
+
+class _Backing:
+    """A producer's buffer that several buffers of a link are parts of; freed with the last of them."""
+
+    def __init__(self, buffer: ProducerBuffer) -> None:
+        self._buffer = buffer
+        self._parts = 0
+
+    def cut(self, offset: int, size: int, close: ExitStack) -> BufferPart:
+        part = self._buffer.part(offset, size)
+        self._parts += 1
+        close.callback(self._give_up)
+        return part
+
+    def _give_up(self) -> None:
+        self._parts -= 1
+        if not self._parts:
+            self._buffer.close()
+
+
+def open_parts(
+    producer: Producer,
+    consumer: Consumer,
+    handle_type: HandleType,
+    path: Path,
+    layouts: Sequence[tuple[tuple[int, ...], DType, int]],
+) -> list[Buffer]:
+    """Allocate once for several buffers, given as shape, type and bytes, and import each as a part.
+
+    Everything is undone when a step fails. The allocation goes with the last of the buffers.
+    """
+    alignment = max(PART_ALIGNMENT, consumer.device.capabilities.view_alignment)
+    offsets = [0]
+    for _, _, nbytes in layouts:
+        offsets.append(-(-(offsets[-1] + nbytes) // alignment) * alignment)
+    made: list[Buffer] = []
+    with ExitStack() as undo:
+        whole = producer.create_buffer(offsets[-1], export=handle_type)
+        undo.callback(whole.close)
+        backing = _Backing(whole)
+        handle, allocation = whole.export_memory()
+        with handle:
+            for (shape, dtype, nbytes), offset in zip(layouts, offsets, strict=False):
+                close = undo.enter_context(ExitStack())
+                part = backing.cut(offset, nbytes, close)
+                descriptor = replace(allocation, offset=offset, size=nbytes)
+                with handle.dup() as own:
+                    memory = consumer.import_memory(own, descriptor)
+                close.callback(memory.close)
+                view = memory.map_buffer(size=nbytes, shape=shape, dtype=dtype)
+                close.callback(view.close)
+                made.append(
+                    Buffer(
+                        shape=shape,
+                        dtype=dtype,
+                        nbytes=nbytes,
+                        path=path,
+                        producer_buffer=part,
+                        consumer_view=view,
+                        transfer=Shared(memory),
+                        external=memory,
+                        close=close,
+                    )
+                )
+        undo.pop_all()
+    return made
 
 
 def open_staged(

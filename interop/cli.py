@@ -17,8 +17,8 @@ from interop import doctor as diagnosis
 from interop import registry
 from interop.backend import Role
 from interop.compare import measure, report
+from interop.connection import connect
 from interop.errors import InteropError
-from interop.link import connect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

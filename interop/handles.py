@@ -35,7 +35,7 @@ class HandleType(enum.StrEnum):
     OPAQUE_WIN32_KMT = "opaque_win32_kmt"
     """Windows global handle: holds no reference, cannot be closed."""
     HOST_ALLOCATION = "host_allocation"
-    """Address of page-aligned host memory (VK_EXT_external_memory_host)."""
+    """Address of page-aligned host memory (VK_EXT_external_memory_host); means nothing in another process."""
 
     @property
     def is_fd(self) -> bool:
@@ -68,10 +68,12 @@ class Handle:
     :meth:`close`. Dropping it unclosed is a ``ResourceWarning`` and closes it.
     """
 
-    __slots__ = ("__weakref__", "_finalizer", "_type", "_value")
+    __slots__ = ("__weakref__", "_finalizer", "_keep", "_type", "_value")
 
-    def __init__(self, value: int, handle_type: HandleType) -> None:
+    def __init__(self, value: int, handle_type: HandleType, *, keep: object = None) -> None:
+        """``keep`` lives until it has gone to another owner: host memory has no references of its own."""
         self._value = value
+        self._keep = keep
         self._type = handle_type
         self._finalizer = weakref.finalize(self, _dropped_unclosed, value, handle_type)
         self._finalizer.atexit = False
@@ -114,17 +116,19 @@ class Handle:
         value = self.value
         if self._type.is_fd and value >= 0:
             value = fcntl.fcntl(value, fcntl.F_DUPFD_CLOEXEC, 0)
-        return Handle(value, self._type)
+        return Handle(value, self._type, keep=self._keep)
 
     def detach(self) -> int:
         """Pass ownership of the integer to the caller."""
         value = self.value
         self._finalizer.detach()
+        self._keep = None
         return value
 
     def close(self) -> None:
         """Release the object. A second call does nothing."""
         if self._finalizer.detach() is not None:
+            self._keep = None
             _drop(self._value, self._type)
 
     def __enter__(self) -> Self:

@@ -1,17 +1,16 @@
-"""Links: a producer and a consumer on one device, joined by a plan."""
+"""Links: a producer and a consumer on one device, joined by a plan. :mod:`interop.connection` makes them."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 import warnings
 import weakref
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, TypeVar, overload
+from typing import TYPE_CHECKING, overload
 
-from interop import forks, negotiation
-from interop.buffers import Buffer, open_shared, open_staged
+from interop import forks
+from interop.buffers import Buffer, open_parts, open_shared, open_staged
 from interop.dtypes import as_dtype, check_shape
 from interop.errors import ClosedError, InteropError, InvalidArgument, TurnError
 from interop.interrupts import Deferred
@@ -20,105 +19,16 @@ from interop.sync import open_directions
 from interop.turns import ConsumerTurn, Order, ProducerTurn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
     from interop.backend import Consumer, Producer
-    from interop.device import DeviceInfo
+    from interop.dtypes import DType
     from interop.memory import MappedBuffer
     from interop.negotiation import Path, Plan
 
 DEFAULT_TIMEOUT = 10.0
 """Seconds after which a wait of a link gives up, unless ``connect`` says otherwise."""
-
-
-def connect(
-    producer: str | Producer = "vulkan",
-    consumer: str | Consumer = "opencl",
-    *,
-    device: int | str | None = None,
-    consumer_device: int | str | None = None,
-    sync: str = "auto",
-    require: str | None = None,
-    handle_type: str | None = None,
-    timeout: float = DEFAULT_TIMEOUT,
-    check: bool | None = None,
-) -> Link:
-    """Join a producer and a consumer on one physical device by the best means that both offer.
-
-    ``producer`` and ``consumer`` are names of backends, or devices that the caller opened and keeps owning.
-    ``device`` and ``consumer_device`` choose devices by index or by a part of the name, uuid or PCI address;
-    both together vouch that the two are one. ``sync`` forces a strategy (``"native"``, ``"bridged"``,
-    ``"blocking"``), ``require`` a path (``"zero-copy"``, ``"staged"``), ``handle_type`` how memory travels
-    (``"opaque_fd"``, ``"dma_buf"``). ``timeout``, in seconds, bounds every wait of the link. ``check`` makes the
-    link raise :class:`Misuse` for wrong use that drivers answer with garbage or a hang (:mod:`interop.checking`);
-    by default the environment decides: ``INTEROP_CHECK=1``.
-
-    Raises :class:`BackendUnavailable`, :class:`DeviceMismatch`, :class:`NoCommonHandleType` or
-    :class:`NoCommonSync`, each with its reasons, and :class:`Unsupported` in a forked child whose parent had
-    connected; nothing stays open. Ctrl-C takes effect when this has ended, which waits for no device.
-    """
-    if not timeout > 0:
-        msg = f"timeout must be a positive number of seconds, got {timeout!r}"
-        raise InvalidArgument(msg)
-    from interop import registry
-
-    forks.check_connect()
-    opening: Callable[[DeviceInfo], Producer]
-    taking: Callable[[DeviceInfo], Consumer]
-    with Deferred() as interrupt:
-        plugins = registry.default()
-        if isinstance(producer, str):
-            producing = plugins.load_producer(producer)
-            producers, opening = producing.devices(), producing.open_producer
-        else:
-            producers, opening = [producer.device], _given(producer)
-        if isinstance(consumer, str):
-            consuming = plugins.load_consumer(consumer)
-            consumers, taking = consuming.devices(), consuming.open_consumer
-        else:
-            consumers, taking = [consumer.device], _given(consumer)
-        left, right, match = negotiation.select_devices(
-            producers,
-            consumers,
-            producer_choice=device,
-            consumer_choice=consumer_device,
-            allow_mismatch=require == negotiation.Path.STAGED.value,
-        )
-        plan = negotiation.negotiate(
-            left, right, match, sync=sync, require=require, handle_type=handle_type, veto=plugins.veto
-        )
-        with ExitStack() as undo:
-            opened_producer = opening(left)
-            if isinstance(producer, str):
-                undo.callback(opened_producer.close)
-            opened_consumer = taking(right)
-            if isinstance(consumer, str):
-                undo.callback(opened_consumer.close)
-            link = _link_type(check)(plan, opened_producer, opened_consumer, timeout, owned=undo)
-        if interrupt.pending:  # the caller is not going to get it
-            link.close()
-        return link
-
-
-def _link_type(check: bool | None) -> type[Link]:  # noqa: FBT001 - passed on as it was given
-    """The class of a link that is checked or not; checks are not even loaded where they are not wanted."""
-    if check is None:
-        check = os.environ.get("INTEROP_CHECK", "") not in {"", "0"}
-    if not check:
-        return Link
-    from interop.checking import CheckedLink
-
-    return CheckedLink
-
-
-_Opened = TypeVar("_Opened", "Producer", "Consumer")
-
-
-def _given(opened: _Opened) -> Callable[[DeviceInfo], _Opened]:
-    """Stand in for opening a device that the caller has opened."""
-    return lambda _device: opened
 
 
 class Link:
@@ -211,6 +121,38 @@ class Link:
                 )
             self._buffers.append(buffer)
         return buffer
+
+    def buffers(self, *layouts: tuple[int | tuple[int, ...], object]) -> tuple[Buffer, ...]:
+        """Allocate once for several buffers, each with turns of its own. Closed with the link, or before.
+
+        Each layout is a shape and a dtype, as for :meth:`buffer`. The buffers lie one after the other, at
+        multiples of what both devices' views are aligned to; the allocation is freed with the last of them. On
+        the staged path each has its own allocations. Raises as :meth:`buffer`, and :class:`InvalidArgument`
+        for no layout at all. Maps to one allocation, one export and one import.
+        """
+        self._check_open()
+        if not layouts:
+            raise InvalidArgument("buffers takes at least one layout: a shape and a dtype")
+        wanted: list[tuple[tuple[int, ...], DType, int]] = []
+        for shape, dtype in layouts:
+            element = as_dtype(dtype)
+            extents, nbytes = check_shape(shape, element)
+            wanted.append((extents, element, nbytes))
+        with Deferred():  # as above
+            handle_type = self._plan.handle_type
+            if handle_type is None:
+                with ExitStack() as undo:
+                    made: list[Buffer] = []
+                    for layout in wanted:
+                        made.append(
+                            open_staged(self._producer, self._consumer, self.path, *layout, self._timeout)
+                        )
+                        undo.callback(made[-1].close)
+                    undo.pop_all()
+            else:
+                made = open_parts(self._producer, self._consumer, handle_type, self.path, wanted)
+            self._buffers.extend(made)
+        return tuple(made)
 
     def ring(
         self,

@@ -42,6 +42,11 @@ class MemoryDescriptor:
     dedicated: bool = False
     """Whether the allocation belongs to one buffer or image alone (``VkMemoryDedicatedAllocateInfo``)."""
     device: DeviceIdentity = DeviceIdentity()  # noqa: RUF009 - frozen
+    allocation: bytes | None = None
+    """Which allocation it is, as its exporter named it: bytes that it never uses for another.
+
+    A consumer imports an allocation once for all descriptors that name it, whatever their offsets and sizes.
+    None: not known, so each descriptor is imported by itself."""
 
     def __post_init__(self) -> None:
         if not 0 < self.allocation_size < _LIMIT:
@@ -74,8 +79,9 @@ def check_import(handle: Handle, descriptor: MemoryDescriptor, supported: frozen
     """Check a memory handle against its descriptor before any driver sees it.
 
     Raises :class:`HandleError`, leaving the handle with the caller, when the handle is closed, not of the
-    descriptor's type or of no type in ``supported``, or when the file behind an fd tells its size and is
-    smaller than the allocation (a too small memfd is otherwise a SIGBUS at first touch).
+    descriptor's type or of no type in ``supported``, when the file behind an fd tells its size and is
+    smaller than the allocation (a too small memfd is otherwise a SIGBUS at first touch), or when host memory
+    is not page-aligned or not there.
     """
     if handle.type is not descriptor.handle_type:
         msg = f"the handle is {handle.type.value}, the descriptor says {descriptor.handle_type.value}"
@@ -84,6 +90,10 @@ def check_import(handle: Handle, descriptor: MemoryDescriptor, supported: frozen
         names = ", ".join(sorted(supported)) or "none"
         msg = f"{handle.type.value} memory cannot be imported here; importable: {names}"
         raise HandleError(msg)
+    if handle.type is HandleType.HOST_ALLOCATION:
+        from interop.pages import keeper
+
+        keeper(handle.value, descriptor.allocation_size)
     if not handle.type.is_fd:
         return
     status = check_fd(handle.value)

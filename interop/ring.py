@@ -21,6 +21,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from interop.buffers import PART_ALIGNMENT
 from interop.errors import ClosedError, InvalidArgument, TurnError, Unsupported
 from interop.handover import Handover, State, open_block
 from interop.recorded import Recorded
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 DEFAULT_SLOTS = 64
 """Slots of a ring, unless asked for otherwise: two batches of half as many."""
-_ALIGNMENT = 256  # the most that any device may ask of a shader's view (minStorageBufferOffsetAlignment)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +167,7 @@ class FrameRing:
         """Bytes of one frame."""
         self.batch = batch
         """Frames that are handed over together."""
-        alignment = max(_ALIGNMENT, consumer.device.capabilities.view_alignment)
+        alignment = max(PART_ALIGNMENT, consumer.device.capabilities.view_alignment)
         self.stride = -(-nbytes // alignment) * alignment
         """Bytes from one frame of a batch to the next."""
         self._producer = producer

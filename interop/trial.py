@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from interop.connection import connect
 from interop.errors import InteropError, NoCommonSync
-from interop.link import connect
 from interop.negotiation import Path, Strategy
 
 if TYPE_CHECKING:

@@ -6,13 +6,33 @@ import threading
 import warnings
 import weakref
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 from interop.errors import ClosedError, InteropError
 from interop.lifetime import Owned
+from interop.pages import Pins
 
 if TYPE_CHECKING:
     from interop_hip._driver import Driver
+
+
+class Host(NamedTuple):
+    """Pinned memory of the host, in place of an import."""
+
+    address: int
+    size: int
+    pages: object
+    """What keeps it, or None for memory that the caller keeps."""
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """What is counted in :data:`PINS`."""
+        return self.address, self.size
+
+
+PINS = Pins()
+"""What this process has pinned: consumers on one device or several share it."""
 
 
 class Block(Owned):
@@ -23,7 +43,9 @@ class Block(Owned):
 
     __slots__ = ("_address", "_given_up", "_lock", "_pins")
 
-    def __init__(self, what: str, driver: Driver, device: int, address: int, external: int | None) -> None:
+    def __init__(
+        self, what: str, driver: Driver, device: int, address: int, external: int | Host | None
+    ) -> None:
         super().__init__(f"{what} at 0x{address:x}", _release, driver, device, address, external)
         self._address = address
         self._lock = threading.RLock()  # a garbage collection inside may unpin
@@ -82,9 +104,12 @@ class Pin:
         weakref.finalize(self, block.unpin).atexit = False
 
 
-def _release(driver: Driver, device: int, address: int, external: int | None) -> None:
+def _release(driver: Driver, device: int, address: int, external: int | Host | None) -> None:
     with driver.releasing(device), ExitStack() as every:
-        driver.settle(device, f"memory at 0x{address:x}")  # hipFree waits for every stream
+        driver.settle(device, f"memory at 0x{address:x}")  # freeing waits for every stream
+        if isinstance(external, Host):
+            PINS.drop(external.place, partial(driver.call, "hipHostUnregister", external.address))
+            return
         if external is not None:
             every.callback(driver.call, "hipDestroyExternalMemory", external)
         # First, and with the base address: freeing an inner address aborts the process.

@@ -11,8 +11,9 @@ from interop.device import DeviceIdentity, DeviceInfo, PciAddress, host_identity
 from interop.dlpack import DeviceType
 from interop.errors import BackendUnavailable, ClosedError, InvalidArgument
 from interop.handles import FdFate, HandleType
+from interop.imports import Imports
 from interop.lifetime import Children
-from interop_hip import image, kernels, memory, semaphore
+from interop_hip import host, image, kernels, memory, semaphore
 from interop_hip._driver import Driver, text_of
 from interop_hip._gate import HOST_FUNC, WAIT_VALUE
 from interop_hip.plugin import INSTALL_HINT
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from interop.handles import Handle
     from interop.images import ImageDescriptor
+    from interop.imports import Share
     from interop.memory import MemoryDescriptor
     from interop.semaphore import SemaphoreDescriptor
     from interop_hip.image import HipImage
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 _LINUX_AMD = frozenset({HandleType.OPAQUE_FD, HandleType.DMA_BUF})
 _WINDOWS = frozenset({HandleType.OPAQUE_WIN32, HandleType.OPAQUE_WIN32_KMT})
 _OTHERS = frozenset({HandleType.OPAQUE_FD})
+_HOST = frozenset({HandleType.HOST_ALLOCATION})
 _NOWHERE = PciAddress(0, 0, 0)  # the host bridge: what devices report that are not on the bus
 
 
@@ -75,6 +78,7 @@ class HipConsumer:
         self._fate = FdFate.KEPT if self._amd else FdFate.VARIES
         self._array_type = DeviceType.CUDA if device.layered == "CUDA" else DeviceType.ROCM
         self._children = Children()
+        self._imports: Imports[memory.HipBuffer] = Imports()
         self._closed = False
         self._stream = self.create_stream()
 
@@ -97,9 +101,22 @@ class HipConsumer:
             HipStream(self._driver, self._device.index, hold=hold, array_type=self._array_type)
         )
 
-    def import_memory(self, handle: Handle, descriptor: MemoryDescriptor) -> memory.HipExternalMemory:
-        """Take an allocation in; ``handle`` is consumed when this returns and untouched when it raises."""
+    def import_memory(self, handle: Handle, descriptor: MemoryDescriptor) -> Share[memory.HipBuffer]:
+        """Take an allocation in; ``handle`` is consumed when this returns and untouched when it raises.
+
+        The driver imports and maps an allocation once, however many descriptors name parts of it.
+        """
+        self._check_open()
         supported = self._device.capabilities.memory_import
+        return self._children.add(
+            self._imports.take(handle, descriptor, self._import_whole, supported=supported)
+        )
+
+    def _import_whole(self, handle: Handle, descriptor: MemoryDescriptor) -> memory.HipExternalMemory:
+        supported = self._device.capabilities.memory_import
+        if handle.type is HandleType.HOST_ALLOCATION:
+            pinned = host.import_host(self._driver, self.stream, handle, descriptor, supported=supported)
+            return self._children.add(pinned)
         return self._children.add(
             memory.import_memory(
                 self._driver, self.stream, handle, descriptor, supported=supported, fate=self._fate
@@ -196,11 +213,13 @@ def _capabilities(driver: Driver, index: int, *, amd: bool) -> Capabilities:
         hold = WAIT_VALUE
     else:
         notes = [*notes, f"no {WAIT_VALUE} on this device: streams are held by a blocking host function"]
-    if not driver.exports("hipImportExternalMemory"):
-        importable = frozenset()
+    importable = importable if driver.exports("hipImportExternalMemory") else frozenset()
     images, image_notes = image.offered(driver, index, importable)
+    attribute = driver.hip.hipDeviceAttribute_t.hipDeviceAttributeHostRegisterSupported
+    pins = driver.exports(host.REGISTER) and bool(driver.call("hipDeviceGetAttribute", attribute, index))
     return Capabilities(
-        memory_import=importable,
+        memory_import=importable | _HOST if pins else importable,
+        host_memory=f"{host.REGISTER}: pinned, read and written over the bus" if pins else "",
         semaphore_import=semaphores,
         stream_hold=hold,
         stream_notify=notify,

@@ -12,7 +12,7 @@ from interop.errors import ClosedError, InvalidArgument, WaitTimeout
 from interop.handles import FdFate, Handle, HandleType, lend
 from interop.memory import check_import, check_range
 from interop.views import BYTES, host_bytes, resolve
-from interop_hip._block import Block
+from interop_hip._block import Block, Host
 from interop_hip._driver import OUT_OF_MEMORY
 from interop_hip.stream import stream_address
 
@@ -49,7 +49,12 @@ class HipExternalMemory(Block):
     __slots__ = ("_descriptor", "_stream")
 
     def __init__(
-        self, driver: Driver, stream: HipStream, address: int, external: int, descriptor: MemoryDescriptor
+        self,
+        driver: Driver,
+        stream: HipStream,
+        address: int,
+        external: int | Host,
+        descriptor: MemoryDescriptor,
     ) -> None:
         super().__init__("external memory", driver, stream.device, address, external)
         self._descriptor = descriptor

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 FALSE = 0
 COMPLETE = 0
 MEM_READ_WRITE = 1
+MEM_USE_HOST_PTR = 1 << 3
 QUEUE_PROPERTIES = 0x1093
 DEVICE_UUID = 0x106A
 DEVICE_LUID_VALID = 0x106C
@@ -123,6 +124,15 @@ _CORE: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "clReleaseEvent": (_INT, (_POINTER,)),
     "clEnqueueMarkerWithWaitList": (_INT, (_POINTER, _UINT, _POINTER, _POINTER)),
     "clEnqueueBarrierWithWaitList": (_INT, (_POINTER, _UINT, _POINTER, _POINTER)),
+    "clCreateBuffer": (_POINTER, (_POINTER, ctypes.c_uint64, _SIZE, _POINTER, _POINTER)),
+    "clEnqueueMapBuffer": (
+        _POINTER,
+        (
+            *(_POINTER, _POINTER, _UINT, ctypes.c_uint64, _SIZE, _SIZE),
+            *(_UINT, _POINTER, _POINTER, _POINTER),
+        ),
+    ),
+    "clEnqueueUnmapMemObject": (_INT, (_POINTER, _POINTER, _POINTER, _UINT, _POINTER, _POINTER)),
     "clEnqueueReadBuffer": (
         _INT,
         (_POINTER, _POINTER, _UINT, _SIZE, _SIZE, _POINTER, _UINT, _POINTER, _POINTER),

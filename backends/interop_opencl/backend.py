@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import struct
 import warnings
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from interop.backend import Capabilities
 from interop.device import DeviceIdentity, DeviceInfo, PciAddress, host_identity
 from interop.errors import BackendUnavailable, InvalidArgument
+from interop.handles import HandleType
+from interop.imports import Imports
 from interop.lifetime import Children, Owned
 from interop.semaphore import SemaphoreKind
 from interop_opencl import _driver as cl
-from interop_opencl import image, kernels, memory, semaphore
+from interop_opencl import host, image, kernels, memory, semaphore
 from interop_opencl._events import Owed
 from interop_opencl.plugin import INSTALL_HINT
 from interop_opencl.stream import OpenCLStream
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
     from interop.handles import Handle
     from interop.images import ImageDescriptor
+    from interop.imports import Share
     from interop.memory import MemoryDescriptor
     from interop.semaphore import SemaphoreDescriptor
     from interop_opencl.image import OpenCLImage
@@ -75,6 +79,7 @@ class OpenCLConsumer(Owned):
         "_children",
         "_device",
         "_driver",
+        "_imports",
         "_kept",
         "_native",
         "_owed",
@@ -93,6 +98,7 @@ class OpenCLConsumer(Owned):
         self._platform: int = platform.int_ptr
         self._native = native
         self._children = children
+        self._imports: Imports[memory.OpenCLBuffer] = Imports()
         self._kept = kept  # emptied by close, so that the context goes even while this object stays
         self._alignment = device.capabilities.view_alignment
         try:
@@ -125,8 +131,32 @@ class OpenCLConsumer(Owned):
         index = self._device.index
         return self._children.add(OpenCLStream(self._driver, self.native, self._native, index, self._owed))
 
-    def import_memory(self, handle: Handle, descriptor: MemoryDescriptor) -> memory.OpenCLExternalMemory:
-        """Take an allocation in; ``handle`` is consumed when this returns and untouched when it raises."""
+    def import_memory(self, handle: Handle, descriptor: MemoryDescriptor) -> Share[memory.OpenCLBuffer]:
+        """Take an allocation in; ``handle`` is consumed when this returns and untouched when it raises.
+
+        The driver imports an allocation once, however many descriptors name parts of it. Kernels take parts at
+        multiples of the device's ``view_alignment``.
+        """
+        self.check_open()
+        supported = self._device.capabilities.memory_import
+        return self._children.add(
+            self._imports.take(handle, descriptor, self._import_whole, supported=supported)
+        )
+
+    def _import_whole(self, handle: Handle, descriptor: MemoryDescriptor) -> memory.OpenCLExternalMemory:
+        if handle.type is HandleType.HOST_ALLOCATION:
+            with closing(self.create_stream()) as queue:
+                return self._children.add(
+                    host.import_host(
+                        self._driver,
+                        self.stream,
+                        queue,
+                        handle,
+                        descriptor,
+                        supported=self._device.capabilities.memory_import,
+                        alignment=self._alignment,
+                    )
+                )
         return self._children.add(
             memory.import_memory(
                 self._driver,
@@ -252,8 +282,9 @@ def _capabilities(driver: cl.Driver, platform: int, native: Any, extensions: fro
         notes.append(semaphore.NO_TIMELINE)
     images, image_notes = image.offered(driver, native, importable)
     return Capabilities(
-        memory_import=importable,
+        memory_import=importable | {HandleType.HOST_ALLOCATION},
         semaphore_import=semaphores,
+        host_memory=f"{host.USE_HOST_PTR}: mapped and unmapped at each hand-over, when the driver may copy",
         stream_hold="clCreateUserEvent",
         stream_notify="clSetEventCallback",
         view_alignment=max(1, native.mem_base_addr_align // 8),  # the query counts bits

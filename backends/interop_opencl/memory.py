@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from interop.memory import HostBytes, MemoryDescriptor
     from interop.semaphore import Stream
     from interop_opencl._driver import Driver
+    from interop_opencl.host import HostOwnership
     from interop_opencl.stream import OpenCLStream
 
 DEFAULT_TIMEOUT = 30.0
@@ -41,16 +42,16 @@ class OpenCLExternalMemory(Block):
     def __init__(
         self,
         driver: Driver,
-        platform: int,
         stream: OpenCLStream,
         native: Any,
         descriptor: MemoryDescriptor,
+        ownership: Ownership | HostOwnership,
         alignment: int,
     ) -> None:
         what = f"OpenCL external memory of {descriptor.allocation_size} bytes"
         super().__init__(what, driver, stream, native, descriptor.allocation_size, alignment)
         self._descriptor = descriptor
-        self._ownership = Ownership(driver, platform, stream, native.int_ptr)
+        self._ownership = ownership
 
     @property
     def descriptor(self) -> MemoryDescriptor:
@@ -77,12 +78,12 @@ class OpenCLExternalMemory(Block):
         return OpenCLBuffer(self, start, extents, element)
 
     def acquire(self, stream: Stream) -> None:
-        """Enqueue ``clEnqueueAcquireExternalMemObjectsKHR``: use before it is undefined."""
+        """Enqueue ``clEnqueueAcquireExternalMemObjectsKHR``: use before it is undefined. Host memory: unmap."""
         self.check_open()
         self._ownership.acquire(stream)
 
     def release(self, stream: Stream) -> None:
-        """Enqueue ``clEnqueueReleaseExternalMemObjectsKHR``: use after it is undefined."""
+        """Enqueue ``clEnqueueReleaseExternalMemObjectsKHR``: use after it is undefined. Host memory: map."""
         self.check_open()
         self._ownership.release(stream)
 
@@ -270,7 +271,8 @@ def import_memory(
         address = create(stream.context, properties, MEM_READ_WRITE, size, None, ctypes.byref(status))
         made = imported(driver, _CREATE, status.value, address, f"memory of {size} bytes")
         native = driver.adopt(made)  # in here, since the handle goes on success only
-    return OpenCLExternalMemory(driver, platform, stream, native, descriptor, alignment)
+    ownership = Ownership(driver, platform, stream, made)
+    return OpenCLExternalMemory(driver, stream, native, descriptor, ownership, alignment)
 
 
 def allocate(

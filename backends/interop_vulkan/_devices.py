@@ -209,6 +209,10 @@ def _capabilities(functions: Functions, physical: Any, listed: frozenset[str]) -
         kind: {each: semaphore_features(functions, physical, kind, each) for each in handle_types}
         for kind in kinds
     }
+    if HandleType.HOST_ALLOCATION in memory and not memory[HandleType.HOST_ALLOCATION]:
+        notes.append(
+            "host memory: VK_EXT_external_memory_host is listed and takes no pages for a storage buffer"
+        )
     if not timeline:
         notes.append("no timeline semaphores (feature timelineSemaphore), which are needed")
     memory_import = VK.VK_EXTERNAL_MEMORY_FEATURE_IMPORTABLE_BIT
@@ -221,9 +225,12 @@ def _capabilities(functions: Functions, physical: Any, listed: frozenset[str]) -
     }
     semaphore_import = VK.VK_EXTERNAL_SEMAPHORE_FEATURE_IMPORTABLE_BIT
     semaphore_export = VK.VK_EXTERNAL_SEMAPHORE_FEATURE_EXPORTABLE_BIT
+    importable = _having(memory, memory_import)
+    # Host memory is handed out by address, once Vulkan has imported it: whether it may be exported matters not.
+    host = frozenset({HandleType.HOST_ALLOCATION})
     return Capabilities(
-        memory_import=_having(memory, memory_import),
-        memory_export=exported,
+        memory_import=importable,
+        memory_export=exported - host | importable & host,
         semaphore_import={kind: _having(each, semaphore_import) for kind, each in semaphores.items()},
         semaphore_export={kind: _having(each, semaphore_export) for kind, each in semaphores.items()},
         host_timeline=timeline,

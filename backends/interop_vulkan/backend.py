@@ -7,8 +7,10 @@ import weakref
 from typing import TYPE_CHECKING
 
 from interop.errors import BackendUnavailable, WaitTimeout
+from interop.memory import check_range
 from interop_vulkan import _devices, _driver
 from interop_vulkan._context import Context, open_device
+from interop_vulkan._host import create_host_buffer
 from interop_vulkan.memory import Buffer, create_buffer
 from interop_vulkan.plugin import INSTALL_HINT
 from interop_vulkan.semaphore import Progress, Semaphore, create_semaphore
@@ -19,10 +21,11 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from interop.backend import ProducerBuffer, ProducerSemaphore
+    from interop.backend import BufferPart, ProducerSemaphore
     from interop.device import DeviceInfo
     from interop.handles import HandleType
     from interop.images import ImageDescriptor
+    from interop.pages import HostPages
     from interop.semaphore import SemaphoreKind
     from interop_vulkan.image import Image
     from interop_vulkan.kernels import Compute
@@ -99,6 +102,22 @@ class Producer:
         """Allocate a buffer of ``size`` bytes; see :meth:`interop.backend.Producer.create_buffer`."""
         return create_buffer(self._context, size, export, host_visible=host_visible)
 
+    def import_pages(
+        self, pages: HostPages, *, size: int | None = None, host_visible: bool = False
+    ) -> Buffer:
+        """Make a buffer of the first ``size`` bytes of host memory; they stay the same bytes for everybody.
+
+        The pages are held until the buffer, and the work on it, has gone. ``size`` is all of them by default.
+        Hand them to a consumer with :meth:`Buffer.export_memory`. Raises :class:`InvalidArgument` for pages
+        that the driver's alignment does not fit, :class:`Unsupported` where it takes none
+        (``VkImportMemoryHostPointerInfoEXT``).
+        """
+        self._context.check_open()
+        self._context.sweep()
+        wanted = pages.size if size is None else size
+        check_range(0, wanted, pages.size)
+        return create_host_buffer(self._context, wanted, pages, host_visible=host_visible)
+
     def create_image(self, image: ImageDescriptor, *, export: HandleType | None = None) -> Image:
         """Make an image; see :meth:`interop.images.ImageProducer.create_image`."""
         from interop_vulkan.image import create_image
@@ -127,8 +146,8 @@ class Producer:
     def prepare(
         self,
         *,
-        acquire: Sequence[ProducerBuffer] = (),
-        release: Sequence[ProducerBuffer] = (),
+        acquire: Sequence[BufferPart] = (),
+        release: Sequence[BufferPart] = (),
         wait: ProducerSemaphore | None = None,
         signal: ProducerSemaphore | None = None,
     ) -> PreparedSubmission:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from interop.errors import InvalidArgument, Unsupported, WaitTimeout
+from interop.handles import HandleType
 from interop.images import Tiling
 from interop.memory import MemoryDescriptor
 from interop.views import host_bytes
@@ -29,7 +30,7 @@ from interop_vulkan.stream import prepare
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from interop.handles import Handle, HandleType
+    from interop.handles import Handle
     from interop.images import ImageDescriptor
     from interop.memory import HostBytes
     from interop_vulkan._context import Context
@@ -191,6 +192,8 @@ def create_image(context: Context, image: ImageDescriptor, export: HandleType | 
     context.sweep()
     if image.offset:
         raise InvalidArgument(f"an image starts its own allocation here, got an offset of {image.offset}")
+    if export is HandleType.HOST_ALLOCATION:
+        raise Unsupported("an image in host memory", "only buffers are imported from pages here")
     bit = exportable(context, export) if export is not None else 0
     usage, dedicated_only = ask(context.instance_vk, context.physical, image, bit)
     info = struct(

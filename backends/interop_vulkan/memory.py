@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from interop.errors import DriverError, InvalidArgument, Unsupported
+from interop.errors import ClosedError, DriverError, InvalidArgument, Unsupported
+from interop.handles import Handle, HandleType
 from interop.memory import MemoryDescriptor, check_range
 from interop_vulkan import _driver
 from interop_vulkan._devices import BUFFER_USAGE, MEMORY_TYPES, memory_features
 from interop_vulkan._driver import NULL, VK, WHOLE_SIZE, check, struct, take_handle
+from interop_vulkan._host import create_host_buffer
 from interop_vulkan._lifetime import Child
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interop.handles import Handle, HandleType
+    from interop.pages import HostPages
     from interop_vulkan._context import Context
 
 _LIMIT = 2**63
@@ -41,6 +44,7 @@ class Buffer(Child):
         dedicated: bool,
         mapped: Any,
         destroy: Callable[[], None],
+        pages: HostPages | None = None,
     ) -> None:
         super().__init__(context, f"buffer of {size} bytes", destroy)
         self._native = native
@@ -48,6 +52,8 @@ class Buffer(Child):
         self._size = size
         self._allocation_size = allocation_size
         self._export = export
+        self._name = os.urandom(16)
+        self._pages = pages
         self._dedicated = dedicated
         # Every view of the mapped bytes keeps this object alive, and this object keeps the bytes mapped.
         self._bytes: Any = _driver.ffi.buffer(mapped, size) if mapped != NULL else None
@@ -70,7 +76,7 @@ class Buffer(Child):
         return self._native
 
     def export_memory(self) -> tuple[Handle, MemoryDescriptor]:
-        """Hand out the allocation (``vkGetMemoryFdKHR``, ``vkGetMemoryWin32HandleKHR``).
+        """Hand out the allocation (``vkGetMemoryFdKHR``, ``vkGetMemoryWin32HandleKHR``, or the address of its pages).
 
         The caller owns the handle; each call makes a new one. Raises :class:`Unsupported` for a buffer that
         was not made exportable.
@@ -79,13 +85,17 @@ class Buffer(Child):
         if self._export is None:
             raise Unsupported("exporting this buffer", "it was made without export=")
         handle_type = self._export
-        handle = export_allocation(self.context, self._memory, handle_type)
+        if self._pages is not None:
+            handle = Handle(self._pages.address, handle_type, keep=self._pages)
+        else:
+            handle = export_allocation(self.context, self._memory, handle_type)
         return handle, MemoryDescriptor(
             allocation_size=self._allocation_size,
             size=self._size,
             handle_type=handle_type,
             dedicated=self._dedicated,
             device=self.context.info.identity,
+            allocation=self._name,
         )
 
     @property
@@ -132,10 +142,20 @@ class Part(Child):
 
     def __init__(self, whole: Buffer, offset: int, size: int) -> None:
         super().__init__(whole.context, f"part of {size} bytes", _nothing)
+        self._whole = weakref.ref(whole)
         self.native = whole.native
         self.offset = offset
         self.size = size
         self.span = size
+
+    def part(self, offset: int, size: int) -> Part:
+        """Return a part of this part; closed with the buffer."""
+        self.check_open()
+        check_range(offset, size, self.size, alignment=_PART_ALIGNMENT)
+        whole = self._whole()
+        if whole is None:
+            raise ClosedError("the buffer of this part is closed")
+        return whole.part(self.offset + offset, size)
 
 
 def _nothing() -> None:
@@ -159,6 +179,8 @@ def create_buffer(context: Context, size: int, export: HandleType | None, *, hos
     if not 0 < size < _LIMIT:
         msg = f"the size of a buffer must be a positive number of bytes below 2**63, got {size}"
         raise InvalidArgument(msg)
+    if export is HandleType.HOST_ALLOCATION:
+        return create_host_buffer(context, size, None, host_visible=host_visible)
     bit = exportable(context, export) if export is not None else 0
     heaps = context.memory.memoryHeaps[0 : context.memory.memoryHeapCount]
     _check_fits(size, max(int(heap.size) for heap in heaps))

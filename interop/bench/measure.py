@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from interop.connection import connect
 from interop.errors import InteropError, WaitTimeout
-from interop.link import Link, connect
 from interop.negotiation import Strategy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from interop.link import Link
 
 _WARM_UP = 20
 _KIB = 1024

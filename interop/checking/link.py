@@ -59,6 +59,18 @@ class CheckedLink(Link):
         """See :meth:`interop.link.Link.buffer`."""
         self._claim()
         made = super().buffer(shape, dtype)
+        self._adopt(made)
+        return made
+
+    def buffers(self, *layouts: tuple[int | tuple[int, ...], object]) -> tuple[Buffer, ...]:
+        """See :meth:`interop.link.Link.buffers`."""
+        self._claim()
+        made = super().buffers(*layouts)
+        for each in made:
+            self._adopt(each)
+        return made
+
+    def _adopt(self, made: Buffer) -> None:
         memory = rules.memories.get(made.producer_buffer)
         if memory is not None:
             memory.name = self._scope.label("buffer")
@@ -68,7 +80,6 @@ class CheckedLink(Link):
                 rules.memories.put(made.consumer_view, memory)
             _buffers.put(made, (memory, self.producer))
             watch(made, "link buffer", {"close": _close_buffer})
-        return made
 
     def ring(self, shape: int | tuple[int, ...], dtype: object = "float32", **options: Any) -> FrameRing:
         """See :meth:`interop.link.Link.ring`."""

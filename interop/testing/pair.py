@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from interop import negotiation
 from interop.errors import InteropError, InvalidArgument
+from interop.handles import HandleType
 from interop.images import offered
 from interop.negotiation import Path
 
 if TYPE_CHECKING:
     from interop.backend import ConsumerBackend, ProducerBackend
     from interop.device import DeviceInfo
-    from interop.handles import HandleType
     from interop.images import Tiling
     from interop.negotiation import Plan
     from interop.registry import Registry
@@ -30,11 +30,20 @@ class Pair:
     producer: DeviceInfo
     consumer: DeviceInfo
     plan: Plan
-    """What is negotiated for the two when nothing is forced."""
+    """What is negotiated for the two when no strategy is forced."""
+    asked: str | None = None
+    """By which handle type memory is to travel; None: the best."""
 
     @classmethod
     def find(
-        cls, registry: Registry, producer: str, consumer: str, device: str | None, consumer_device: str | None
+        cls,
+        registry: Registry,
+        producer: str,
+        consumer: str,
+        device: str | None,
+        consumer_device: str | None,
+        *,
+        handle_type: str | None = None,
     ) -> Pair:
         """Load both backends and choose devices as ``interop.connect`` does. Raises what that raises."""
         producers, consumers = registry.load_producer(producer), registry.load_consumer(consumer)
@@ -44,7 +53,7 @@ class Pair:
             producer_choice=choice(device),
             consumer_choice=choice(consumer_device),
         )
-        plan = negotiation.negotiate(left, right, match, veto=registry.veto)
+        plan = negotiation.negotiate(left, right, match, handle_type=handle_type, veto=registry.veto)
         return cls(
             registry=registry,
             producers=producers,
@@ -52,6 +61,7 @@ class Pair:
             producer=left,
             consumer=right,
             plan=plan,
+            asked=handle_type,
         )
 
     @property
@@ -64,7 +74,11 @@ class Pair:
 
     def lacks(self, need: str) -> str | None:
         """Return why the pair does not offer ``need``, or None where it does."""
-        if need == "zero-copy":
+        if need in ("descriptors", "host-memory") and self.plan.handle_type is not None:
+            by_host = self.plan.handle_type is HandleType.HOST_ALLOCATION
+            fits = by_host if need == "host-memory" else self.plan.handle_type.is_fd
+            return None if fits else f"memory travels by {self.plan.handle_type.value} here"
+        if need in ("zero-copy", "descriptors", "host-memory"):
             if self.plan.path is Path.ZERO_COPY:
                 return None
             return "; ".join(map(str, self.plan.rejected)) or "no common handle type"
@@ -109,7 +123,12 @@ class Pair:
         """Return why a strategy cannot order the two, or None where it can."""
         try:
             negotiation.negotiate(
-                self.producer, self.consumer, self.plan.match, sync=strategy, veto=self.registry.veto
+                self.producer,
+                self.consumer,
+                self.plan.match,
+                sync=strategy,
+                handle_type=self.asked,
+                veto=self.registry.veto,
             )
         except InteropError as error:
             return " ".join(str(error).split())

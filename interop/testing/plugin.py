@@ -16,6 +16,7 @@ from interop import registry
 from interop.errors import InteropError
 from interop.formats import FORMATS
 from interop.images import ImageDescriptor, Tiling
+from interop.negotiation import Path as MemoryPath
 from interop.testing import leaks, matrix
 from interop.testing.bench import Bench
 from interop.testing.conformance import sources
@@ -53,6 +54,7 @@ class Run:
         self.device: str | None = option("--interop-device")
         self.consumer_device: str | None = option("--interop-consumer-device")
         self.sync: str = option("--interop-sync")
+        self.handle_type: str | None = option("--interop-handle-type")
         self.timeout: float = option("--interop-timeout")
         self.frames: int = option("--interop-frames")
         self.file: Path | None = option("--interop-matrix")
@@ -68,7 +70,14 @@ class Run:
                 message = "name the backend to test: --interop-backend=NAME"
                 raise pytest.UsageError(message)
             plugins = registry.default()
-            self._pair = Pair.find(plugins, self.producer, self.backend, self.device, self.consumer_device)
+            self._pair = Pair.find(
+                plugins,
+                self.producer,
+                self.backend,
+                self.device,
+                self.consumer_device,
+                handle_type=self.handle_type,
+            )
             profile = plugins.conformance_profile(self.backend)
             if isinstance(profile, ConformanceProfile):
                 self.profile = profile
@@ -115,6 +124,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=("auto", *_STRATEGIES),
         default="auto",
         help="auto: all that the pair offers",
+    )
+    add(
+        "--interop-handle-type",
+        metavar="TYPE",
+        help="how memory is to travel, for instance host_allocation; the best by default",
     )
     add("--interop-timeout", metavar="SECONDS", type=float, default=10.0, help="bound of every wait")
     add("--interop-frames", metavar="N", type=int, default=50, help="frames of each ping-pong")
@@ -270,6 +284,7 @@ def _use_once(run: Run, sync: str) -> None:
         device=choice(run.device),
         consumer_device=choice(run.consumer_device),
         sync=sync,
+        handle_type=run.handle_type,
         timeout=run.timeout,
     ) as link:
         buffer = link.buffer(1024, "uint32")
@@ -320,6 +335,7 @@ def link_factory(interop_run: Run, descriptor_counts: leaks.Resources) -> Iterat
                     consumer_device=choice(interop_run.consumer_device),
                     sync=sync,
                     require=require,
+                    handle_type=None if require == MemoryPath.STAGED.value else interop_run.handle_type,
                     timeout=timeout or interop_run.timeout,
                 )
             )

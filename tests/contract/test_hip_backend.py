@@ -167,7 +167,7 @@ def test_identity(info: DeviceInfo) -> None:
         assert identity.uuid is not None
         assert any(identity.uuid)
         assert not identity.alternate_uuids
-        assert info.capabilities.memory_import == {FD}
+        assert info.capabilities.memory_import == {FD, HandleType.HOST_ALLOCATION}
     assert info.software == ("software" in info.name.lower()) == (identity.host is not None)
 
 

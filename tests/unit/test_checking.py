@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from interop.checking import CheckedLink
 from interop.checking.model import MODEL, Scope
 from interop.checking.watch import Records, watch
+from interop.connection import _link_type
 from interop.device import MatchKey
 from interop.errors import ClosedError, ClosedMisuse, Misuse, TurnError, Unsupported, WaitTimeout
-from interop.link import Link, _link_type
+from interop.link import Link
 from interop.negotiation import negotiate
 from interop.semaphore import SemaphoreKind
 

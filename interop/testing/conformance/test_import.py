@@ -3,6 +3,7 @@
 # ruff: noqa: D103 - the name of a case says what it proves
 from __future__ import annotations
 
+import mmap
 import os
 import tempfile
 import threading
@@ -75,10 +76,9 @@ def test_type_that_cannot_be_imported(bench: Bench) -> None:
             assert not handle.closed
 
 
+@pytest.mark.interop_needs("descriptors")
 @pytest.mark.parametrize("stranger", strangers.EVERY)
 def test_strangers_descriptor(bench: Bench, stranger: Callable[[], int]) -> None:
-    if not bench.pair.handle_type.is_fd:
-        pytest.skip("memory does not travel by file descriptor here")
     descriptor = MemoryDescriptor(allocation_size=SIZE, size=SIZE, handle_type=bench.pair.handle_type)
     with Handle.adopt(stranger(), bench.pair.handle_type) as handle:
         before = os.fstat(handle.value)
@@ -88,9 +88,29 @@ def test_strangers_descriptor(bench: Bench, stranger: Callable[[], int]) -> None
             assert still_owned(handle, before)
 
 
+@pytest.mark.interop_needs("host-memory")
+@pytest.mark.parametrize("wrong", ["unaligned", "not mapped", "too short"])
+def test_strangers_address(bench: Bench, wrong: str) -> None:
+    _, exported, descriptor = bench.export(SIZE)
+    descriptor = replace(descriptor, allocation=None)
+    address = exported.value
+    if wrong == "unaligned":
+        address += 64
+    elif wrong == "not mapped":
+        address = mmap.PAGESIZE  # below what any process may map
+    else:
+        size = 2 * descriptor.allocation_size
+        descriptor = replace(descriptor, allocation_size=size, size=size)
+    with Handle.adopt(address, HandleType.HOST_ALLOCATION) as handle:
+        with pytest.raises(HandleError):
+            bench.consumer.import_memory(handle, descriptor)
+        assert not handle.closed
+
+
+@pytest.mark.interop_needs("descriptors")
 def test_allocation_larger_than_the_file_behind_it(bench: Bench) -> None:
     _, handle, descriptor = bench.export(SIZE)
-    if not handle.type.is_fd or os.fstat(handle.value).st_size == 0:
+    if os.fstat(handle.value).st_size == 0:
         pytest.skip("what is behind the handles of this driver does not tell its size")
     too_large = os.fstat(handle.value).st_size + 1
     before = os.fstat(handle.value)
@@ -143,11 +163,12 @@ def test_export_outlives_the_buffer(bench: Bench) -> None:
 
 def test_every_export_is_a_handle_of_its_own(bench: Bench) -> None:
     buffer = bench.create(SIZE)
-    (first, _), (second, _) = buffer.export_memory(), buffer.export_memory()
+    (first, _), (second, descriptor) = buffer.export_memory(), buffer.export_memory()
     with first, second:
-        assert first.value != second.value
+        assert not first.type.is_fd or first.value != second.value
         first.close()
-        os.fstat(second.value)
+        assert not second.closed
+        bench.track(bench.consumer.import_memory(second, descriptor))
 
 
 def test_no_strangers_descriptor_is_closed(bench: Bench) -> None:

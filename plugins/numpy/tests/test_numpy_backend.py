@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -115,6 +116,7 @@ def test_plugin_declares_one_consumer_that_fulfils_the_protocols(consumer: NumPy
         (memory, ExternalMemory),
     ):
         assert isinstance(value, protocol)
+    memory.close()
 
 
 def test_both_drivers_data_is_found_and_shared(consumer: NumPyConsumer) -> None:
@@ -193,6 +195,7 @@ def test_descriptor_offset_and_alignment(consumer: NumPyConsumer) -> None:
     assert memory.map_buffer(offset=2, dtype=DTYPES["uint32"], shape=(2,)).native[0] == 0x07060504
     with pytest.raises(InvalidArgument, match="not a multiple of 4"):
         memory.map_buffer(dtype=DTYPES["uint32"], shape=(2,))
+    memory.close()
 
 
 def test_semaphores_are_unsupported_and_the_handle_stays_the_callers(consumer: NumPyConsumer) -> None:
@@ -356,5 +359,6 @@ def test_allocation_is_freed_with_its_buffer(consumer: NumPyConsumer) -> None:
             consumer.allocate(size)
 
 
-def test_host_memory_type_is_what_import_returns(consumer: NumPyConsumer) -> None:
-    assert isinstance(consumer.import_memory(swiftshader(), described()), HostMemory)
+def test_what_is_imported_is_mapped_host_memory(consumer: NumPyConsumer) -> None:
+    with closing(consumer.import_memory(swiftshader(), described())) as memory:
+        assert isinstance(memory.whole, HostMemory)

@@ -55,6 +55,7 @@ def _device(role: str, name: str, identity: DeviceIdentity) -> DeviceInfo:
             semaphore_import=semaphores,
             stream_hold=profile.get("hold", "a user event"),
             stream_notify=profile.get("notify", "a callback"),
+            host_memory=profile.get("host_memory", ""),
             notes=notes,
         )
     return DeviceInfo(
@@ -75,7 +76,10 @@ def _plan(machine: dict[str, Any]) -> Plan:
     consumer = _device("consumer", machine["pair"][1], theirs)
     ask = machine.get("ask", {})
     left, right, match = select_devices(
-        [producer], [consumer], allow_mismatch=ask.get("require") == Path.STAGED.value
+        [producer],
+        [consumer],
+        allow_mismatch=ask.get("require") == Path.STAGED.value
+        or ask.get("handle_type") == HandleType.HOST_ALLOCATION.value,
     )
     return negotiate(left, right, match, **ask)
 
@@ -207,11 +211,12 @@ def _check_offered(
 ) -> None:
     assert (plan.handle_type is None) == (plan.path is Path.STAGED)
     if plan.handle_type is not None:
-        assert plan.match is not None
+        assert plan.match is not None or plan.handle_type is HandleType.HOST_ALLOCATION
         assert plan.handle_type in offered.memory_export & taken.memory_import
         assert (plan.handle_type, "memory") not in vetoed
     for sync, needed in ((plan.to_consumer, taken.stream_hold), (plan.to_producer, taken.stream_notify)):
         if sync.strategy is Strategy.NATIVE:
+            assert plan.match is not None
             assert sync.kind is not None
             assert sync.handle_type in SEMAPHORE_TYPES
             assert sync.handle_type in offered.exportable(sync.kind) & taken.importable(sync.kind)

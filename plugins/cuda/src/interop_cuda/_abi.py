@@ -26,6 +26,7 @@ class Attribute:
     MAX_THREADS_PER_BLOCK = 1
     COMPUTE_CAPABILITY_MAJOR = 75
     COMPUTE_CAPABILITY_MINOR = 76
+    HOST_REGISTER_SUPPORTED = 99
     TIMELINE_SEMAPHORE_INTEROP_SUPPORTED = 114
     CAN_USE_64_BIT_STREAM_MEM_OPS = 122
 
@@ -217,6 +218,8 @@ FUNCTIONS = {
     "cuMemHostAlloc": (_POINTER, _SIZE, _UINT),
     "cuMemHostGetDevicePointer_v2": (_POINTER, _POINTER, _UINT),
     "cuMemFreeHost": (_POINTER,),
+    "cuMemHostRegister_v2": (_POINTER, _SIZE, _UINT),
+    "cuMemHostUnregister": (_POINTER,),
     "cuMemcpyHtoDAsync_v2": (_ADDRESS, _POINTER, _SIZE, _POINTER),
     "cuMemcpyDtoHAsync_v2": (_POINTER, _ADDRESS, _SIZE, _POINTER),
     "cuImportExternalMemory": (_POINTER, _POINTER),

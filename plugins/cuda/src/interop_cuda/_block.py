@@ -6,13 +6,33 @@ import threading
 import warnings
 import weakref
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 from interop.errors import ClosedError, InteropError
 from interop.lifetime import Owned
+from interop.pages import Pins
 
 if TYPE_CHECKING:
     from interop_cuda._context import Context
+
+
+class Host(NamedTuple):
+    """Pinned memory of the host, in place of an import."""
+
+    address: int
+    size: int
+    pages: object
+    """What keeps it, or None for memory that the caller keeps."""
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """What is counted in :data:`PINS`."""
+        return self.address, self.size
+
+
+PINS = Pins()
+"""What this process has pinned: consumers on one device or several share it."""
 
 
 class Block(Owned):
@@ -23,7 +43,7 @@ class Block(Owned):
 
     __slots__ = ("_address", "_given_up", "_lock", "_pins")
 
-    def __init__(self, what: str, context: Context, address: int, external: int | None) -> None:
+    def __init__(self, what: str, context: Context, address: int, external: int | Host | None) -> None:
         super().__init__(f"{what} at 0x{address:x}", _release, context.hold(), address, external)
         self._address = address
         self._lock = threading.RLock()  # a garbage collection inside may unpin
@@ -82,10 +102,14 @@ class Pin:
         weakref.finalize(self, block.unpin).atexit = False
 
 
-def _release(context: Context, address: int, external: int | None) -> None:
+def _release(context: Context, address: int, external: int | Host | None) -> None:
     with ExitStack() as every:  # last given first: one failure must not keep the others from being released
         every.callback(context.drop)
         driver = every.enter_context(context.current())
+        if isinstance(external, Host):
+            unpin = partial(driver.call, "cuMemHostUnregister", external.address)
+            every.callback(PINS.drop, external.place, unpin)
+            return
         if external is not None:
             every.callback(driver.call, "cuDestroyExternalMemory", external)
         every.callback(driver.call, "cuMemFree_v2", address)

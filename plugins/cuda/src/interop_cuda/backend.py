@@ -10,9 +10,10 @@ from interop.backend import Capabilities
 from interop.device import DeviceIdentity, DeviceInfo, PciAddress
 from interop.errors import BackendUnavailable, ClosedError, InvalidArgument
 from interop.handles import HandleType
+from interop.imports import Imports
 from interop.lifetime import Children, Owned
 from interop.semaphore import SemaphoreKind
-from interop_cuda import image, kernels, memory, semaphore
+from interop_cuda import host, image, kernels, memory, semaphore
 from interop_cuda._abi import Attribute
 from interop_cuda._context import Context
 from interop_cuda._driver import Driver, kernel_module
@@ -25,12 +26,14 @@ if TYPE_CHECKING:
 
     from interop.handles import Handle
     from interop.images import ImageDescriptor
+    from interop.imports import Share
     from interop.memory import MemoryDescriptor
     from interop.semaphore import SemaphoreDescriptor
     from interop_cuda.image import CudaImage
 
 _LINUX = frozenset({HandleType.OPAQUE_FD})
 _WINDOWS = frozenset({HandleType.OPAQUE_WIN32, HandleType.OPAQUE_WIN32_KMT})
+_HOST = frozenset({HandleType.HOST_ALLOCATION})
 _WINDOWS_TIMELINE = frozenset({HandleType.OPAQUE_WIN32})
 
 
@@ -73,6 +76,7 @@ class CudaConsumer:
         self._capability = int(device.details["compute capability"].replace(".", ""))
         self._limit = int(device.details["largest group"])
         self._children = Children()
+        self._imports: Imports[memory.CudaBuffer] = Imports()
         try:
             self._stream = self.create_stream()
         except BaseException:
@@ -95,12 +99,22 @@ class CudaConsumer:
         self._check_open()
         return self._children.add(CudaStream(self._context, hold=self._device.capabilities.stream_hold))
 
-    def import_memory(self, handle: Handle, descriptor: MemoryDescriptor) -> memory.CudaExternalMemory:
+    def import_memory(self, handle: Handle, descriptor: MemoryDescriptor) -> Share[memory.CudaBuffer]:
         """Take an allocation in; ``handle`` is consumed when this returns and untouched when it raises.
 
+        The driver imports and maps an allocation once, however many descriptors name parts of it.
         Closing the result, or this consumer, while DLPack tensors of it live leaves it imported for them.
         """
+        self._check_open()
         supported = self._device.capabilities.memory_import
+        return self._children.add(
+            self._imports.take(handle, descriptor, self._import_whole, supported=supported)
+        )
+
+    def _import_whole(self, handle: Handle, descriptor: MemoryDescriptor) -> memory.CudaExternalMemory:
+        supported = self._device.capabilities.memory_import
+        if handle.type is HandleType.HOST_ALLOCATION:
+            return self._children.add(host.import_host(self.stream, handle, descriptor, supported))
         return self._children.add(memory.import_memory(self.stream, handle, descriptor, supported))
 
     def import_image(self, handle: Handle, memory: MemoryDescriptor, image: ImageDescriptor) -> CudaImage:
@@ -180,10 +194,12 @@ def _capabilities(driver: Driver, device: int) -> Capabilities:
         hold = WAIT_VALUE
     else:
         notes.append(f"no {WAIT_VALUE} on this device: streams are held by a blocking host function")
-    memory_import = importable if driver.exports("cuImportExternalMemory") else frozenset[HandleType]()
-    images, image_notes = image.offered(driver, memory_import)
+    importable = importable if driver.exports("cuImportExternalMemory") else frozenset[HandleType]()
+    images, image_notes = image.offered(driver, importable)
+    pins = driver.exports(host.REGISTER) and _attribute(driver, device, Attribute.HOST_REGISTER_SUPPORTED)
     return Capabilities(
-        memory_import=memory_import,
+        memory_import=importable | _HOST if pins else importable,
+        host_memory="cuMemHostRegister: pinned, read and written over the bus" if pins else "",
         semaphore_import=semaphores if driver.exports("cuImportExternalSemaphore") else {},
         stream_hold=hold,
         stream_notify=HOST_FUNC,

@@ -14,7 +14,7 @@ from interop.handles import FdFate, Handle, HandleType, lend
 from interop.memory import check_import, check_range
 from interop.views import BYTES, host_bytes, resolve
 from interop_cuda._abi import EXTERNAL_MEMORY_DEDICATED, MemoryBufferDesc, MemoryHandleDesc, MemoryType
-from interop_cuda._block import Block
+from interop_cuda._block import Block, Host
 from interop_cuda.stream import stream_address
 
 if TYPE_CHECKING:
@@ -51,7 +51,9 @@ class CudaExternalMemory(Block):
 
     __slots__ = ("_descriptor", "_stream")
 
-    def __init__(self, stream: CudaStream, address: int, external: int, descriptor: MemoryDescriptor) -> None:
+    def __init__(
+        self, stream: CudaStream, address: int, external: int | Host, descriptor: MemoryDescriptor
+    ) -> None:
         super().__init__("external memory", stream.context, address, external)
         self._descriptor = descriptor
         self._stream = stream

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 import weakref
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np  # noqa: TID253 - this module is imported by load() only
 
@@ -13,6 +13,8 @@ from interop.backend import Capabilities
 from interop.device import DeviceIdentity, DeviceInfo, host_identity
 from interop.dtypes import DTYPES
 from interop.errors import ClosedError, Unsupported
+from interop.handles import HandleType
+from interop.imports import Imports
 from interop_numpy.kernels import HostModule
 from interop_numpy.memory import IMPORTABLE, HostBuffer, HostMemory
 from interop_numpy.stream import HostStream
@@ -21,10 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from interop.handles import Handle
+    from interop.imports import Share
     from interop.memory import MemoryDescriptor
     from interop.semaphore import ExternalSemaphore, SemaphoreDescriptor
 
-_Child = TypeVar("_Child", HostStream, HostMemory, HostModule)
+_Child = TypeVar("_Child", bound="_Closable")
 _NO_SEMAPHORES = "NumPy has no semaphores; a worker thread and a Vulkan timeline keep the order"
 
 
@@ -47,12 +50,16 @@ class NumPyBackend:
                 name="NumPy (host processor)",
                 identity=DeviceIdentity(host=host_identity()),
                 capabilities=Capabilities(
-                    memory_import=IMPORTABLE if linux else frozenset(),
+                    memory_import=IMPORTABLE if linux else frozenset({HandleType.HOST_ALLOCATION}),
+                    host_memory="an array over it",
                     stream_hold="a worker thread that waits on a condition",
                     stream_notify="a call on the worker thread",
                     notes=(_NO_SEMAPHORES,)
                     if linux
-                    else (_NO_SEMAPHORES, "memory is imported through Linux memfds, which this system lacks"),
+                    else (
+                        _NO_SEMAPHORES,
+                        "device memory is imported through Linux memfds, which this system lacks",
+                    ),
                 ),
                 software=True,
                 driver=f"NumPy {np.__version__}",
@@ -65,13 +72,20 @@ class NumPyBackend:
         return NumPyConsumer(device)
 
 
+class _Closable(Protocol):
+    """What hangs on a consumer."""
+
+    def close(self) -> None: ...
+
+
 class NumPyConsumer:
     """The host's processor, opened: imports memory of software drivers and runs kernels on it."""
 
     def __init__(self, device: DeviceInfo) -> None:
         self.device = device
         # What hangs on this consumer and is closed with it, unless the caller closed or dropped it before.
-        self._children: weakref.WeakSet[HostStream | HostMemory | HostModule] = weakref.WeakSet()
+        self._children: weakref.WeakSet[_Closable] = weakref.WeakSet()
+        self._imports: Imports[HostBuffer] = Imports()
         self._closed = False
         self.stream = self.create_stream()
 
@@ -80,9 +94,13 @@ class NumPyConsumer:
         self._check_open()
         return self._keep(HostStream())
 
-    def import_memory(self, handle: Handle, descriptor: MemoryDescriptor) -> HostMemory:
-        """Map the memfd behind an opaque fd of a software Vulkan driver."""
+    def import_memory(self, handle: Handle, descriptor: MemoryDescriptor) -> Share[HostBuffer]:
+        """Map the memfd behind an opaque fd of a software Vulkan driver, once for each allocation."""
         self._check_open()
+        take = self._imports.take
+        return self._keep(take(handle, descriptor, self._import_whole, supported=IMPORTABLE))
+
+    def _import_whole(self, handle: Handle, descriptor: MemoryDescriptor) -> HostMemory:
         return self._keep(HostMemory.open(handle, descriptor, self.stream))
 
     def import_semaphore(self, handle: Handle, descriptor: SemaphoreDescriptor) -> ExternalSemaphore:  # noqa: ARG002

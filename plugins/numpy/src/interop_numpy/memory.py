@@ -16,6 +16,7 @@ from interop.dtypes import DTYPES, check_shape
 from interop.errors import ClosedError, HandleError, InvalidArgument
 from interop.handles import FdFate, HandleType, lend
 from interop.memory import MemoryDescriptor, check_import, check_range
+from interop.pages import keeper, view_of
 
 if TYPE_CHECKING:
     from typing import Self
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from interop.memory import HostBytes
     from interop.semaphore import Stream
 
-IMPORTABLE = frozenset({HandleType.OPAQUE_FD})
+IMPORTABLE = frozenset({HandleType.OPAQUE_FD, HandleType.HOST_ALLOCATION})
 TIMEOUT = 10.0
 """Seconds that ``read`` and ``write`` wait for the stream when the caller names none."""
 
@@ -64,8 +65,10 @@ class HostMemory:
     Closing it unmaps it unless arrays made from it are still in use: then the last of them does.
     """
 
-    def __init__(self, mapping: mmap.mmap, start: int, descriptor: MemoryDescriptor, stream: Stream) -> None:
-        self._mapping: mmap.mmap | None = mapping
+    def __init__(
+        self, mapping: mmap.mmap | memoryview, start: int, descriptor: MemoryDescriptor, stream: Stream
+    ) -> None:
+        self._mapping: mmap.mmap | memoryview | None = mapping
         self._start = start
         self.descriptor = descriptor
         self.stream = stream
@@ -74,6 +77,11 @@ class HostMemory:
     def open(cls, handle: Handle, descriptor: MemoryDescriptor, stream: Stream) -> Self:
         """Import an allocation. Consumes ``handle`` on success only; raises :class:`HandleError`."""
         check_import(handle, descriptor, IMPORTABLE)
+        if handle.type is HandleType.HOST_ALLOCATION:
+            with lend(handle, FdFate.KEPT) as address:
+                pages = keeper(address, descriptor.allocation_size)
+                view = view_of(address, descriptor.allocation_size, pages)
+            return cls(view, descriptor.offset, descriptor, stream)
         offset, size = payload_range(handle.value)
         if size < descriptor.allocation_size:  # mapped all the same, touching the rest would be a SIGBUS
             msg = (
@@ -136,7 +144,7 @@ class HostMemory:
     def close(self) -> None:
         """Give the import up. A second call does nothing."""
         mapping, self._mapping = self._mapping, None
-        if mapping is not None:
+        if isinstance(mapping, mmap.mmap):
             try:
                 mapping.close()
             except BufferError:  # arrays are in use; rather a late unmapping than a dangling pointer

@@ -1,0 +1,220 @@
+"""One driver import for each allocation, however many descriptors name a part of it. For backends.
+
+A consumer keeps one :class:`Imports`. Its driver sees each allocation once, whole; every descriptor gets a
+:class:`Share`, and the last one to be closed gives the import back.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from interop.errors import ClosedError, HandleError
+from interop.handles import HandleType, check_fd
+from interop.lifetime import Owned
+from interop.memory import check_import
+from interop.views import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from interop.dtypes import DType
+    from interop.handles import Handle
+    from interop.memory import MappedBuffer, MemoryDescriptor
+    from interop.semaphore import Stream
+
+View = TypeVar("View", bound="MappedBuffer")
+View_co = TypeVar("View_co", bound="MappedBuffer", covariant=True)
+
+
+class Whole(Protocol[View_co]):
+    """An allocation as the driver imported it: :class:`interop.memory.ExternalMemory` with a view of its own."""
+
+    def map_buffer(
+        self,
+        *,
+        offset: int = 0,
+        size: int | None = None,
+        shape: tuple[int, ...] | None = None,
+        dtype: DType | None = None,
+    ) -> View_co:
+        """See :meth:`interop.memory.ExternalMemory.map_buffer`."""
+        ...
+
+    def acquire(self, stream: Stream) -> None:
+        """See :meth:`interop.memory.ExternalMemory.acquire`."""
+        ...
+
+    def release(self, stream: Stream) -> None:
+        """See :meth:`interop.memory.ExternalMemory.release`."""
+        ...
+
+    def close(self) -> None:
+        """See :meth:`interop.memory.ExternalMemory.close`."""
+        ...
+
+
+class _Import(Generic[View]):
+    """One import, and who shares it."""
+
+    __slots__ = ("descriptor", "file", "held", "shares", "whole")
+
+    def __init__(
+        self, whole: Whole[View], descriptor: MemoryDescriptor, file: tuple[int, int] | None
+    ) -> None:
+        self.whole = whole
+        self.descriptor = descriptor
+        self.file = file
+        """What is behind the handle that was imported."""
+        self.shares: set[object] = set()
+        self.held: dict[object, Stream] = {}
+        """Which shares have been acquired and not released, and on which stream."""
+
+
+class Imports(Generic[View]):
+    """What one consumer has imported, by :attr:`interop.memory.MemoryDescriptor.allocation`. For any thread."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()  # a garbage collection inside may give shares up
+        self._known: dict[bytes, _Import[View]] = {}
+
+    def take(
+        self,
+        handle: Handle,
+        descriptor: MemoryDescriptor,
+        open_whole: Callable[[Handle, MemoryDescriptor], Whole[View]],
+        *,
+        supported: frozenset[HandleType],
+    ) -> Share[View]:
+        """Return a share of an allocation, imported by ``open_whole`` unless it is imported already.
+
+        ``handle`` is consumed when this returns, whether or not a driver was given it, and untouched when it
+        raises. ``open_whole(handle, descriptor)`` gets a descriptor of the whole allocation. Descriptors without
+        an :attr:`~interop.memory.MemoryDescriptor.allocation` are imported each by itself. Raises what
+        :func:`interop.memory.check_import` and ``open_whole`` raise, and :class:`HandleError` for a handle or
+        descriptor that contradicts the import of the allocation that it names.
+        """
+        check_import(handle, descriptor, supported)
+        key, token = descriptor.allocation, object()
+        file = _behind(handle)
+        with self.lock:
+            found = self._known.get(key) if key is not None else None
+            if found is None:
+                whole = replace(descriptor, offset=0, size=descriptor.allocation_size)
+                found = _Import(open_whole(handle, whole), whole, file)
+                found.shares.add(token)
+                if key is not None:
+                    self._known[key] = found
+            else:
+                found.shares.add(token)
+                try:
+                    _check_same(found, descriptor, file)
+                    handle.close()
+                except BaseException:
+                    self.give_up(found, token)
+                    raise
+        return Share(self, found, descriptor, token)
+
+    def give_up(self, shared: _Import[View], token: object) -> None:
+        """Take one share off an import; the last one closes it. For :class:`Share`."""
+        with self.lock:
+            shared.shares.discard(token)
+            stream = shared.held.pop(token, None)
+            if not shared.shares:
+                key = shared.descriptor.allocation
+                if key is not None and self._known.get(key) is shared:
+                    del self._known[key]
+                shared.whole.close()
+            elif stream is not None and not shared.held:
+                with suppress(ClosedError):  # of the stream, which has then come to its end
+                    shared.whole.release(stream)
+
+
+def _behind(handle: Handle) -> tuple[int, int] | None:
+    """Return what is equal for handles of one allocation, where that can be told."""
+    if handle.type is HandleType.HOST_ALLOCATION:
+        return handle.value, 0
+    if not handle.type.is_fd:
+        return None
+    status = check_fd(handle.value)
+    return status.st_dev, status.st_ino
+
+
+def _check_same(shared: _Import[View], descriptor: MemoryDescriptor, file: tuple[int, int] | None) -> None:
+    """Refuse what would give access to another allocation than the caller means."""
+    known = shared.descriptor
+    for name in ("allocation_size", "handle_type", "dedicated"):
+        theirs, ours = getattr(descriptor, name), getattr(known, name)
+        if theirs != ours:
+            msg = f"this allocation was imported with {name} {ours}, now the descriptor says {theirs}"
+            raise HandleError(msg)
+    if file != shared.file:  # every export of one allocation leads to the same file or address
+        raise HandleError("the handle is not of the allocation that its descriptor names")
+
+
+class Share(Owned, Generic[View]):
+    """One descriptor's part of an imported allocation. Fulfils :class:`interop.memory.ExternalMemory`."""
+
+    __slots__ = ("_descriptor", "_imports", "_shared", "_token")
+
+    def __init__(
+        self, imports: Imports[View], shared: _Import[View], descriptor: MemoryDescriptor, token: object
+    ) -> None:
+        what = f"external memory of {descriptor.size} bytes"
+        super().__init__(what, imports.give_up, shared, token)
+        self._descriptor = descriptor
+        self._imports = imports
+        self._shared = shared
+        self._token = token
+
+    @property
+    def descriptor(self) -> MemoryDescriptor:
+        """What was imported."""
+        return self._descriptor
+
+    @property
+    def whole(self) -> Whole[View]:
+        """The driver's import, which other descriptors of the same allocation share."""
+        self.check_open()
+        return self._shared.whole
+
+    def map_buffer(
+        self,
+        *,
+        offset: int = 0,
+        size: int | None = None,
+        shape: tuple[int, ...] | None = None,
+        dtype: DType | None = None,
+    ) -> View:
+        """Return a view, counted from the descriptor's own offset; no driver maps anything anew."""
+        self.check_open()
+        start, extents, element = resolve(
+            self._descriptor, offset=offset, size=size, shape=shape, dtype=dtype
+        )
+        return self._shared.whole.map_buffer(offset=start, shape=extents, dtype=element)
+
+    def acquire(self, stream: Stream) -> None:
+        """Enqueue taking ownership on ``stream``.
+
+        Drivers know ownership of whole allocations only. While another share is held, the whole is given up
+        and taken again, which is what makes the other side's writes to this part visible.
+        """
+        self.check_open()
+        shared = self._shared
+        with self._imports.lock:
+            if shared.held and self._token not in shared.held:
+                shared.whole.release(stream)
+            shared.whole.acquire(stream)
+            shared.held[self._token] = stream
+
+    def release(self, stream: Stream) -> None:
+        """Enqueue giving ownership up on ``stream``; what other shares still hold is taken again."""
+        self.check_open()
+        shared = self._shared
+        with self._imports.lock:
+            shared.whole.release(stream)
+            shared.held.pop(self._token, None)
+            if shared.held:
+                shared.whole.acquire(stream)
