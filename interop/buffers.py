@@ -161,11 +161,16 @@ def open_shared(
     shape: tuple[int, ...],
     dtype: DType,
     nbytes: int,
+    given: ProducerBuffer | None = None,
 ) -> Buffer:
-    """Allocate on the producer, export, and import into the consumer; all of it is undone when a step fails."""
+    """Allocate on the producer, export, and import into the consumer; all of it is undone when a step fails.
+
+    With ``given``, a buffer of the producer that the caller keeps, nothing is allocated.
+    """
     with ExitStack() as undo:
-        buffer = producer.create_buffer(nbytes, export=handle_type)
-        undo.callback(buffer.close)
+        buffer = given if given is not None else producer.create_buffer(nbytes, export=handle_type)
+        if given is None:
+            undo.callback(buffer.close)
         handle, descriptor = buffer.export_memory()
         with handle:
             memory = consumer.import_memory(handle, descriptor)
@@ -193,11 +198,13 @@ def open_staged(
     dtype: DType,
     nbytes: int,
     timeout: float,
+    given: ProducerBuffer | None = None,
 ) -> Buffer:
-    """Allocate on both sides and in host memory; all of it is undone when a step fails."""
+    """Allocate on both sides and in host memory; all of it is undone when a step fails. ``given`` as above."""
     with ExitStack() as undo:
-        buffer = producer.create_buffer(nbytes)
-        undo.callback(buffer.close)
+        buffer = given if given is not None else producer.create_buffer(nbytes)
+        if given is None:
+            undo.callback(buffer.close)
         staging = producer.create_buffer(nbytes, host_visible=True)
         undo.callback(staging.close)
         own = consumer.allocate(nbytes)

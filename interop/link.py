@@ -13,6 +13,7 @@ from interop import negotiation
 from interop.buffers import Buffer, open_shared, open_staged
 from interop.dtypes import as_dtype, check_shape
 from interop.errors import ClosedError, InteropError, InvalidArgument, TurnError
+from interop.queue_turns import QueueTurn
 from interop.ring import DEFAULT_SLOTS, FrameRing
 from interop.sync import open_directions
 from interop.turns import ConsumerTurn, Order, ProducerTurn
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from interop.backend import Consumer, Producer
+    from interop.backend import Consumer, Producer, ProducerBuffer
     from interop.device import DeviceInfo
     from interop.memory import MappedBuffer
     from interop.negotiation import Path, Plan
@@ -126,6 +127,7 @@ class Link:
             tuple[Buffer, ...], ConsumerTurn[MappedBuffer | tuple[MappedBuffer, ...]]
         ] = {}
         self._producer_turns: dict[tuple[Buffer, ...], ProducerTurn] = {}
+        self._queue_turns: dict[tuple[Buffer, ...], QueueTurn] = {}
         to_consumer, to_producer = open_directions(plan, producer, consumer, timeout)
         self._order = Order(consumer.stream, to_consumer, to_producer, timeout)
         self._owned = owned.pop_all() if owned is not None else ExitStack()
@@ -173,17 +175,41 @@ class Link:
         :class:`InvalidArgument` for a shape or type that cannot be, :class:`DriverError` when a driver has
         no memory for it. Maps to one allocation, one export and one import.
         """
+        return self._open_buffer(shape, dtype, None)
+
+    def adopt(
+        self, given: ProducerBuffer, shape: int | tuple[int, ...] | None = None, dtype: object = "uint8"
+    ) -> Buffer:
+        """Take a buffer of this link's producer that exists already; it stays the caller's, the result is closed.
+
+        ``given`` was made exportable by the producer, adopted by it
+        (:meth:`interop_vulkan.backend.Producer.adopt_buffer`), or belongs to another link over the same producer
+        (:attr:`interop.buffers.Buffer.producer_buffer`), so that several consumers see one allocation.
+        ``shape`` is all of it, in one row by default. Its bytes count as nobody's before the first turn. Raises
+        :class:`InvalidArgument` for a shape of another size, :class:`Unsupported` for a buffer that cannot be
+        exported. Maps to one export and one import.
+        """
+        if shape is None:
+            shape = given.size // as_dtype(dtype).itemsize
+        return self._open_buffer(shape, dtype, given)
+
+    def _open_buffer(
+        self, shape: int | tuple[int, ...], dtype: object, given: ProducerBuffer | None
+    ) -> Buffer:
         self._check_open()
         element = as_dtype(dtype)
         extents, nbytes = check_shape(shape, element)
+        if given is not None and nbytes != given.size:
+            msg = f"{extents} of {element} are {nbytes} bytes, the buffer has {given.size}; they must be the same"
+            raise InvalidArgument(msg)
         handle_type = self._plan.handle_type
         if handle_type is None:
             buffer = open_staged(
-                self._producer, self._consumer, self.path, extents, element, nbytes, self._timeout
+                self._producer, self._consumer, self.path, extents, element, nbytes, self._timeout, given
             )
         else:
             buffer = open_shared(
-                self._producer, self._consumer, handle_type, self.path, extents, element, nbytes
+                self._producer, self._consumer, handle_type, self.path, extents, element, nbytes, given
             )
         self._buffers.append(buffer)
         return buffer
@@ -259,6 +285,18 @@ class Link:
             self._producer_turns[buffers] = turn
         return turn
 
+    def queue_turn(self, *buffers: Buffer) -> QueueTurn:
+        """Return the turn in which the caller's own submissions to the producer's queue own ``buffers``.
+
+        As :meth:`producer_turn`, but taking over is submitted at its begin, and giving up at its end; see
+        :class:`interop.queue_turns.QueueTurn`. Raises as :meth:`consumer_turn`.
+        """
+        turn = self._queue_turns.get(buffers)
+        if turn is None:
+            self._check_buffers(buffers)
+            turn = self._queue_turns[buffers] = QueueTurn(self._order, self._producer, buffers)
+        return turn
+
     def _check_buffers(self, buffers: tuple[Buffer, ...]) -> None:
         self._check_open()
         if not buffers or len(set(buffers)) != len(buffers):
@@ -314,7 +352,7 @@ class Link:
             stack.callback(order.to_producer.close)
             for buffer in self._buffers:
                 stack.callback(buffer.close)
-            for turn in self._producer_turns.values():
+            for turn in (*self._producer_turns.values(), *self._queue_turns.values()):
                 stack.callback(turn.close)
             for ring in self._rings:
                 stack.callback(ring.release)

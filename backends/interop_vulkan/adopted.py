@@ -11,18 +11,21 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING, Any
 
-from interop.errors import InvalidArgument, Unsupported, WaitTimeout
+from interop.errors import HandleError, InvalidArgument, Unsupported, WaitTimeout
+from interop.handles import Handle, HandleType
+from interop.memory import MemoryDescriptor, check_import, check_range
 from interop_vulkan import _devices, _driver
 from interop_vulkan._context import Context, queue_flags
 from interop_vulkan._devices import WANTED_EXTENSIONS, version_text
-from interop_vulkan._driver import API_VERSION_1_2, VK, Functions, address, ffi
-from interop_vulkan.backend import Producer
+from interop_vulkan._driver import API_VERSION_1_2, NULL, VK, Functions, address, ffi, struct
+from interop_vulkan.memory import PART_ALIGNMENT, Buffer, export_allocation, exportable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import TracebackType
 
     from interop.device import DeviceInfo
+    from interop_vulkan.backend import Producer
 
 LOCK_TIMEOUT = 10.0
 """Seconds that a submission waits for the caller's lock of the queue."""
@@ -86,6 +89,8 @@ def adopt(
     :class:`Unsupported` for a device made for less than Vulkan 1.2, without timeline semaphores, on a queue that
     cannot compute, or without an extension that ``extensions`` names; nothing is left behind.
     """
+    from interop_vulkan.backend import Producer
+
     instance = as_handle("VkInstance", instance)
     physical = as_handle("VkPhysicalDevice", physical_device)
     opened = as_handle("VkDevice", device)
@@ -131,6 +136,109 @@ def adopt(
                 lock=guard,
             )
         )
+
+
+class AdoptedBuffer(Buffer):
+    """A range of a ``VkBuffer`` that the caller made, and keeps. Fulfils :class:`interop.backend.ProducerBuffer`."""
+
+    def __init__(
+        self,
+        context: Context,
+        native: Any,
+        memory: Any,
+        *,
+        offset: int,
+        size: int,
+        descriptor: MemoryDescriptor,
+        handle: Handle | None,
+    ) -> None:
+        super().__init__(
+            context,
+            native,
+            memory,
+            size=size,
+            allocation_size=descriptor.allocation_size,
+            export=descriptor.handle_type,
+            dedicated=descriptor.dedicated,
+            mapped=NULL,
+            destroy=_nothing if handle is None else handle.close,
+        )
+        self._offset = offset
+        self._descriptor = descriptor
+        self._handle = handle
+
+    @property
+    def offset(self) -> int:
+        """First byte in the ``VkBuffer``."""
+        return self._offset
+
+    @property
+    def span(self) -> int:
+        """What commands and descriptors take as its size: the range alone, the rest is not ours."""
+        return self.size
+
+    def export_memory(self) -> tuple[Handle, MemoryDescriptor]:
+        """Hand out the allocation: by the driver, or as a duplicate of the handle that the caller gave."""
+        self.check_open()
+        if self._handle is not None:
+            return self._handle.dup(), self._descriptor
+        return export_allocation(self.context, self._memory, self._descriptor.handle_type), self._descriptor
+
+
+def _nothing() -> None:
+    """Destroy what somebody else owns."""
+
+
+def adopt_buffer(
+    context: Context,
+    buffer: object,
+    memory: object,
+    *,
+    size: int,
+    allocation_size: int,
+    memory_offset: int = 0,
+    offset: int = 0,
+    handle_type: HandleType = HandleType.OPAQUE_FD,
+    dedicated: bool = False,
+) -> AdoptedBuffer:
+    """Take a buffer of the caller's; see :meth:`interop_vulkan.backend.Producer.adopt_buffer`."""
+    context.check_open()
+    context.sweep()
+    native = as_handle("VkBuffer", buffer)
+    given = memory if isinstance(memory, Handle) else None
+    if given is None:
+        exportable(context, handle_type)
+    elif given.type is not handle_type:
+        msg = f"the handle is {given.type.value}, the memory is said to be {handle_type.value}"
+        raise HandleError(msg)
+    if memory_offset < 0 or offset < 0 or offset % PART_ALIGNMENT:
+        msg = f"offsets are 0 or more, that in the buffer a multiple of {PART_ALIGNMENT}, got {memory_offset}, {offset}"
+        raise InvalidArgument(msg)
+    needs = struct("VkMemoryRequirements2")
+    which = struct("VkBufferMemoryRequirementsInfo2", buffer=native)
+    context.vk.vkGetBufferMemoryRequirements2(context.device, which, needs)
+    bound = int(needs.memoryRequirements.size)
+    check_range(memory_offset, bound, allocation_size, alignment=int(needs.memoryRequirements.alignment))
+    check_range(offset, size, bound)
+    if dedicated and memory_offset:
+        raise InvalidArgument(
+            f"a dedicated allocation begins with its buffer, not {memory_offset} bytes before it"
+        )
+    descriptor = MemoryDescriptor(
+        allocation_size=allocation_size,
+        size=size,
+        offset=memory_offset + offset,
+        handle_type=handle_type,
+        dedicated=dedicated,
+        device=context.info.identity,
+    )
+    if given is not None:
+        check_import(given, descriptor, frozenset({handle_type}))
+    kept = given.dup() if given is not None else None
+    opened = as_handle("VkDeviceMemory", memory) if given is None else NULL
+    return AdoptedBuffer(
+        context, native, opened, offset=offset, size=size, descriptor=descriptor, handle=kept
+    )
 
 
 def as_handle(kind: str, given: object) -> Any:

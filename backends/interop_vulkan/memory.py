@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from interop_vulkan._context import Context
 
 _LIMIT = 2**63
-_PART_ALIGNMENT = 4  # vkCmdFillBuffer's and vkCmdCopyBuffer's; descriptors need the device's, up to 256
+PART_ALIGNMENT = 4  # vkCmdFillBuffer's and vkCmdCopyBuffer's; descriptors need the device's, up to 256
 _MAPPABLE: int = VK.VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK.VK_MEMORY_PROPERTY_HOST_COHERENT_BIT
 # Never ours: protected memory, lazily allocated memory, and AMD's uncached kinds, which need a feature.
 _AVOIDED: int = 0x20 | 0x10 | 0x40 | 0x80
@@ -101,7 +101,7 @@ class Buffer(Child):
     def part(self, offset: int, size: int) -> Part:
         """Return ``size`` bytes from ``offset`` on as what commands take; closed with this buffer."""
         self.check_open()
-        check_range(offset, size, self._size, alignment=_PART_ALIGNMENT)
+        check_range(offset, size, self._size, alignment=PART_ALIGNMENT)
         made = Part(self, offset, size)
         self._parts.append(made)
         return made
@@ -133,7 +133,7 @@ class Part(Child):
     def __init__(self, whole: Buffer, offset: int, size: int) -> None:
         super().__init__(whole.context, f"part of {size} bytes", _nothing)
         self.native = whole.native
-        self.offset = offset
+        self.offset = whole.offset + offset
         self.size = size
         self.span = size
 

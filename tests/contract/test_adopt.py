@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
+import tempfile
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,8 @@ import software
 from engine import EXTENSIONS, Engine
 from interop_vulkan import adopted
 
-from interop import InvalidArgument, Unsupported, WaitTimeout
+import interop
+from interop import Handle, HandleError, HandleType, InvalidArgument, Unsupported, WaitTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -171,3 +174,75 @@ def test_every_kind_of_lock(engine: Engine) -> None:
     assert entered == ["in", "out"] * 4
     with pytest.raises(InvalidArgument, match="lock takes"):
         adopting.adopted(engine, lock=3)
+
+
+@pytest.mark.validation
+@pytest.mark.parametrize("shape", adopting.SHAPES)
+@pytest.mark.parametrize("consumer", ["opencl", "hip"])
+@pytest.mark.parametrize("vulkan", DRIVERS)
+def test_memory_that_the_program_allocated(vulkan: VulkanChoice, consumer: str, shape: str) -> None:
+    found = call(adopting.own_memory, checked(vulkan), consumer=consumer, shape=shape)
+    assert found["wrong"] == [], found["explanation"]
+
+
+@pytest.mark.validation
+@pytest.mark.parametrize("shape", ["whole", "range behind other memory"])
+def test_memory_of_the_program_is_staged(shape: str) -> None:
+    found = call(adopting.own_memory, checked("swiftshader"), consumer="numpy", shape=shape, path="staged")
+    assert found["wrong"] == [], found["explanation"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"size": 0}, "size must be a positive"),
+        ({"size": 4097}, "past the end of 4096"),
+        ({"offset": 4096}, "past the end of 4096"),
+        ({"offset": -4}, "offsets are 0 or more"),
+        ({"offset": 2, "size": 4}, "multiple of 4"),
+        ({"memory_offset": 1, "allocation_size": 8192}, "not a multiple"),
+        ({"memory_offset": 1 << 20}, "past the end"),
+        ({"allocation_size": 1024}, "past the end of 1024"),
+        ({"dedicated": True, "memory_offset": 4096, "allocation_size": 8192}, "dedicated"),
+        ({"buffer": 0}, "expected a VkBuffer"),
+        ({"memory": 0}, "expected a VkDeviceMemory"),
+    ],
+)
+def test_memory_that_cannot_be_as_described_is_refused(
+    engine: Engine, changes: dict[str, Any], text: str
+) -> None:
+    buffer, memory, allocation_size = engine.buffer(4096)
+    said: dict[str, Any] = {"buffer": buffer, "memory": memory, "size": 4096}
+    said["allocation_size"] = allocation_size
+    with adopting.adopted(engine) as producer, pytest.raises(InvalidArgument, match=text):
+        producer.adopt_buffer(**{**said, **changes})
+
+
+def test_a_handle_that_cannot_be_the_memory_is_refused(engine: Engine) -> None:
+    buffer, _, allocation_size = engine.buffer(4096)
+    said: dict[str, Any] = {"size": 4096, "allocation_size": allocation_size}
+    with adopting.adopted(engine) as producer, tempfile.TemporaryFile() as file:
+        file.truncate(64)
+        handle = Handle.adopt(os.dup(file.fileno()), HandleType.OPAQUE_FD)
+        with handle, pytest.raises(HandleError, match="holds 64 bytes"):
+            producer.adopt_buffer(buffer, handle, **said)
+        other = Handle.adopt(os.dup(file.fileno()), HandleType.DMA_BUF)
+        with other, pytest.raises(HandleError, match="is dma_buf"):
+            producer.adopt_buffer(buffer, other, **said)
+        with pytest.raises(Unsupported, match="exporting memory as dma_buf"):
+            producer.adopt_buffer(buffer, 1, handle_type=HandleType.DMA_BUF, **said)
+
+
+def test_a_link_takes_all_of_a_buffer_or_none(engine: Engine) -> None:
+    with adopting.adopted(engine) as producer, interop.connect(producer, "opencl") as link:
+        plain = producer.create_buffer(4096)
+        with pytest.raises(Unsupported, match="without export"):
+            link.adopt(plain)
+        plain.close()
+        shared = producer.create_buffer(4096, export=HandleType.OPAQUE_FD)
+        for shape in (1023, 1025, (2, 511)):
+            with pytest.raises(InvalidArgument, match="must be the same"):
+                link.adopt(shared, shape, "float32")
+        assert link.adopt(shared).shape == (4096,)
+        assert link.adopt(shared, dtype="float32").shape == (1024,)
+        shared.close()

@@ -172,3 +172,58 @@ def dropped() -> dict[str, Any]:
             buffer, _, _ = engine.buffer(64)
             engine.fill(buffer, 7)
     return {"warnings": [str(each.message) for each in caught]}
+
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "whole": {},
+    "dedicated": {"dedicated": True},
+    "behind other memory": {"at": 8192},
+    "range of a buffer": {"offset": 4096},
+    "range behind other memory": {"at": 8192, "offset": 4096},
+    "by handle": {"by_handle": True, "at": 8192},
+}
+SIZE = 4 * WORDS
+
+
+def own_memory(consumer: str, shape: str, path: str = "zero-copy") -> dict[str, Any]:
+    """The program's memory, filled by its own submissions, doubled by the consumer, and read back."""
+    made = dict(SHAPES[shape])
+    offset = made.pop("offset", 0)
+    by_handle = made.pop("by_handle", False)
+    whole = offset + SIZE + (4096 if offset else 0)
+    wrong: list[int] = []
+    with Engine() as engine:
+        buffer, memory, allocation_size = engine.buffer(whole, **made)
+        said = {"allocation_size": allocation_size, "memory_offset": engine.at}
+        with adopted(engine) as producer, interop.connect(producer, consumer, require=path) as link:
+            everything = producer.adopt_buffer(buffer, memory, size=whole, **said)
+            given: Any = memory
+            if by_handle:
+                given, _ = everything.export_memory()
+            dedicated = made.get("dedicated", False)
+            part = producer.adopt_buffer(buffer, given, size=SIZE, offset=offset, dedicated=dedicated, **said)
+            if by_handle:
+                given.close()
+            result = producer.create_buffer(whole, host_visible=True)
+            words = link.adopt(part, WORDS, "uint32")
+            with contextlib.closing(link.consumer.compile(TWICE)) as module:
+                twice = module.kernel("twice")
+                for frame in range(1, 30):
+                    with link.queue_turn(words) as commands:
+                        engine.fill(buffer, frame)
+                        if frame % 2:
+                            commands.fill(words, 3 * frame)
+                    with link.consumer_turn(words) as view:
+                        twice(view, global_size=WORDS)
+                    with link.queue_turn(words) as commands:
+                        commands.copy(everything, result)
+                    link.synchronize()
+                    expected = np.full(whole // 4, frame, np.uint32)
+                    expected[offset // 4 :][:WORDS] = 2 * frame * (3 if frame % 2 else 1)
+                    if (np.frombuffer(result.host_view(), np.uint32) != expected).any():
+                        wrong.append(frame)
+            words.close()
+            for closing in (part, everything, result):
+                closing.close()
+        engine.fill(buffer, 1)
+    return {"wrong": wrong, "explanation": link.explain()}
