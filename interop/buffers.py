@@ -6,14 +6,15 @@ import enum
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol
 
-from interop.errors import WaitTimeout
+from interop.dtypes import as_dtype, check_shape
+from interop.errors import InvalidArgument, WaitTimeout
 
 if TYPE_CHECKING:
     from interop.backend import Commands, Consumer, Producer, ProducerBuffer
     from interop.dtypes import DType
     from interop.handles import HandleType
     from interop.memory import ExternalMemory, MappedBuffer
-    from interop.negotiation import Path
+    from interop.negotiation import Path, Plan
     from interop.semaphore import Stream
 
 
@@ -224,3 +225,23 @@ def open_staged(
             external=None,
             close=undo.pop_all(),
         )
+
+
+def open_given(
+    plan: Plan,
+    producer: Producer,
+    consumer: Consumer,
+    given: ProducerBuffer,
+    shape: int | tuple[int, ...] | None,
+    dtype: object,
+    timeout: float,
+) -> Buffer:
+    """Share a buffer that the caller keeps; see :meth:`interop.link.Link.adopt`."""
+    element = as_dtype(dtype)
+    extents, nbytes = check_shape(given.size // element.itemsize if shape is None else shape, element)
+    if nbytes != given.size:
+        msg = f"{extents} of {element} are {nbytes} bytes, the buffer has {given.size}; they must be the same"
+        raise InvalidArgument(msg)
+    if plan.handle_type is None:
+        return open_staged(producer, consumer, plan.path, extents, element, nbytes, timeout, given)
+    return open_shared(producer, consumer, plan.handle_type, plan.path, extents, element, nbytes, given)

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeVar, overload
 
 from interop import negotiation
-from interop.buffers import Buffer, open_shared, open_staged
+from interop.buffers import Buffer, open_given, open_shared, open_staged
 from interop.dtypes import as_dtype, check_shape
 from interop.errors import ClosedError, InteropError, InvalidArgument, TurnError
 from interop.queue_turns import QueueTurn
@@ -175,42 +175,34 @@ class Link:
         :class:`InvalidArgument` for a shape or type that cannot be, :class:`DriverError` when a driver has
         no memory for it. Maps to one allocation, one export and one import.
         """
-        return self._open_buffer(shape, dtype, None)
+        self._check_open()
+        element = as_dtype(dtype)
+        extents, nbytes = check_shape(shape, element)
+        handle_type = self._plan.handle_type
+        if handle_type is None:
+            buffer = open_staged(
+                self._producer, self._consumer, self.path, extents, element, nbytes, self._timeout
+            )
+        else:
+            buffer = open_shared(
+                self._producer, self._consumer, handle_type, self.path, extents, element, nbytes
+            )
+        self._buffers.append(buffer)
+        return buffer
 
     def adopt(
         self, given: ProducerBuffer, shape: int | tuple[int, ...] | None = None, dtype: object = "uint8"
     ) -> Buffer:
         """Take a buffer of this link's producer that exists already; it stays the caller's, the result is closed.
 
-        ``given`` was made exportable by the producer, adopted by it
-        (:meth:`interop_vulkan.backend.Producer.adopt_buffer`), or belongs to another link over the same producer
-        (:attr:`interop.buffers.Buffer.producer_buffer`), so that several consumers see one allocation.
+        ``given`` was made exportable by the producer, adopted by it (``adopt_buffer``), or belongs to another
+        link over the same producer (``buffer.producer_buffer``), so that several consumers see one allocation.
         ``shape`` is all of it, in one row by default. Its bytes count as nobody's before the first turn. Raises
         :class:`InvalidArgument` for a shape of another size, :class:`Unsupported` for a buffer that cannot be
         exported. Maps to one export and one import.
         """
-        if shape is None:
-            shape = given.size // as_dtype(dtype).itemsize
-        return self._open_buffer(shape, dtype, given)
-
-    def _open_buffer(
-        self, shape: int | tuple[int, ...], dtype: object, given: ProducerBuffer | None
-    ) -> Buffer:
         self._check_open()
-        element = as_dtype(dtype)
-        extents, nbytes = check_shape(shape, element)
-        if given is not None and nbytes != given.size:
-            msg = f"{extents} of {element} are {nbytes} bytes, the buffer has {given.size}; they must be the same"
-            raise InvalidArgument(msg)
-        handle_type = self._plan.handle_type
-        if handle_type is None:
-            buffer = open_staged(
-                self._producer, self._consumer, self.path, extents, element, nbytes, self._timeout, given
-            )
-        else:
-            buffer = open_shared(
-                self._producer, self._consumer, handle_type, self.path, extents, element, nbytes, given
-            )
+        buffer = open_given(self._plan, self._producer, self._consumer, given, shape, dtype, self._timeout)
         self._buffers.append(buffer)
         return buffer
 

@@ -24,6 +24,9 @@ class QueueTurn(ProducerTurn):
     block yields a recorder of the second submission, for commands that run after the caller's own. Threads and
     errors are those of :class:`interop.turns.ProducerTurn`.
 
+    A library that waits for the queue while it holds Python's interpreter lock hangs with the bridged strategy,
+    whose threads need that lock: call :meth:`interop.backend.Producer.wait_idle` before, inside the block.
+
     Turns of several links over one producer nest: the others' queue turns outside, one producer turn inside.
     """
 

@@ -195,7 +195,7 @@ def adopt_buffer(
     memory: object,
     *,
     size: int,
-    allocation_size: int,
+    allocation_size: int | None = None,
     memory_offset: int = 0,
     offset: int = 0,
     handle_type: HandleType = HandleType.OPAQUE_FD,
@@ -218,6 +218,8 @@ def adopt_buffer(
     which = struct("VkBufferMemoryRequirementsInfo2", buffer=native)
     context.vk.vkGetBufferMemoryRequirements2(context.device, which, needs)
     bound = int(needs.memoryRequirements.size)
+    if allocation_size is None:
+        allocation_size = memory_offset + bound
     check_range(memory_offset, bound, allocation_size, alignment=int(needs.memoryRequirements.alignment))
     check_range(offset, size, bound)
     if dedicated and memory_offset:

@@ -106,7 +106,7 @@ class Producer:
         memory: object,
         *,
         size: int,
-        allocation_size: int,
+        allocation_size: int | None = None,
         memory_offset: int = 0,
         offset: int = 0,
         handle_type: HandleType | None = None,
@@ -116,11 +116,11 @@ class Producer:
 
         For :meth:`interop.link.Link.adopt`, or to be exported. ``memory`` is the ``VkDeviceMemory`` to which
         the buffer is bound at ``memory_offset``, of ``allocation_size`` bytes
-        (``VkMemoryAllocateInfo::allocationSize``), allocated with ``VkExportMemoryAllocateInfo`` for
-        ``handle_type`` (``opaque_fd`` unless given), and for this buffer alone when ``dedicated``. Both as
-        :func:`interop_vulkan.adopt` takes them. In place of the memory it may be a
-        :class:`interop.handles.Handle` of the allocation, where a library hands out nothing else; it stays the
-        caller's, a duplicate is kept.
+        (``VkMemoryAllocateInfo::allocationSize``; by default just what the buffer needs), allocated with
+        ``VkExportMemoryAllocateInfo`` for ``handle_type`` (``opaque_fd`` unless given), and for this buffer
+        alone when ``dedicated``. Both as :func:`interop_vulkan.adopted.adopt` takes them. In place of the memory
+        it may be a :class:`interop.handles.Handle` of the allocation, where a library hands out nothing else;
+        it stays the caller's, a duplicate is kept.
 
         The buffer needs ``VkExternalMemoryBufferCreateInfo`` of that type, and the usage of what is recorded with
         it: ``TRANSFER_DST`` for fills, both ``TRANSFER`` usages on the staged path. Closing the result destroys

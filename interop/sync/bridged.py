@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from interop.errors import InteropError, WaitTimeout
 from interop.semaphore import SemaphoreKind
+from interop.sync.holds import Holds, holds_of
 
 if TYPE_CHECKING:
     from interop.backend import Producer, ProducerSemaphore
@@ -34,7 +35,8 @@ class BridgedToConsumer:
         self._timeout = timeout
         self._jobs: queue.SimpleQueue[tuple[Stream, int, int] | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
-        self._held = 0
+        self._stream: Stream | None = None
+        self._holds = Holds()
         self._failure: InteropError | None = None
         # Started here, not at the first wait: a link has the same threads from its first frame to its last.
         self._thread = threading.Thread(target=self._watch, name="interop-bridge", daemon=True)
@@ -61,9 +63,9 @@ class BridgedToConsumer:
             raise self._failure
         if self._progress.counter() >= point:  # nothing to wait for: spare the stream and the thread
             return point
-        stream.hold(self._held + 1)
-        self._held += 1
-        self._jobs.put((stream, point, self._held))
+        if stream is not self._stream:
+            self._stream, self._holds = stream, holds_of(stream)
+        self._jobs.put((stream, point, self._holds.hold(stream)))
         return point
 
     def _watch(self) -> None:
@@ -75,7 +77,7 @@ class BridgedToConsumer:
             except InteropError as error:
                 self._failure = error
             finally:
-                stream.release(hold, failed=failed)
+                holds_of(stream).release(stream, hold, failed=failed)
 
     def _reached(self, point: int) -> bool:
         deadline = time.monotonic() + self._timeout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import sys
 import tempfile
@@ -246,3 +247,26 @@ def test_a_link_takes_all_of_a_buffer_or_none(engine: Engine) -> None:
         assert link.adopt(shared).shape == (4096,)
         assert link.adopt(shared, dtype="float32").shape == (1024,)
         shared.close()
+
+
+@pytest.mark.validation
+@pytest.mark.parametrize("consumer", CONSUMERS)
+@pytest.mark.parametrize("vulkan", DRIVERS)
+def test_example_of_a_program(vulkan: VulkanChoice, consumer: str) -> None:
+    program = str(software.ROOT / "examples/own_vulkan.py")
+    done = fresh.run([sys.executable, program, f"--consumer={consumer}", "--frames=10"], checked(vulkan))
+    assert done.status == 0, done.output
+    assert not [line for line in done.output.splitlines() if any(word in line for word in WORDS)], done.output
+    assert "10 frames, zero-copy, all right" in done.output
+
+
+@pytest.mark.skipif(importlib.util.find_spec("slangpy") is None, reason="slangpy is not installed")
+@pytest.mark.parametrize("limits", [{}, {"SOFTGPU_HIP_SEMAPHORES": "0"}], ids=["native", "bridged"])
+@pytest.mark.parametrize("consumer", CONSUMERS)
+def test_example_of_slangpy(consumer: str, limits: dict[str, str]) -> None:
+    """On SwiftShader; lavapipe beside it has the surface extensions without which slangpy makes no instance."""
+    program = str(software.ROOT / "examples/own_slangpy.py")
+    command = [sys.executable, program, f"--consumer={consumer}", "--frames=10"]
+    done = fresh.run(command, software.environment("both", **limits))
+    assert done.status == 0, done.output
+    assert "10 frames, zero-copy, all right" in done.output
