@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib.util
 import os
 import sys
@@ -102,6 +103,17 @@ def test_a_handle_of_another_kind_is_refused(engine: Engine, what: str, other: s
 def test_a_physical_device_of_another_instance_is_refused(engine: Engine) -> None:
     with Engine() as other, pytest.raises(InvalidArgument, match="none of the 1 physical devices"):
         adopting.adopted(engine, physical_device=other.physical)
+
+
+def test_the_loader_may_be_named(engine: Engine) -> None:
+    found = ctypes.cast(ctypes.CDLL("libvulkan.so.1").vkGetInstanceProcAddr, ctypes.c_void_p)
+    for given in (found, found.value):
+        with adopting.adopted(engine, get_instance_proc_addr=given) as producer:
+            submission = producer.prepare()
+            assert producer.progress.wait_host(submission.submit(), 10)
+            submission.close()
+    with pytest.raises(InvalidArgument, match="expected a PFN_vkGetInstanceProcAddr"):
+        adopting.adopted(engine, get_instance_proc_addr=0)
 
 
 @pytest.mark.parametrize("version", [(1, 0), (1, 1), 1 << 22 | 1 << 12])

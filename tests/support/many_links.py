@@ -63,11 +63,11 @@ class Reader:
             result.close()
 
 
-def _fan_out(consumers: Sequence[str], sync: str, count: int) -> dict[str, Any]:
+def _fan_out(consumers: Sequence[str], sync: str, count: int, require: str | None) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
         producer = stack.enter_context(contextlib.closing(own_producer()))
         links = [
-            stack.enter_context(interop.connect(producer, name, sync=sync, require="zero-copy"))
+            stack.enter_context(interop.connect(producer, name, sync=sync, require=require))
             for name in consumers
         ]
         words = [links[0].buffer(WORDS, "uint32")]
@@ -97,11 +97,13 @@ def _fan_out(consumers: Sequence[str], sync: str, count: int) -> dict[str, Any]:
     return {"wrong": wrong}
 
 
-def fan_out(consumers: list[str], sync: str, count: int = 96) -> dict[str, Any]:
+def fan_out(
+    consumers: list[str], sync: str, count: int = 96, require: str | None = "zero-copy"
+) -> dict[str, Any]:
     """One buffer of one producer, read by several consumers in each frame; nothing waits for the host."""
-    _fan_out(consumers, sync, BATCH)
+    _fan_out(consumers, sync, BATCH, require)
     before = leaks.snapshot()
-    found = _fan_out(consumers, sync, count)
+    found = _fan_out(consumers, sync, count, require)
     return {**found, "left": leaks.leaked_since(before)}
 
 
