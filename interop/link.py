@@ -10,10 +10,11 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, overload
 
 from interop import forks
-from interop.buffers import Buffer, open_parts, open_shared, open_staged
+from interop.buffers import Buffer, open_given, open_parts, open_shared, open_staged
 from interop.dtypes import as_dtype, check_shape
 from interop.errors import ClosedError, InteropError, InvalidArgument, TurnError
 from interop.interrupts import Deferred
+from interop.queue_turns import QueueTurn
 from interop.ring import DEFAULT_SLOTS, FrameRing
 from interop.sync import open_directions
 from interop.turns import ConsumerTurn, Order, ProducerTurn
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from interop.backend import Consumer, Producer
+    from interop.backend import BufferPart, Consumer, Producer
     from interop.dtypes import DType
     from interop.memory import MappedBuffer
     from interop.negotiation import Path, Plan
@@ -58,6 +59,7 @@ class Link:
             tuple[Buffer, ...], ConsumerTurn[MappedBuffer | tuple[MappedBuffer, ...]]
         ] = {}
         self._producer_turns: dict[tuple[Buffer, ...], ProducerTurn] = {}
+        self._queue_turns: dict[tuple[Buffer, ...], QueueTurn] = {}
         to_consumer, to_producer = open_directions(plan, producer, consumer, timeout)
         self._order = Order(consumer.stream, to_consumer, to_producer, timeout)
         self._owned = owned.pop_all() if owned is not None else ExitStack()
@@ -154,6 +156,26 @@ class Link:
             self._buffers.extend(made)
         return tuple(made)
 
+    def adopt(
+        self, given: BufferPart, shape: int | tuple[int, ...] | None = None, dtype: object = "uint8"
+    ) -> Buffer:
+        """Take a buffer of this link's producer that exists already; it stays the caller's, the result is closed.
+
+        ``given`` was made exportable by the producer, adopted by it (``adopt_buffer``), or belongs to another
+        link over the same producer (``buffer.producer_buffer``), so that several consumers see one allocation;
+        a part of an allocation is not taken.
+        ``shape`` is all of it, in one row by default. Its bytes count as nobody's before the first turn. Raises
+        :class:`InvalidArgument` for a shape of another size, :class:`Unsupported` for a buffer that cannot be
+        exported. Maps to one export and one import.
+        """
+        self._check_open()
+        with Deferred():  # as above
+            buffer = open_given(
+                self._plan, self._producer, self._consumer, given, shape, dtype, self._timeout
+            )
+            self._buffers.append(buffer)
+        return buffer
+
     def ring(
         self,
         shape: int | tuple[int, ...],
@@ -226,6 +248,18 @@ class Link:
             self._producer_turns[buffers] = turn
         return turn
 
+    def queue_turn(self, *buffers: Buffer) -> QueueTurn:
+        """Return the turn in which the caller's own submissions to the producer's queue own ``buffers``.
+
+        As :meth:`producer_turn`, but taking over is submitted at its begin, and giving up at its end; see
+        :class:`interop.queue_turns.QueueTurn`. Raises as :meth:`consumer_turn`.
+        """
+        turn = self._queue_turns.get(buffers)
+        if turn is None:
+            self._check_buffers(buffers)
+            turn = self._queue_turns[buffers] = QueueTurn(self._order, self._producer, buffers)
+        return turn
+
     def _check_buffers(self, buffers: tuple[Buffer, ...]) -> None:
         self._check_open()
         if not buffers or len(set(buffers)) != len(buffers):
@@ -289,7 +323,7 @@ class Link:
             stack.callback(order.to_producer.close)
             for buffer in self._buffers:
                 stack.callback(buffer.close)
-            for turn in self._producer_turns.values():
+            for turn in (*self._producer_turns.values(), *self._queue_turns.values()):
                 stack.callback(turn.close)
             for ring in self._rings:
                 stack.callback(ring.release)

@@ -18,7 +18,7 @@ from interop.errors import ClosedError, TurnError, WaitTimeout
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from interop.backend import Commands, Producer, Submission
+    from interop.backend import BufferPart, Commands, Producer, Submission
     from interop.buffers import Buffer
     from interop.semaphore import Stream
     from interop.sync import ToConsumer, ToProducer
@@ -239,8 +239,8 @@ class ProducerTurn:
         self._submission = submission
         return commands
 
-    def _prepare(self, *, handed_over: bool) -> Submission:
-        """Return the submission for the buffers' present owners: its barriers and semaphores."""
+    def _choose(self, *, handed_over: bool) -> tuple[Case, int]:
+        """Return the case of the buffers' present owners, and which of them change owner, a bit for each."""
         order = self._order
         used = 0
         for position, buffer in enumerate(self._buffers):
@@ -251,20 +251,30 @@ class ProducerTurn:
             case = self._cases[used, handed_over] = Case()
         self._case = case
         self._signals = order.to_consumer.can_signal() and (case.eager or not order.to_consumer.single_use)
+        return case, used
+
+    def _prepare(self, *, handed_over: bool) -> Submission:
+        """Return the submission for the buffers' present owners: its barriers and semaphores."""
+        case, used = self._choose(handed_over=handed_over)
         submission = case.signalling if self._signals else case.silent
-        if submission is None:
-            submission = self._producer.prepare(
-                acquire=[
-                    buffer.producer_buffer for bit, buffer in enumerate(self._buffers) if used >> bit & 1
-                ],
-                release=[buffer.producer_buffer for buffer in self._buffers if buffer.external is not None],
-                wait=order.to_producer.semaphore if handed_over else None,
-                signal=order.to_consumer.semaphore if self._signals else None,
-            )
-            if self._signals:
-                case.signalling = submission
-            else:
-                case.silent = submission
+        return submission or self._closing(case, self._taken(used), handed_over=handed_over)
+
+    def _taken(self, used: int) -> list[BufferPart]:
+        return [buffer.producer_buffer for bit, buffer in enumerate(self._buffers) if used >> bit & 1]
+
+    def _closing(self, case: Case, acquire: list[BufferPart], *, handed_over: bool) -> Submission:
+        """Prepare, for the case, the submission that gives the buffers up."""
+        order = self._order
+        submission = self._producer.prepare(
+            acquire=acquire,
+            release=[buffer.producer_buffer for buffer in self._buffers if buffer.external is not None],
+            wait=order.to_producer.semaphore if handed_over else None,
+            signal=order.to_consumer.semaphore if self._signals else None,
+        )
+        if self._signals:
+            case.signalling = submission
+        else:
+            case.silent = submission
         return submission
 
     def __exit__(

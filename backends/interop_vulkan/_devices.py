@@ -100,8 +100,13 @@ def extensions_of(functions: Functions, physical: Any) -> frozenset[str]:
     return frozenset(text(entry.extensionName) for entry in found)
 
 
-def describe(functions: Functions, physical: Any, index: int) -> DeviceInfo:
-    """Ask everything about one physical device."""
+def describe(
+    functions: Functions, physical: Any, index: int, *, enabled: frozenset[str] | None = None
+) -> DeviceInfo:
+    """Ask everything about one physical device.
+
+    ``enabled`` holds the extensions of a ``VkDevice`` that exists already, to which its capabilities are limited.
+    """
     basic = _driver.ffi.new("VkPhysicalDeviceProperties *")
     functions.vkGetPhysicalDeviceProperties(physical, basic)
     version = int(basic.apiVersion)
@@ -128,7 +133,7 @@ def describe(functions: Functions, physical: Any, index: int) -> DeviceInfo:
         index=index,
         name=name,
         identity=identity,
-        capabilities=_capabilities(functions, physical, listed),
+        capabilities=_capabilities(functions, physical, listed, enabled),
         software=software,
         driver=f"{text(driver.driverName)} {text(driver.driverInfo)}".strip(),
         details=details,
@@ -188,17 +193,22 @@ def semaphore_features(
     return int(answer.externalSemaphoreFeatures)
 
 
-def _capabilities(functions: Functions, physical: Any, listed: frozenset[str]) -> Capabilities:
+def _capabilities(
+    functions: Functions, physical: Any, listed: frozenset[str], enabled: frozenset[str] | None
+) -> Capabilities:
     notes: list[str] = []
+    usable = listed if enabled is None else listed & enabled
 
     def offered(table: dict[HandleType, tuple[int, tuple[str, ...]]], what: str) -> list[HandleType]:
         result: list[HandleType] = []
         for handle_type, (_, needed) in table.items():
-            missing = [name for name in needed if name not in listed]
+            missing = [name for name in needed if name not in usable]
             if not missing:
                 result.append(handle_type)
             elif handle_type in (HandleType.OPAQUE_FD, HandleType.DMA_BUF):
-                notes.append(f"{what} as {handle_type.value}: the driver does not list {', '.join(missing)}")
+                absent = [name for name in missing if name not in listed]
+                why = "the driver does not list" if absent else "the VkDevice was made without"
+                notes.append(f"{what} as {handle_type.value}: {why} {', '.join(absent or missing)}")
         return result
 
     memory = {kind: memory_features(functions, physical, kind) for kind in offered(MEMORY_TYPES, "memory")}

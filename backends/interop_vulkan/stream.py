@@ -232,13 +232,14 @@ class PreparedSubmission(Child):
                 context.vk.vkCmdPipelineBarrier(native, *self._gives)
             self._stop(native)
             check("vkEndCommandBuffer", self._end(native))
+        timeline = context.timeline
         with context.lock:
-            value = context.submitted + 1
+            value = timeline.submitted + 1
             self._progress_slot[0] = value
             result = self._queue_submit(context.queue, 1, shape.info, NULL)
             if result:
                 check("vkQueueSubmit", result)
-            context.submitted = value
+            timeline.submitted = value
         if self._signals_value and signal is not None:
             signal.last_signal = signal_value
         notes = self._kept or ()

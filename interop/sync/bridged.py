@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from interop.errors import InteropError, WaitTimeout
 from interop.semaphore import SemaphoreKind
+from interop.sync.holds import Holds, holds_of
 
 if TYPE_CHECKING:
     from interop.backend import Producer, ProducerSemaphore
@@ -57,7 +58,7 @@ class _Watcher:
 
     def _release(self, stream: Stream, hold: int, *, failed: bool) -> None:
         try:
-            stream.release(hold, failed=failed)
+            holds_of(stream).release(stream, hold, failed=failed)
         except InteropError as error:  # the thread goes on: its next release lets go of this hold as well
             self.failure = self.failure or error
 
@@ -83,7 +84,8 @@ class BridgedToConsumer:
         self._watcher = _Watcher(producer, timeout)
         self._finalizer = weakref.finalize(self, self._watcher.stop)
         self._finalizer.atexit = False
-        self._held = 0
+        self._stream: Stream | None = None
+        self._holds = Holds()
 
     def next_value(self) -> int:
         """See :class:`interop.sync.ToConsumer`."""
@@ -107,9 +109,9 @@ class BridgedToConsumer:
             raise watcher.failure
         if watcher.progress.counter() >= point:  # nothing to wait for: spare the stream and the thread
             return point
-        stream.hold(self._held + 1)
-        self._held += 1
-        watcher.jobs.put((stream, point, self._held))
+        if stream is not self._stream:
+            self._stream, self._holds = stream, holds_of(stream)
+        watcher.jobs.put((stream, point, self._holds.hold(stream)))
         return point
 
     def rescue(self) -> None:

@@ -198,6 +198,10 @@ def main() -> int:
             str(options.apart),
             timeout=180.0,
         )
+        own = [sys.executable, str(ROOT / "examples/own_vulkan.py"), "--consumer", name]
+        report.run(f"own-vulkan-{name}", *own)
+    if consumers:
+        report.run("many-links", sys.executable, str(HERE / "links.py"), "--consumers", ",".join(consumers))
     behaviour = ROOT / "tests/contract/test_driver_behaviour.py"
     if "opencl" in consumers and Path("/dev/nvidiactl").exists():
         report.run("driver-behaviour", *pytest, str(behaviour))
