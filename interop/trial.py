@@ -80,7 +80,7 @@ def _ping_pong(link: Link, timeout: float) -> str:
             with link.consumer_turn(buffer) as view:
                 view.read(came, timeout=timeout)
                 view.write(answer, timeout=timeout)
-            if came != sent.to_bytes(4, "little") * WORDS:
+            if bytes(came) != sent.to_bytes(4, "little") * WORDS:
                 return f"frame {frame}: the consumer read other bytes than the producer had written"
             with link.producer_turn(buffer) as commands:
                 commands.copy(buffer, staging)

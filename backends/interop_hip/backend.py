@@ -12,7 +12,7 @@ from interop.dlpack import DeviceType
 from interop.errors import BackendUnavailable, ClosedError, InvalidArgument
 from interop.handles import FdFate, HandleType
 from interop.lifetime import Children
-from interop_hip import kernels, memory, semaphore
+from interop_hip import image, kernels, memory, semaphore
 from interop_hip._driver import Driver, text_of
 from interop_hip._gate import HOST_FUNC, WAIT_VALUE
 from interop_hip.plugin import INSTALL_HINT
@@ -196,12 +196,17 @@ def _capabilities(driver: Driver, index: int, *, amd: bool) -> Capabilities:
         hold = WAIT_VALUE
     else:
         notes = [*notes, f"no {WAIT_VALUE} on this device: streams are held by a blocking host function"]
+    if not driver.exports("hipImportExternalMemory"):
+        importable = frozenset()
+    images, image_notes = image.offered(driver, index, importable)
     return Capabilities(
-        memory_import=importable if driver.exports("hipImportExternalMemory") else frozenset(),
+        memory_import=importable,
         semaphore_import=semaphores,
         stream_hold=hold,
         stream_notify=notify,
         notes=tuple(notes),
+        images=images,
+        image_notes=image_notes,
     )
 
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from interop.dlpack import capsule, check_request
 from interop.dtypes import check_shape
-from interop.errors import ClosedError, DriverError
+from interop.errors import ClosedError
 from interop.handles import FdFate, Handle, HandleType, lend
 from interop.memory import check_import, check_range
 from interop.views import BYTES, host_bytes, resolve
 from interop_opencl._block import Block
-from interop_opencl._driver import FALSE, MEM_READ_WRITE, MEMORY_HANDLES, check, check_handle, failure
+from interop_opencl._driver import FALSE, MEM_READ_WRITE, MEMORY_HANDLES, check, failure, imported
 from interop_opencl._ownership import Ownership, require
 
 if TYPE_CHECKING:
@@ -268,11 +268,8 @@ def import_memory(
         properties = (ctypes.c_uint64 * 3)(_CODES[handle.type], number, 0)
         size = descriptor.allocation_size
         address = create(stream.context, properties, MEM_READ_WRITE, size, None, ctypes.byref(status))
-        # The code alone decides: NVIDIA (580) returns 999 together with an object that must not be touched.
-        check_handle(_CREATE, status.value, f"memory of {size} bytes")
-        if not address:
-            raise DriverError(_CREATE, 0, text="reported success and returned no object")
-    native = driver.cl.MemoryObject.from_int_ptr(address, retain=False)
+        made = imported(driver, _CREATE, status.value, address, f"memory of {size} bytes")
+        native = driver.adopt(made)  # in here, since the handle goes on success only
     return OpenCLExternalMemory(driver, platform, stream, native, descriptor, alignment)
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from typing import TYPE_CHECKING, Any
 
 from interop.backend import Capabilities
 from interop.device import DeviceIdentity, DeviceInfo, PciAddress, host_identity
 from interop.errors import BackendUnavailable, DriverError
 from interop.handles import HandleType
+from interop.images import Tiling
 from interop.semaphore import SemaphoreKind
 from interop_vulkan import _driver
 from interop_vulkan._driver import API_VERSION_1_2, API_VERSION_1_3, NULL, VK, Functions, struct, text
+from interop_vulkan._images import exportable_tilings
 from interop_vulkan.plugin import INSTALL_HINT
 
 if TYPE_CHECKING:
@@ -45,18 +48,34 @@ WANTED_EXTENSIONS = frozenset(
 )
 
 
+_keeping = threading.Lock()
+_kept: list[Any] = []
+"""An instance that stays for the life of the process, and with it the drivers that the loader has loaded.
+
+Without it each instance loads them anew, and NVIDIA's (580) can be loaded 30 times: then libnvidia-tls.so has
+used up the process's static thread-local storage. It also makes later instances cheap, 2 ms and not 72 there.
+"""
+
+
 def create_instance() -> tuple[Any, Functions]:
     """Make an instance, the caller's to destroy. Raises :class:`BackendUnavailable` without a driver."""
+    with _keeping:
+        if not _kept:
+            _kept.append(_create())
+    instance = _create()
+    return instance, _driver.instance_functions(instance)
+
+
+def _create() -> Any:
     # 1.3 where the driver has it, so that shaders may be SPIR-V 1.6; nothing here needs more than 1.2.
     application = struct("VkApplicationInfo", pApplicationName=b"interop", apiVersion=API_VERSION_1_3)
     info = struct("VkInstanceCreateInfo", pApplicationInfo=application)
     try:
-        instance = _driver.global_functions().create("vkCreateInstance", "VkInstance", info, NULL)
+        return _driver.global_functions().create("vkCreateInstance", "VkInstance", info, NULL)
     except DriverError as error:
         if error.name == "VK_ERROR_INCOMPATIBLE_DRIVER":
             raise BackendUnavailable("vulkan", "no Vulkan driver on this machine", INSTALL_HINT) from error
         raise
-    return instance, _driver.instance_functions(instance)
 
 
 @contextlib.contextmanager
@@ -194,15 +213,22 @@ def _capabilities(functions: Functions, physical: Any, listed: frozenset[str]) -
         notes.append("no timeline semaphores (feature timelineSemaphore), which are needed")
     memory_import = VK.VK_EXTERNAL_MEMORY_FEATURE_IMPORTABLE_BIT
     memory_export = VK.VK_EXTERNAL_MEMORY_FEATURE_EXPORTABLE_BIT
+    exported = _having(memory, memory_export)
+    images = {
+        kind: exportable_tilings(functions, physical, bit)
+        for kind, (bit, _) in MEMORY_TYPES.items()
+        if kind in exported
+    }
     semaphore_import = VK.VK_EXTERNAL_SEMAPHORE_FEATURE_IMPORTABLE_BIT
     semaphore_export = VK.VK_EXTERNAL_SEMAPHORE_FEATURE_EXPORTABLE_BIT
     return Capabilities(
         memory_import=_having(memory, memory_import),
-        memory_export=_having(memory, memory_export),
+        memory_export=exported,
         semaphore_import={kind: _having(each, semaphore_import) for kind, each in semaphores.items()},
         semaphore_export={kind: _having(each, semaphore_export) for kind, each in semaphores.items()},
         host_timeline=timeline,
         notes=tuple(notes),
+        images={tiling: frozenset(kind for kind in images if tiling in images[kind]) for tiling in Tiling},
     )
 
 

@@ -192,7 +192,7 @@ def create_image(context: Context, image: ImageDescriptor, export: HandleType | 
     if image.offset:
         raise InvalidArgument(f"an image starts its own allocation here, got an offset of {image.offset}")
     bit = exportable(context, export) if export is not None else 0
-    usage, dedicated_only = ask(context, image, bit)
+    usage, dedicated_only = ask(context.instance_vk, context.physical, image, bit)
     info = struct(
         "VkImageCreateInfo",
         pNext=struct("VkExternalMemoryImageCreateInfo", handleTypes=bit) if bit else NULL,

@@ -52,8 +52,14 @@ class _Watcher:
             except InteropError as error:
                 self.failure = error
             finally:
-                stream.release(hold, failed=failed)
+                self._release(stream, hold, failed=failed)
             del job, stream  # not until the next one comes
+
+    def _release(self, stream: Stream, hold: int, *, failed: bool) -> None:
+        try:
+            stream.release(hold, failed=failed)
+        except InteropError as error:  # the thread goes on: its next release lets go of this hold as well
+            self.failure = self.failure or error
 
     def _reached(self, point: int) -> bool:
         deadline = time.monotonic() + self._timeout
@@ -125,17 +131,24 @@ class BridgedToProducer:
         self.semaphore: ProducerSemaphore = producer.create_semaphore(SemaphoreKind.TIMELINE)
         self._value = 0
         self._rescued = False
+        self._failure: InteropError | None = None
 
     def signal(self, stream: Stream) -> int:
-        """See :class:`interop.sync.ToProducer`."""
+        """See :class:`interop.sync.ToProducer`. Raises what an earlier signal failed with on its own thread."""
+        if self._failure is not None:
+            raise self._failure
         value = self._value + 1
         stream.notify(self._relay, value)
         self._value = value
         return value
 
     def _relay(self, value: int) -> None:
-        if not self._rescued:  # a late callback must not signal a value that rescue() has passed
+        if self._rescued:  # a late callback must not signal a value that rescue() has passed
+            return
+        try:
             self.semaphore.signal_host(value)
+        except InteropError as error:  # on a thread of the driver, where nobody would see it
+            self._failure = error
 
     def rescue(self) -> None:
         """See :class:`interop.sync.ToProducer`."""

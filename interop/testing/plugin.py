@@ -14,6 +14,8 @@ import pytest
 
 from interop import registry
 from interop.errors import InteropError
+from interop.formats import FORMATS
+from interop.images import ImageDescriptor, Tiling
 from interop.testing import leaks, matrix
 from interop.testing.bench import Bench
 from interop.testing.conformance import sources
@@ -90,6 +92,8 @@ class Run:
                 reason = None if need == "asynchronous" else self.pair.lacks(need)
                 if reason is not None:
                     return reason
+        if "tiling" in parameters:
+            return self.pair.lacks_tiling(parameters["tiling"])
         if "kind" in parameters:
             return self.pair.lacks_kind(parameters["kind"])
         # A strategy asked for by name is run whatever the drivers say: that it is missing is a failure.
@@ -233,7 +237,27 @@ def interop_run(pytestconfig: pytest.Config) -> Iterator[Run]:
             for sync in _STRATEGIES:
                 with contextlib.suppress(InteropError):
                     _use_once(run, sync)
+            for tiling in Tiling:
+                if pair.lacks_tiling(tiling) is None:
+                    with contextlib.suppress(InteropError):
+                        _share_an_image(run, tiling)
         yield run
+
+
+def _share_an_image(run: Run, tiling: Tiling) -> None:
+    """Let both drivers make and import an image, and copy its texels."""
+    pair = run.pair
+    with (
+        contextlib.closing(pair.producers.open_producer(pair.producer)) as producer,
+        contextlib.closing(pair.consumers.open_consumer(pair.consumer)) as consumer,
+        contextlib.closing(Bench(pair, producer, consumer, run.timeout)) as bench,
+    ):
+        image, mapped = bench.share_image(
+            ImageDescriptor(extent=(64, 48, 1), format=FORMATS["rgba8unorm"], tiling=tiling)
+        )
+        bench.put_image(image, [bytes(64 * 48 * 4)])
+        bench.write_image(mapped, bench.read_image(mapped))
+        bench.get_image(image)
 
 
 def _use_once(run: Run, sync: str) -> None:

@@ -75,6 +75,52 @@ interop_numpy.kernels.pick_source = lambda _, source, prelude: (prelude + source
 }
 
 
+IMAGE_IMPORTS = """
+import os
+from interop.handles import Handle
+from interop_hip import backend, image
+from interop_hip.backend import HipConsumer
+from interop_hip.image import HipImage
+kept = []
+"""
+
+IMAGE_DEFECTS = {
+    "images::both_ways[linear]": "HipImage.write = lambda self, source, **_: None",
+    "images::formats_are_right_or_refused[linear]": """
+real = HipImage._copy_rows
+def shifted(self, direction, host):
+    real(self, direction, host + (self.format.texel_size == 16))
+HipImage._copy_rows = shifted
+""",
+    "images::refused_import_leaves_the_handle_good[linear]": """
+real = HipConsumer.import_image
+def greedy(self, handle, memory, image):
+    try:
+        return real(self, handle, memory, image)
+    except Exception:
+        handle.close()
+        raise
+HipConsumer.import_image = greedy
+""",
+    "images::success_consumes_the_handle[linear]": """
+real = HipConsumer.import_image
+def generous(self, handle, memory, image):
+    with handle.dup() as other:
+        return real(self, other, memory, image)
+HipConsumer.import_image = generous
+""",
+    "images::copies_are_checked[linear]": "image.host_bytes = lambda host, nbytes, writable: None",
+    "images::use_after_close[linear]": "HipImage.check_open = lambda self: None",
+    "images::many_cycles_leave_nothing[linear]": """
+real = HipImage.close
+def leak(self):
+    kept.append(os.open(os.devnull, 0))
+    real(self)
+HipImage.close = leak
+""",
+}
+
+
 def run_kit(folder: Path, plugin: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     (folder / "defect.py").write_text(plugin, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-p", "interop.testing.plugin", "-p", "defect", "--pyargs"]
@@ -102,6 +148,16 @@ def test_a_defect_fails_its_case(tmp_path: Path, case: str) -> None:
     name = case.partition("::")[2].partition("[")[0]
     arguments = ("--interop-backend=numpy", f"-k={name}", f"--interop-matrix={tmp_path / 'matrix.json'}")
     done = run_kit(tmp_path, IMPORTS + DEFECTS[case], *arguments)
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
+    assert outcomes(tmp_path)[case] == "failed"
+
+
+@pytest.mark.parametrize("case", IMAGE_DEFECTS)
+def test_a_defect_of_images_fails_its_case(tmp_path: Path, case: str) -> None:
+    name = case.partition("::")[2].partition("[")[0]
+    matrix = f"--interop-matrix={tmp_path / 'matrix.json'}"
+    plugin = IMAGE_IMPORTS + IMAGE_DEFECTS[case]
+    done = run_kit(tmp_path, plugin, "--interop-backend=hip", f"-k={name} and linear", matrix)
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
     assert outcomes(tmp_path)[case] == "failed"
 

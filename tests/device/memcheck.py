@@ -113,6 +113,8 @@ def main() -> int:
         )
         return 2
     check = [str(tool), "--tool", "memcheck", "--leak-check", "full", "--error-exitcode", str(FOUND)]
+    # Of every allocation it would keep Python's frames, and with them all that their variables name.
+    check += ["--show-backtrace", "no"]
     failed = False
     for name, program in programs(options.consumer, options.every).items():
         with tempfile.TemporaryDirectory() as folder:

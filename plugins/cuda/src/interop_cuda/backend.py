@@ -12,7 +12,7 @@ from interop.errors import BackendUnavailable, ClosedError, InvalidArgument
 from interop.handles import HandleType
 from interop.lifetime import Children, Owned
 from interop.semaphore import SemaphoreKind
-from interop_cuda import kernels, memory, semaphore
+from interop_cuda import image, kernels, memory, semaphore
 from interop_cuda._abi import Attribute
 from interop_cuda._context import Context
 from interop_cuda._driver import Driver, kernel_module
@@ -180,12 +180,16 @@ def _capabilities(driver: Driver, device: int) -> Capabilities:
         hold = WAIT_VALUE
     else:
         notes.append(f"no {WAIT_VALUE} on this device: streams are held by a blocking host function")
+    memory_import = importable if driver.exports("cuImportExternalMemory") else frozenset[HandleType]()
+    images, image_notes = image.offered(driver, memory_import)
     return Capabilities(
-        memory_import=importable if driver.exports("cuImportExternalMemory") else frozenset(),
+        memory_import=memory_import,
         semaphore_import=semaphores if driver.exports("cuImportExternalSemaphore") else {},
         stream_hold=hold,
         stream_notify=HOST_FUNC,
         notes=tuple(notes),
+        images=images,
+        image_notes=image_notes,
     )
 
 
