@@ -35,12 +35,14 @@ from interop.testing import leaks
 from interop.testing.pair import Pair
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from interop.buffers import Buffer
     from interop.link import Link
+
+    Join = Callable[..., Link]
 
 NAMES = ("tensor", "view", "link", "consumer", "producer")
 WAYS = ("closed", "dropped")
@@ -118,12 +120,12 @@ LIBRARIES = {"numpy": NumPy, "torch": Torch, "raw": Raw}
 class Scene:
     """One of each thing, joined, and random bits from Vulkan in the memory that they share."""
 
-    def __init__(self, pair: Pair, library: NumPy, count: int, seed: int) -> None:
+    def __init__(self, pair: Pair, join: Join, library: NumPy, count: int, seed: int) -> None:
         self.library = library
         self.expected = random(count, seed)
         producer = pair.producers.open_producer(pair.producer)
         consumer = pair.consumers.open_consumer(pair.consumer)
-        link = interop.connect(producer, consumer, require="zero-copy")
+        link = join(producer, consumer)
         buffer = link.buffer(count, "float32")
         upload(link, buffer, self.expected)
         with link.consumer_turn(buffer) as view:
@@ -191,9 +193,9 @@ def take(library: NumPy, link: Link, view: Any) -> Any:
     return library.take(view)
 
 
-def frames(consumer: str, library: NumPy, count: int, number: int) -> Iterable[str]:
+def frames(join: Join, consumer: str, library: NumPy, count: int, number: int) -> Iterable[str]:
     """Name the frames of which Vulkan got other bits back than NumPy computes."""
-    with interop.connect("vulkan", consumer, require="zero-copy") as link:
+    with join("vulkan", consumer) as link:
         buffer = link.buffer(count, "float32")
         result = link.producer.create_buffer(buffer.nbytes, host_visible=True)
         for frame in range(number):
@@ -213,10 +215,10 @@ def frames(consumer: str, library: NumPy, count: int, number: int) -> Iterable[s
 
 
 def one(
-    pair: Pair, library: NumPy, count: int, order: Sequence[str], way: str, seed: int = 0
+    pair: Pair, join: Join, library: NumPy, count: int, order: Sequence[str], way: str, seed: int = 0
 ) -> Iterable[str]:
     """Go through one order, and name what was wrong with the tensor."""
-    scene = Scene(pair, library, count, seed)
+    scene = Scene(pair, join, library, count, seed)
     if not scene.right():
         yield "the tensor does not hold what Vulkan wrote"
     for name in order:
@@ -233,26 +235,32 @@ def main() -> int:
     parser.add_argument("--frames", type=int, default=100)
     parser.add_argument("--every", type=int, default=1, help="go through every n-th order only")
     parser.add_argument("--mib", type=float, help="size of the memory; by default 16, and 1/4 without a GPU")
+    parser.add_argument("--sync", default="auto", help="strategy, as for connect")
+    parser.add_argument("--vouch", action="store_true", help="take the first devices of both sides as one")
     parser.add_argument("--reset", action="store_true", help="end the CUDA context before exit")
     options = parser.parse_args()
     library = LIBRARIES[options.library]()
-    pair = Pair.find(registry.default(), "vulkan", options.consumer, None, None)
+    first = "0" if options.vouch else None
+    pair = Pair.find(registry.default(), "vulkan", options.consumer, first, first)
+    join: Join = functools.partial(interop.connect, require="zero-copy", sync=options.sync)
+    if options.vouch:
+        join = functools.partial(join, device=pair.producer.name, consumer_device=pair.consumer.name)
     memory = DeviceMemory.find(pair.producer.identity.uuid)
     mib = options.mib or (16 if memory is not None else 0.25)
     count = int(mib * 2**20) // 4
     wrong: list[str] = []
     if options.library != "raw":
-        wrong += frames(options.consumer, library, count, options.frames)
+        wrong += frames(join, options.consumer, library, count, options.frames)
     warnings.simplefilter("ignore", ResourceWarning)  # of what is dropped without being closed
     for way in WAYS:  # drivers start threads and keep memory on first use
-        wrong += one(pair, library, count, NAMES, way)
+        wrong += one(pair, join, library, count, NAMES, way)
     library.finish()
     gc.freeze()  # the modules of a big library would take most of the time of each collection
     before, used = leaks.snapshot(), memory.used() if memory is not None else 0
     capsules = dlpack.alive()
     orders = list(itertools.permutations(NAMES))[:: options.every]
     for seed, (way, order) in enumerate(itertools.product(WAYS, orders)):
-        found = [*one(pair, library, count, order, way, seed)]
+        found = [*one(pair, join, library, count, order, way, seed)]
         if left := leaks.leaked_since(before):
             found += [f"left behind: {name}" for name in left]
             before = leaks.snapshot()

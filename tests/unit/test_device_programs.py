@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
+import fresh
 import memcheck
 import pytest
 import soak
+import used_memory
+
+DRIVER = Path(used_memory.__file__).with_name("libcuda.c")
 
 CLEAN = "========= LEAK SUMMARY: 0 bytes leaked in 0 allocations\n========= ERROR SUMMARY: 0 errors\n"
 
@@ -46,3 +53,18 @@ def test_a_program_that_does_not_end_is_ended() -> None:
 )
 def test_a_soak_that_grows_fails(resident: int, device: int | None, fails: bool) -> None:
     assert soak.grown({"resident_growth_kib": resident, "device_growth_bytes": device}) is fails
+
+
+def test_device_memory_is_that_of_the_gpu_asked_for(tmp_path: Path) -> None:
+    library = tmp_path / "libcuda.so.1"
+    build = ["cc", "-O1", "-shared", "-fPIC", "-o", str(library), str(DRIVER), "-lpthread", "-ldl"]
+    subprocess.run(build, check=True, timeout=60)
+    stand_in = {"LD_LIBRARY_PATH": str(tmp_path)}
+    first = list(range(0x10, 0x20))  # the uuid of its first device, which has half of 24 GiB in use
+    assert fresh.call(used_memory.measure, stand_in, uuid=first) == 3 << 32
+    assert fresh.call(used_memory.measure, stand_in, uuid=[0] * 16) is None
+
+
+def test_no_driver_is_no_device_memory(tmp_path: Path) -> None:
+    (tmp_path / "libcuda.so.1").write_bytes(b"not a library")
+    assert fresh.call(used_memory.measure, {"LD_LIBRARY_PATH": str(tmp_path)}, uuid=[0] * 16) is None
