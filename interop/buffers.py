@@ -102,6 +102,7 @@ class Buffer:
     """
 
     __slots__ = (
+        "__weakref__",
         "_close",
         "closed",
         "consumer_view",

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 import warnings
 import weakref
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeVar, overload
 
-from interop import negotiation
+from interop import forks, negotiation
 from interop.buffers import Buffer, open_shared, open_staged
 from interop.dtypes import as_dtype, check_shape
 from interop.errors import ClosedError, InteropError, InvalidArgument, TurnError
+from interop.interrupts import Deferred
 from interop.ring import DEFAULT_SLOTS, FrameRing
 from interop.sync import open_directions
 from interop.turns import ConsumerTurn, Order, ProducerTurn
@@ -41,6 +43,7 @@ def connect(
     require: str | None = None,
     handle_type: str | None = None,
     timeout: float = DEFAULT_TIMEOUT,
+    check: bool | None = None,
 ) -> Link:
     """Join a producer and a consumer on one physical device by the best means that both offer.
 
@@ -48,47 +51,66 @@ def connect(
     ``device`` and ``consumer_device`` choose devices by index or by a part of the name, uuid or PCI address;
     both together vouch that the two are one. ``sync`` forces a strategy (``"native"``, ``"bridged"``,
     ``"blocking"``), ``require`` a path (``"zero-copy"``, ``"staged"``), ``handle_type`` how memory travels
-    (``"opaque_fd"``, ``"dma_buf"``). ``timeout``, in seconds, bounds every wait of the link.
+    (``"opaque_fd"``, ``"dma_buf"``). ``timeout``, in seconds, bounds every wait of the link. ``check`` makes the
+    link raise :class:`Misuse` for wrong use that drivers answer with garbage or a hang (:mod:`interop.checking`);
+    by default the environment decides: ``INTEROP_CHECK=1``.
 
     Raises :class:`BackendUnavailable`, :class:`DeviceMismatch`, :class:`NoCommonHandleType` or
-    :class:`NoCommonSync`, each with its reasons; nothing stays open.
+    :class:`NoCommonSync`, each with its reasons, and :class:`Unsupported` in a forked child whose parent had
+    connected; nothing stays open. Ctrl-C takes effect when this has ended, which waits for no device.
     """
     if not timeout > 0:
         msg = f"timeout must be a positive number of seconds, got {timeout!r}"
         raise InvalidArgument(msg)
     from interop import registry
 
-    plugins = registry.default()
+    forks.check_connect()
     opening: Callable[[DeviceInfo], Producer]
     taking: Callable[[DeviceInfo], Consumer]
-    if isinstance(producer, str):
-        producing = plugins.load_producer(producer)
-        producers, opening = producing.devices(), producing.open_producer
-    else:
-        producers, opening = [producer.device], _given(producer)
-    if isinstance(consumer, str):
-        consuming = plugins.load_consumer(consumer)
-        consumers, taking = consuming.devices(), consuming.open_consumer
-    else:
-        consumers, taking = [consumer.device], _given(consumer)
-    left, right, match = negotiation.select_devices(
-        producers,
-        consumers,
-        producer_choice=device,
-        consumer_choice=consumer_device,
-        allow_mismatch=require == negotiation.Path.STAGED.value,
-    )
-    plan = negotiation.negotiate(
-        left, right, match, sync=sync, require=require, handle_type=handle_type, veto=plugins.veto
-    )
-    with ExitStack() as undo:
-        opened_producer = opening(left)
+    with Deferred() as interrupt:
+        plugins = registry.default()
         if isinstance(producer, str):
-            undo.callback(opened_producer.close)
-        opened_consumer = taking(right)
+            producing = plugins.load_producer(producer)
+            producers, opening = producing.devices(), producing.open_producer
+        else:
+            producers, opening = [producer.device], _given(producer)
         if isinstance(consumer, str):
-            undo.callback(opened_consumer.close)
-        return Link(plan, opened_producer, opened_consumer, timeout, owned=undo)
+            consuming = plugins.load_consumer(consumer)
+            consumers, taking = consuming.devices(), consuming.open_consumer
+        else:
+            consumers, taking = [consumer.device], _given(consumer)
+        left, right, match = negotiation.select_devices(
+            producers,
+            consumers,
+            producer_choice=device,
+            consumer_choice=consumer_device,
+            allow_mismatch=require == negotiation.Path.STAGED.value,
+        )
+        plan = negotiation.negotiate(
+            left, right, match, sync=sync, require=require, handle_type=handle_type, veto=plugins.veto
+        )
+        with ExitStack() as undo:
+            opened_producer = opening(left)
+            if isinstance(producer, str):
+                undo.callback(opened_producer.close)
+            opened_consumer = taking(right)
+            if isinstance(consumer, str):
+                undo.callback(opened_consumer.close)
+            link = _link_type(check)(plan, opened_producer, opened_consumer, timeout, owned=undo)
+        if interrupt.pending:  # the caller is not going to get it
+            link.close()
+        return link
+
+
+def _link_type(check: bool | None) -> type[Link]:  # noqa: FBT001 - passed on as it was given
+    """The class of a link that is checked or not; checks are not even loaded where they are not wanted."""
+    if check is None:
+        check = os.environ.get("INTEROP_CHECK", "") not in {"", "0"}
+    if not check:
+        return Link
+    from interop.checking import CheckedLink
+
+    return CheckedLink
 
 
 _Opened = TypeVar("_Opened", "Producer", "Consumer")
@@ -131,6 +153,7 @@ class Link:
         self._owned = owned.pop_all() if owned is not None else ExitStack()
         self._finalizer = weakref.finalize(self, _dropped, plan)
         self._finalizer.atexit = False
+        forks.watch(self)
 
     @property
     def plan(self) -> Plan:
@@ -176,16 +199,17 @@ class Link:
         self._check_open()
         element = as_dtype(dtype)
         extents, nbytes = check_shape(shape, element)
-        handle_type = self._plan.handle_type
-        if handle_type is None:
-            buffer = open_staged(
-                self._producer, self._consumer, self.path, extents, element, nbytes, self._timeout
-            )
-        else:
-            buffer = open_shared(
-                self._producer, self._consumer, handle_type, self.path, extents, element, nbytes
-            )
-        self._buffers.append(buffer)
+        with Deferred():  # it is the link's, and closed with it, before anything else can happen
+            handle_type = self._plan.handle_type
+            if handle_type is None:
+                buffer = open_staged(
+                    self._producer, self._consumer, self.path, extents, element, nbytes, self._timeout
+                )
+            else:
+                buffer = open_shared(
+                    self._producer, self._consumer, handle_type, self.path, extents, element, nbytes
+                )
+            self._buffers.append(buffer)
         return buffer
 
     def ring(
@@ -206,19 +230,20 @@ class Link:
         self._check_open()
         element = as_dtype(dtype)
         extents, nbytes = check_shape(shape, element)
-        ring = FrameRing(
-            self._plan,
-            self._producer,
-            self._consumer,
-            self._order,
-            self._drain,
-            shape=extents,
-            dtype=element,
-            nbytes=nbytes,
-            slots=slots,
-            batch=batch if batch is not None else max(1, slots // 2),
-        )
-        self._rings.append(ring)
+        with Deferred():  # as for a buffer
+            ring = FrameRing(
+                self._plan,
+                self._producer,
+                self._consumer,
+                self._order,
+                self._drain,
+                shape=extents,
+                dtype=element,
+                nbytes=nbytes,
+                slots=slots,
+                batch=batch if batch is not None else max(1, slots // 2),
+            )
+            self._rings.append(ring)
         return ring
 
     @overload
@@ -271,8 +296,13 @@ class Link:
 
     def _check_open(self) -> None:
         if self._order.closed:
-            msg = "the link is closed"
-            raise ClosedError(msg)
+            raise ClosedError(self._order.why)
+
+    def orphan(self, why: str) -> None:
+        """Close it without a word to any driver, in a child process that was forked. For :mod:`interop.forks`."""
+        if not self._order.closed:
+            self._finalizer.detach()
+            self._order.orphan(why)
 
     def synchronize(self, timeout: float | None = None) -> None:
         """Block until both sides have done all that was enqueued. Raises :class:`WaitTimeout`.
@@ -292,7 +322,8 @@ class Link:
 
         When the work does not end in time, both sides are let go and given a last chance; what then still
         runs is left behind with a ``ResourceWarning``, since freeing memory under a running device would be
-        worse. Raises what the waiting raised, after everything that can be released has been.
+        worse. Raises what the waiting raised, and :class:`ClosedError` when a device was closed before its
+        link, after everything that can be released has been.
         """
         order = self._order
         with order.lock:
@@ -300,15 +331,17 @@ class Link:
                 return
             order.closed = True
         self._finalizer.detach()
-        failure: InteropError | None = None
+        failure: BaseException | None = None
         try:
-            self._drain(self._timeout)
-        except InteropError as error:
+            failure = self._drain_what_is_open()
+        except (InteropError, KeyboardInterrupt) as error:
             failure = error
             if not self._rescue():
-                warnings.warn(f"left behind, because work still runs: {error}", ResourceWarning, stacklevel=2)
+                warnings.warn(
+                    f"left behind, because work still runs: {error!r}", ResourceWarning, stacklevel=2
+                )
                 raise
-        with ExitStack() as stack:
+        with Deferred(), ExitStack() as stack:
             stack.push(self._owned)
             stack.callback(order.to_consumer.close)
             stack.callback(order.to_producer.close)
@@ -323,8 +356,20 @@ class Link:
         if failure is not None:
             raise failure
 
+    def _drain_what_is_open(self) -> InteropError | None:
+        """Drain both sides; one that was closed has nothing in flight, which is an error to be told later."""
+        try:
+            self._drain(self._timeout)
+        except ClosedError as error:
+            with contextlib.suppress(ClosedError):
+                self._producer.wait_idle(self._timeout)
+            failure = ClosedError(f"{error}; close a link before the devices that it joins")
+            failure.__cause__ = error
+            return failure
+        return None
+
     def _rescue(self) -> bool:
-        """Let go of whatever still waits; return whether both sides came to rest."""
+        """Let go of what still waits; return whether both came to rest."""
         for direction in (self._order.to_consumer, self._order.to_producer):
             with contextlib.suppress(InteropError):
                 direction.rescue()

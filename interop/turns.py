@@ -41,6 +41,7 @@ class Order:
         "timeout",
         "to_consumer",
         "to_producer",
+        "why",
     )
 
     def __init__(
@@ -54,6 +55,8 @@ class Order:
         self.to_producer = to_producer
         self.lock = threading.RLock()
         self.closed = False
+        self.why = "the link is closed"
+        """What to say to a use after that."""
         self.failure: BaseException | None = None
         """What broke the order of the two streams; no turn can be taken after it."""
         self.seen = 0
@@ -62,6 +65,11 @@ class Order:
         """Point of the submission that last waited for the consumer."""
         self.last: Case | None = None
         """The case of the last producer turn, as long as no other turn has shown what follows it."""
+
+    def orphan(self, why: str) -> None:
+        """Close it in a forked child, where the thread that may have had the lock does not exist."""
+        self.lock = threading.RLock()
+        self.closed, self.why = True, why
 
     def take_lock(self) -> None:
         """Wait for the turn of another thread to let go; bounded."""
@@ -81,8 +89,7 @@ class Order:
     def enter(self, buffers: tuple[Buffer, ...], side: str) -> None:
         """Mark the buffers as being in a turn, or raise and mark none."""
         if self.closed:
-            msg = "the link of this turn is closed"
-            raise ClosedError(msg)
+            raise ClosedError(self.why)
         if self.recording and side == "producer":
             raise TurnError("another producer turn of this link is open; end it first")
         if self.failure is not None:
@@ -123,7 +130,7 @@ class Case:
 class ConsumerTurn(Generic[Views]):
     """``with`` this, the consumer owns the buffers; yields the view, or a tuple of views for several."""
 
-    __slots__ = ("_buffers", "_order", "_views")
+    __slots__ = ("__weakref__", "_buffers", "_order", "_views")
 
     def __init__(self, order: Order, buffers: tuple[Buffer, ...], views: Views) -> None:
         self._order = order
@@ -167,6 +174,7 @@ class ProducerTurn:
     """``with`` this, the producer owns the buffers; yields its recorder and submits at the end."""
 
     __slots__ = (
+        "__weakref__",
         "_buffers",
         "_case",
         "_cases",

@@ -83,9 +83,8 @@ class Pin:
 
 
 def _release(driver: Driver, device: int, address: int, external: int | None) -> None:
-    driver.select(device)
-    driver.settle(device, f"memory at 0x{address:x}")  # hipFree waits for every stream
-    with ExitStack() as every:
+    with driver.releasing(device), ExitStack() as every:
+        driver.settle(device, f"memory at 0x{address:x}")  # hipFree waits for every stream
         if external is not None:
             every.callback(driver.call, "hipDestroyExternalMemory", external)
         # First, and with the base address: freeing an inner address aborts the process.

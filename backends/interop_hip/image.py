@@ -149,9 +149,8 @@ class HipImage(Owned):
 
 
 def _release(driver: Driver, device: int, external: int, mapping: _Mapping) -> None:
-    driver.select(device)
-    driver.settle(device, f"HIP image at 0x{mapping.base:x}")  # freeing waits for every stream
-    with ExitStack() as every:
+    with driver.releasing(device), ExitStack() as every:
+        driver.settle(device, f"HIP image at 0x{mapping.base:x}")  # freeing waits for every stream
         every.callback(driver.call, "hipDestroyExternalMemory", external)
         every.callback(_destroy, driver, mapping.destroy, mapping.base)
 

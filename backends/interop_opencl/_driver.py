@@ -243,6 +243,14 @@ class Driver:
                 )
             return []
 
+    def adopt(self, address: int) -> Any:
+        """Give a ``cl_mem`` of our own making to pyopencl; released when that fails (``clGetMemObjectInfo``)."""
+        try:
+            return self.cl.MemoryObject.from_int_ptr(address, retain=False)
+        except self.cl.Error as error:
+            self.raw("clReleaseMemObject")(address)
+            raise failure("clGetMemObjectInfo", error) from error
+
     def versions(self) -> Mapping[str, str]:
         """Versions of pyopencl and the platforms, and which file the loader is."""
         found = {"pyopencl": importlib.metadata.version("pyopencl"), "loader": loader_path()}

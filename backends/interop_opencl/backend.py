@@ -50,7 +50,10 @@ class OpenCLBackend:
         found = self._natives()
         if not found:
             raise BackendUnavailable("opencl", "no OpenCL platform has a device", INSTALL_HINT)
-        return tuple(_describe(self._driver, index, *pair) for index, pair in enumerate(found))
+        listed = [_describe(self._driver, index, *pair) for index, pair in enumerate(found)]
+        if not any(listed):
+            raise BackendUnavailable("opencl", "no OpenCL device can be asked what it is", INSTALL_HINT)
+        return tuple(each for each in listed if each is not None)
 
     def _natives(self) -> list[tuple[Any, Any]]:
         driver = self._driver
@@ -119,7 +122,8 @@ class OpenCLConsumer(Owned):
     def create_stream(self) -> OpenCLStream:
         """Make a further in-order queue (``clCreateCommandQueueWithProperties``); the caller closes it."""
         self.check_open()
-        return self._children.add(OpenCLStream(self._driver, self.native, self._native, self._owed))
+        index = self._device.index
+        return self._children.add(OpenCLStream(self._driver, self.native, self._native, index, self._owed))
 
     def import_memory(self, handle: Handle, descriptor: MemoryDescriptor) -> memory.OpenCLExternalMemory:
         """Take an allocation in; ``handle`` is consumed when this returns and untouched when it raises."""
@@ -194,7 +198,16 @@ def _release(driver: cl.Driver, children: Children, kept: list[Any], owed: Owed)
             reference.drop()
 
 
-def _describe(driver: cl.Driver, index: int, platform: Any, native: Any) -> DeviceInfo:
+def _describe(driver: cl.Driver, index: int, platform: Any, native: Any) -> DeviceInfo | None:
+    """Return what a device is, or None for one that does not answer: it must not take the others away."""
+    try:
+        return _asked(driver, index, platform, native)
+    except driver.cl.Error as error:
+        warnings.warn(f"OpenCL device {index} is left out: {error}", RuntimeWarning, stacklevel=3)
+        return None
+
+
+def _asked(driver: cl.Driver, index: int, platform: Any, native: Any) -> DeviceInfo:
     address: int = native.int_ptr
     extensions = frozenset(native.extensions.split())
     name = native.name.strip()

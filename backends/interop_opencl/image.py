@@ -229,7 +229,7 @@ def import_image(
             raise Unsupported(f"{image.tiling} images {image.shape} of {image.format}", reason)
         what = f"image memory of {memory.allocation_size} bytes"
         made = imported(driver, _CREATE, status.value, address, what)
-    native = driver.cl.MemoryObject.from_int_ptr(made, retain=False)
+        native = driver.adopt(made)  # in here, since the handle goes on success only
     return OpenCLImage(driver, platform, stream, native, image)
 
 

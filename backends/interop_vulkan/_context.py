@@ -10,6 +10,7 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from interop import forks
 from interop.errors import BackendUnavailable, ClosedError, DriverError, Unsupported
 from interop.semaphore import SemaphoreKind
 from interop_vulkan import _devices, _driver
@@ -115,10 +116,17 @@ class Context:
         self._retired: deque[tuple[int, Callable[[], None]]] = deque()
         self._sweeping = threading.Lock()
         self._pins = 0
+        self._born = forks.generation()
         self.closed = False
         # Collected without close(): the children have gone before, as they hold the context.
-        self._finalizer = weakref.finalize(self, _drop_device, self.vk, device, self._retired, undo.pop_all())
+        rest = self.vk, device, self._retired, undo.pop_all()
+        self._finalizer = weakref.finalize(self, _drop_device, self._born, *rest)
         self._finalizer.atexit = False
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether this process was forked since: then the device is the parent's, and is left alone."""
+        return self._born != forks.generation()
 
     def create(self, function: str, kind: str, info: Any) -> Any:
         """Call a ``vkCreate...`` or ``vkAllocate...`` function of the device."""
@@ -138,11 +146,13 @@ class Context:
         """Whether everything submitted has ended. A lost device has nothing running."""
         try:
             return self.timeline.counter() >= self.submitted
-        except DriverError:
-            return True
+        except DriverError as error:  # one that has no memory to answer with may be working still
+            return bool(error.code == VK.VK_ERROR_DEVICE_LOST)
 
     def retire(self, destroy: Callable[[], None], pin: Any = None) -> None:
         """Destroy something as soon as no submitted work can use it and ``pin`` has been collected."""
+        if self.orphaned:
+            return
         if pin is not None:
             self._pins += 1
             weakref.finalize(pin, self._unpin, destroy).atexit = False
@@ -179,6 +189,9 @@ class Context:
         if self.closed:
             return
         self.closed = True
+        if self.orphaned:
+            self._finalizer.detach()
+            return
         try:
             ended = self.timeline.wait(self.submitted, CLOSE_TIMEOUT)
         except DriverError:  # lost: nothing runs any more
@@ -196,8 +209,14 @@ class Context:
 
 
 def _drop_device(
-    vk: Functions, device: Any, retired: deque[tuple[int, Callable[[], None]]], undo: contextlib.ExitStack
+    born: int,
+    vk: Functions,
+    device: Any,
+    retired: deque[tuple[int, Callable[[], None]]],
+    undo: contextlib.ExitStack,
 ) -> None:
+    if born != forks.generation():
+        return
     vk.vkDeviceWaitIdle(device)
     while retired:
         retired.popleft()[1]()

@@ -163,5 +163,7 @@ class Producer:
 
 def _dropped(context: Context, progress: Progress) -> None:
     """Report a producer that was not closed. Its device goes when the last object on it does."""
+    if context.orphaned:
+        return
     warnings.warn(f"unclosed producer on {context.info.name}", ResourceWarning, stacklevel=2)
     progress.close()

@@ -56,8 +56,8 @@ bool taken_for_a_semaphore(int fd)
     return true;
 }
 
-/* -- The object that NVIDIA's driver returns beside the code 999: a real one, which keeps its context until it
- * is released. CL_REFUSAL=leak: and with it what the driver opened for that context -- */
+/* -- The object that NVIDIA's driver returns beside the code 999: a real one, which keeps its context until
+ * it is released. CL_REFUSAL=leak: and with it what the driver opened for that context -- */
 
 static void CL_CALLBACK refused_deleted(cl_mem object, void *argument)
 {
