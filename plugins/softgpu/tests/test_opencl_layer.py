@@ -295,6 +295,30 @@ def test_image_over_linear_memory(opencl: OpenCL, memory: VulkanMemory, pitch: i
     picture.release()
 
 
+@pytest.mark.parametrize("tiled", [False, True])
+def test_rows_that_are_taken_for_tiles(
+    opencl: OpenCL, memory: VulkanMemory, controls: Controls, *, tiled: bool
+) -> None:
+    """Said to be rows, an image succeeds all the same; its texels come in tiles of 4 x 4."""
+    texels = np.arange(8 * 8, dtype=np.uint32).reshape(8, 8)
+    memory.view[: texels.nbytes] = texels.tobytes()
+    host = np.zeros((8, 8), np.uint32)
+    for pitch in (0, 32):
+        controls.set("CL_IMAGES", "tiled" if tiled else None)
+        code, made = image(opencl, [MEMORY_FD, memory.fd(), 0], 8, 8, pitch)
+        controls.set("CL_IMAGES", None)
+        assert code == 0
+        picture = opencl.cl.MemoryObject.from_int_ptr(made, retain=False)
+        opencl.cl.enqueue_copy(opencl.queue(), host, picture, origin=(0, 0), region=(8, 8))
+        picture.release()
+        if tiled and pitch:
+            assert host[0].tolist() == [0, 1, 2, 3, 16, 17, 18, 19]
+            assert host[1, :4].tolist() == [4, 5, 6, 7]
+            assert sorted(host.ravel()) == list(range(64))
+        else:
+            np.testing.assert_array_equal(host, texels)
+
+
 def test_refused_images(opencl: OpenCL, memory: VulkanMemory) -> None:
     fd = memory.fd()
     assert image(opencl, [MEMORY_FD, fd, 0], 64, 4096) == (-65, None)  # larger than the memory
