@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from interop import forks, negotiation
-from interop.attempt import settle
 from interop.errors import InvalidArgument
 from interop.handles import HandleType
 from interop.interrupts import Deferred
@@ -53,6 +52,7 @@ def connect(
         msg = f"timeout must be a positive number of seconds, got {timeout!r}"
         raise InvalidArgument(msg)
     from interop import registry
+    from interop.attempt import settle
 
     forks.check_connect()
     opening: Callable[[DeviceInfo], Producer]

@@ -3,8 +3,8 @@
     python tests/device/check.py --consumers opencl,cuda,hip --out report
 
 Runs `interop doctor`; `interop compare` with each synchronisation strategy; every kind of shared image; the
-conformance kit for each consumer; a soak with every frame verified; the same between two processes; frame
-rings; PyTorch's tensors, where there is PyTorch, and under NVIDIA's memory checker, where there is that; and
+conformance kit for each consumer, by device memory and by host memory; a soak with every frame verified; the
+same between two processes; frame rings; PyTorch's tensors, where there is PyTorch, and under NVIDIA's memory checker, where there is that; and
 the plugins' own device tests. On an NVIDIA GPU without ROCm it first builds the software HIP runtime, runs its
 suites over CUDA, and lets the HIP backend use it. Writes everything into the folder given, with `report.json`
 as the summary; `--only 'compare-*,soak-*'` runs a part of it. Exits with 1 when something failed; a consumer
@@ -179,6 +179,9 @@ def main() -> int:
         kit = ["-p", "interop.testing.plugin", "--pyargs", "interop.testing.conformance"]
         matrix = f"--interop-matrix={folder / f'conformance-{name}.json'}"
         report.run(f"conformance-{name}", *pytest, *kit, f"--interop-backend={name}", matrix)
+        host = ["--interop-handle-type=host_allocation"]
+        host += [f"--interop-matrix={folder / f'conformance-{name}-host-memory.json'}"]
+        report.run(f"conformance-{name}-host-memory", *pytest, *kit, f"--interop-backend={name}", *host)
         report.run(
             f"soak-{name}",
             sys.executable,

@@ -394,6 +394,7 @@ R cuDeviceGetAttribute(int *v, int what, int d) {
     return 0;
   case 41:
   case 91:
+  case 99: /* host memory can be pinned */
     *v = 1;
     return 0;
   case 97:

@@ -45,8 +45,11 @@ CONSUMER = DeviceInfo(
         stream_notify="notify",
     ),
 )
-EVERY = [(HandleType.OPAQUE_FD, "memory"), (HandleType.DMA_BUF, "memory")]
-EVERY += [(HandleType.OPAQUE_FD, kind.value) for kind in SemaphoreKind]
+EVERY = [
+    (HandleType.OPAQUE_FD, "memory"),
+    (HandleType.DMA_BUF, "memory"),
+    *((HandleType.OPAQUE_FD, kind.value) for kind in SemaphoreKind),
+]
 
 
 class Thing:

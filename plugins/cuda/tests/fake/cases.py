@@ -12,6 +12,9 @@ import os
 import struct
 import threading
 import time
+import weakref
+from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -38,6 +41,7 @@ from interop.handles import Handle, HandleType
 from interop.images import ImageConsumer, ImageDescriptor, MappedImage, Tiling
 from interop.lifetime import Children, Owned
 from interop.memory import ExternalMemory, MappedBuffer, MemoryDescriptor
+from interop.pages import HostPages
 from interop.semaphore import ExternalSemaphore, SemaphoreDescriptor, SemaphoreKind, Stream
 
 if TYPE_CHECKING:
@@ -155,6 +159,57 @@ def test_import_read_and_write(consumer: CudaConsumer) -> None:
         view.read(got.data)
     with pytest.raises(ClosedError):
         memory.map_buffer()
+
+
+def test_parts_of_one_allocation_are_one_import(consumer: CudaConsumer) -> None:
+    handle, descriptor, peer = memory_of()
+    descriptor = replace(descriptor, allocation=b"one")
+    before = library.fake_live()
+    parts = []
+    for index in range(100):
+        mine = replace(descriptor, offset=index * 16, size=16)
+        parts.append(consumer.import_memory(handle.dup(), mine))
+        if index == 0:
+            once = library.fake_live()
+    handle.close()
+    assert library.fake_live() == once > before
+    for index, part in enumerate(parts):
+        part.map_buffer().write(bytes([index]) * 16)
+    assert peer[:1600] == b"".join(bytes([index]) * 16 for index in range(100))
+    for part in parts[1:]:
+        part.close()
+    assert library.fake_live() == once
+    parts[0].close()
+    assert library.fake_live() == before
+
+
+def test_host_memory_is_pinned_once_and_kept(consumer: CudaConsumer, backend: CudaBackend) -> None:
+    pages = HostPages.allocate(SIZE)
+    seen = pages.view()
+    before = library.fake_live()
+    what = HandleType.HOST_ALLOCATION
+    descriptor = MemoryDescriptor(allocation_size=pages.size, size=SIZE, handle_type=what, allocation=b"two")
+    memory = consumer.import_memory(Handle(pages.address, what, keep=pages), descriptor)
+    with closing(backend.open_consumer(backend.devices()[0])) as other:
+        theirs = other.import_memory(Handle(pages.address, what), descriptor)
+        theirs.map_buffer().write(b"\x07" * SIZE)
+        theirs.close()
+    assert bytes(seen[:SIZE]) == b"\x07" * SIZE
+    gone = weakref.ref(pages)
+    del pages
+    seen.release()
+    del seen
+    gc.collect()
+    assert gone() is not None
+    got = bytearray(SIZE)
+    memory.map_buffer().read(got)
+    assert got == b"\x07" * SIZE
+    memory.close()
+    assert library.fake_live() == before
+    consumer._children.kept.clear()  # type: ignore[attr-defined]  # of this file's own
+    del memory, theirs
+    gc.collect()
+    assert gone() is None
 
 
 def test_refused_import_leaves_the_handle(consumer: CudaConsumer) -> None:
