@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import threading
 from contextlib import ExitStack
@@ -13,13 +14,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from interop.errors import ClosedError, DriverError, HandleError, InteropError, InvalidArgument
-from interop.handles import Handle, HandleType
+from interop.handles import MEMORY_FLOOR, Handle, HandleType
 from interop.memory import MemoryDescriptor
 from interop.testing.bench import pattern, same
 from interop.testing.conformance import strangers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from io import BufferedReader
 
     from interop.testing.bench import Bench
 
@@ -158,9 +160,19 @@ def test_no_strangers_descriptor_is_closed(bench: Bench) -> None:
             _, handle, descriptor = bench.export(SIZE)
             memory = bench.consumer.import_memory(handle, descriptor)
             others = [files.enter_context(open(os.devnull, "rb")) for _ in range(8)]  # noqa: PTH123 - no path
+            others += [files.enter_context(again) for again in _above(others[0], MEMORY_FLOOR, 4)]
             memory.close()
             for other in others:
                 assert os.fstat(other.fileno()).st_rdev == null.st_rdev
+
+
+def _above(file: BufferedReader, floor: int, count: int) -> list[BufferedReader]:
+    """Open a file again under the numbers that were lent to a driver, if they are free."""
+    if sys.platform == "win32":
+        return []
+    from fcntl import F_DUPFD_CLOEXEC, fcntl
+
+    return [os.fdopen(fcntl(file.fileno(), F_DUPFD_CLOEXEC, floor), "rb") for _ in range(count)]
 
 
 def test_close_twice(bench: Bench) -> None:
