@@ -1,6 +1,6 @@
 """Put every fault of ``backend_faults.py`` into a copy of its backend and see whether the conformance kit notices.
 
-    ./run exec python tests/mutation/mutate.py                   all of them; rewrites results.md
+    ./run exec python tests/mutation/mutate.py                   all of them; their rows in results.md are written
     ./run exec python tests/mutation/mutate.py hip "signal"      those of a backend whose name contains a word
 
 Exit status 1 when a fault was not noticed, or when an unchanged copy does not pass the same cases.
@@ -35,6 +35,14 @@ SOURCES = {
     "hip": ROOT / "backends/interop_hip",
 }
 RESULTS = Path(__file__).with_name("results.md")
+HEAD = """# Faults that the conformance kit notices
+
+Written by `./run exec python tests/mutation/mutate.py` on the software drivers. Each row is a fault put into a copy of
+a backend (`backend_faults.py`), and the first case that failed for it. *hangs*: the case was stopped after its time;
+*signal*: the process was ended by the driver below. Copies without a fault pass the same cases.
+
+| backend | module | fault | noticed by |
+|---|---|---|---|"""
 LIMIT = 90.0
 """Seconds that the cases of one fault may take; one that takes longer hangs."""
 WORKERS = 2
@@ -186,29 +194,23 @@ def main(arguments: Sequence[str]) -> int:
             if not result.noticed:
                 print(result.output[-1500:], flush=True)
     print(f"{len(rows)} faults, {bad} not noticed or failed unchanged")
-    if not backend:
-        _write(rows, [(name, result) for (name, _), result in zip(wanted, unchanged, strict=True)])
+    _write(rows)
     return bool(bad)
 
 
-def _write(rows: Sequence[str], unchanged: Sequence[tuple[str, Result]]) -> None:
-    head = "\n".join(
-        [
-            "# Faults that the conformance kit notices",
-            "",
-            "Written by `./run exec python tests/mutation/mutate.py` on the software drivers. Each row is a fault put",
-            "into a copy of a backend (`backend_faults.py`), and the first case that failed for it. *hangs*: the case",
-            "was stopped after its time; *signal*: the process was ended by the driver below.",
-            "",
-            "Unchanged copies pass the same cases: "
-            + ", ".join(f"{name} {result.passed}" for name, result in unchanged)
-            + ".",
-            "",
-            "| backend | module | fault | noticed by |",
-            "|---|---|---|---|",
-        ]
+def _write(rows: Sequence[str]) -> None:
+    """Put rows into the table, in the order of the faults; those of faults that were not run stay."""
+    kept = RESULTS.read_text(encoding="utf-8").splitlines() if RESULTS.exists() else []
+    found = {_key(row): row for row in [*kept, *rows] if row.startswith("| ")}
+    keys = [f"{fault.backend}, {fault.name}" for fault in faults.EVERY]
+    RESULTS.write_text(
+        "\n".join([HEAD, *(found[key] for key in keys if key in found)]) + "\n", encoding="utf-8"
     )
-    RESULTS.write_text("\n".join([head, *rows]) + "\n", encoding="utf-8")
+
+
+def _key(row: str) -> str:
+    _, backend, _, name, *_ = (part.strip() for part in row.split("|"))
+    return f"{backend}, {name}"
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import tempfile
 import threading
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -236,6 +237,7 @@ def test_imports_from_several_threads(bench: Bench) -> None:
 def test_many_cycles_leave_nothing(bench: Bench) -> None:
     buffer = bench.create(SIZE)
     before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0  # noqa: PTH112, PTH208
+    mapped = _mappings()
     for _ in range(50):
         handle, descriptor = buffer.export_memory()
         memory = bench.consumer.import_memory(handle, descriptor)
@@ -243,3 +245,10 @@ def test_many_cycles_leave_nothing(bench: Bench) -> None:
         memory.close()
     after = len(os.listdir("/proc/self/fd")) if before else 0  # noqa: PTH208
     assert after <= before
+    assert _mappings() - mapped < 25, "half of the imports are still mapped"  # noqa: PLR2004 - of 50
+
+
+def _mappings() -> int:
+    """How many ranges of memory this process has; what drivers map goes with the import, like descriptors."""
+    maps = Path("/proc/self/maps")
+    return len(maps.read_text(errors="replace").splitlines()) if maps.exists() else 0
