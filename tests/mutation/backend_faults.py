@@ -509,7 +509,7 @@ HIP = (
     _hip(
         "a semaphore waits for one less",
         "semaphore.py",
-        "timeline_wait_passes or consumer_waits or wait_does_not_block",
+        "timeline_wait",
         (
             "self._words[0] = self._rule.check_wait(value)",
             "self._words[0] = max(self._rule.check_wait(value) - 1, 0)",

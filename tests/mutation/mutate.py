@@ -3,7 +3,8 @@
     ./run exec python tests/mutation/mutate.py                   all of them; their rows in results.md are written
     ./run exec python tests/mutation/mutate.py hip "signal"      those of a backend whose name contains a word
 
-Exit status 1 when a fault was not noticed, or when an unchanged copy does not pass the same cases.
+INTEROP_MUTATION=here in the environment takes the drivers of this machine instead of the software drivers: the faults
+of timelines need a GPU. Exit status 1 when a fault was not noticed, or when an unchanged copy does not pass.
 """
 
 from __future__ import annotations
@@ -137,14 +138,18 @@ def kit(
     )
 
 
+def _drivers(switches: Mapping[str, str]) -> dict[str, str]:
+    """The software drivers; with INTEROP_MUTATION=here those of this machine, which know no switches."""
+    here = os.environ.get("INTEROP_MUTATION") == "here"
+    return {} if here else software.environment("swiftshader", **switches)
+
+
 def attempt(fault: faults.Fault) -> Result:
     """Run the cases about ``fault`` on a backend that has it."""
     with tempfile.TemporaryDirectory(prefix="interop-mutation-") as name:
         folder = Path(name)
         changed(fault.backend, folder, fault.module, fault.edits)
-        return kit(
-            folder, fault.backend, fault.cases, software.environment("swiftshader", **fault.environment)
-        )
+        return kit(folder, fault.backend, fault.cases, _drivers(fault.environment))
 
 
 def control(backend: str, cases: str, environment: Mapping[str, str]) -> Result:
@@ -152,9 +157,7 @@ def control(backend: str, cases: str, environment: Mapping[str, str]) -> Result:
     with tempfile.TemporaryDirectory(prefix="interop-mutation-") as name:
         folder = Path(name)
         changed(backend, folder)
-        return kit(
-            folder, backend, cases, software.environment("swiftshader", **environment), limit=4 * LIMIT
-        )
+        return kit(folder, backend, cases, _drivers(environment), limit=4 * LIMIT)
 
 
 def controls(chosen: Iterable[faults.Fault]) -> dict[tuple[str, tuple[tuple[str, str], ...]], str]:
@@ -194,7 +197,8 @@ def main(arguments: Sequence[str]) -> int:
             if not result.noticed:
                 print(result.output[-1500:], flush=True)
     print(f"{len(rows)} faults, {bad} not noticed or failed unchanged")
-    _write(rows)
+    if "INTEROP_MUTATION" not in os.environ:
+        _write(rows)
     return bool(bad)
 
 
