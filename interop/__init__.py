@@ -17,11 +17,13 @@ Importing this package opens no driver and loads no plugin.
 from __future__ import annotations
 
 from interop.buffers import Buffer
+from interop.connection import connect
 from interop.device import DeviceIdentity, DeviceInfo, MatchKey, PciAddress
 from interop.errors import (
     ArgumentError,
     BackendUnavailable,
     ClosedError,
+    ClosedMisuse,
     CompileError,
     DeviceMismatch,
     DriverError,
@@ -29,6 +31,7 @@ from interop.errors import (
     InteropError,
     InvalidArgument,
     KernelError,
+    Misuse,
     NoCommonHandleType,
     NoCommonSync,
     PeerError,
@@ -43,7 +46,7 @@ from interop.errors import (
 from interop.formats import FORMATS, ImageFormat
 from interop.handles import Handle, HandleType
 from interop.images import ImageDescriptor, MappedImage, Tiling
-from interop.link import Link, connect
+from interop.link import Link
 from interop.memory import ExternalMemory, MappedBuffer, MemoryDescriptor
 from interop.negotiation import Path, Plan, Strategy
 from interop.ring import FrameRing
@@ -57,6 +60,7 @@ __all__ = [
     "BackendUnavailable",
     "Buffer",
     "ClosedError",
+    "ClosedMisuse",
     "CompileError",
     "DeviceIdentity",
     "DeviceInfo",
@@ -78,6 +82,7 @@ __all__ = [
     "MappedImage",
     "MatchKey",
     "MemoryDescriptor",
+    "Misuse",
     "NoCommonHandleType",
     "NoCommonSync",
     "Path",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from interop.device import DeviceInfo
     from interop.handles import Handle, HandleType
+    from interop.images import ImageTypes, Tiling
     from interop.kernels import Module
     from interop.memory import ExternalMemory, MappedBuffer, MemoryDescriptor
     from interop.semaphore import ExternalSemaphore, SemaphoreDescriptor, SemaphoreKind, Stream
@@ -76,6 +77,10 @@ class Capabilities:
     """Consumer: bytes of which a view's offset must be a multiple (``CL_DEVICE_MEM_BASE_ADDR_ALIGN``)."""
     notes: tuple[str, ...] = ()
     """Why something is missing, in one line each; shown by ``explain()``."""
+    images: ImageTypes = field(default_factory=dict["Tiling", "frozenset[HandleType]"])
+    """By which handle types images of a tiling are exported (producer) or imported (consumer)."""
+    image_notes: tuple[str, ...] = ()
+    """Why a tiling is missing, in one line each; shown by ``interop doctor``."""
 
     def importable(self, kind: SemaphoreKind) -> frozenset[HandleType]:
         """Handle types by which semaphores of ``kind`` can be taken in."""

@@ -7,16 +7,18 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from interop.errors import WaitTimeout
+from interop.backend import ProducerBuffer
+from interop.dtypes import as_dtype, check_shape
+from interop.errors import InvalidArgument, WaitTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from interop.backend import BufferPart, Commands, Consumer, Producer, ProducerBuffer
+    from interop.backend import BufferPart, Commands, Consumer, Producer
     from interop.dtypes import DType
     from interop.handles import HandleType
     from interop.memory import ExternalMemory, MappedBuffer
-    from interop.negotiation import Path
+    from interop.negotiation import Path, Plan
     from interop.semaphore import Stream
 
 
@@ -105,6 +107,7 @@ class Buffer:
     """
 
     __slots__ = (
+        "__weakref__",
         "_close",
         "closed",
         "consumer_view",
@@ -168,11 +171,16 @@ def open_shared(
     shape: tuple[int, ...],
     dtype: DType,
     nbytes: int,
+    given: ProducerBuffer | None = None,
 ) -> Buffer:
-    """Allocate on the producer, export, and import into the consumer; all of it is undone when a step fails."""
+    """Allocate on the producer, export, and import into the consumer; all of it is undone when a step fails.
+
+    With ``given``, a buffer of the producer that the caller keeps, nothing is allocated.
+    """
     with ExitStack() as undo:
-        buffer = producer.create_buffer(nbytes, export=handle_type)
-        undo.callback(buffer.close)
+        buffer = given if given is not None else producer.create_buffer(nbytes, export=handle_type)
+        if given is None:
+            undo.callback(buffer.close)
         handle, descriptor = buffer.export_memory()
         with handle:
             memory = consumer.import_memory(handle, descriptor)
@@ -267,11 +275,13 @@ def open_staged(
     dtype: DType,
     nbytes: int,
     timeout: float,
+    given: ProducerBuffer | None = None,
 ) -> Buffer:
-    """Allocate on both sides and in host memory; all of it is undone when a step fails."""
+    """Allocate on both sides and in host memory; all of it is undone when a step fails. ``given`` as above."""
     with ExitStack() as undo:
-        buffer = producer.create_buffer(nbytes)
-        undo.callback(buffer.close)
+        buffer = given if given is not None else producer.create_buffer(nbytes)
+        if given is None:
+            undo.callback(buffer.close)
         staging = producer.create_buffer(nbytes, host_visible=True)
         undo.callback(staging.close)
         own = consumer.allocate(nbytes)
@@ -291,3 +301,25 @@ def open_staged(
             external=None,
             close=undo.pop_all(),
         )
+
+
+def open_given(
+    plan: Plan,
+    producer: Producer,
+    consumer: Consumer,
+    given: BufferPart,
+    shape: int | tuple[int, ...] | None,
+    dtype: object,
+    timeout: float,
+) -> Buffer:
+    """Share a buffer that the caller keeps; see :meth:`interop.link.Link.adopt`."""
+    if not isinstance(given, ProducerBuffer):
+        raise InvalidArgument(f"{given!r} is a part of an allocation; adopt the buffer that it is a part of")
+    element = as_dtype(dtype)
+    extents, nbytes = check_shape(given.size // element.itemsize if shape is None else shape, element)
+    if nbytes != given.size:
+        msg = f"{extents} of {element} are {nbytes} bytes, the buffer has {given.size}; they must be the same"
+        raise InvalidArgument(msg)
+    if plan.handle_type is None:
+        return open_staged(producer, consumer, plan.path, extents, element, nbytes, timeout, given)
+    return open_shared(producer, consumer, plan.handle_type, plan.path, extents, element, nbytes, given)

@@ -17,8 +17,8 @@ from interop import doctor as diagnosis
 from interop import registry
 from interop.backend import Role
 from interop.compare import measure, report
+from interop.connection import connect
 from interop.errors import InteropError
-from interop.link import connect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +29,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Share GPU memory between Vulkan and HIP, OpenCL, CUDA or the host.",
 )
+MEASURES = ("first_frame", "import", "turn_cost", "bandwidth", "ring", "staged")
+"""What ``interop bench`` can measure."""
 _out = Console()
 _err = Console(stderr=True)
 
@@ -179,6 +181,12 @@ def doctor(
         memory = plan.path.value + (f", {plan.handle_type.value}" if plan.handle_type else "")
         pairs.add_row(*names, pair.match or "-", memory, str(plan.to_consumer), str(plan.to_producer))
     _out.print(pairs)
+    for pair in found.pairs:
+        if pair.images is not None:
+            which = (
+                f"{pair.producer.backend}:{pair.producer.index} {pair.consumer.backend}:{pair.consumer.index}"
+            )
+            _out.print(f"{which} images: {escape(str(pair.images))}", highlight=False)
     passed = diagnosis.test(found, timeout) if test else True
     for pair in found.pairs:
         for trial in pair.trials:
@@ -200,19 +208,20 @@ def bench(
         str, typer.Option(help="Comma-separated consumers; every available one by default.")
     ] = "",
     producer: Annotated[str, typer.Option(help="The backend that owns the memory.")] = "vulkan",
-    measure: Annotated[
-        str, typer.Option(help="One of first_frame, import, turn_cost, ring, staged; all by default.")
-    ] = "",
+    measure: Annotated[str, typer.Option(help=f"One of {', '.join(MEASURES)}; all by default.")] = "",
     frames: Annotated[int, typer.Option(min=1, help="Frames per figure.")] = 200,
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds after which any wait gives up.")] = 10.0,
     json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
 ) -> None:
-    """Measure what sharing costs here: first frame, imports, turns, and the same by host copies."""
+    """Measure what sharing costs here: first frame, imports, turns, bandwidth, and frames by host copies."""
     from dataclasses import asdict
 
+    from interop.bench import bandwidth, ring
     from interop.bench import measure as benchmark
-    from interop.bench import ring
 
+    if measure not in ("", *MEASURES):
+        _err.print(f"[red]no such measure: {measure!r}; there are: {', '.join(MEASURES)}[/]")
+        raise typer.Exit(2)
     rows: list[benchmark.Row] = []
     names = [name.strip() for name in consumers.split(",") if name.strip()] or _default_consumers()
     for name in names:
@@ -224,6 +233,8 @@ def bench(
                     rows += benchmark.imports(link, sync)
                 if measure in ("", "turn_cost"):
                     rows += benchmark.turn_cost(link, sync, frames)
+                if measure in ("", "bandwidth"):
+                    rows += bandwidth.rows(link, sync)
             if measure in ("", "ring"):
                 rows += ring.rows(producer, name, sync, frames, timeout)
         if measure in ("", "staged"):
@@ -248,7 +259,7 @@ def bench(
         )
     _out.print(table)
     if not rows:
-        _err.print("[red]nothing could be measured: no consumer is available, or no measure has that name[/]")
+        _err.print("[red]nothing could be measured: no consumer that was named shares memory here[/]")
         raise typer.Exit(1)
     if json is not None:
         report.write_json(json, [asdict(row) for row in rows])

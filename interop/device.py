@@ -93,9 +93,8 @@ class DeviceIdentity:
         A PCI address or LUID that both know and that differs disproves the match whatever else agrees:
         identical boards report equal uuids in some virtual machines.
         """
-        for mine, theirs in ((self.luid, other.luid), (self.pci, other.pci)):
-            if mine is not None and theirs is not None and mine != theirs:
-                return None
+        if self.disproves(other):
+            return None
         if self.uuids & other.uuids:
             return MatchKey.UUID
         pairs: list[tuple[MatchKey, object, object]] = [
@@ -106,6 +105,13 @@ class DeviceIdentity:
         if not (self.uuids and other.uuids):  # two drivers of one processor are two devices if they say so
             pairs.append((MatchKey.HOST, self.host, other.host))
         return next((key for key, mine, theirs in pairs if mine is not None and mine == theirs), None)
+
+    def disproves(self, other: DeviceIdentity) -> bool:
+        """Whether both know their LUID or PCI address and it is not the same: then they are two devices."""
+        return any(
+            mine is not None and theirs is not None and mine != theirs
+            for mine, theirs in ((self.luid, other.luid), (self.pci, other.pci))
+        )
 
     def compare(self, other: DeviceIdentity) -> str:
         """Say in words what each key says about the two: differs, agrees, or is known to one alone."""

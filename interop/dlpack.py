@@ -3,14 +3,18 @@
 A capsule holds the buffer's view, and through it the driver's import, until the library that took it calls
 the deleter. So a tensor outlives every other reference, in any order of deletion. Follows the Python side of
 the DLPack specification (``__dlpack__``, ``__dlpack_device__``), versions 0 and 1.
+
+The structure in a capsule is NumPy's, made from an array that is never looked at; only the device is written
+into it. For deleters run while an exception is on its way, when a library refuses a tensor or a frame is
+left, and there a function written in Python would lose that exception and the memory. NumPy's is in C.
 """
 
 from __future__ import annotations
 
 import ctypes
 import enum
-import sys
-from typing import TYPE_CHECKING
+import weakref
+from typing import TYPE_CHECKING, Any
 
 from interop.errors import InvalidArgument, Unsupported
 
@@ -19,9 +23,6 @@ if TYPE_CHECKING:
 
     from interop.dtypes import DType
 
-_VERSION = (1, 0)
-_READ_ONLY = 1
-_CODES = {"i": 0, "u": 1, "f": 2, "c": 5, "b": 6}  # DLDataTypeCode
 _STRIDED = b"dltensor"
 _VERSIONED = b"dltensor_versioned"
 
@@ -45,6 +46,8 @@ class _DataType(ctypes.Structure):
 
 
 class _Tensor(ctypes.Structure):
+    """``DLTensor``, with which a ``DLManagedTensor`` begins."""
+
     _fields_ = (
         ("data", ctypes.c_void_p),
         ("device", _Device),
@@ -56,101 +59,79 @@ class _Tensor(ctypes.Structure):
     )
 
 
-_Deleter = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-
-
-class _Managed(ctypes.Structure):
-    _fields_ = (("tensor", _Tensor), ("manager", ctypes.c_void_p), ("deleter", _Deleter))
-
-
 class _Versioned(ctypes.Structure):
+    """``DLManagedTensorVersioned``."""
+
     _fields_ = (
         ("major", ctypes.c_uint32),
         ("minor", ctypes.c_uint32),
         ("manager", ctypes.c_void_p),
-        ("deleter", _Deleter),
+        ("deleter", ctypes.c_void_p),
         ("flags", ctypes.c_uint64),
         ("tensor", _Tensor),
     )
 
 
-_alive: dict[int, tuple[object, ...]] = {}
-"""What each managed tensor keeps alive, by its address, until its deleter runs."""
+class _Keeper:
+    """Lives as long as a tensor, and keeps alive what that needs. To NumPy it is the memory."""
+
+    __slots__ = ("__array_interface__", "__weakref__", "keep")
+
+    def __init__(self, interface: dict[str, Any], keep: object) -> None:
+        self.__array_interface__ = interface
+        self.keep = keep
 
 
-def _forget(address: int) -> None:
-    _alive.pop(address, None)
+_keepers: weakref.WeakSet[_Keeper] = weakref.WeakSet()
 
-
-_delete = _Deleter(_forget)
-
-_Destructor = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _is_valid = ctypes.pythonapi.PyCapsule_IsValid
-_is_valid.argtypes = (ctypes.c_void_p, ctypes.c_char_p)
+_is_valid.argtypes = (ctypes.py_object, ctypes.c_char_p)
 _get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
-_get_pointer.argtypes = (ctypes.c_void_p, ctypes.c_char_p)
+_get_pointer.argtypes = (ctypes.py_object, ctypes.c_char_p)
 _get_pointer.restype = ctypes.c_void_p
-_new = ctypes.pythonapi.PyCapsule_New
-_new.argtypes = (ctypes.c_void_p, ctypes.c_char_p, _Destructor)
-_new.restype = ctypes.py_object
-
-
-def _drop(dropped: int) -> None:
-    """Free a tensor that nobody took: a library that takes it renames the capsule."""
-    if sys.is_finalizing():
-        return
-    for name in (_STRIDED, _VERSIONED):
-        if _is_valid(dropped, name):
-            _alive.pop(_get_pointer(dropped, name), None)
-
-
-_capsule_dropped = _Destructor(_drop)
 
 
 def capsule(
     keep: object,
     *,
     address: int,
+    byte_offset: int = 0,
     shape: tuple[int, ...],
     dtype: DType,
     device: tuple[DeviceType, int],
     read_only: bool = False,
     max_version: tuple[int, int] | None = None,
 ) -> object:
-    """Return a DLPack capsule for row-major memory at ``address``.
+    """Return a DLPack capsule for row-major memory that begins ``byte_offset`` bytes after ``address``.
+
+    ``address`` is what the device's runtime calls a pointer: an address, or a handle (``cl_mem``). Nothing
+    may be added to a handle, so where the memory begins further on, ``byte_offset`` says it. Addresses are
+    added to instead, because some libraries have forgotten to read the offset.
 
     ``keep`` stays alive until the library that takes the capsule is done with it. ``max_version`` is what
     that library passed to ``__dlpack__``; one that speaks only version 0 cannot be told that memory is
     read-only, so read-only memory is refused then. Raises :class:`Unsupported`.
     """
-    versioned = max_version is not None and max_version[0] >= 1
+    import numpy as np
+
+    # NumPy speaks version 1 from 2.1 on; who takes that takes version 0 too.
+    can = np.lib.NumpyVersion(np.__version__) >= "2.1.0"
+    versioned = max_version is not None and max_version[0] >= 1 and can
     if read_only and not versioned:
         raise Unsupported(
             "read-only memory by DLPack", "the array library speaks a version that cannot say so"
         )
-    extents = (ctypes.c_int64 * len(shape))(*shape)
-    strides = (ctypes.c_int64 * len(shape))()
-    step = 1
-    for axis in range(len(shape) - 1, -1, -1):
-        strides[axis] = step
-        step *= shape[axis]
-    tensor = _Tensor(
-        address,
-        _Device(*device),
-        len(shape),
-        _DataType(_CODES[dtype.kind], dtype.itemsize * 8, 1),
-        ctypes.cast(extents, ctypes.POINTER(ctypes.c_int64)),
-        ctypes.cast(strides, ctypes.POINTER(ctypes.c_int64)),
-        0,
-    )
-    managed: _Managed | _Versioned
-    if versioned:
-        managed = _Versioned(*_VERSION, None, _delete, _READ_ONLY if read_only else 0, tensor)
+    interface = {"version": 3, "shape": shape, "typestr": dtype.typestr, "data": (address, read_only)}
+    keeper = _Keeper(interface, keep)
+    _keepers.add(keeper)
+    array: Any = np.asarray(keeper)
+    made: object = array.__dlpack__(max_version=(1, 0)) if versioned else array.__dlpack__()
+    if _is_valid(made, _VERSIONED):
+        tensor = _Versioned.from_address(_get_pointer(made, _VERSIONED)).tensor
     else:
-        managed = _Managed(tensor, None, _delete)
-    where = ctypes.addressof(managed)
-    _alive[where] = (managed, extents, strides, keep)
-    made: object = _new(where, _VERSIONED if versioned else _STRIDED, _capsule_dropped)
+        tensor = _Tensor.from_address(_get_pointer(made, _STRIDED))
+    tensor.device = _Device(*device)
+    tensor.byte_offset = byte_offset
     return made
 
 
@@ -183,4 +164,4 @@ def check_request(
 
 def alive() -> int:
     """Return how many tensors are held by array libraries or by capsules that nobody took."""
-    return len(_alive)
+    return len(_keepers)

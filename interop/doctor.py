@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from interop import negotiation, registry, trial
 from interop.backend import Role
 from interop.errors import InteropError
+from interop.images import ImageOffer, offered
 from interop.semaphore import SemaphoreKind
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class PairState:
     match: str | None
     plan: negotiation.Plan | None
     trouble: str = ""
+    images: ImageOffer | None = None
+    """Which images they share; None without a plan."""
     trials: Sequence[trial.Trial] = ()
     """What became of each path and strategy; empty when nothing was tested."""
 
@@ -111,7 +114,8 @@ def _pair(plugins: registry.Registry, producer: DeviceInfo, consumer: DeviceInfo
         return PairState(
             producer=producer, consumer=consumer, match=key, plan=None, trouble=str(error).splitlines()[0]
         )
-    return PairState(producer=producer, consumer=consumer, match=match, plan=plan)
+    images = offered(left, right, plan.handle_type)
+    return PairState(producer=producer, consumer=consumer, match=match, plan=plan, images=images)
 
 
 def capabilities(device: DeviceInfo) -> list[str]:
@@ -180,6 +184,7 @@ def document(report: Report) -> dict[str, Any]:
                     "to_consumer": str(pair.plan.to_consumer) if pair.plan else None,
                     "to_producer": str(pair.plan.to_producer) if pair.plan else None,
                 },
+                "images": asdict(pair.images) if pair.images else None,
                 "reason": pair.trouble or None,
                 "trials": [asdict(each) for each in pair.trials],
                 "rejected": [str(rejection) for rejection in pair.plan.rejected] if pair.plan else [],

@@ -17,6 +17,8 @@
     │   ├── CompileError         with the caller's own line numbers
     │   └── ArgumentError        wrong count, type or grid (also TypeError)
     ├── TurnError                a turn or semaphore was used out of order
+    │   └── Misuse               what ``connect(check=True)`` finds: names object, link, and what to do
+    │       └── ClosedMisuse     used after its link was closed (also ClosedError)
     ├── ClosedError              used after close
     ├── WaitTimeout              a bounded wait ended: says who was waited for (also TimeoutError)
     └── PeerError                the process at the other end refused or cannot be dealt with
@@ -148,6 +150,26 @@ class TurnError(InteropError):
 
 class ClosedError(InteropError):
     """An object was used after ``close()``, or after the link that owns it was closed."""
+
+
+class Misuse(TurnError):
+    """A wrong use that only a link made with ``connect(check=True)`` notices; drivers hang or give garbage.
+
+    Raised before the driver is called. ``thing`` names the object and ``link`` its link, ``found`` says what
+    was about to happen, ``expected`` what should hold, ``advice`` what to do.
+    """
+
+    def __init__(self, thing: str, link: str, found: str, expected: str, advice: str) -> None:
+        self.thing = thing
+        self.link = link
+        self.found = found
+        self.expected = expected
+        self.advice = advice
+        super().__init__(f"{thing} of {link}: {found}; expected: {expected}; {advice}")
+
+
+class ClosedMisuse(Misuse, ClosedError):
+    """Something of a link made with ``connect(check=True)`` was used after that link was closed."""
 
 
 class WaitTimeout(InteropError, TimeoutError):

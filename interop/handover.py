@@ -251,7 +251,7 @@ class Handover:
 
     def _check(self, block: Block, state: State) -> None:
         if self._order.closed:
-            raise ClosedError("the link of this ring is closed")
+            raise ClosedError(self._order.why)
         if self.failure is not None:
             msg = f"no batch can be handed over after an earlier one failed: {self.failure}"
             raise TurnError(msg) from self.failure

@@ -13,10 +13,16 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from interop.errors import InvalidArgument
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, TypeAlias
+
+    from interop.device import DeviceInfo
     from interop.formats import ImageFormat
     from interop.handles import Handle, HandleType
     from interop.memory import HostBytes, MemoryDescriptor
     from interop.semaphore import Stream
+
+    ImageTypes: TypeAlias = Mapping["Tiling", frozenset[HandleType]]
 
 _LIMIT = 2**63
 _LONGEST = 2**31 - 1
@@ -29,6 +35,41 @@ class Tiling(enum.StrEnum):
     """In an order that only drivers of the same GPU know (``VK_IMAGE_TILING_OPTIMAL``)."""
     LINEAR = "linear"
     """Row after row, ``row_pitch`` bytes apart (``VK_IMAGE_TILING_LINEAR``)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageOffer:
+    """Which images two devices can share, as far as they tell before one is made."""
+
+    tilings: tuple[Tiling, ...]
+    """Best first; empty where they share none."""
+    reasons: tuple[str, ...]
+    """Why the other tilings are missing."""
+
+    def __str__(self) -> str:
+        words = f"yes, {' and '.join(self.tilings)}" if self.tilings else "no"
+        return words + (f" ({'; '.join(self.reasons)})" if self.reasons else "")
+
+
+def offered(producer: DeviceInfo, consumer: DeviceInfo, handle_type: HandleType | None) -> ImageOffer:
+    """Return which images travel by ``handle_type``, that of a plan; None stands for staged memory.
+
+    Formats and kinds are answered by making an image and importing it. Touches no driver.
+    """
+    if handle_type is None:
+        return ImageOffer(tilings=(), reasons=("memory is staged, and images are not copied",))
+    found: list[Tiling] = []
+    reasons: list[str] = []
+    for tiling in Tiling:
+        lacking: list[str] = []
+        for device, verb in ((producer, "exports"), (consumer, "imports")):
+            if handle_type not in device.capabilities.images.get(tiling, frozenset()):
+                lacking.append(f"{device.backend} {verb} no {tiling} images by {handle_type}")
+                lacking += device.capabilities.image_notes
+        if not lacking:
+            found.append(tiling)
+        reasons += [reason for reason in lacking if reason not in reasons]
+    return ImageOffer(tilings=tuple(found), reasons=tuple(reasons))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,6 +274,25 @@ class ProducerImage(Protocol):
 
     def export_memory(self) -> tuple[Handle, MemoryDescriptor]:
         """Hand out the allocation; as :meth:`interop.backend.ProducerBuffer.export_memory`."""
+        ...
+
+    def acquire(self, commands: Any) -> None:
+        """Record taking the image over from the consumer, into :class:`interop.backend.Commands`."""
+        ...
+
+    def release(self, commands: Any) -> None:
+        """Record giving the image to the consumer."""
+        ...
+
+    def read(self, target: HostBytes, *, level: int = 0, layer: int = 0, timeout: float = 30.0) -> None:
+        """Copy a level of a layer into writable host bytes, in rows without gaps, and wait for that.
+
+        The image must be the producer's at that time. Raises :class:`WaitTimeout`.
+        """
+        ...
+
+    def write(self, source: HostBytes, *, level: int = 0, layer: int = 0, timeout: float = 30.0) -> None:
+        """Copy host bytes into a level of a layer, and wait for that; as :meth:`read`."""
         ...
 
     def close(self) -> None:

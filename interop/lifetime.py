@@ -6,16 +6,24 @@ import warnings
 import weakref
 from contextlib import ExitStack
 from itertools import count
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
+from interop import forks
 from interop.errors import ClosedError, InteropError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def _dropped(what: str, release: Callable[..., None], *args: object) -> None:
-    warnings.warn(f"unclosed {what}", ResourceWarning, stacklevel=2)
+def _dropped(born: int, what: str, release: Callable[..., None], *args: object) -> None:
+    if born == forks.generation():
+        warnings.warn(f"unclosed {what}", ResourceWarning, stacklevel=2)
+        _given_up(born, what, release, *args)
+
+
+def _given_up(born: int, what: str, release: Callable[..., None], *args: object) -> None:
+    if born != forks.generation():  # a forked child's copy: the parent's own is the one to release
+        return
     try:
         release(*args)
     except InteropError as error:
@@ -27,10 +35,14 @@ class Owned:
 
     __slots__ = ("__weakref__", "_finalizer", "_what")
 
+    may_be_dropped: ClassVar[bool] = False
+    """Whether it needs no ``close()``, as a program of which only a kernel is kept: then there is no warning."""
+
     def __init__(self, what: str, release: Callable[..., None], *args: object) -> None:
         """Call ``release(*args)`` at the end. The arguments must not lead back to this object."""
         self._what = what
-        self._finalizer = weakref.finalize(self, _dropped, what, release, *args)
+        end = _given_up if self.may_be_dropped else _dropped
+        self._finalizer = weakref.finalize(self, end, forks.generation(), what, release, *args)
         self._finalizer.atexit = False
 
     @property
@@ -45,11 +57,12 @@ class Owned:
             raise ClosedError(msg)
 
     def close(self) -> None:
-        """Release it. A second call does nothing."""
+        """Release it. A second call does nothing, nor does one in a forked child: the parent has it."""
         found = self._finalizer.detach()
         if found is not None:
-            _, _, (_, release, *args), _ = found
-            release(*args)
+            _, _, (born, _, release, *args), _ = found
+            if born == forks.generation():
+                release(*args)
 
 
 _Child = TypeVar("_Child", bound=Owned)

@@ -1,4 +1,4 @@
-"""Links: a producer and a consumer on one device, joined by a plan."""
+"""Links: a producer and a consumer on one device, joined by a plan. :mod:`interop.connection` makes them."""
 
 from __future__ import annotations
 
@@ -7,107 +7,29 @@ import time
 import warnings
 import weakref
 from contextlib import ExitStack
-from functools import partial
-from typing import TYPE_CHECKING, TypeVar, overload
+from typing import TYPE_CHECKING, overload
 
-from interop import negotiation
-from interop.buffers import Buffer, open_parts, open_shared, open_staged
+from interop import forks
+from interop.buffers import Buffer, open_given, open_parts, open_shared, open_staged
 from interop.dtypes import as_dtype, check_shape
 from interop.errors import ClosedError, InteropError, InvalidArgument, TurnError
-from interop.handles import HandleType
+from interop.interrupts import Deferred
+from interop.queue_turns import QueueTurn
 from interop.ring import DEFAULT_SLOTS, FrameRing
 from interop.sync import open_directions
 from interop.turns import ConsumerTurn, Order, ProducerTurn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
-    from interop.backend import Consumer, Producer
-    from interop.device import DeviceInfo
+    from interop.backend import BufferPart, Consumer, Producer
     from interop.dtypes import DType
     from interop.memory import MappedBuffer
     from interop.negotiation import Path, Plan
 
 DEFAULT_TIMEOUT = 10.0
 """Seconds after which a wait of a link gives up, unless ``connect`` says otherwise."""
-
-
-def connect(
-    producer: str | Producer = "vulkan",
-    consumer: str | Consumer = "opencl",
-    *,
-    device: int | str | None = None,
-    consumer_device: int | str | None = None,
-    sync: str = "auto",
-    require: str | None = None,
-    handle_type: str | None = None,
-    timeout: float = DEFAULT_TIMEOUT,
-) -> Link:
-    """Join a producer and a consumer on one physical device by the best means that both offer.
-
-    ``producer`` and ``consumer`` are names of backends, or devices that the caller opened and keeps owning.
-    ``device`` and ``consumer_device`` choose devices by index or by a part of the name, uuid or PCI address;
-    both together vouch that the two are one. ``sync`` forces a strategy (``"native"``, ``"bridged"``,
-    ``"blocking"``), ``require`` a path (``"zero-copy"``, ``"staged"``), ``handle_type`` how memory travels
-    (``"opaque_fd"``, ``"dma_buf"``, ``"host_allocation"``). What is not forced is tried once before the link rests
-    on it, and left for the next best where a driver refuses it, with the reason in :meth:`Link.explain`.
-    ``timeout``, in seconds, bounds every wait of the link.
-
-    Raises :class:`BackendUnavailable`, :class:`DeviceMismatch`, :class:`NoCommonHandleType` or
-    :class:`NoCommonSync`, each with its reasons; nothing stays open.
-    """
-    if not timeout > 0:
-        msg = f"timeout must be a positive number of seconds, got {timeout!r}"
-        raise InvalidArgument(msg)
-    from interop import registry
-    from interop.attempt import settle
-
-    plugins = registry.default()
-    opening: Callable[[DeviceInfo], Producer]
-    taking: Callable[[DeviceInfo], Consumer]
-    if isinstance(producer, str):
-        producing = plugins.load_producer(producer)
-        producers, opening = producing.devices(), producing.open_producer
-    else:
-        producers, opening = [producer.device], _given(producer)
-    if isinstance(consumer, str):
-        consuming = plugins.load_consumer(consumer)
-        consumers, taking = consuming.devices(), consuming.open_consumer
-    else:
-        consumers, taking = [consumer.device], _given(consumer)
-    left, right, match = negotiation.select_devices(
-        producers,
-        consumers,
-        producer_choice=device,
-        consumer_choice=consumer_device,
-        allow_mismatch=negotiation.Path.STAGED.value == require
-        or HandleType.HOST_ALLOCATION.value == handle_type,
-    )
-
-    choose = partial(
-        negotiation.negotiate, left, right, match, sync=sync, require=require, handle_type=handle_type
-    )
-    choose(veto=plugins.veto)  # nothing is opened for a pair that cannot be joined
-    with ExitStack() as undo:
-        opened_producer = opening(left)
-        if isinstance(producer, str):
-            undo.callback(opened_producer.close)
-        opened_consumer = taking(right)
-        if isinstance(consumer, str):
-            undo.callback(opened_consumer.close)
-        free = {"memory": handle_type is None, "semaphores": sync == "auto"}
-        plan = settle(choose, plugins.veto, opened_producer, opened_consumer, **free)
-        return Link(plan, opened_producer, opened_consumer, timeout, owned=undo)
-
-
-_Opened = TypeVar("_Opened", "Producer", "Consumer")
-
-
-def _given(opened: _Opened) -> Callable[[DeviceInfo], _Opened]:
-    """Stand in for opening a device that the caller has opened."""
-    return lambda _device: opened
 
 
 class Link:
@@ -137,11 +59,13 @@ class Link:
             tuple[Buffer, ...], ConsumerTurn[MappedBuffer | tuple[MappedBuffer, ...]]
         ] = {}
         self._producer_turns: dict[tuple[Buffer, ...], ProducerTurn] = {}
+        self._queue_turns: dict[tuple[Buffer, ...], QueueTurn] = {}
         to_consumer, to_producer = open_directions(plan, producer, consumer, timeout)
         self._order = Order(consumer.stream, to_consumer, to_producer, timeout)
         self._owned = owned.pop_all() if owned is not None else ExitStack()
         self._finalizer = weakref.finalize(self, _dropped, plan)
         self._finalizer.atexit = False
+        forks.watch(self)
 
     @property
     def plan(self) -> Plan:
@@ -187,16 +111,17 @@ class Link:
         self._check_open()
         element = as_dtype(dtype)
         extents, nbytes = check_shape(shape, element)
-        handle_type = self._plan.handle_type
-        if handle_type is None:
-            buffer = open_staged(
-                self._producer, self._consumer, self.path, extents, element, nbytes, self._timeout
-            )
-        else:
-            buffer = open_shared(
-                self._producer, self._consumer, handle_type, self.path, extents, element, nbytes
-            )
-        self._buffers.append(buffer)
+        with Deferred():  # it is the link's, and closed with it, before anything else can happen
+            handle_type = self._plan.handle_type
+            if handle_type is None:
+                buffer = open_staged(
+                    self._producer, self._consumer, self.path, extents, element, nbytes, self._timeout
+                )
+            else:
+                buffer = open_shared(
+                    self._producer, self._consumer, handle_type, self.path, extents, element, nbytes
+                )
+            self._buffers.append(buffer)
         return buffer
 
     def buffers(self, *layouts: tuple[int | tuple[int, ...], object]) -> tuple[Buffer, ...]:
@@ -215,20 +140,41 @@ class Link:
             element = as_dtype(dtype)
             extents, nbytes = check_shape(shape, element)
             wanted.append((extents, element, nbytes))
-        handle_type = self._plan.handle_type
-        if handle_type is None:
-            with ExitStack() as undo:
-                made: list[Buffer] = []
-                for layout in wanted:
-                    made.append(
-                        open_staged(self._producer, self._consumer, self.path, *layout, self._timeout)
-                    )
-                    undo.callback(made[-1].close)
-                undo.pop_all()
-        else:
-            made = open_parts(self._producer, self._consumer, handle_type, self.path, wanted)
-        self._buffers.extend(made)
+        with Deferred():  # as above
+            handle_type = self._plan.handle_type
+            if handle_type is None:
+                with ExitStack() as undo:
+                    made: list[Buffer] = []
+                    for layout in wanted:
+                        made.append(
+                            open_staged(self._producer, self._consumer, self.path, *layout, self._timeout)
+                        )
+                        undo.callback(made[-1].close)
+                    undo.pop_all()
+            else:
+                made = open_parts(self._producer, self._consumer, handle_type, self.path, wanted)
+            self._buffers.extend(made)
         return tuple(made)
+
+    def adopt(
+        self, given: BufferPart, shape: int | tuple[int, ...] | None = None, dtype: object = "uint8"
+    ) -> Buffer:
+        """Take a buffer of this link's producer that exists already; it stays the caller's, the result is closed.
+
+        ``given`` was made exportable by the producer, adopted by it (``adopt_buffer``), or belongs to another
+        link over the same producer (``buffer.producer_buffer``), so that several consumers see one allocation;
+        a part of an allocation is not taken.
+        ``shape`` is all of it, in one row by default. Its bytes count as nobody's before the first turn. Raises
+        :class:`InvalidArgument` for a shape of another size, :class:`Unsupported` for a buffer that cannot be
+        exported. Maps to one export and one import.
+        """
+        self._check_open()
+        with Deferred():  # as above
+            buffer = open_given(
+                self._plan, self._producer, self._consumer, given, shape, dtype, self._timeout
+            )
+            self._buffers.append(buffer)
+        return buffer
 
     def ring(
         self,
@@ -248,19 +194,20 @@ class Link:
         self._check_open()
         element = as_dtype(dtype)
         extents, nbytes = check_shape(shape, element)
-        ring = FrameRing(
-            self._plan,
-            self._producer,
-            self._consumer,
-            self._order,
-            self._drain,
-            shape=extents,
-            dtype=element,
-            nbytes=nbytes,
-            slots=slots,
-            batch=batch if batch is not None else max(1, slots // 2),
-        )
-        self._rings.append(ring)
+        with Deferred():  # as for a buffer
+            ring = FrameRing(
+                self._plan,
+                self._producer,
+                self._consumer,
+                self._order,
+                self._drain,
+                shape=extents,
+                dtype=element,
+                nbytes=nbytes,
+                slots=slots,
+                batch=batch if batch is not None else max(1, slots // 2),
+            )
+            self._rings.append(ring)
         return ring
 
     @overload
@@ -301,6 +248,18 @@ class Link:
             self._producer_turns[buffers] = turn
         return turn
 
+    def queue_turn(self, *buffers: Buffer) -> QueueTurn:
+        """Return the turn in which the caller's own submissions to the producer's queue own ``buffers``.
+
+        As :meth:`producer_turn`, but taking over is submitted at its begin, and giving up at its end; see
+        :class:`interop.queue_turns.QueueTurn`. Raises as :meth:`consumer_turn`.
+        """
+        turn = self._queue_turns.get(buffers)
+        if turn is None:
+            self._check_buffers(buffers)
+            turn = self._queue_turns[buffers] = QueueTurn(self._order, self._producer, buffers)
+        return turn
+
     def _check_buffers(self, buffers: tuple[Buffer, ...]) -> None:
         self._check_open()
         if not buffers or len(set(buffers)) != len(buffers):
@@ -313,8 +272,13 @@ class Link:
 
     def _check_open(self) -> None:
         if self._order.closed:
-            msg = "the link is closed"
-            raise ClosedError(msg)
+            raise ClosedError(self._order.why)
+
+    def orphan(self, why: str) -> None:
+        """Close it without a word to any driver, in a child process that was forked. For :mod:`interop.forks`."""
+        if not self._order.closed:
+            self._finalizer.detach()
+            self._order.orphan(why)
 
     def synchronize(self, timeout: float | None = None) -> None:
         """Block until both sides have done all that was enqueued. Raises :class:`WaitTimeout`.
@@ -334,7 +298,8 @@ class Link:
 
         When the work does not end in time, both sides are let go and given a last chance; what then still
         runs is left behind with a ``ResourceWarning``, since freeing memory under a running device would be
-        worse. Raises what the waiting raised, after everything that can be released has been.
+        worse. Raises what the waiting raised, and :class:`ClosedError` when a device was closed before its
+        link, after everything that can be released has been.
         """
         order = self._order
         with order.lock:
@@ -342,21 +307,23 @@ class Link:
                 return
             order.closed = True
         self._finalizer.detach()
-        failure: InteropError | None = None
+        failure: BaseException | None = None
         try:
-            self._drain(self._timeout)
-        except InteropError as error:
+            failure = self._drain_what_is_open()
+        except (InteropError, KeyboardInterrupt) as error:
             failure = error
             if not self._rescue():
-                warnings.warn(f"left behind, because work still runs: {error}", ResourceWarning, stacklevel=2)
+                warnings.warn(
+                    f"left behind, because work still runs: {error!r}", ResourceWarning, stacklevel=2
+                )
                 raise
-        with ExitStack() as stack:
+        with Deferred(), ExitStack() as stack:
             stack.push(self._owned)
             stack.callback(order.to_consumer.close)
             stack.callback(order.to_producer.close)
             for buffer in self._buffers:
                 stack.callback(buffer.close)
-            for turn in self._producer_turns.values():
+            for turn in (*self._producer_turns.values(), *self._queue_turns.values()):
                 stack.callback(turn.close)
             for ring in self._rings:
                 stack.callback(ring.release)
@@ -365,8 +332,20 @@ class Link:
         if failure is not None:
             raise failure
 
+    def _drain_what_is_open(self) -> InteropError | None:
+        """Drain both sides; one that was closed has nothing in flight, which is an error to be told later."""
+        try:
+            self._drain(self._timeout)
+        except ClosedError as error:
+            with contextlib.suppress(ClosedError):
+                self._producer.wait_idle(self._timeout)
+            failure = ClosedError(f"{error}; close a link before the devices that it joins")
+            failure.__cause__ = error
+            return failure
+        return None
+
     def _rescue(self) -> bool:
-        """Let go of whatever still waits; return whether both sides came to rest."""
+        """Let go of what still waits; return whether both came to rest."""
         for direction in (self._order.to_consumer, self._order.to_producer):
             with contextlib.suppress(InteropError):
                 direction.rescue()

@@ -23,6 +23,24 @@ if TYPE_CHECKING:
 _VERSION = re.compile(r"\d+(?:\.\d+)+")
 
 
+def is_driver(
+    device: DeviceInfo, driver: str, since: tuple[int, ...] = (), before: tuple[int, ...] = ()
+) -> bool:
+    """Whether the driver of ``device`` is one of those meant, by name and version.
+
+    ``driver`` is a regular expression that is looked for, whatever the case, in ``"DRIVER: DEVICE"``; ``since``
+    is the first version meant and ``before`` the first that no longer is, empty for no such bound. A driver
+    that does not tell its version is meant whenever its name fits.
+    """
+    if re.search(driver, f"{device.driver}: {device.name}", re.IGNORECASE) is None:
+        return False
+    found = _VERSION.search(device.driver)
+    if found is None:
+        return True
+    version = tuple(map(int, found.group().split(".")))
+    return version >= since and (not before or version < before)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quirk:
     """One handle type that one driver offers and must not be taken at its word for."""
@@ -43,15 +61,7 @@ class Quirk:
 
     def concerns(self, device: DeviceInfo) -> bool:
         """Whether ``device`` has it. A driver that does not tell its version has every quirk of its name."""
-        if device.backend != self.backend:
-            return False
-        if re.search(self.driver, f"{device.driver}: {device.name}", re.IGNORECASE) is None:
-            return False
-        found = _VERSION.search(device.driver)
-        if found is None:
-            return True
-        version = tuple(map(int, found.group().split(".")))
-        return version >= self.since and (not self.before or version < self.before)
+        return device.backend == self.backend and is_driver(device, self.driver, self.since, self.before)
 
 
 KNOWN: tuple[Quirk, ...] = (

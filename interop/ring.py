@@ -307,7 +307,7 @@ class FrameRing:
 
     def _check_open(self) -> None:
         if self.closed:
-            raise ClosedError("the ring is closed")
+            raise ClosedError("the ring is closed" if self._closed else self._order.why)
 
     def __enter__(self) -> Self:
         return self

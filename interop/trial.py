@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from interop.connection import connect
 from interop.errors import InteropError, NoCommonSync
-from interop.link import connect
 from interop.negotiation import Path, Strategy
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _ping_pong(link: Link, timeout: float) -> str:
             with link.consumer_turn(buffer) as view:
                 view.read(came, timeout=timeout)
                 view.write(answer, timeout=timeout)
-            if came != sent.to_bytes(4, "little") * WORDS:
+            if bytes(came) != sent.to_bytes(4, "little") * WORDS:
                 return f"frame {frame}: the consumer read other bytes than the producer had written"
             with link.producer_turn(buffer) as commands:
                 commands.copy(buffer, staging)

@@ -18,7 +18,7 @@ from interop.errors import ClosedError, TurnError, WaitTimeout
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from interop.backend import Commands, Producer, Submission
+    from interop.backend import BufferPart, Commands, Producer, Submission
     from interop.buffers import Buffer
     from interop.semaphore import Stream
     from interop.sync import ToConsumer, ToProducer
@@ -41,6 +41,7 @@ class Order:
         "timeout",
         "to_consumer",
         "to_producer",
+        "why",
     )
 
     def __init__(
@@ -54,6 +55,8 @@ class Order:
         self.to_producer = to_producer
         self.lock = threading.RLock()
         self.closed = False
+        self.why = "the link is closed"
+        """What to say to a use after that."""
         self.failure: BaseException | None = None
         """What broke the order of the two streams; no turn can be taken after it."""
         self.seen = 0
@@ -62,6 +65,11 @@ class Order:
         """Point of the submission that last waited for the consumer."""
         self.last: Case | None = None
         """The case of the last producer turn, as long as no other turn has shown what follows it."""
+
+    def orphan(self, why: str) -> None:
+        """Close it in a forked child, where the thread that may have had the lock does not exist."""
+        self.lock = threading.RLock()
+        self.closed, self.why = True, why
 
     def take_lock(self) -> None:
         """Wait for the turn of another thread to let go; bounded."""
@@ -81,8 +89,7 @@ class Order:
     def enter(self, buffers: tuple[Buffer, ...], side: str) -> None:
         """Mark the buffers as being in a turn, or raise and mark none."""
         if self.closed:
-            msg = "the link of this turn is closed"
-            raise ClosedError(msg)
+            raise ClosedError(self.why)
         if self.recording and side == "producer":
             raise TurnError("another producer turn of this link is open; end it first")
         if self.failure is not None:
@@ -123,7 +130,7 @@ class Case:
 class ConsumerTurn(Generic[Views]):
     """``with`` this, the consumer owns the buffers; yields the view, or a tuple of views for several."""
 
-    __slots__ = ("_buffers", "_order", "_views")
+    __slots__ = ("__weakref__", "_buffers", "_order", "_views")
 
     def __init__(self, order: Order, buffers: tuple[Buffer, ...], views: Views) -> None:
         self._order = order
@@ -167,6 +174,7 @@ class ProducerTurn:
     """``with`` this, the producer owns the buffers; yields its recorder and submits at the end."""
 
     __slots__ = (
+        "__weakref__",
         "_buffers",
         "_case",
         "_cases",
@@ -231,8 +239,8 @@ class ProducerTurn:
         self._submission = submission
         return commands
 
-    def _prepare(self, *, handed_over: bool) -> Submission:
-        """Return the submission for the buffers' present owners: its barriers and semaphores."""
+    def _choose(self, *, handed_over: bool) -> tuple[Case, int]:
+        """Return the case of the buffers' present owners, and which of them change owner, a bit for each."""
         order = self._order
         used = 0
         for position, buffer in enumerate(self._buffers):
@@ -243,20 +251,30 @@ class ProducerTurn:
             case = self._cases[used, handed_over] = Case()
         self._case = case
         self._signals = order.to_consumer.can_signal() and (case.eager or not order.to_consumer.single_use)
+        return case, used
+
+    def _prepare(self, *, handed_over: bool) -> Submission:
+        """Return the submission for the buffers' present owners: its barriers and semaphores."""
+        case, used = self._choose(handed_over=handed_over)
         submission = case.signalling if self._signals else case.silent
-        if submission is None:
-            submission = self._producer.prepare(
-                acquire=[
-                    buffer.producer_buffer for bit, buffer in enumerate(self._buffers) if used >> bit & 1
-                ],
-                release=[buffer.producer_buffer for buffer in self._buffers if buffer.external is not None],
-                wait=order.to_producer.semaphore if handed_over else None,
-                signal=order.to_consumer.semaphore if self._signals else None,
-            )
-            if self._signals:
-                case.signalling = submission
-            else:
-                case.silent = submission
+        return submission or self._closing(case, self._taken(used), handed_over=handed_over)
+
+    def _taken(self, used: int) -> list[BufferPart]:
+        return [buffer.producer_buffer for bit, buffer in enumerate(self._buffers) if used >> bit & 1]
+
+    def _closing(self, case: Case, acquire: list[BufferPart], *, handed_over: bool) -> Submission:
+        """Prepare, for the case, the submission that gives the buffers up."""
+        order = self._order
+        submission = self._producer.prepare(
+            acquire=acquire,
+            release=[buffer.producer_buffer for buffer in self._buffers if buffer.external is not None],
+            wait=order.to_producer.semaphore if handed_over else None,
+            signal=order.to_consumer.semaphore if self._signals else None,
+        )
+        if self._signals:
+            case.signalling = submission
+        else:
+            case.silent = submission
         return submission
 
     def __exit__(

@@ -105,12 +105,11 @@ class Pin:
 
 
 def _release(driver: Driver, device: int, address: int, external: int | Host | None) -> None:
-    driver.select(device)
-    driver.settle(device, f"memory at 0x{address:x}")  # freeing waits for every stream
-    if isinstance(external, Host):
-        PINS.drop(external.place, partial(driver.call, "hipHostUnregister", external.address))
-        return
-    with ExitStack() as every:
+    with driver.releasing(device), ExitStack() as every:
+        driver.settle(device, f"memory at 0x{address:x}")  # freeing waits for every stream
+        if isinstance(external, Host):
+            PINS.drop(external.place, partial(driver.call, "hipHostUnregister", external.address))
+            return
         if external is not None:
             every.callback(driver.call, "hipDestroyExternalMemory", external)
         # First, and with the base address: freeing an inner address aborts the process.

@@ -22,7 +22,7 @@ from interop.errors import BackendUnavailable, DriverError, InteropError, Unsupp
 from interop_hip.plugin import INSTALL_HINT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
 INVALID_VALUE = 1
 OUT_OF_MEMORY = 2
@@ -50,6 +50,7 @@ _SIZE = ctypes.c_size_t
 # unwrapped.
 _RAW: dict[str, tuple[Any, ...]] = {
     "hipSetDevice": (_INT,),
+    "hipDeviceGetAttribute": (_POINTER, _INT, _INT),
     "hipDeviceGetUuid": (_POINTER, _INT),
     "hipDeviceGetPCIBusId": (_POINTER, _INT, _INT),
     "hipStreamQuery": (_POINTER,),
@@ -177,6 +178,21 @@ class Driver:
         """
         self.check("hipSetDevice", self.raw("hipSetDevice")(device))
         self._current.device = device
+
+    @contextlib.contextmanager
+    def releasing(self, device: int) -> Generator[None]:
+        """``with`` this, give back what belongs to ``device``.
+
+        Where the device cannot be made current things are given back all the same, and that is raised after.
+        """
+        failure: InteropError | None = None
+        try:
+            self.select(device)
+        except InteropError as error:
+            failure = error
+        yield
+        if failure is not None:
+            raise failure
 
     def ended(self, query: str, address: int, timeout: float) -> bool:
         """Poll ``hipStreamQuery`` or ``hipEventQuery`` for ``timeout`` seconds; return whether it ended.

@@ -13,7 +13,7 @@ from interop.errors import BackendUnavailable, ClosedError, InvalidArgument
 from interop.handles import FdFate, HandleType
 from interop.imports import Imports
 from interop.lifetime import Children
-from interop_hip import host, kernels, memory, semaphore
+from interop_hip import host, image, kernels, memory, semaphore
 from interop_hip._driver import Driver, text_of
 from interop_hip._gate import HOST_FUNC, WAIT_VALUE
 from interop_hip.plugin import INSTALL_HINT
@@ -214,6 +214,7 @@ def _capabilities(driver: Driver, index: int, *, amd: bool) -> Capabilities:
     else:
         notes = [*notes, f"no {WAIT_VALUE} on this device: streams are held by a blocking host function"]
     importable = importable if driver.exports("hipImportExternalMemory") else frozenset()
+    images, image_notes = image.offered(driver, index, importable)
     attribute = driver.hip.hipDeviceAttribute_t.hipDeviceAttributeHostRegisterSupported
     pins = driver.exports(host.REGISTER) and bool(driver.call("hipDeviceGetAttribute", attribute, index))
     return Capabilities(
@@ -223,6 +224,8 @@ def _capabilities(driver: Driver, index: int, *, amd: bool) -> Capabilities:
         stream_hold=hold,
         stream_notify=notify,
         notes=tuple(notes),
+        images=images,
+        image_notes=image_notes,
     )
 
 

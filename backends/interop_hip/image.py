@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from interop.errors import DriverError, WaitTimeout
+from interop.errors import DriverError, Unsupported, WaitTimeout
 from interop.formats import Numbers
 from interop.images import Tiling, check_image
 from interop.lifetime import Owned
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 _KINDS = {Numbers.SINT: 0, Numbers.UINT: 1, Numbers.UNORM: 1, Numbers.FLOAT: 2}
 _LAYERED = 1
 _SURFACE_LOAD_STORE = 2
+_MAP = "hipExternalMemoryGetMappedMipmappedArray"
+# Invalid value, unknown: what runtimes answer for an image that they do not map.
+_NOT_THIS_KIND = frozenset({1, 999})
 _HOST_TO_DEVICE = 1
 _DEVICE_TO_HOST = 2
 
@@ -146,15 +149,33 @@ class HipImage(Owned):
 
 
 def _release(driver: Driver, device: int, external: int, mapping: _Mapping) -> None:
-    driver.select(device)
-    driver.settle(device, f"HIP image at 0x{mapping.base:x}")  # freeing waits for every stream
-    with ExitStack() as every:
+    with driver.releasing(device), ExitStack() as every:
+        driver.settle(device, f"HIP image at 0x{mapping.base:x}")  # freeing waits for every stream
         every.callback(driver.call, "hipDestroyExternalMemory", external)
         every.callback(_destroy, driver, mapping.destroy, mapping.base)
 
 
 def _destroy(driver: Driver, function: str, address: int) -> None:
     driver.check(function, driver.raw(function)(address))
+
+
+def offered(
+    driver: Driver, device: int, importable: frozenset[HandleType]
+) -> tuple[dict[Tiling, frozenset[HandleType]], tuple[str, ...]]:
+    """Return by which handle types images of a tiling come in, and why a tiling is missing.
+
+    Arrays are mapped by a call that runtimes on Linux before ROCm 7 do not export, and not on devices that
+    have no images (``hipDeviceAttributeImageSupport``).
+    """
+    images = {Tiling.LINEAR: importable}
+    value = ctypes.c_int(1)
+    attribute = int(driver.hip.hipDeviceAttribute_t.hipDeviceAttributeImageSupport)
+    if not driver.exports(_MAP):
+        return images, (f"the HIP runtime does not export {_MAP}",)
+    code = driver.raw("hipDeviceGetAttribute")(ctypes.byref(value), attribute, device)
+    if code == 0 and not value.value:  # an older runtime refuses the question; the import will tell then
+        return images, ("the HIP device has no images, says hipDeviceAttributeImageSupport",)
+    return {Tiling.OPTIMAL: importable, **images}, ()
 
 
 def import_image(
@@ -198,7 +219,12 @@ def _array(driver: Driver, undo: ExitStack, external: int, image: ImageDescripto
         flags=_SURFACE_LOAD_STORE | (_LAYERED if layered else 0),
         levels=image.mip_levels,
     )
-    native = _make(driver, "hipExternalMemoryGetMappedMipmappedArray", external, ctypes.byref(wanted))
+    try:
+        native = _make(driver, _MAP, external, ctypes.byref(wanted))
+    except DriverError as error:
+        if error.code not in _NOT_THIS_KIND:
+            raise
+        raise Unsupported(f"{image.tiling} images {image.shape} of {image.format}", str(error)) from error
     undo.callback(_destroy, driver, "hipFreeMipmappedArray", native)
     driver.raw("hipMemcpy3DAsync")  # a runtime without it must fail now, not at the first copy
     levels = [_make(driver, "hipGetMipmappedArrayLevel", native, level) for level in range(image.mip_levels)]

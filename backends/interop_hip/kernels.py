@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from interop.errors import ArgumentError, CompileError
+from interop.interrupts import Deferred
 from interop.kernels import check_arguments, check_grid, pick_source, unknown_kernel
 from interop.lifetime import Owned
 from interop_hip._driver import text_of
@@ -94,6 +95,8 @@ class HipModule(Owned):
     """A compiled source, loaded on one device."""
 
     __slots__ = ("_address", "_driver", "_kernels", "_limit", "_signatures", "_stream")
+
+    may_be_dropped = True
 
     def __init__(
         self, driver: Driver, stream: HipStream, address: int, signatures: Mapping[str, Signature], limit: int
@@ -260,8 +263,8 @@ def _address_of(argument: object) -> int | None:
 
 
 def _release(driver: Driver, device: int, address: int) -> None:
-    driver.select(device)
-    driver.call("hipModuleUnload", address)
+    with driver.releasing(device):
+        driver.call("hipModuleUnload", address)
 
 
 def compile_module(
@@ -272,16 +275,18 @@ def compile_module(
     text, signatures = pick_source("hip", source, PRELUDE if own else PRELUDE + PORTABLE_NAMES)
     driver.select(stream.device)
     code = _compile(driver, text, arch)
-    address = driver.create("hipModuleLoadData", code)
-    return HipModule(driver, stream, address, signatures, limit)
+    with Deferred():
+        address = driver.create("hipModuleLoadData", code)
+        return HipModule(driver, stream, address, signatures, limit)
 
 
 def _compile(driver: Driver, text: str, arch: str) -> bytearray:
     # Only AMD's compiler has to be told; other runtimes compile for the device that is current.
     options = [f"--offload-arch={arch}".encode()] if arch.startswith("gfx") else []
     with ExitStack() as undo:
-        program = driver.rtc("hiprtcCreateProgram", text.encode(), b"kernel", 0, None, None)
-        undo.callback(driver.rtc, "hiprtcDestroyProgram", program.createRef())
+        with Deferred():
+            program = driver.rtc("hiprtcCreateProgram", text.encode(), b"kernel", 0, None, None)
+            undo.callback(driver.rtc, "hiprtcDestroyProgram", program.createRef())
         failure = driver.rtc_status("hiprtcCompileProgram", program, len(options), options)
         if failure == _COMPILATION_FAILED:
             log = bytearray(max(1, driver.rtc("hiprtcGetProgramLogSize", program)))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _Mapped = TypeVar("_Mapped")
 DEFAULT_TIMEOUT = 30.0
 
+_NULL_STREAM = 0
 _DEDICATED = 1
 _HOST_TO_DEVICE = 1
 _DEVICE_TO_HOST = 2
@@ -171,10 +172,13 @@ class HipBuffer:
     ) -> object:
         """Hand the memory to an array library; it stays valid until that library is done with it.
 
-        A ``stream`` of the library waits for what the consumer's stream has got so far.
+        A ``stream`` of the library waits for what the consumer's stream has got so far: a ``hipStream_t`` as
+        an integer, or None or 0 for the null stream. -1 asks for no order. Raises ``BufferError`` for another
+        device or a copy, :class:`DriverError` for a stream that this runtime does not know.
         """
         device = self._stream.array_device
-        check_request(device, stream=stream, dl_device=dl_device, copy=copy, order=self._stream.precede)
+        theirs = _NULL_STREAM if stream is None else stream
+        check_request(device, stream=theirs, dl_device=dl_device, copy=copy, order=self._stream.precede)
         return capsule(
             self._block.pin(),
             address=self.native,

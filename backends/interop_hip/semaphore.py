@@ -78,8 +78,8 @@ class HipSemaphore(Owned):
 
 
 def _release(driver: Driver, device: int, address: int) -> None:
-    driver.select(device)
-    driver.call("hipDestroyExternalSemaphore", address)
+    with driver.releasing(device):
+        driver.call("hipDestroyExternalSemaphore", address)
 
 
 def import_semaphore(

@@ -145,16 +145,16 @@ def _release(
 ) -> None:
     """Give a stream up, or leak it when its work does not end."""
     gate.open()
-    driver.select(device)
-    try:
-        idle = driver.ended("hipStreamQuery", address, PATIENCE)
-    except DriverError:  # failed work has ended too
-        idle = True
-    if not idle:
-        _LEAKED.append((gate, callbacks, parked))
-        raise WaitTimeout(f"HIP stream 0x{address:x}, so it is leaked", PATIENCE)
-    del driver.streams[address]
-    with ExitStack() as every:  # one failure must not keep the others from being released
+    # One failure must not keep the others from being released.
+    with driver.releasing(device), ExitStack() as every:
+        try:
+            idle = driver.ended("hipStreamQuery", address, PATIENCE)
+        except DriverError:  # failed work has ended too
+            idle = True
+        if not idle:
+            _LEAKED.append((gate, callbacks, parked))
+            raise WaitTimeout(f"HIP stream 0x{address:x}, so it is leaked", PATIENCE)
+        del driver.streams[address]
         every.callback(gate.close)
         every.callback(driver.call, "hipEventDestroy", event)
         every.callback(driver.call, "hipStreamDestroy", address)

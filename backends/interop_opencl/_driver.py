@@ -253,6 +253,14 @@ class Driver:
                 )
             return []
 
+    def adopt(self, address: int) -> Any:
+        """Give a ``cl_mem`` of our own making to pyopencl; released when that fails (``clGetMemObjectInfo``)."""
+        try:
+            return self.cl.MemoryObject.from_int_ptr(address, retain=False)
+        except self.cl.Error as error:
+            self.raw("clReleaseMemObject")(address)
+            raise failure("clGetMemObjectInfo", error) from error
+
     def versions(self) -> Mapping[str, str]:
         """Versions of pyopencl and the platforms, and which file the loader is."""
         found = {"pyopencl": importlib.metadata.version("pyopencl"), "loader": loader_path()}
@@ -293,6 +301,20 @@ def check_handle(function: str, code: int, what: str) -> None:
         error = DriverError(function, code, name_of(code))
         raise HandleError(f"{error}; the handle is no {what} of this device's Vulkan driver") from error
     check(function, code)
+
+
+def imported(driver: Driver, function: str, code: int, address: int | None, what: str) -> int:
+    """Return the ``cl_mem`` of an import, or raise as :func:`check_handle`.
+
+    NVIDIA's driver (580) returns an object beside the code 999. It is good for nothing and keeps its context,
+    with some 18 descriptors and 6 threads, so it is released.
+    """
+    if code != 0 and address:
+        driver.raw("clReleaseMemObject")(address)
+    check_handle(function, code, what)
+    if not address:
+        raise DriverError(function, 0, text="reported success and returned no object")
+    return address
 
 
 def failure(function: str, error: Any) -> DriverError:

@@ -15,7 +15,7 @@ from interop.imports import Imports
 from interop.lifetime import Children, Owned
 from interop.semaphore import SemaphoreKind
 from interop_opencl import _driver as cl
-from interop_opencl import host, kernels, memory, semaphore
+from interop_opencl import host, image, kernels, memory, semaphore
 from interop_opencl._events import Owed
 from interop_opencl.plugin import INSTALL_HINT
 from interop_opencl.stream import OpenCLStream
@@ -54,7 +54,10 @@ class OpenCLBackend:
         found = self._natives()
         if not found:
             raise BackendUnavailable("opencl", "no OpenCL platform has a device", INSTALL_HINT)
-        return tuple(_describe(self._driver, index, *pair) for index, pair in enumerate(found))
+        listed = [_describe(self._driver, index, *pair) for index, pair in enumerate(found)]
+        if not any(listed):
+            raise BackendUnavailable("opencl", "no OpenCL device can be asked what it is", INSTALL_HINT)
+        return tuple(each for each in listed if each is not None)
 
     def _natives(self) -> list[tuple[Any, Any]]:
         driver = self._driver
@@ -125,7 +128,8 @@ class OpenCLConsumer(Owned):
     def create_stream(self) -> OpenCLStream:
         """Make a further in-order queue (``clCreateCommandQueueWithProperties``); the caller closes it."""
         self.check_open()
-        return self._children.add(OpenCLStream(self._driver, self.native, self._native, self._owed))
+        index = self._device.index
+        return self._children.add(OpenCLStream(self._driver, self.native, self._native, index, self._owed))
 
     def import_memory(self, handle: Handle, descriptor: MemoryDescriptor) -> Share[memory.OpenCLBuffer]:
         """Take an allocation in; ``handle`` is consumed when this returns and untouched when it raises.
@@ -224,7 +228,16 @@ def _release(driver: cl.Driver, children: Children, kept: list[Any], owed: Owed)
             reference.drop()
 
 
-def _describe(driver: cl.Driver, index: int, platform: Any, native: Any) -> DeviceInfo:
+def _describe(driver: cl.Driver, index: int, platform: Any, native: Any) -> DeviceInfo | None:
+    """Return what a device is, or None for one that does not answer: it must not take the others away."""
+    try:
+        return _asked(driver, index, platform, native)
+    except driver.cl.Error as error:
+        warnings.warn(f"OpenCL device {index} is left out: {error}", RuntimeWarning, stacklevel=3)
+        return None
+
+
+def _asked(driver: cl.Driver, index: int, platform: Any, native: Any) -> DeviceInfo:
     address: int = native.int_ptr
     extensions = frozenset(native.extensions.split())
     name = native.name.strip()
@@ -267,6 +280,7 @@ def _capabilities(driver: cl.Driver, platform: int, native: Any, extensions: fro
         found = _known(driver.query_numbers(device, cl.DEVICE_SEMAPHORE_IMPORT), cl.SEMAPHORE_HANDLES)
         semaphores[SemaphoreKind.BINARY] = found
         notes.append(semaphore.NO_TIMELINE)
+    images, image_notes = image.offered(driver, native, importable)
     return Capabilities(
         memory_import=importable | {HandleType.HOST_ALLOCATION},
         semaphore_import=semaphores,
@@ -275,6 +289,8 @@ def _capabilities(driver: cl.Driver, platform: int, native: Any, extensions: fro
         stream_notify="clSetEventCallback",
         view_alignment=max(1, native.mem_base_addr_align // 8),  # the query counts bits
         notes=tuple(notes),
+        images=images,
+        image_notes=image_notes,
     )
 
 

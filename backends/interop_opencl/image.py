@@ -6,7 +6,7 @@ import ctypes
 import time
 from typing import TYPE_CHECKING, Any
 
-from interop.errors import DriverError, InvalidArgument, Unsupported
+from interop.errors import InvalidArgument, Unsupported
 from interop.formats import Numbers
 from interop.handles import FdFate, Handle, HandleType, lend
 from interop.images import Tiling, check_image
@@ -20,7 +20,7 @@ from interop_opencl._driver import (
     MEMORY_HANDLES,
     LastReference,
     check,
-    check_handle,
+    imported,
     name_of,
 )
 from interop_opencl._ownership import Ownership, require
@@ -167,6 +167,25 @@ def _release(native: Any, last: LastReference) -> None:
     last.drop()
 
 
+def offered(
+    driver: Driver, device: Any, importable: frozenset[HandleType]
+) -> tuple[dict[Tiling, frozenset[HandleType]], tuple[str, ...]]:
+    """Return by which handle types images of a tiling come in, and why a tiling is missing.
+
+    A driver reads the images of one handle type in one way: as rows, or as its Vulkan lays optimal ones out.
+    """
+    if not device.image_support:
+        return {}, ("the OpenCL device has no images, says CL_DEVICE_IMAGE_SUPPORT",)
+    codes = driver.query_numbers(device.int_ptr, DEVICE_LINEAR_IMAGES)
+    rows = importable & {MEMORY_HANDLES[code] for code in codes if code in MEMORY_HANDLES}
+    notes = [f"the OpenCL driver reads images in {each} memory as rows" for each in sorted(rows)]
+    notes += [
+        f"the OpenCL driver does not read images in {each} memory as rows"
+        for each in sorted(importable - rows)
+    ]
+    return {Tiling.OPTIMAL: importable - rows, Tiling.LINEAR: rows}, tuple(notes)
+
+
 def import_image(
     driver: Driver,
     platform: int,
@@ -208,11 +227,9 @@ def import_image(
         if status.value in _NOT_THIS_KIND:
             reason = f"{_CREATE} returned {status.value} {name_of(status.value)}".rstrip()
             raise Unsupported(f"{image.tiling} images {image.shape} of {image.format}", reason)
-        # The code alone decides: NVIDIA (580) returns 999 together with an object that must not be touched.
-        check_handle(_CREATE, status.value, f"image memory of {memory.allocation_size} bytes")
-        if not address:
-            raise DriverError(_CREATE, 0, text="reported success and returned no object")
-    native = driver.cl.MemoryObject.from_int_ptr(address, retain=False)
+        what = f"image memory of {memory.allocation_size} bytes"
+        made = imported(driver, _CREATE, status.value, address, what)
+        native = driver.adopt(made)  # in here, since the handle goes on success only
     return OpenCLImage(driver, platform, stream, native, image)
 
 

@@ -66,6 +66,8 @@ class OpenCLModule(Owned):
 
     __slots__ = ("_driver", "_kernels", "_launches", "_natives", "_program", "_signatures", "_stream")
 
+    may_be_dropped = True
+
     def __init__(
         self, driver: Driver, stream: OpenCLStream, program: Any, signatures: Mapping[str, Signature]
     ) -> None:

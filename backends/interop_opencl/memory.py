@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import time
-import weakref
 from typing import TYPE_CHECKING, Any
 
+from interop.dlpack import capsule, check_request
 from interop.dtypes import check_shape
-from interop.errors import ClosedError, DriverError
+from interop.errors import ClosedError
 from interop.handles import FdFate, Handle, HandleType, lend
-from interop.lifetime import Owned
 from interop.memory import check_import, check_range
 from interop.views import BYTES, host_bytes, resolve
-from interop_opencl._driver import (
-    FALSE,
-    MEM_READ_WRITE,
-    MEMORY_HANDLES,
-    LastReference,
-    check,
-    check_handle,
-    failure,
-)
+from interop_opencl._block import Block
+from interop_opencl._driver import FALSE, MEM_READ_WRITE, MEMORY_HANDLES, check, failure, imported
 from interop_opencl._ownership import Ownership, require
 
 if TYPE_CHECKING:
@@ -35,59 +27,11 @@ if TYPE_CHECKING:
 DEFAULT_TIMEOUT = 30.0
 
 _CREATE = "clCreateBufferWithProperties"
+_NOT_ASKED_FOR = (
+    "this is OpenCL memory: its DLPack pointer is a cl_mem, which NumPy refuses and PyTorch (2.13) crashes on; "
+    "a library that knows cl_mem asks with dl_device=view.__dlpack_device__(), others take view.read(array)"
+)
 _CODES = {handle_type: code for code, handle_type in MEMORY_HANDLES.items()}
-
-
-class Block(Owned):
-    """A ``cl_mem`` with one owner, and how its parts may be cut."""
-
-    __slots__ = ("_alignment", "_driver", "_native", "_size", "_stream", "_views", "key")
-
-    def __init__(
-        self, what: str, driver: Driver, stream: OpenCLStream, native: Any, size: int, alignment: int
-    ) -> None:
-        views: weakref.WeakSet[OpenCLBuffer] = weakref.WeakSet()
-        super().__init__(what, _release, views, native, LastReference(driver, "MemObject", native.int_ptr))
-        self.key = object()
-        """Stands for the whole; unlike its address it is never used again for something else."""
-        self._driver = driver
-        self._stream = stream
-        self._native = native
-        self._size = size
-        self._alignment = alignment
-        self._views = views
-
-    @property
-    def stream(self) -> OpenCLStream:
-        """The queue on which its views are copied."""
-        return self._stream
-
-    @property
-    def whole(self) -> Any:
-        """The ``pyopencl.Buffer`` of all of it."""
-        self.check_open()
-        return self._native
-
-    def part(self, view: OpenCLBuffer, offset: int, size: int) -> Any:
-        """Return a ``pyopencl.Buffer`` from ``offset`` on for ``view`` to keep (``clCreateSubBuffer``).
-
-        Raises :class:`InvalidArgument` unless that is a multiple of ``CL_DEVICE_MEM_BASE_ADDR_ALIGN``.
-        """
-        self.check_open()
-        check_range(offset, size, self._size, alignment=self._alignment)
-        try:
-            made = self._native.get_sub_region(offset, size)
-        except self._driver.cl.Error as error:
-            raise failure("clCreateSubBuffer", error) from error
-        self._views.add(view)
-        return made
-
-
-def _release(views: weakref.WeakSet[OpenCLBuffer], native: Any, last: LastReference) -> None:
-    for view in list(views):  # a part that is still there would keep the driver from freeing the whole
-        view.give_part_up()
-    native.release()
-    last.drop()
 
 
 class OpenCLExternalMemory(Block):
@@ -219,6 +163,47 @@ class OpenCLBuffer:
         if self._closed or self._block.closed:
             raise ClosedError("OpenCL buffer was used after close()")
 
+    def __dlpack__(
+        self,
+        *,
+        stream: object = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> object:
+        """Hand the memory to a library that knows ``cl_mem``, which must ask for this very ``dl_device``.
+
+        The data pointer is the ``cl_mem`` of the whole allocation and belongs to this consumer's context;
+        where the view begins in it is the capsule's ``byte_offset``, at any alignment. The library's
+        reference keeps allocation and import alive after every ``close``, but not the right to use them:
+        imported memory is for use inside a consumer turn.
+
+        ``stream`` is a ``cl_command_queue`` of that context as an integer; it waits for what the consumer's
+        queue has got so far. Without one the caller waits for that, -1 asks for no order. Raises
+        ``BufferError`` when ``dl_device`` is missing or another, or a copy is wanted.
+        """
+        self.check_open()
+        if dl_device is None:
+            raise BufferError(_NOT_ASKED_FOR)
+        ours = self._block.stream
+        check_request(ours.array_device, stream=stream, dl_device=dl_device, copy=copy, order=ours.precede)
+        if stream is None:
+            ours.synchronize(DEFAULT_TIMEOUT)
+        return capsule(
+            self._block.pin(),
+            address=self._block.address,
+            byte_offset=self._offset,
+            shape=self._shape,
+            dtype=self._dtype,
+            device=ours.array_device,
+            max_version=max_version,
+        )
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Return DLPack's type of this device, and its index among the devices of this backend."""
+        kind, index = self._block.stream.array_device
+        return int(kind), index
+
     def view(self, shape: tuple[int, ...], dtype: DType, *, offset: int = 0) -> OpenCLBuffer:
         """Look at a part as another shape and type; ``offset`` in bytes."""
         self.check_open()
@@ -284,12 +269,9 @@ def import_memory(
         properties = (ctypes.c_uint64 * 3)(_CODES[handle.type], number, 0)
         size = descriptor.allocation_size
         address = create(stream.context, properties, MEM_READ_WRITE, size, None, ctypes.byref(status))
-        # The code alone decides: NVIDIA (580) returns 999 together with an object that must not be touched.
-        check_handle(_CREATE, status.value, f"memory of {size} bytes")
-        if not address:
-            raise DriverError(_CREATE, 0, text="reported success and returned no object")
-    native = driver.cl.MemoryObject.from_int_ptr(address, retain=False)
-    ownership = Ownership(driver, platform, stream, address)
+        made = imported(driver, _CREATE, status.value, address, f"memory of {size} bytes")
+        native = driver.adopt(made)  # in here, since the handle goes on success only
+    ownership = Ownership(driver, platform, stream, made)
     return OpenCLExternalMemory(driver, stream, native, descriptor, ownership, alignment)
 
 

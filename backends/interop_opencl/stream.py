@@ -8,6 +8,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from interop.dlpack import DeviceType
 from interop.errors import DriverError, InvalidArgument, WaitTimeout
 from interop.lifetime import Owned
 from interop_opencl._driver import (
@@ -38,15 +39,26 @@ def _wake(ended: threading.Event, _keep: object, _status: int) -> None:
 class OpenCLStream(Owned):
     """An in-order command queue. Any thread may use it; calls are ordered as they arrive."""
 
-    __slots__ = ("_calls", "_context", "_driver", "_flush", "_holds", "_kept", "_owed", "_queue")
+    __slots__ = (
+        "_array_device",
+        "_calls",
+        "_context",
+        "_driver",
+        "_flush",
+        "_holds",
+        "_kept",
+        "_owed",
+        "_queue",
+    )
 
-    def __init__(self, driver: Driver, context: Any, device: Any, owed: Owed) -> None:
+    def __init__(self, driver: Driver, context: Any, device: Any, index: int, owed: Owed) -> None:
         native = driver.cl.CommandQueue(context, device)
         holds = Holds(driver)
         kept: list[Any] = [native]
         last = LastReference(driver, "CommandQueue", native.int_ptr)
         super().__init__(f"OpenCL queue 0x{native.int_ptr:x}", _release, holds, kept, last)
         self._driver = driver
+        self._array_device = (DeviceType.OPENCL, index)
         self._queue: int = native.int_ptr
         self._context: int = context.int_ptr
         self._holds = holds
@@ -76,6 +88,11 @@ class OpenCLStream(Owned):
     def context(self) -> int:
         """The ``cl_context`` that it belongs to."""
         return self._context
+
+    @property
+    def array_device(self) -> tuple[DeviceType, int]:
+        """The device as array libraries name it."""
+        return self._array_device
 
     def flush(self) -> None:
         """Hand enqueued work to the device (``clFlush``)."""
@@ -172,6 +189,19 @@ class OpenCLStream(Owned):
                 driver.raw("clSetUserEventStatus")(gate, COMPLETE)
                 drop(gate)
         self.flush()
+
+    def precede(self, other: int) -> None:
+        """Make another queue of this context, by address, wait for what is enqueued here so far.
+
+        A barrier there on a marker here (``clEnqueueBarrierWithWaitList``).
+        """
+        event = self._mark()
+        try:
+            self.flush()  # a queue may wait for ever for one whose commands were not handed over
+            barrier = self._driver.raw("clEnqueueBarrierWithWaitList")
+            check("clEnqueueBarrierWithWaitList", barrier(other, 1, ctypes.byref(event), None))
+        finally:
+            self._driver.raw("clReleaseEvent")(event)
 
 
 def _release(holds: Holds, kept: list[Any], last: LastReference) -> None:

@@ -5,6 +5,7 @@ Needs a driver of Vulkan 1.2 with timeline semaphores, and the ``vulkan`` packag
 ================ ==================================================================
 ``plugin``       the entry point: a declaration, no driver
 ``backend``      the backend and the producer
+``adopted``      a producer on a device that the caller made
 ``memory``       buffers and their export
 ``semaphore``    semaphores and their export
 ``stream``       the queue: prepared submissions
@@ -19,3 +20,21 @@ Needs a driver of Vulkan 1.2 with timeline semaphores, and the ``vulkan`` packag
 ``_target``      what a mesh is drawn into
 ================ ==================================================================
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from interop_vulkan.adopted import adopt
+
+__all__ = ["adopt"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the binding with the first use of :func:`interop_vulkan.adopted.adopt`, not with the package."""
+    if name == "adopt":
+        from interop_vulkan.adopted import adopt
+
+        return adopt
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,8 +8,10 @@ import threading
 import warnings
 import weakref
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from interop import forks
 from interop.errors import BackendUnavailable, ClosedError, DriverError, Unsupported
 from interop.semaphore import SemaphoreKind
 from interop_vulkan import _devices, _driver
@@ -40,6 +42,8 @@ class Timeline:
         self._signal = vk.vkSignalSemaphore
         self._semaphores = _driver.array("VkSemaphore", [semaphore])
         self.semaphore = semaphore
+        self.submitted = 0
+        """The last value that a submission will signal; of the progress timeline alone."""
 
     def counter(self) -> int:
         """Return the counter's present value."""
@@ -73,38 +77,44 @@ class Context:
     """A ``VkDevice`` with one queue, shared by everything made from it.
 
     Children refer to it strongly, so the device outlives them. ``undo`` holds what destroys device and
-    instance and is taken over on success; for a device that somebody else owns it is empty.
+    instance and is taken over on success; for a device that somebody else owns it is empty, ``queue`` is
+    the queue to use, and ``lock`` what guards it.
     """
 
     def __init__(
         self,
         info: DeviceInfo,
+        instance_vk: Functions,
         instance: Any,
         physical: Any,
         device: Any,
         family: int,
         undo: contextlib.ExitStack,
+        *,
+        queue: Any = None,
+        lock: contextlib.AbstractContextManager[object] | None = None,
     ) -> None:
         self.info = info
         self.instance = instance
-        self.instance_vk = _driver.instance_functions(instance)
+        self.instance_vk = instance_vk
         self.physical = physical
         self.device = device
         self.family = family
-        self.vk = _driver.device_functions(instance, device)
-        out = _driver.ffi.new("VkQueue *")
-        self.vk.vkGetDeviceQueue(device, family, 0, out)
-        self.queue = out[0]
+        self.vk = _driver.device_functions(instance_vk, device)
+        if queue is None:
+            out = _driver.ffi.new("VkQueue *")
+            self.vk.vkGetDeviceQueue(device, family, 0, out)
+            self.queue = out[0]
+        else:
+            self.queue = queue
         self.memory = _driver.ffi.new("VkPhysicalDeviceMemoryProperties *")
         self.instance_vk.vkGetPhysicalDeviceMemoryProperties(physical, self.memory)
         self._properties = _driver.ffi.new("VkPhysicalDeviceProperties *")
         self.instance_vk.vkGetPhysicalDeviceProperties(physical, self._properties)
         self.limits = self._properties.limits
         self.graphics = bool(queue_flags(self.instance_vk, physical)[family] & VK.VK_QUEUE_GRAPHICS_BIT)
-        self.lock = threading.Lock()
-        """Guards the queue and :attr:`submitted`."""
-        self.submitted = 0
-        """The last value of :attr:`timeline` that a submission will signal."""
+        self.lock: contextlib.AbstractContextManager[object] = threading.Lock() if lock is None else lock
+        """Guards the queue and what has been submitted to it."""
         kind = struct("VkSemaphoreTypeCreateInfo", semaphoreType=_TIMELINE_TYPE)
         semaphore_info = struct("VkSemaphoreCreateInfo", pNext=kind)
         semaphore = self.create("vkCreateSemaphore", "VkSemaphore", semaphore_info)
@@ -115,10 +125,26 @@ class Context:
         self._retired: deque[tuple[int, Callable[[], None]]] = deque()
         self._sweeping = threading.Lock()
         self._pins = 0
+        self._born = forks.generation()
         self.closed = False
+        # Of somebody else's device no other queue may be waited for, nor touched.
+        ended = (
+            partial(_device_idle, self.vk, device) if queue is None else partial(_all_ended, self.timeline)
+        )
         # Collected without close(): the children have gone before, as they hold the context.
-        self._finalizer = weakref.finalize(self, _drop_device, self.vk, device, self._retired, undo.pop_all())
+        rest = ended, self._retired, undo.pop_all()
+        self._finalizer = weakref.finalize(self, _drop, self._born, *rest)
         self._finalizer.atexit = False
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether this process was forked since: then the device is the parent's, and is left alone."""
+        return self._born != forks.generation()
+
+    @property
+    def submitted(self) -> int:
+        """The last value of :attr:`timeline` that a submission will signal."""
+        return self.timeline.submitted
 
     def create(self, function: str, kind: str, info: Any) -> Any:
         """Call a ``vkCreate...`` or ``vkAllocate...`` function of the device."""
@@ -138,11 +164,13 @@ class Context:
         """Whether everything submitted has ended. A lost device has nothing running."""
         try:
             return self.timeline.counter() >= self.submitted
-        except DriverError:
-            return True
+        except DriverError as error:  # one that has no memory to answer with may be working still
+            return bool(error.code == VK.VK_ERROR_DEVICE_LOST)
 
     def retire(self, destroy: Callable[[], None], pin: Any = None) -> None:
         """Destroy something as soon as no submitted work can use it and ``pin`` has been collected."""
+        if self.orphaned:
+            return
         if pin is not None:
             self._pins += 1
             weakref.finalize(pin, self._unpin, destroy).atexit = False
@@ -179,10 +207,10 @@ class Context:
         if self.closed:
             return
         self.closed = True
-        try:
-            ended = self.timeline.wait(self.submitted, CLOSE_TIMEOUT)
-        except DriverError:  # lost: nothing runs any more
-            ended = True
+        if self.orphaned:
+            self._finalizer.detach()
+            return
+        ended = _all_ended(self.timeline)
         for serial in sorted(self._children.keys(), reverse=True):
             child = self._children.get(serial)
             if child is not None:
@@ -195,10 +223,31 @@ class Context:
             self._finalizer()
 
 
-def _drop_device(
-    vk: Functions, device: Any, retired: deque[tuple[int, Callable[[], None]]], undo: contextlib.ExitStack
-) -> None:
+def _device_idle(vk: Functions, device: Any) -> bool:
     vk.vkDeviceWaitIdle(device)
+    return True
+
+
+def _all_ended(timeline: Timeline) -> bool:
+    try:
+        return timeline.wait(timeline.submitted, CLOSE_TIMEOUT)
+    except DriverError:  # lost: nothing runs any more
+        return True
+
+
+def _drop(
+    born: int,
+    ended: Callable[[], bool],
+    retired: deque[tuple[int, Callable[[], None]]],
+    undo: contextlib.ExitStack,
+) -> None:
+    if born != forks.generation():
+        return
+    if not ended():
+        undo.pop_all()
+        msg = f"work still runs after {CLOSE_TIMEOUT:g} s; what it uses is left behind"
+        warnings.warn(msg, ResourceWarning, stacklevel=2)
+        return
     while retired:
         retired.popleft()[1]()
     undo.close()
@@ -245,8 +294,8 @@ def open_device(info: DeviceInfo) -> Context:
             ppEnabledExtensionNames=[name.encode() for name in names],
         )
         device = functions.create("vkCreateDevice", "VkDevice", physical, device_info, NULL)
-        undo.callback(_driver.device_functions(instance, device).vkDestroyDevice, device, NULL)
-        return Context(info, instance, physical, device, family, undo)
+        undo.callback(_driver.device_functions(functions, device).vkDestroyDevice, device, NULL)
+        return Context(info, functions, instance, physical, device, family, undo)
 
 
 def _find(functions: Functions, instance: Any, info: DeviceInfo) -> Any:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from typing import TYPE_CHECKING, Any
 
 from interop.backend import Capabilities
 from interop.device import DeviceIdentity, DeviceInfo, PciAddress, host_identity
 from interop.errors import BackendUnavailable, DriverError
 from interop.handles import HandleType
+from interop.images import Tiling
 from interop.semaphore import SemaphoreKind
 from interop_vulkan import _driver
 from interop_vulkan._driver import API_VERSION_1_2, API_VERSION_1_3, NULL, VK, Functions, struct, text
+from interop_vulkan._images import exportable_tilings
 from interop_vulkan.plugin import INSTALL_HINT
 
 if TYPE_CHECKING:
@@ -45,18 +48,34 @@ WANTED_EXTENSIONS = frozenset(
 )
 
 
+_keeping = threading.Lock()
+_kept: list[Any] = []
+"""An instance that stays for the life of the process, and with it the drivers that the loader has loaded.
+
+Without it each instance loads them anew, and NVIDIA's (580) can be loaded 30 times: then libnvidia-tls.so has
+used up the process's static thread-local storage. It also makes later instances cheap, 2 ms and not 72 there.
+"""
+
+
 def create_instance() -> tuple[Any, Functions]:
     """Make an instance, the caller's to destroy. Raises :class:`BackendUnavailable` without a driver."""
+    with _keeping:
+        if not _kept:
+            _kept.append(_create())
+    instance = _create()
+    return instance, _driver.instance_functions(instance)
+
+
+def _create() -> Any:
     # 1.3 where the driver has it, so that shaders may be SPIR-V 1.6; nothing here needs more than 1.2.
     application = struct("VkApplicationInfo", pApplicationName=b"interop", apiVersion=API_VERSION_1_3)
     info = struct("VkInstanceCreateInfo", pApplicationInfo=application)
     try:
-        instance = _driver.global_functions().create("vkCreateInstance", "VkInstance", info, NULL)
+        return _driver.global_functions().create("vkCreateInstance", "VkInstance", info, NULL)
     except DriverError as error:
         if error.name == "VK_ERROR_INCOMPATIBLE_DRIVER":
             raise BackendUnavailable("vulkan", "no Vulkan driver on this machine", INSTALL_HINT) from error
         raise
-    return instance, _driver.instance_functions(instance)
 
 
 @contextlib.contextmanager
@@ -81,8 +100,13 @@ def extensions_of(functions: Functions, physical: Any) -> frozenset[str]:
     return frozenset(text(entry.extensionName) for entry in found)
 
 
-def describe(functions: Functions, physical: Any, index: int) -> DeviceInfo:
-    """Ask everything about one physical device."""
+def describe(
+    functions: Functions, physical: Any, index: int, *, enabled: frozenset[str] | None = None
+) -> DeviceInfo:
+    """Ask everything about one physical device.
+
+    ``enabled`` holds the extensions of a ``VkDevice`` that exists already, to which its capabilities are limited.
+    """
     basic = _driver.ffi.new("VkPhysicalDeviceProperties *")
     functions.vkGetPhysicalDeviceProperties(physical, basic)
     version = int(basic.apiVersion)
@@ -109,7 +133,7 @@ def describe(functions: Functions, physical: Any, index: int) -> DeviceInfo:
         index=index,
         name=name,
         identity=identity,
-        capabilities=_capabilities(functions, physical, listed),
+        capabilities=_capabilities(functions, physical, listed, enabled),
         software=software,
         driver=f"{text(driver.driverName)} {text(driver.driverInfo)}".strip(),
         details=details,
@@ -169,17 +193,22 @@ def semaphore_features(
     return int(answer.externalSemaphoreFeatures)
 
 
-def _capabilities(functions: Functions, physical: Any, listed: frozenset[str]) -> Capabilities:
+def _capabilities(
+    functions: Functions, physical: Any, listed: frozenset[str], enabled: frozenset[str] | None
+) -> Capabilities:
     notes: list[str] = []
+    usable = listed if enabled is None else listed & enabled
 
     def offered(table: dict[HandleType, tuple[int, tuple[str, ...]]], what: str) -> list[HandleType]:
         result: list[HandleType] = []
         for handle_type, (_, needed) in table.items():
-            missing = [name for name in needed if name not in listed]
+            missing = [name for name in needed if name not in usable]
             if not missing:
                 result.append(handle_type)
             elif handle_type in (HandleType.OPAQUE_FD, HandleType.DMA_BUF):
-                notes.append(f"{what} as {handle_type.value}: the driver does not list {', '.join(missing)}")
+                absent = [name for name in missing if name not in listed]
+                why = "the driver does not list" if absent else "the VkDevice was made without"
+                notes.append(f"{what} as {handle_type.value}: {why} {', '.join(absent or missing)}")
         return result
 
     memory = {kind: memory_features(functions, physical, kind) for kind in offered(MEMORY_TYPES, "memory")}
@@ -198,6 +227,12 @@ def _capabilities(functions: Functions, physical: Any, listed: frozenset[str]) -
         notes.append("no timeline semaphores (feature timelineSemaphore), which are needed")
     memory_import = VK.VK_EXTERNAL_MEMORY_FEATURE_IMPORTABLE_BIT
     memory_export = VK.VK_EXTERNAL_MEMORY_FEATURE_EXPORTABLE_BIT
+    exported = _having(memory, memory_export)
+    images = {
+        kind: exportable_tilings(functions, physical, bit)
+        for kind, (bit, _) in MEMORY_TYPES.items()
+        if kind in exported
+    }
     semaphore_import = VK.VK_EXTERNAL_SEMAPHORE_FEATURE_IMPORTABLE_BIT
     semaphore_export = VK.VK_EXTERNAL_SEMAPHORE_FEATURE_EXPORTABLE_BIT
     importable = _having(memory, memory_import)
@@ -205,11 +240,12 @@ def _capabilities(functions: Functions, physical: Any, listed: frozenset[str]) -
     host = frozenset({HandleType.HOST_ALLOCATION})
     return Capabilities(
         memory_import=importable,
-        memory_export=_having(memory, memory_export) - host | importable & host,
+        memory_export=exported - host | importable & host,
         semaphore_import={kind: _having(each, semaphore_import) for kind, each in semaphores.items()},
         semaphore_export={kind: _having(each, semaphore_export) for kind, each in semaphores.items()},
         host_timeline=timeline,
         notes=tuple(notes),
+        images={tiling: frozenset(kind for kind in images if tiling in images[kind]) for tiling in Tiling},
     )
 
 

@@ -156,6 +156,10 @@ class Functions:
         setattr(self, name, function)  # found without __getattr__ from now on
         return function
 
+    def has(self, name: str) -> bool:
+        """Whether the driver has a function of that name."""
+        return bool(self._look_up(name.encode()) != NULL)
+
     def create(self, name: str, kind: str, *args: Any) -> Any:
         """Call a function whose last parameter receives its result, and return that.
 
@@ -198,12 +202,13 @@ def global_functions() -> Functions:
     return Functions(lambda name: _get_instance_function(NULL, name))
 
 
-def instance_functions(instance: Any) -> Functions:
-    """Return the functions of an instance."""
-    return Functions(lambda name: _get_instance_function(instance, name))
+def instance_functions(instance: Any, get: Any = None) -> Functions:
+    """Return the functions of an instance; ``get`` is the ``vkGetInstanceProcAddr`` of the loader that made it."""
+    look_up = _get_instance_function if get is None else get
+    return Functions(lambda name: look_up(instance, name))
 
 
-def device_functions(instance: Any, device: Any) -> Functions:
+def device_functions(instance_vk: Functions, device: Any) -> Functions:
     """Return the functions of a device, which skip the loader's dispatch."""
-    get = instance_functions(instance).vkGetDeviceProcAddr
+    get = instance_vk.vkGetDeviceProcAddr
     return Functions(lambda name: get(device, name))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from interop.errors import DriverError, Unsupported
-from interop.formats import Numbers
-from interop.images import Tiling
+from interop.formats import FORMATS, Numbers
+from interop.images import ImageDescriptor, Tiling
 from interop_vulkan._driver import NULL, VK, check, struct
 
 if TYPE_CHECKING:
-    from interop.images import ImageDescriptor
-    from interop_vulkan._context import Context
+    from interop_vulkan._driver import Functions
 
 TILINGS = {Tiling.OPTIMAL: VK.VK_IMAGE_TILING_OPTIMAL, Tiling.LINEAR: VK.VK_IMAGE_TILING_LINEAR}
 _NAMES = {Numbers.UINT: "UINT", Numbers.SINT: "SINT", Numbers.UNORM: "UNORM", Numbers.FLOAT: "SFLOAT"}
@@ -36,7 +36,18 @@ def image_format(image: ImageDescriptor) -> int:
     return int(getattr(VK, f"VK_FORMAT_{letters}_{_NAMES[made.numbers]}"))
 
 
-def ask(context: Context, image: ImageDescriptor, bit: int) -> tuple[int, bool]:
+def exportable_tilings(functions: Functions, physical: Any, bit: int) -> frozenset[Tiling]:
+    """Return the tilings in which a small image of a common format is exported."""
+    found: list[Tiling] = []
+    for tiling in Tiling:
+        image = ImageDescriptor(extent=(64, 64, 1), format=FORMATS["rgba8unorm"], tiling=tiling)
+        with contextlib.suppress(Unsupported):
+            ask(functions, physical, image, bit)
+            found.append(tiling)
+    return frozenset(found)
+
+
+def ask(functions: Functions, physical: Any, image: ImageDescriptor, bit: int) -> tuple[int, bool]:
     """Return the usage that the driver offers for an image, and whether it must have its own allocation.
 
     ``vkGetPhysicalDeviceImageFormatProperties2``: creating what the answer excludes is undefined, and
@@ -57,7 +68,7 @@ def ask(context: Context, image: ImageDescriptor, bit: int) -> tuple[int, bool]:
         )
         function = "vkGetPhysicalDeviceImageFormatProperties2"
         try:
-            check(function, getattr(context.instance_vk, function)(context.physical, question, answer))
+            check(function, getattr(functions, function)(physical, question, answer))
         except DriverError as error:
             if error.name != "VK_ERROR_FORMAT_NOT_SUPPORTED":
                 raise
@@ -70,7 +81,7 @@ def ask(context: Context, image: ImageDescriptor, bit: int) -> tuple[int, bool]:
         if not refusal:
             return usage, bool(features & VK.VK_EXTERNAL_MEMORY_FEATURE_DEDICATED_ONLY_BIT)
     kind = "3D" if image.is_3d else "2D"
-    raise Unsupported(f"{image.tiling} {kind} images of {image.format} on {context.info.name}", refusal)
+    raise Unsupported(f"{image.tiling} {kind} images of {image.format} in Vulkan", refusal)
 
 
 def _refusal(image: ImageDescriptor, limits: Any) -> str:

@@ -62,5 +62,7 @@ class Dependent(Protocol):
 
 
 def _drop_child(context: Context, what: str, destroy: Callable[[], None]) -> None:
+    if context.orphaned:
+        return
     warnings.warn(f"unclosed {what} on {context.info.name}", ResourceWarning, stacklevel=2)
     context.retire(destroy)

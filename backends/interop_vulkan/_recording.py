@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 from interop.errors import InvalidArgument, TurnError
@@ -66,11 +67,14 @@ class Recording:
     def fill(self, buffer: object, word: int) -> None:
         """Set every whole 32-bit word of a buffer (``vkCmdFillBuffer``)."""
         target = as_buffer(self._context, buffer)
-        if word not in _WORDS or target.size < 4:  # noqa: PLR2004 - the size of a word
+        number = (
+            index(word) if hasattr(word, "__index__") else -1 << 32
+        )  # a range looks a NumPy scalar up one by one
+        if number not in _WORDS or target.size < 4:  # noqa: PLR2004 - the size of a word
             msg = f"fill takes a 32-bit word and at least 4 bytes to fill, got {word} and {target.size} bytes"
             raise InvalidArgument(msg)
         size = target.span if target.span == WHOLE_SIZE else target.size & ~3
-        self._fill(self._beside(target), target.native, target.offset, size, word & 0xFFFFFFFF)
+        self._fill(self._beside(target), target.native, target.offset, size, number & 0xFFFFFFFF)
 
     def copy(self, source: object, target: object) -> None:
         """Copy the bytes of one buffer to the start of another (``vkCmdCopyBuffer``)."""

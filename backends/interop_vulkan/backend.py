@@ -7,6 +7,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from interop.errors import BackendUnavailable, WaitTimeout
+from interop.handles import HandleType
 from interop.memory import check_range
 from interop_vulkan import _devices, _driver
 from interop_vulkan._context import Context, open_device
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
 
     from interop.backend import BufferPart, ProducerSemaphore
     from interop.device import DeviceInfo
-    from interop.handles import HandleType
     from interop.images import ImageDescriptor
     from interop.pages import HostPages
     from interop.semaphore import SemaphoreKind
+    from interop_vulkan.adopted import AdoptedBuffer
     from interop_vulkan.image import Image
     from interop_vulkan.kernels import Compute
     from interop_vulkan.render import Grid
@@ -118,6 +119,48 @@ class Producer:
         check_range(0, wanted, pages.size)
         return create_host_buffer(self._context, wanted, pages, host_visible=host_visible)
 
+    def adopt_buffer(
+        self,
+        buffer: object,
+        memory: object,
+        *,
+        size: int,
+        allocation_size: int | None = None,
+        memory_offset: int = 0,
+        offset: int = 0,
+        handle_type: HandleType | None = None,
+        dedicated: bool = False,
+    ) -> AdoptedBuffer:
+        """Take ``size`` bytes, from ``offset`` on, of a ``VkBuffer`` that the caller made, and keeps.
+
+        For :meth:`interop.link.Link.adopt`, or to be exported. ``memory`` is the ``VkDeviceMemory`` to which
+        the buffer is bound at ``memory_offset``, of ``allocation_size`` bytes
+        (``VkMemoryAllocateInfo::allocationSize``; by default just what the buffer needs), allocated with
+        ``VkExportMemoryAllocateInfo`` for ``handle_type`` (``opaque_fd`` unless given), and for this buffer
+        alone when ``dedicated``. Both as :func:`interop_vulkan.adopted.adopt` takes them. In place of the memory
+        it may be a :class:`interop.handles.Handle` of the allocation, where a library hands out nothing else;
+        it stays the caller's, a duplicate is kept.
+
+        The buffer needs ``VkExternalMemoryBufferCreateInfo`` of that type, and the usage of what is recorded with
+        it: ``TRANSFER_DST`` for fills, both ``TRANSFER`` usages on the staged path. Closing the result destroys
+        nothing; close it before the buffer is destroyed. Raises :class:`Unsupported` for a handle type that the
+        device does not export, :class:`HandleError` and :class:`InvalidArgument` for a handle or numbers that
+        contradict what the driver says of the buffer (``vkGetBufferMemoryRequirements2``).
+        """
+        from interop_vulkan.adopted import adopt_buffer
+
+        return adopt_buffer(
+            self._context,
+            buffer,
+            memory,
+            size=size,
+            allocation_size=allocation_size,
+            memory_offset=memory_offset,
+            offset=offset,
+            handle_type=HandleType.OPAQUE_FD if handle_type is None else handle_type,
+            dedicated=dedicated,
+        )
+
     def create_image(self, image: ImageDescriptor, *, export: HandleType | None = None) -> Image:
         """Make an image; see :meth:`interop.images.ImageProducer.create_image`."""
         from interop_vulkan.image import create_image
@@ -182,5 +225,7 @@ class Producer:
 
 def _dropped(context: Context, progress: Progress) -> None:
     """Report a producer that was not closed. Its device goes when the last object on it does."""
+    if context.orphaned:
+        return
     warnings.warn(f"unclosed producer on {context.info.name}", ResourceWarning, stacklevel=2)
     progress.close()

@@ -195,7 +195,7 @@ def create_image(context: Context, image: ImageDescriptor, export: HandleType | 
     if export is HandleType.HOST_ALLOCATION:
         raise Unsupported("an image in host memory", "only buffers are imported from pages here")
     bit = exportable(context, export) if export is not None else 0
-    usage, dedicated_only = ask(context, image, bit)
+    usage, dedicated_only = ask(context.instance_vk, context.physical, image, bit)
     info = struct(
         "VkImageCreateInfo",
         pNext=struct("VkExternalMemoryImageCreateInfo", handleTypes=bit) if bit else NULL,

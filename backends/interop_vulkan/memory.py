@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from interop_vulkan._context import Context
 
 _LIMIT = 2**63
-_PART_ALIGNMENT = 4  # vkCmdFillBuffer's and vkCmdCopyBuffer's; descriptors need the device's, up to 256
+PART_ALIGNMENT = 4  # vkCmdFillBuffer's and vkCmdCopyBuffer's; descriptors need the device's, up to 256
 _MAPPABLE: int = VK.VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK.VK_MEMORY_PROPERTY_HOST_COHERENT_BIT
 # Never ours: protected memory, lazily allocated memory, and AMD's uncached kinds, which need a feature.
 _AVOIDED: int = 0x20 | 0x10 | 0x40 | 0x80
@@ -111,7 +111,7 @@ class Buffer(Child):
     def part(self, offset: int, size: int) -> Part:
         """Return ``size`` bytes from ``offset`` on as what commands take; closed with this buffer."""
         self.check_open()
-        check_range(offset, size, self._size, alignment=_PART_ALIGNMENT)
+        check_range(offset, size, self._size, alignment=PART_ALIGNMENT)
         made = Part(self, offset, size)
         self._parts.append(made)
         return made
@@ -144,14 +144,14 @@ class Part(Child):
         super().__init__(whole.context, f"part of {size} bytes", _nothing)
         self._whole = weakref.ref(whole)
         self.native = whole.native
-        self.offset = offset
+        self.offset = whole.offset + offset
         self.size = size
         self.span = size
 
     def part(self, offset: int, size: int) -> Part:
         """Return a part of this part; closed with the buffer."""
         self.check_open()
-        check_range(offset, size, self.size, alignment=_PART_ALIGNMENT)
+        check_range(offset, size, self.size, alignment=PART_ALIGNMENT)
         whole = self._whole()
         if whole is None:
             raise ClosedError("the buffer of this part is closed")

@@ -52,6 +52,29 @@ class _Shape:
         )
 
 
+def _transfer(buffers: Sequence[Buffer | Part], source: int, target: int) -> tuple[Any, ...]:
+    """Return what ``vkCmdPipelineBarrier`` needs to transfer ownership, and towards others what the host needs."""
+    giving = target == QUEUE_FAMILY_EXTERNAL
+    barriers = [
+        struct(
+            "VkBufferMemoryBarrier",
+            srcAccessMask=_WRITE if giving else 0,  # the other half of each belongs to the other API
+            dstAccessMask=0 if giving else _READ | _WRITE,
+            srcQueueFamilyIndex=source,
+            dstQueueFamilyIndex=target,
+            buffer=buffer.native,
+            offset=buffer.offset,
+            size=buffer.span,
+        )
+        for buffer in buffers
+    ]
+    packed = array("VkBufferMemoryBarrier", [each[0] for each in barriers])
+    # All commands on both sides, so that a transfer chains with the semaphores around it.
+    stages = _EVERYTHING | (VK.VK_PIPELINE_STAGE_HOST_BIT if giving else 0)
+    memory = (1, _TO_HOST) if giving else (0, NULL)
+    return (_EVERYTHING, stages, 0, *memory, len(barriers), packed, 0, NULL)
+
+
 class PreparedSubmission(Child):
     """One prepared shape of queue submission. Fulfils :class:`interop.backend.Submission`.
 
@@ -74,8 +97,10 @@ class PreparedSubmission(Child):
             pool = struct("VkCommandPoolCreateInfo", flags=_RESETTABLE, queueFamilyIndex=context.family)
             self._pool = context.create("vkCreateCommandPool", "VkCommandPool", pool)
             context.undo(undo, "vkDestroyCommandPool", self._pool)  # frees its command buffers too
-            head = self._record(context, acquire, QUEUE_FAMILY_EXTERNAL, context.family) if acquire else None
-            tail = self._record(context, release, context.family, QUEUE_FAMILY_EXTERNAL)
+            self._takes = _transfer(acquire, QUEUE_FAMILY_EXTERNAL, context.family) if acquire else None
+            self._gives = _transfer(release, context.family, QUEUE_FAMILY_EXTERNAL)
+            head = self._record(context, self._takes) if self._takes else None
+            tail = self._record(context, self._gives)
             super().__init__(context, "submission", undo.pop_all().close)
         self._wait, self._signal = wait, signal
         self._waits_value = wait is not None and wait.kind is SemaphoreKind.TIMELINE
@@ -103,6 +128,7 @@ class PreparedSubmission(Child):
         }
         self._full = _Shape(head, tail, recorded=True, **shared)
         self._bare = _Shape(head, tail if release else None, recorded=False, **shared)
+        self._alone = _Shape(None, None, recorded=True, **shared)
         self._begin, self._end = vk.vkBeginCommandBuffer, vk.vkEndCommandBuffer
         self._queue_submit = vk.vkQueueSubmit
         self._free: list[Any] = []
@@ -116,30 +142,12 @@ class PreparedSubmission(Child):
         for child in self._children:
             child.add_dependent(self)
 
-    def _record(self, context: Context, buffers: Sequence[Buffer | Part], source: int, target: int) -> Any:
-        """Record a head or a tail: transfers of ownership, and for a tail what the host needs."""
-        giving = target == QUEUE_FAMILY_EXTERNAL
-        barriers = [
-            struct(
-                "VkBufferMemoryBarrier",
-                srcAccessMask=_WRITE if giving else 0,  # the other half of each belongs to the other API
-                dstAccessMask=0 if giving else _READ | _WRITE,
-                srcQueueFamilyIndex=source,
-                dstQueueFamilyIndex=target,
-                buffer=buffer.native,
-                offset=buffer.offset,
-                size=buffer.span,
-            )
-            for buffer in buffers
-        ]
-        packed = array("VkBufferMemoryBarrier", [each[0] for each in barriers])
+    def _record(self, context: Context, transfer: tuple[Any, ...]) -> Any:
+        """Record a head or a tail."""
         native = self._allocate(context)
         vk = context.vk
         check("vkBeginCommandBuffer", vk.vkBeginCommandBuffer(native, _REPEATED))
-        # All commands on both sides, so that a transfer chains with the semaphores around it.
-        stages = _EVERYTHING | (VK.VK_PIPELINE_STAGE_HOST_BIT if giving else 0)
-        memory = (1, _TO_HOST) if giving else (0, NULL)
-        vk.vkCmdPipelineBarrier(native, _EVERYTHING, stages, 0, *memory, len(barriers), packed, 0, NULL)
+        vk.vkCmdPipelineBarrier(native, *transfer)
         check("vkEndCommandBuffer", vk.vkEndCommandBuffer(native))
         return native
 
@@ -153,7 +161,8 @@ class PreparedSubmission(Child):
         """Start recording. Waits, for a bounded time, when :data:`RING` recordings are still in flight.
 
         With ``repeat`` the recording is submitted again by every further :meth:`submit`, also while it is in
-        flight; there can be one such recording and nothing after it.
+        flight; there can be one such recording and nothing after it. It is one command buffer, transfers
+        included, since the device needs some µs to go on with the next one.
         """
         self._check_usable()
         if self._recording is not None:
@@ -168,6 +177,8 @@ class PreparedSubmission(Child):
             self._free.append(native)
             raise
         self._recording = native
+        if repeat and self._takes:
+            self.context.vk.vkCmdPipelineBarrier(native, *self._takes)
         self._commands.start(native)
         return self._commands
 
@@ -196,7 +207,7 @@ class PreparedSubmission(Child):
         :class:`DriverError` when the driver refuses: the recording is gone and nothing was submitted.
         """
         self._check_usable()
-        signal = self._signal
+        signal, context = self._signal, self.context
         if self._waits_value:
             if not 0 <= wait_value < 2**64:
                 msg = f"a timeline is waited for with 0 to 2**64 - 1, got {wait_value}"
@@ -209,24 +220,26 @@ class PreparedSubmission(Child):
                 )
                 raise TurnError(msg)
             self._signal_values[0] = signal_value
-        native, shape = self._recording, self._bare if self._kept is None else self._full
+        native, shape = self._recording, self._bare if self._kept is None else self._alone
         if native is not None:
             for child in self._commands.uses:
                 child.check_open()
                 if self._repeat:  # once it is closed, nothing may be submitted any more
                     child.add_dependent(self)
-            shape = self._full
+            shape = self._alone if self._repeat else self._full
             shape.buffers[shape.slot] = native
+            if self._repeat:
+                context.vk.vkCmdPipelineBarrier(native, *self._gives)
             self._stop(native)
             check("vkEndCommandBuffer", self._end(native))
-        context = self.context
+        timeline = context.timeline
         with context.lock:
-            value = context.submitted + 1
+            value = timeline.submitted + 1
             self._progress_slot[0] = value
             result = self._queue_submit(context.queue, 1, shape.info, NULL)
             if result:
                 check("vkQueueSubmit", result)
-            context.submitted = value
+            timeline.submitted = value
         if self._signals_value and signal is not None:
             signal.last_signal = signal_value
         notes = self._kept or ()

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interop.bench.measure import Row
+from interop.connection import connect
 from interop.errors import InvalidArgument
-from interop.link import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

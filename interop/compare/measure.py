@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from interop.connection import connect
 from interop.errors import BackendUnavailable, InteropError, WaitTimeout
-from interop.link import Link, connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from interop.buffers import Buffer
     from interop.kernels import Kernel
+    from interop.link import Link
     from interop.memory import MappedBuffer
 
     Heights = npt.NDArray[np.float32]

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeAlias
 
 from interop.dtypes import DType, as_dtype, check_shape
-from interop.errors import InteropError, InvalidArgument, ProtocolError, Unsupported, WaitTimeout
+from interop.errors import InteropError, InvalidArgument, PeerLost, ProtocolError, Unsupported, WaitTimeout
 from interop.ipc import messages, wire
 from interop.ipc.session import Session, check_value
 from interop.ipc.wire import Kind
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from interop.negotiation import Plan, SyncPlan
 
     Cases: TypeAlias = dict[tuple[int, bool], Submission]
+
+
+_GRACE = 0.5
+"""Seconds in which what a process submitted before it died may still end."""
 
 
 class SharedBuffer:
@@ -158,8 +162,9 @@ class Shared(Session):
         self._producer.wait_idle(self._timeout if timeout is None else timeout)
 
     def _settle(self) -> None:
+        alone = isinstance(self._channel.failure, PeerLost)
         try:
-            self.synchronize()
+            self.synchronize(min(_GRACE, self._timeout) if alone else None)
         except InteropError as error:
             back = self._to_producer
             with contextlib.suppress(InteropError):

@@ -24,9 +24,10 @@ def select_devices(
     """Choose a pair that is proved to be one device; hardware before software, then the drivers' own order.
 
     A choice is an index, or a text that the device's name, uuid or PCI address contains. Both choices
-    together vouch for the pair (:attr:`MatchKey.CHOICE`). A consumer that is nothing but the host's processor
-    needs no match, because staging reaches any producer. Raises :class:`InvalidArgument` for a choice that fits
-    nothing, :class:`DeviceMismatch` naming both when no pair matches.
+    together vouch for the pair (:attr:`MatchKey.CHOICE`), unless LUIDs or PCI addresses disprove it. A consumer
+    that is nothing but the host's processor needs no match, because staging reaches any producer. Raises
+    :class:`InvalidArgument` for a choice that fits nothing, :class:`DeviceMismatch` naming both when no pair
+    matches.
     """
     left = _chosen(producers, producer_choice)
     right = _chosen(consumers, consumer_choice)
@@ -38,7 +39,8 @@ def select_devices(
         if key is not None:
             return producer, consumer, key
     producer, consumer = pairs[0]
-    if producer_choice is not None and consumer_choice is not None:
+    vouched = producer_choice is not None and consumer_choice is not None
+    if vouched and not producer.identity.disproves(consumer.identity):
         return producer, consumer, MatchKey.CHOICE
     on_host = next((pair for pair in pairs if pair[1].identity.host and not pair[1].identity.uuids), None)
     if on_host is not None:

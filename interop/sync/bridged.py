@@ -9,16 +9,67 @@ from __future__ import annotations
 import queue
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING
 
 from interop.errors import InteropError, WaitTimeout
 from interop.semaphore import SemaphoreKind
+from interop.sync.holds import Holds, holds_of
 
 if TYPE_CHECKING:
     from interop.backend import Producer, ProducerSemaphore
     from interop.semaphore import Stream
 
 _SLICE = 0.1  # seconds between looks at the stop flag while the producer works
+
+
+class _Watcher:
+    """The thread that turns the producer's progress into releases of a stream.
+
+    It knows nothing of the direction that it works for, which may be dropped and then ends it.
+    """
+
+    def __init__(self, producer: Producer, timeout: float) -> None:
+        self.progress = producer.progress
+        self.failure: InteropError | None = None
+        self.jobs: queue.SimpleQueue[tuple[Stream, int, int] | None] = queue.SimpleQueue()
+        self.stopping = False
+        self._who = f"{producer.device.backend} to finish a submission"
+        self._timeout = timeout
+        self.thread = threading.Thread(target=self._watch, name="interop-bridge", daemon=True)
+        self.thread.start()
+
+    def stop(self) -> None:
+        """Have the thread end, without waiting for it."""
+        self.stopping = True
+        self.jobs.put(None)  # a second one is never read
+
+    def _watch(self) -> None:
+        while (job := self.jobs.get()) is not None:
+            stream, point, hold = job
+            failed = True
+            try:
+                failed = not self._reached(point)
+            except InteropError as error:
+                self.failure = error
+            finally:
+                self._release(stream, hold, failed=failed)
+            del job, stream  # not until the next one comes
+
+    def _release(self, stream: Stream, hold: int, *, failed: bool) -> None:
+        try:
+            holds_of(stream).release(stream, hold, failed=failed)
+        except InteropError as error:  # the thread goes on: its next release lets go of this hold as well
+            self.failure = self.failure or error
+
+    def _reached(self, point: int) -> bool:
+        deadline = time.monotonic() + self._timeout
+        while not self.stopping and self.failure is None:
+            if self.progress.wait_host(point, _SLICE):
+                return True
+            if time.monotonic() > deadline:
+                self.failure = WaitTimeout(self._who, self._timeout)
+        return False
 
 
 class BridgedToConsumer:
@@ -29,16 +80,12 @@ class BridgedToConsumer:
     unclaimed = False
 
     def __init__(self, producer: Producer, timeout: float) -> None:
-        self._progress = producer.progress
-        self._who = f"{producer.device.backend} to finish a submission"
-        self._timeout = timeout
-        self._jobs: queue.SimpleQueue[tuple[Stream, int, int] | None] = queue.SimpleQueue()
-        self._stopping = threading.Event()
-        self._held = 0
-        self._failure: InteropError | None = None
         # Started here, not at the first wait: a link has the same threads from its first frame to its last.
-        self._thread = threading.Thread(target=self._watch, name="interop-bridge", daemon=True)
-        self._thread.start()
+        self._watcher = _Watcher(producer, timeout)
+        self._finalizer = weakref.finalize(self, self._watcher.stop)
+        self._finalizer.atexit = False
+        self._stream: Stream | None = None
+        self._holds = Holds()
 
     def next_value(self) -> int:
         """See :class:`interop.sync.ToConsumer`."""
@@ -57,44 +104,24 @@ class BridgedToConsumer:
 
     def wait(self, stream: Stream, point: int) -> int:
         """See :class:`interop.sync.ToConsumer`."""
-        if self._failure is not None:
-            raise self._failure
-        if self._progress.counter() >= point:  # nothing to wait for: spare the stream and the thread
+        watcher = self._watcher
+        if watcher.failure is not None:
+            raise watcher.failure
+        if watcher.progress.counter() >= point:  # nothing to wait for: spare the stream and the thread
             return point
-        stream.hold(self._held + 1)
-        self._held += 1
-        self._jobs.put((stream, point, self._held))
+        if stream is not self._stream:
+            self._stream, self._holds = stream, holds_of(stream)
+        watcher.jobs.put((stream, point, self._holds.hold(stream)))
         return point
-
-    def _watch(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            stream, point, hold = job
-            failed = True
-            try:
-                failed = not self._reached(point)
-            except InteropError as error:
-                self._failure = error
-            finally:
-                stream.release(hold, failed=failed)
-
-    def _reached(self, point: int) -> bool:
-        deadline = time.monotonic() + self._timeout
-        while not self._stopping.is_set() and self._failure is None:
-            if self._progress.wait_host(point, _SLICE):
-                return True
-            if time.monotonic() > deadline:
-                self._failure = WaitTimeout(self._who, self._timeout)
-        return False
 
     def rescue(self) -> None:
         """See :class:`interop.sync.ToConsumer`."""
-        self._stopping.set()
+        self._watcher.stopping = True
 
     def close(self) -> None:
         """See :class:`interop.sync.ToConsumer`."""
-        self._stopping.set()
-        self._jobs.put(None)  # a second one is never read
-        self._thread.join()
+        self._finalizer()
+        self._watcher.thread.join()
 
 
 class BridgedToProducer:
@@ -106,17 +133,24 @@ class BridgedToProducer:
         self.semaphore: ProducerSemaphore = producer.create_semaphore(SemaphoreKind.TIMELINE)
         self._value = 0
         self._rescued = False
+        self._failure: InteropError | None = None
 
     def signal(self, stream: Stream) -> int:
-        """See :class:`interop.sync.ToProducer`."""
+        """See :class:`interop.sync.ToProducer`. Raises what an earlier signal failed with on its own thread."""
+        if self._failure is not None:
+            raise self._failure
         value = self._value + 1
         stream.notify(self._relay, value)
         self._value = value
         return value
 
     def _relay(self, value: int) -> None:
-        if not self._rescued:  # a late callback must not signal a value that rescue() has passed
+        if self._rescued:  # a late callback must not signal a value that rescue() has passed
+            return
+        try:
             self.semaphore.signal_host(value)
+        except InteropError as error:  # on a thread of the driver, where nobody would see it
+            self._failure = error
 
     def rescue(self) -> None:
         """See :class:`interop.sync.ToProducer`."""

@@ -9,6 +9,6 @@ Needs pytest and NumPy; nothing else of interop imports this package.
 
 from __future__ import annotations
 
-from interop.testing.profile import ConformanceProfile
+from interop.testing.profile import ConformanceProfile, DriverFault
 
-__all__ = ["ConformanceProfile"]
+__all__ = ["ConformanceProfile", "DriverFault"]

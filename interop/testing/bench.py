@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import random
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from interop.errors import WaitTimeout
+from interop.errors import Unsupported, WaitTimeout
+from interop.images import ImageConsumer, ImageProducer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from interop.backend import Consumer, Producer, ProducerBuffer, ProducerSemaphore
     from interop.handles import Handle
+    from interop.images import ImageDescriptor, MappedImage, ProducerImage
     from interop.memory import ExternalMemory, MappedBuffer, MemoryDescriptor
     from interop.testing.pair import Pair
 
@@ -25,6 +29,11 @@ _Thing = TypeVar("_Thing", bound=_Closable)
 def pattern(size: int, seed: int = 0) -> bytes:
     """Return ``size`` bytes that look random and are the same in every run."""
     return random.Random(seed).randbytes(size)  # noqa: S311 - test data
+
+
+def parts(image: ImageDescriptor) -> list[tuple[int, int]]:
+    """Return level and layer of everything that one read or write moves."""
+    return [(level, layer) for level in range(image.mip_levels) for layer in range(image.array_layers)]
 
 
 class Bench:
@@ -116,6 +125,66 @@ class Bench:
         target = bytearray(view.nbytes)
         view.read(target, timeout=self.timeout)
         return bytes(target)
+
+    def create_image(self, wanted: ImageDescriptor) -> ProducerImage:
+        """Make an exportable image."""
+        if not isinstance(self.producer, ImageProducer):
+            raise Unsupported(f"images of {self.producer.device.name}", "it declares them, and makes none")
+        return self.track(self.producer.create_image(wanted, export=self.pair.handle_type))
+
+    def take_image(self, handle: Handle, memory: MemoryDescriptor, image: ImageDescriptor) -> MappedImage:
+        """Import an image into the consumer."""
+        if not isinstance(self.consumer, ImageConsumer):
+            raise Unsupported(f"images in {self.consumer.device.name}", "it declares them, and takes none in")
+        return self.track(self.consumer.import_image(handle, memory, image))
+
+    def share_image(self, wanted: ImageDescriptor) -> tuple[ProducerImage, MappedImage]:
+        """Make an image that both sides see."""
+        image = self.create_image(wanted)
+        handle, memory = image.export_memory()
+        with handle:
+            return image, self.take_image(handle, memory, image.descriptor)
+
+    def put_image(self, image: ProducerImage, texels: Sequence[bytes]) -> None:
+        """Write every part of an image from the producer's queue, and give it to the consumer."""
+        for (level, layer), data in zip(parts(image.descriptor), texels, strict=True):
+            image.write(data, level=level, layer=layer, timeout=self.timeout)
+        self._hand_over(image.release)
+
+    def get_image(self, image: ProducerImage) -> list[bytes]:
+        """Take an image from the consumer, and read every part of it through the producer's queue."""
+        self._hand_over(image.acquire)
+        found: list[bytes] = []
+        for level, layer in parts(image.descriptor):
+            target = bytearray(image.descriptor.part_nbytes(level, layer))
+            image.read(target, level=level, layer=layer, timeout=self.timeout)
+            found.append(bytes(target))
+        return found
+
+    def _hand_over(self, record: Callable[[Any], None]) -> None:
+        submission = self.track(self.producer.prepare())
+        record(submission.begin())
+        self._reached(submission.submit())
+
+    def write_image(self, mapped: MappedImage, texels: Sequence[bytes]) -> None:
+        """Write every part of an image through the consumer, as its owner."""
+        mapped.acquire(self.consumer.stream)
+        for (level, layer), data in zip(parts(mapped.descriptor), texels, strict=True):
+            mapped.write(data, level=level, layer=layer, timeout=self.timeout)
+        mapped.release(self.consumer.stream)
+        self.consumer.stream.synchronize(self.timeout)
+
+    def read_image(self, mapped: MappedImage) -> list[bytes]:
+        """Read every part of an image through the consumer, as its owner."""
+        mapped.acquire(self.consumer.stream)
+        found: list[bytes] = []
+        for level, layer in parts(mapped.descriptor):
+            target = bytearray(mapped.descriptor.part_nbytes(level, layer))
+            mapped.read(target, level=level, layer=layer, timeout=self.timeout)
+            found.append(bytes(target))
+        mapped.release(self.consumer.stream)
+        self.consumer.stream.synchronize(self.timeout)
+        return found
 
     def close(self) -> None:
         """Wait for both sides and close what was made."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 PASSED = "passed"
 FAILED = "failed"
 EXPECTED = "expected failure"
+DRIVER = "driver"
+"""Failed as its driver is known to make it fail, and in no other way."""
 UNSUPPORTED = "unsupported"
 NOT_OFFERED = "not offered"
 SKIPPED = "skipped"
@@ -69,7 +71,7 @@ class Matrix:
         for theme, rows in self.themes().items():
             passed, applicable = _score(rows)
             yield f"{theme:<10}{f'{passed}/{applicable}':>8}" if applicable else f"{theme:<10}{'-':>8}"
-            for outcome in (FAILED, EXPECTED, UNSUPPORTED, NOT_OFFERED, SKIPPED):
+            for outcome in (FAILED, EXPECTED, DRIVER, UNSUPPORTED, NOT_OFFERED, SKIPPED):
                 yield from _grouped(outcome, [row for row in rows if row.outcome == outcome])
         passed, applicable = self.score()
         yield f"{'score':<10}{f'{passed}/{applicable}':>8}"

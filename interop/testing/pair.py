@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from interop import negotiation
 from interop.errors import InteropError, InvalidArgument
 from interop.handles import HandleType
+from interop.images import offered
 from interop.negotiation import Path
 
 if TYPE_CHECKING:
     from interop.backend import ConsumerBackend, ProducerBackend
     from interop.device import DeviceInfo
+    from interop.images import Tiling
     from interop.negotiation import Plan
     from interop.registry import Registry
     from interop.semaphore import SemaphoreKind
@@ -109,6 +111,13 @@ class Pair:
         return "; ".join(
             [f"{self.producer.name} exports {exported}, {self.consumer.name} imports {imported}", *notes]
         )
+
+    def lacks_tiling(self, tiling: Tiling) -> str | None:
+        """Return why images of a tiling cannot be shared, or None where they can."""
+        found = offered(self.producer, self.consumer, self.plan.handle_type)
+        if tiling in found.tilings:
+            return None
+        return "; ".join(found.reasons)
 
     def lacks_sync(self, strategy: str) -> str | None:
         """Return why a strategy cannot order the two, or None where it can."""

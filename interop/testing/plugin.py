@@ -14,12 +14,14 @@ import pytest
 
 from interop import registry
 from interop.errors import InteropError
+from interop.formats import FORMATS
+from interop.images import ImageDescriptor, Tiling
 from interop.negotiation import Path as MemoryPath
 from interop.testing import leaks, matrix
 from interop.testing.bench import Bench
 from interop.testing.conformance import sources
 from interop.testing.pair import Pair, choice
-from interop.testing.profile import ConformanceProfile, find
+from interop.testing.profile import ConformanceProfile, DriverFault, find
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
 
 _CASES = Path(__file__).with_name("conformance")
 _RUN: pytest.StashKey[Run] = pytest.StashKey()
+_FAULT: pytest.StashKey[DriverFault] = pytest.StashKey()
+"""The known fault of this driver that a case must show."""
+_SHOWN: pytest.StashKey[bool] = pytest.StashKey()
+"""Whether it has, or the case ended in another way."""
 _STRATEGIES = ("native", "bridged", "blocking")
 
 
@@ -99,6 +105,8 @@ class Run:
                 reason = None if need == "asynchronous" else self.pair.lacks(need)
                 if reason is not None:
                     return reason
+        if "tiling" in parameters:
+            return self.pair.lacks_tiling(parameters["tiling"])
         if "kind" in parameters:
             return self.pair.lacks_kind(parameters["kind"])
         # A strategy asked for by name is run whatever the drivers say: that it is missing is a failure.
@@ -162,14 +170,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     except InteropError as error:
         broken = "".join(f"\n{failure}" for failure in registry.failures())
         raise pytest.UsageError(f"{error}{broken}") from error
-    unused = {*run.profile.unsupported, *run.profile.expected_failures}
+    unused = {*run.profile.unsupported, *run.profile.expected_failures, *run.profile.driver_faults}
     dropped: list[pytest.Item] = []
     for item in cases:
         name = case_name(item)
         item.add_marker(pytest.mark.filterwarnings("error"))  # an unclosed handle is a failure
         unsupported = find(name, run.profile.unsupported)
         expected = find(name, run.profile.expected_failures)
-        unused -= {declared[0] for declared in (unsupported, expected) if declared}
+        fault = find(name, run.profile.driver_faults)
+        unused -= {declared[0] for declared in (unsupported, expected, fault) if declared}
         reason = run.not_offered(item)
         if unsupported is not None:
             run.matrix.note(name, matrix.UNSUPPORTED, unsupported[1])
@@ -179,6 +188,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             dropped.append(item)
         elif expected is not None:
             item.add_marker(pytest.mark.xfail(reason=expected[1], strict=True))
+        elif fault is not None and fault[1].concerns(run.pair.consumer):
+            item.stash[_FAULT] = fault[1]
     whole = {item.path for item in cases} >= set(_CASES.glob("test_*.py")) and not config.getoption("keyword")
     if unused and whole and not any("::" in argument for argument in config.args):
         raise pytest.UsageError(
@@ -195,14 +206,38 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Note the outcome of every phase."""
     report = yield
+    known = _FAULT in item.stash and _blame_driver(item, call, report)
     if item.path.parent == _CASES and (report.when == "call" or not report.passed):
         reason = "" if call.excinfo is None else call.excinfo.exconly(tryshort=True).splitlines()[0]
+        if report.failed and isinstance(report.longrepr, str):  # a failure of the kit's own making
+            reason = report.longrepr
         outcome = matrix.PASSED if report.passed else matrix.FAILED
         if report.skipped:
             outcome = matrix.EXPECTED if hasattr(report, "wasxfail") else matrix.SKIPPED
+            outcome = matrix.DRIVER if known else outcome
             reason = str(getattr(report, "wasxfail", reason))
         item.config.stash[_RUN].matrix.note(case_name(item), outcome, reason, report.duration)
     return report
+
+
+def _blame_driver(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> bool:
+    """Take a failure that the driver is known for as expected, and one that did not come as a failure.
+
+    Returns whether the report is about the former.
+    """
+    fault = item.stash[_FAULT]
+    if report.failed:
+        if call.excinfo is not None and fault.explains(call.excinfo.exconly()):
+            report.outcome, report.wasxfail = "skipped", str(fault)
+            item.stash[_SHOWN] = True
+            return True
+        item.stash[_SHOWN] = True  # one failure is enough
+    elif report.skipped:
+        item.stash[_SHOWN] = True  # the case has not come to where the fault would show
+    elif report.when == "teardown" and not item.stash.get(_SHOWN, False):
+        report.outcome = "failed"
+        report.longrepr = f"this driver does not have the fault that it is declared with: {fault}"
+    return False
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -247,7 +282,27 @@ def interop_run(pytestconfig: pytest.Config) -> Iterator[Run]:
             for sync in _STRATEGIES:
                 with contextlib.suppress(InteropError):
                     _use_once(run, sync)
+            for tiling in Tiling:
+                if pair.lacks_tiling(tiling) is None:
+                    with contextlib.suppress(InteropError):
+                        _share_an_image(run, tiling)
         yield run
+
+
+def _share_an_image(run: Run, tiling: Tiling) -> None:
+    """Let both drivers make and import an image, and copy its texels."""
+    pair = run.pair
+    with (
+        contextlib.closing(pair.producers.open_producer(pair.producer)) as producer,
+        contextlib.closing(pair.consumers.open_consumer(pair.consumer)) as consumer,
+        contextlib.closing(Bench(pair, producer, consumer, run.timeout)) as bench,
+    ):
+        image, mapped = bench.share_image(
+            ImageDescriptor(extent=(64, 48, 1), format=FORMATS["rgba8unorm"], tiling=tiling)
+        )
+        bench.put_image(image, [bytes(64 * 48 * 4)])
+        bench.write_image(mapped, bench.read_image(mapped))
+        bench.get_image(image)
 
 
 def _use_once(run: Run, sync: str) -> None:

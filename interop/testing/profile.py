@@ -3,17 +3,57 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from interop.quirks import is_driver
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from interop.device import DeviceInfo
+
+_Declared = TypeVar("_Declared")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriverFault:
+    """One way in which a case fails because of a driver, and because of nothing that a backend could do.
+
+    The case is run on that driver like on any other. It may fail with :attr:`failure` and in no other way:
+    any other failure is one, and so is a case that passes, because the driver then no longer has the fault.
+    """
+
+    driver: str
+    """Regular expression found, whatever the case, in ``"DRIVER: DEVICE"`` of the consumer's device."""
+    since: tuple[int, ...] = ()
+    """First version that has it; empty: every one before :attr:`before`."""
+    before: tuple[int, ...] = ()
+    """First version without it; empty: not known to be mended."""
+    failure: str
+    """Regular expression found in the error's type and text. What it does not fit stays a failure."""
+    reason: str
+    """What the driver does, for the matrix."""
+    reference: str
+    """How that is known: driver, version and device of a measurement, or an address."""
+
+    def concerns(self, consumer: DeviceInfo) -> bool:
+        """Whether the driver of ``consumer`` has it."""
+        return is_driver(consumer, self.driver, self.since, self.before)
+
+    def explains(self, failure: str) -> bool:
+        """Whether a failure, as the type and text of its error, is this fault."""
+        return re.search(self.failure, failure) is not None
+
+    def __str__(self) -> str:
+        return f"{self.reason} ({self.reference})"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConformanceProfile:
-    """Cases that a backend cannot pass, and cases that it does not pass yet; each with its reason.
+    """Cases that a backend cannot pass, does not pass yet, or does not pass on one driver; each with its reason.
 
     Returned by the hook ``interop_conformance_profile``. Keys are case names as the kit prints them, for
     instance ``"kernels::local_memory_and_barrier"``; ``*`` stands for anything, brackets for themselves. A
@@ -24,11 +64,13 @@ class ConformanceProfile:
     """Permanent: the API has no such thing. The case is not run; the reason is printed."""
     expected_failures: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Temporary: the case is run and must fail. One that passes fails the run until it is taken off here."""
+    driver_faults: Mapping[str, DriverFault] = field(default_factory=lambda: MappingProxyType({}))
+    """Known faults of single drivers; see :class:`DriverFault`. On every other driver the case must pass."""
 
 
-def find(case: str, declared: Mapping[str, str]) -> tuple[str, str] | None:
-    """Return the key that covers ``case`` and its reason, or ``None``."""
-    for key, reason in declared.items():
+def find(case: str, declared: Mapping[str, _Declared]) -> tuple[str, _Declared] | None:
+    """Return the key that covers ``case`` and what it declares, or ``None``."""
+    for key, value in declared.items():
         if fnmatch.fnmatchcase(case, key.replace("[", "[[]")):
-            return key, reason
+            return key, value
     return None

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import fresh
 import numpy as np
@@ -35,7 +35,9 @@ from interop import (
     UnknownBackend,
     Unsupported,
     WaitTimeout,
+    registry,
 )
+from interop.testing.pair import Pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -337,6 +339,32 @@ def test_turn_of_a_closed_link(used_once: None, nothing_left_behind: leaks.Resou
     for turn in turns:
         with pytest.raises(ClosedError), turn:
             pass
+
+
+@pytest.mark.parametrize("sync", ["native", "bridged", "blocking"])
+@pytest.mark.parametrize("first", ["producer", "consumer"])
+@pytest.mark.parametrize("consumer", CONSUMERS)
+def test_link_closed_after_what_it_joins(
+    used_once: None, nothing_left_behind: leaks.Resources, consumer: str, first: str, sync: str
+) -> None:
+    pair = Pair.find(registry.default(), "vulkan", consumer, None, None)
+    opened: dict[str, Any] = {
+        "producer": pair.producers.open_producer(pair.producer),
+        "consumer": pair.consumers.open_consumer(pair.consumer),
+    }
+    link = interop.connect(opened["producer"], opened["consumer"], sync=sync)
+    buffer = link.buffer(SIZE, "uint8")
+    with link.producer_turn(buffer) as commands:
+        commands.fill(buffer, 0)
+    with link.consumer_turn(buffer):
+        pass
+    link.synchronize()
+    opened.pop(first).close()
+    with pytest.raises(ClosedError, match="close a link before the devices that it joins"):
+        link.close()
+    assert link.closed
+    link.close()
+    opened.popitem()[1].close()
 
 
 def test_timeline_that_does_not_grow(link: Link) -> None:

@@ -42,3 +42,6 @@ def test_no_case_fails(tmp_path: Path, run: str) -> None:
     assert all(content["themes"][theme]["passed"] for theme in THEMES | offered - {"native"})
     for strategy in ("bridged", "blocking", *offered & {"native"}):
         assert outcomes[f"link::ping_pong[{strategy}]"] == "passed"
+    images = {case: outcome for case, outcome in outcomes.items() if case.startswith("images::")}
+    taken = {case for case, outcome in images.items() if outcome == "passed"}
+    assert taken == {case for case in images if backend != "numpy" and "[linear" in case}

@@ -9,8 +9,10 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+import software
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 IMPORTS = """
@@ -78,7 +80,55 @@ interop_numpy.kernels.pick_source = lambda _, source, prelude: (prelude + source
 }
 
 
-def run_kit(folder: Path, plugin: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+IMAGE_IMPORTS = """
+import os
+from interop.handles import Handle
+from interop_hip import backend, image
+from interop_hip.backend import HipConsumer
+from interop_hip.image import HipImage
+kept = []
+"""
+
+IMAGE_DEFECTS = {
+    "images::both_ways[linear]": "HipImage.write = lambda self, source, **_: None",
+    "images::formats_are_right_or_refused[linear]": """
+real = HipImage._copy_rows
+def shifted(self, direction, host):
+    real(self, direction, host + (self.format.texel_size == 16))
+HipImage._copy_rows = shifted
+""",
+    "images::refused_import_leaves_the_handle_good[linear]": """
+real = HipConsumer.import_image
+def greedy(self, handle, memory, image):
+    try:
+        return real(self, handle, memory, image)
+    except Exception:
+        handle.close()
+        raise
+HipConsumer.import_image = greedy
+""",
+    "images::success_consumes_the_handle[linear]": """
+real = HipConsumer.import_image
+def generous(self, handle, memory, image):
+    with handle.dup() as other:
+        return real(self, other, memory, image)
+HipConsumer.import_image = generous
+""",
+    "images::copies_are_checked[linear]": "image.host_bytes = lambda host, nbytes, writable: None",
+    "images::use_after_close[linear]": "HipImage.check_open = lambda self: None",
+    "images::many_cycles_leave_nothing[linear]": """
+real = HipImage.close
+def leak(self):
+    kept.append(os.open(os.devnull, 0))
+    real(self)
+HipImage.close = leak
+""",
+}
+
+
+def run_kit(
+    folder: Path, plugin: str, *arguments: str, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     (folder / "defect.py").write_text(plugin, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-p", "interop.testing.plugin", "-p", "defect", "--pyargs"]
     command += ["interop.testing.conformance", "-p", "no:cacheprovider", "--interop-timeout=2", *arguments]
@@ -90,7 +140,7 @@ def run_kit(folder: Path, plugin: str, *arguments: str) -> subprocess.CompletedP
         check=False,
         timeout=240,
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, **(environment or {}), "PYTHONPATH": path},
     )
 
 
@@ -105,6 +155,16 @@ def test_a_defect_fails_its_case(tmp_path: Path, case: str) -> None:
     name = case.partition("::")[2].partition("[")[0]
     arguments = ("--interop-backend=numpy", f"-k={name}", f"--interop-matrix={tmp_path / 'matrix.json'}")
     done = run_kit(tmp_path, IMPORTS + DEFECTS[case], *arguments)
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
+    assert outcomes(tmp_path)[case] == "failed"
+
+
+@pytest.mark.parametrize("case", IMAGE_DEFECTS)
+def test_a_defect_of_images_fails_its_case(tmp_path: Path, case: str) -> None:
+    name = case.partition("::")[2].partition("[")[0]
+    matrix = f"--interop-matrix={tmp_path / 'matrix.json'}"
+    plugin = IMAGE_IMPORTS + IMAGE_DEFECTS[case]
+    done = run_kit(tmp_path, plugin, "--interop-backend=hip", f"-k={name} and linear", matrix)
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
     assert outcomes(tmp_path)[case] == "failed"
 
@@ -159,6 +219,77 @@ def test_an_expected_failure_does_not_fail_the_run(tmp_path: Path) -> None:
     done = run_kit(tmp_path, plugin, "--interop-backend=numpy", "-k=local_memory", matrix)
     assert done.returncode == pytest.ExitCode.OK, done.stdout
     assert outcomes(tmp_path) == {"kernels::local_memory_and_barrier": "expected failure"}
+
+
+FAULT = """
+import interop_numpy.plugin
+from interop.hookspecs import hookimpl
+from interop.testing import ConformanceProfile, DriverFault
+leak = DriverFault(
+    driver={driver!r},
+    failure=r"^Failed: left behind: descriptor \\d+ \\(/dev/null\\)$",
+    reason="a refused import leaves a file open",
+    reference="made up",
+)
+@hookimpl
+def interop_conformance_profile(backend):
+    return ConformanceProfile(driver_faults={{"import::strangers_descriptor[dev_null]": leak}})
+interop_numpy.plugin.interop_conformance_profile = interop_conformance_profile
+"""
+
+LEAK = """
+def open(cls, handle, descriptor, stream):
+    try:
+        return real_open(cls, handle, descriptor, stream)
+    except Exception:
+        if not kept:
+            kept.append(os.open(os.devnull, 0))
+        {more}
+        raise
+HostMemory.open = classmethod(open)
+"""
+
+
+@pytest.mark.parametrize(
+    ("driver", "defect", "outcome", "said"),
+    [
+        ("^NumPy", LEAK.format(more="pass"), "driver", "a refused import leaves a file open (made up)"),
+        ("^NumPy", LEAK.format(more="handle.close()"), "failed", "assert"),
+        ("^NumPy", "", "failed", "this driver does not have the fault"),
+        ("another driver", LEAK.format(more="pass"), "failed", "left behind"),
+    ],
+    ids=["shown", "and-another", "mended", "another-driver"],
+)
+def test_a_known_fault_of_a_driver(tmp_path: Path, driver: str, defect: str, outcome: str, said: str) -> None:
+    """It is that failure alone and on that driver alone that is let through, and it has to come."""
+    plugin = IMPORTS + FAULT.format(driver=driver) + defect
+    matrix = f"--interop-matrix={tmp_path / 'matrix.json'}"
+    done = run_kit(
+        tmp_path, plugin, "--interop-backend=numpy", "-k=strangers_descriptor and dev_null", matrix
+    )
+    status = pytest.ExitCode.OK if outcome == "driver" else pytest.ExitCode.TESTS_FAILED
+    assert done.returncode == status, done.stdout + done.stderr
+    assert outcomes(tmp_path) == {"import::strangers_descriptor[dev_null]": outcome}
+    assert said in done.stdout
+
+
+ANY_DRIVER = """
+from interop.testing import profile
+profile.DriverFault.concerns = lambda fault, consumer: True
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("habit", "outcome"), [("block", "driver"), ("pass", "failed")])
+def test_the_fault_declared_for_nvidias_opencl(tmp_path: Path, habit: str, outcome: str) -> None:
+    """The software driver that imitates it shows the fault as declared; a driver without it is reported."""
+    environment = software.environment("swiftshader", SOFTGPU_CL_USER_EVENTS=habit)
+    matrix = f"--interop-matrix={tmp_path / 'matrix.json'}"
+    chosen = ("--interop-backend=opencl", "-k=turns_do_not_block")
+    done = run_kit(tmp_path, ANY_DRIVER, *chosen, matrix, environment=environment)
+    assert outcomes(tmp_path)["link::turns_do_not_block_the_caller[bridged]"] == outcome, done.stdout
+    assert outcomes(tmp_path)["link::turns_do_not_block_the_caller[native]"] == "passed"
 
 
 def test_a_declaration_that_fits_no_case_is_an_error(tmp_path: Path) -> None:

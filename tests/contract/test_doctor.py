@@ -35,6 +35,18 @@ def test_sound_drivers_pass(tmp_path: Path) -> None:
     assert {trial["path"] for trial in pairs["opencl:0"]["trials"]} == {"zero-copy", "staged"}
 
 
+def test_images_are_told_for_each_pair(tmp_path: Path) -> None:
+    images = {name: pair["images"] for name, pair in examine(tmp_path)[1].items()}
+    assert images["opencl:0"]["tilings"] == images["hip:0"]["tilings"] == ["linear"]
+    assert "the OpenCL driver reads images in opaque_fd memory as rows" in images["opencl:0"]["reasons"]
+    assert "the HIP device has no images, says hipDeviceAttributeImageSupport" in images["hip:0"]["reasons"]
+    assert images["numpy:0"]["tilings"] == []
+    assert "numpy imports no optimal images by opaque_fd" in images["numpy:0"]["reasons"]
+    tiled = examine(tmp_path, SOFTGPU_CL_IMAGES="tiled")[1]["opencl:0"]["images"]
+    assert tiled["tilings"] == ["optimal"]
+    assert "the OpenCL driver does not read images in opaque_fd memory as rows" in tiled["reasons"]
+
+
 @pytest.mark.parametrize(
     ("switch", "value", "consumer", "words"),
     [

@@ -443,6 +443,27 @@ def test_dlpack_keeps_the_memory(consumer: HipConsumer) -> None:
     other.close()
 
 
+@pytest.mark.parametrize("stream", [None, 0])
+def test_dlpack_without_a_stream_orders_the_null_stream(consumer: HipConsumer, stream: int | None) -> None:
+    memory = consumer.allocate(SIZE)
+    query = consumer.stream.driver.raw("hipStreamQuery")
+    consumer.stream.hold(1)
+    assert query(0) == 0
+    unordered = memory.__dlpack__(stream=-1)
+    assert query(0) == 0
+    capsule = memory.__dlpack__(stream=stream)
+    assert query(0) == 600  # hipErrorNotReady
+    consumer.stream.release(1)
+    consumer.stream.synchronize(TIMEOUT)
+    deadline = time.monotonic() + TIMEOUT
+    while query(0) != 0:
+        assert time.monotonic() < deadline
+    with pytest.raises(DriverError):
+        memory.__dlpack__(stream=0x1234560)  # a stream of another runtime
+    del capsule, unordered
+    memory.close()
+
+
 def test_compile_errors_have_the_callers_lines(consumer: HipConsumer) -> None:
     with pytest.raises(CompileError) as caught:
         consumer.compile("KERNEL void f(GLOBAL_MEM float *a)\n{\n    a[0] = nowhere;\n}\n")

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import taker
 
+from interop import dlpack
 from interop.backend import Consumer, ConsumerBackend
 from interop.dtypes import DTYPES
 from interop.errors import (
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 
 pytest.importorskip("pyopencl")
 from interop_opencl.backend import OpenCLBackend
+from interop_opencl.memory import OpenCLBuffer
 from interop_vulkan.backend import VulkanBackend
 
 UINT32, UINT8 = DTYPES["uint32"], DTYPES["uint8"]
@@ -622,3 +625,126 @@ def test_long_kernel_times_out_then_ends(consumer: OpenCLConsumer) -> None:
         consumer.stream.synchronize(0.01)
     consumer.stream.synchronize(TIMEOUT)
     buffer.close()
+
+
+# Array libraries
+
+
+def part(memory: ExternalMemory, offset: int, shape: tuple[int, ...], dtype: str = "uint8") -> OpenCLBuffer:
+    view = memory.map_buffer(offset=offset, shape=shape, dtype=DTYPES[dtype])
+    assert isinstance(view, OpenCLBuffer)
+    return view
+
+
+def exported(view: OpenCLBuffer, **arguments: Any) -> taker.Taken:
+    return taker.Taken(view.__dlpack__(dl_device=view.__dlpack_device__(), **arguments))
+
+
+@pytest.mark.parametrize("version", [None, (1, 0)])
+@pytest.mark.parametrize(("offset", "shape", "dtype"), [(0, (16, 4), "uint32"), (20, (3, 5), "float32")])
+def test_dlpack_passes_the_cl_mem_and_says_where_the_view_begins(
+    info: DeviceInfo,
+    shared: tuple[ExternalMemory, memoryview],
+    version: tuple[int, int] | None,
+    offset: int,
+    shape: tuple[int, ...],
+    dtype: str,
+) -> None:
+    memory, host = shared
+    words(host)[:] = np.arange(SIZE // 4)
+    view = part(memory, offset, shape, dtype).view(shape[1:], DTYPES[dtype], offset=4)
+    start = offset + 4
+    with exported(view, max_version=version) as taken:
+        tensor = taken.tensor
+        whole = part(memory, 0, (SIZE,)).native
+        assert tensor.data == whole.int_ptr
+        assert tensor.byte_offset == start
+        assert (tensor.device_type, tensor.device_id) == view.__dlpack_device__() == (4, info.index)
+        assert tensor.shape[: tensor.ndim] == list(shape[1:])
+        assert taken.read() == bytes(host[start : start + view.nbytes])
+        assert whole.reference_count > 1
+    gc.collect()
+
+
+def test_dlpack_keeps_the_memory_and_its_context(info: DeviceInfo, producer: Producer) -> None:
+    before = dlpack.alive()
+    consumer = OpenCLBackend().open_consumer(info)
+    buffer = producer.create_buffer(SIZE, export=OPAQUE_FD, host_visible=True)
+    with buffer.host_view() as host:
+        words(host)[:] = np.arange(SIZE // 4)
+    handle, descriptor = buffer.export_memory()
+    memory = consumer.import_memory(handle, descriptor)
+    view = part(memory, 256, (100,))
+    taken = exported(view)
+    view.close()
+    memory.close()
+    consumer.close()
+    buffer.close()
+    del view, memory, consumer, buffer
+    gc.collect()
+    assert dlpack.alive() == before + 1
+    assert taken.read() == np.arange(64, 89, dtype=np.uint32).tobytes()
+    taken.close()
+    assert dlpack.alive() == before
+
+
+def test_dlpack_of_own_memory(consumer: OpenCLConsumer) -> None:
+    buffer = consumer.allocate(256)
+    buffer.write(bytes(range(256)))
+    taken = exported(buffer.view((100,), UINT8, offset=7))
+    buffer.close()
+    assert taken.read() == bytes(range(7, 107))
+    taken.close()
+
+
+def test_dlpack_is_ordered_behind_held_work(consumer: OpenCLConsumer) -> None:
+    buffer = consumer.allocate(256)
+    zero(buffer)
+    module = consumer.compile(ADD)
+    theirs = consumer.create_stream()
+    consumer.stream.hold(1)
+    module.kernel("add")(row(buffer), np.uint32(7), global_size=64)
+    with pytest.raises(WaitTimeout):
+        consumer.stream.synchronize(0.05)
+    taken = exported(buffer, stream=theirs.address)
+    with pytest.raises(WaitTimeout):
+        theirs.synchronize(0.05)
+    unordered = exported(buffer, stream=-1)
+    later = threading.Timer(0.1, consumer.stream.release, (1,))
+    later.start()
+    waited = exported(buffer)  # names no queue, so the call returns when the work is done
+    assert taken.read() == (7).to_bytes(4, "little") * 64
+    theirs.synchronize(TIMEOUT)
+    later.join()
+    for each in (taken, unordered, waited):
+        each.close()
+    theirs.close()
+    module.close()
+    buffer.close()
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_libraries_that_do_not_know_a_cl_mem_are_refused(consumer: OpenCLConsumer, library: str) -> None:
+    taking = pytest.importorskip(library, reason=f"{library} is not installed").from_dlpack
+    before = dlpack.alive()
+    buffer = consumer.allocate(256)
+    with pytest.raises(BufferError, match=r"cl_mem.*view\.read"):
+        taking(buffer)
+    buffer.close()
+    assert dlpack.alive() == before
+
+
+def test_dlpack_refuses_what_it_cannot_serve(consumer: OpenCLConsumer) -> None:
+    before = dlpack.alive()
+    buffer = consumer.allocate(256)
+    kind, index = buffer.__dlpack_device__()
+    for wrong in ({"dl_device": (1, 0)}, {"dl_device": (kind, index + 1)}, {}, {"copy": True}):
+        asked = {"dl_device": (kind, index), **wrong} if wrong else {}
+        with pytest.raises(BufferError):
+            buffer.__dlpack__(**asked)  # type: ignore[arg-type]
+    with pytest.raises(DriverError, match="CL_INVALID_COMMAND_QUEUE"):
+        buffer.__dlpack__(dl_device=(kind, index), stream=0)
+    buffer.close()
+    with pytest.raises(ClosedError):
+        buffer.__dlpack__(dl_device=(kind, index))
+    assert dlpack.alive() == before

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import fresh
+import image_cases
 import misuse
 import pytest
 import ring_frames
@@ -81,6 +82,30 @@ def test_compare(vulkan: VulkanChoice, sync: str, tmp_path: Path) -> None:
         assert result["path"] == "zero-copy"
         assert set(result["sync"].values()) == {expected if sync == "auto" else sync}
     assert found["numpy"]["verified_frames"] == (0 if sync == "native" else 3)
+
+
+@pytest.mark.parametrize(
+    ("vulkan", "consumer", "sync", "switches", "tiling"),
+    [
+        ("swiftshader", "opencl", "native", {}, "linear"),
+        ("swiftshader", "opencl", "blocking", {"SOFTGPU_CL_IMAGES": "tiled"}, "optimal"),
+        ("swiftshader", "hip", "native", {}, "linear"),
+        ("lavapipe", "hip", "blocking", {}, "linear"),
+    ],
+)
+def test_images_in_turns(
+    vulkan: VulkanChoice, consumer: str, sync: str, switches: dict[str, str], tiling: str
+) -> None:
+    done = fresh.attempt(
+        image_cases.in_turns,
+        {**environment(vulkan, hazards=True), **switches},
+        consumer=consumer,
+        tiling=tiling,
+        sync=sync,
+        frames=5,
+    )
+    assert done.result == {"wrong": 0}, done.output
+    assert complaints(done.output) == []
 
 
 @pytest.mark.parametrize("run", [ring_frames.many, ring_frames.recorded])

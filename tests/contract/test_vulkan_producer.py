@@ -132,7 +132,7 @@ def test_fill_and_copy_reach_the_host(producer: Producer) -> None:
     device, host = producer.create_buffer(4096), producer.create_buffer(4096, host_visible=True)
     submission = producer.prepare()
     commands = submission.begin()
-    commands.fill(device, 0xDEADBEEF)
+    commands.fill(device, cast("int", np.uint32(0xDEADBEEF)))
     commands.copy(device, host)
     point = submission.submit()
     assert producer.progress.wait_host(point, 10)
@@ -425,6 +425,8 @@ def test_wrong_arguments_of_commands(producer: Producer, info: DeviceInfo) -> No
     commands = submission.begin()
     wrong: list[Callable[[], object]] = [
         lambda: commands.fill(small, 2**32),
+        lambda: commands.fill(small, cast("int", 1.5)),
+        lambda: commands.fill(small, cast("int", np.int64(2**32))),
         lambda: commands.fill(b"bytes", 0),
         lambda: commands.copy(large, small),
         lambda: commands.copy(small, small),

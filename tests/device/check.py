@@ -4,15 +4,17 @@
 
 Runs `interop doctor`; `interop compare` with each synchronisation strategy; every kind of shared image; the
 conformance kit for each consumer, by device memory and by host memory; a soak with every frame verified; the
-same between two processes; frame rings; and the plugins' own device tests. On an NVIDIA GPU without ROCm it
-first builds the software HIP runtime, runs its suites over CUDA, and lets the HIP backend use it. Writes
-everything into the folder given, with `report.json` as the summary. Exits with 1 when something failed; a
-consumer that is not available is reported with its reason and fails only when it was named.
+same between two processes; frame rings; PyTorch's tensors, where there is PyTorch, and under NVIDIA's memory checker, where there is that; and
+the plugins' own device tests. On an NVIDIA GPU without ROCm it first builds the software HIP runtime, runs its
+suites over CUDA, and lets the HIP backend use it. Writes everything into the folder given, with `report.json`
+as the summary; `--only 'compare-*,soak-*'` runs a part of it. Exits with 1 when something failed; a consumer
+that is not available is reported with its reason and fails only when it was named.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import shutil
@@ -20,10 +22,19 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import memcheck
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+NEEDED = ("doctor", "hip-on-cuda-configure", "hip-on-cuda-build")
+"""Steps that others stand on."""
 TAKE_IMAGES = ("opencl", "cuda", "hip")
 TAIL = 40  # lines of output shown for a step that failed
 
@@ -42,13 +53,16 @@ class Step:
 class Report:
     """The steps so far, in a folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, only: Sequence[str] = ("*",)) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self.only = [*only, *NEEDED]
         self.steps: list[Step] = []
 
     def run(self, name: str, *command: str, timeout: float = 600.0) -> bool:
         """Run a step; its output goes to a file of its own. Never raises for what the step does."""
+        if not any(fnmatchcase(name, pattern) for pattern in self.only):
+            return True
         log = self.folder / f"{name}.log"
         start = time.monotonic()
         try:
@@ -111,6 +125,19 @@ def available(folder: Path) -> set[str]:
     }
 
 
+def tensors(report: Report, consumers: Sequence[str]) -> None:
+    """Check PyTorch's tensors; in some orders of deletion once more under compute-sanitizer."""
+    if importlib.util.find_spec("torch") is None:
+        print("skip torch: PyTorch is not installed", flush=True)
+        return
+    pytest = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider"]
+    report.run("torch", *pytest, str(HERE / "test_torch.py"), timeout=1400.0)
+    if "cuda" not in consumers or memcheck.checker() is None:
+        print("skip memcheck: needs the cuda consumer and compute-sanitizer", flush=True)
+        return
+    report.run("memcheck", sys.executable, str(HERE / "memcheck.py"), "--consumer", "cuda")
+
+
 def main() -> int:
     """Run everything."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -118,9 +145,11 @@ def main() -> int:
     parser.add_argument("--frames", type=int, default=600, help="frames of each comparison")
     parser.add_argument("--soak", type=int, default=100_000, help="frames of each soak")
     parser.add_argument("--apart", type=int, default=10_000, help="frames between two processes")
+    parser.add_argument("--ring", type=int, default=20_000, help="frames through each ring")
+    parser.add_argument("--only", default="*", help="steps to run, as patterns separated by commas")
     parser.add_argument("--out", type=Path, default=Path("device-report"))
     options = parser.parse_args()
-    report = Report(options.out.resolve())
+    report = Report(options.out.resolve(), options.only.split(","))
     folder = report.folder
     hip_on_cuda(report)
     interop = [sys.executable, "-m", "interop.cli"]
@@ -172,14 +201,20 @@ def main() -> int:
             str(options.apart),
             timeout=180.0,
         )
+        own = [sys.executable, str(ROOT / "examples/own_vulkan.py"), "--consumer", name]
+        report.run(f"own-vulkan-{name}", *own)
+    if consumers:
+        report.run("many-links", sys.executable, str(HERE / "links.py"), "--consumers", ",".join(consumers))
     behaviour = ROOT / "tests/contract/test_driver_behaviour.py"
     if "opencl" in consumers and Path("/dev/nvidiactl").exists():
         report.run("driver-behaviour", *pytest, str(behaviour))
+        report.run("probes", sys.executable, str(HERE / "probes.py"))
     if consumers:
         rings = ["--consumers", ",".join(consumers), "--json", str(folder / "ring.json")]
-        rings += ["--png", str(folder / "ring.png")]
+        rings += ["--png", str(folder / "ring.png"), "--frames", str(options.ring)]
         report.run("ring", sys.executable, str(ROOT / "benchmarks" / "ring.py"), *rings)
-    for tests in sorted(ROOT.glob("plugins/*/tests/test_*_device.py")):
+    tensors(report, consumers)
+    for tests in sorted([HERE / "test_two_gpus.py", *ROOT.glob("plugins/*/tests/test_*_device.py")]):
         report.run(tests.stem, *pytest, str(tests))
     report.write()
     failed = [step.name for step in report.steps if step.status != 0]

@@ -14,7 +14,6 @@ nothing. Each consumer has a process of its own, which is started anew behind a 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import queue
 import subprocess
@@ -25,32 +24,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 import interop
-from interop.images import ImageConsumer, ImageDescriptor, ImageProducer, MappedImage, Tiling
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
+
+from image_cases import KINDS, case, descriptors, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
-
-    from interop.formats import ImageFormat
-
-KINDS: dict[str, dict[str, Any]] = {
-    # Sizes that no tile divides.
-    "2D": {"extent": (317, 70, 1)},
-    "2D array": {"extent": (61, 37, 1), "array_layers": 5},
-    "3D": {"extent": (29, 19, 7)},
-    "2D mips": {"extent": (67, 41, 1), "mip_levels": 7},
-}
 CASES = [
     (made, kind, tiling) for made in interop.FORMATS.values() for kind in KINDS for tiling in interop.Tiling
 ]
-TIMEOUT = 10.0  # seconds that one copy may take
 SILENCE = 30.0  # seconds after which a process counts as hung
 LIVES = 6  # processes per consumer, before the rest of its cases count as failed
 
@@ -66,91 +55,6 @@ class Cell:
     result: str
 
 
-def texels(made: ImageFormat, nbytes: int, random: np.random.Generator) -> NDArray[Any]:
-    """Return random texels; floats that are numbers, as drivers may change the others."""
-    dtype = np.dtype(made.dtype.name)
-    count = nbytes // dtype.itemsize
-    if dtype.kind == "f":
-        return random.standard_normal(count).astype(dtype)
-    limits = np.iinfo(dtype)
-    return random.integers(limits.min, limits.max, count, dtype=dtype, endpoint=True)
-
-
-def different(sent: NDArray[Any], seen: NDArray[Any], where: str) -> str:
-    """Say which components differ, or nothing."""
-    wrong = np.flatnonzero(sent != seen)
-    if not wrong.size:
-        return ""
-    first = int(wrong[0])
-    return (
-        f"{wrong.size} of {sent.size} components wrong in {where}; number {first} is {seen[first]}, "
-        f"was written as {sent[first]}"
-    )
-
-
-def case(link: interop.Link, made: ImageFormat, kind: str, tiling: Tiling) -> str:
-    """Run one case and return how it ended."""
-    random = np.random.default_rng(CASES.index((made, kind, tiling)))
-    producer, consumer = link.producer, link.consumer
-    if not isinstance(producer, ImageProducer) or not isinstance(consumer, ImageConsumer):
-        return "failed: a backend without images"
-    with contextlib.ExitStack() as stack:
-        try:
-            wanted = ImageDescriptor(format=made, tiling=tiling, **KINDS[kind])
-            image: Any = producer.create_image(wanted, export=link.plan.handle_type)
-            stack.callback(image.close)
-        except interop.InteropError as error:
-            return f"refused: producer: {one_line(error)}"
-        parts = [(level, layer) for level in range(wanted.mip_levels) for layer in range(wanted.array_layers)]
-        sizes = {part: wanted.part_nbytes(*part) for part in parts}
-        sent = {part: texels(made, size, random) for part, size in sizes.items()}
-        for (level, layer), values in sent.items():
-            image.write(values, level=level, layer=layer)
-        hand_over(producer, image.release)
-        handle, memory = image.export_memory()
-        with handle:
-            try:
-                mapped = consumer.import_image(handle, memory, image.descriptor)
-            except interop.InteropError as error:
-                return f"refused: {one_line(error)}"
-        stack.callback(mapped.close)
-        mapped.acquire(consumer.stream)
-        for part, values in sent.items():
-            if wrong := compare(mapped, part, values, f"what {link.plan.consumer.backend} read"):
-                return f"failed: {wrong}"
-        answers = {part: texels(made, size, random) for part, size in sizes.items()}
-        for (level, layer), values in answers.items():
-            mapped.write(values, level=level, layer=layer, timeout=TIMEOUT)
-        mapped.release(consumer.stream)
-        consumer.stream.synchronize(TIMEOUT)
-        hand_over(producer, image.acquire)
-        for part, values in answers.items():
-            if wrong := compare(image, part, values, f"what {link.plan.consumer.backend} wrote"):
-                return f"failed: {wrong}"
-    return "pass"
-
-
-def compare(image: MappedImage, part: tuple[int, int], values: NDArray[Any], where: str) -> str:
-    """Read a level of a layer and say what is wrong with it."""
-    seen = np.zeros_like(values)
-    level, layer = part
-    image.read(seen, level=level, layer=layer, timeout=TIMEOUT)
-    return different(values, seen, f"{where}, level {level}, layer {layer}")
-
-
-def hand_over(producer: Any, record: Any) -> None:
-    """Submit a transfer of ownership and wait for it."""
-    with contextlib.closing(producer.prepare()) as submission:
-        record(submission.begin())
-        submission.submit()
-        producer.wait_idle(TIMEOUT)
-
-
-def one_line(error: BaseException) -> str:
-    """Return an error's message without line breaks."""
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 def work(consumer: str, skip: int) -> None:
     """Run the cases from ``skip`` on, in this process; one line of JSON each."""
     with interop.connect("vulkan", consumer, require="zero-copy") as link:
@@ -162,11 +66,6 @@ def work(consumer: str, skip: int) -> None:
             except Exception as error:  # noqa: BLE001 - whatever it is, it is this case's result
                 result = f"failed: {type(error).__name__}: {one_line(error)}"
             say(result=result, fds=descriptors() - before)
-
-
-def descriptors() -> int:
-    """Return how many file descriptors this process has open."""
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def say(**words: object) -> None:

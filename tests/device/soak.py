@@ -3,8 +3,10 @@
     python tests/device/soak.py --consumer opencl --frames 100000
 
 Each frame the producer fills a buffer with the frame's number, the consumer adds one to every word, and the
-producer copies the result to host memory, where it is compared byte for byte. Prints one JSON object; exits
-with 1 when a frame was wrong or something was left behind.
+producer copies the result to host memory, where it is compared byte for byte. From the tenth part of the
+frames to the last, the resident memory of the process and, on an NVIDIA GPU, the memory of the device must not
+grow; at the end no descriptor, no thread and no device memory may be left behind. Prints one JSON object;
+exits with 1 when a frame was wrong or something has grown or stayed.
 """
 
 from __future__ import annotations
@@ -14,14 +16,22 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from device_memory import GRANULE, DeviceMemory
 
 import interop
+from interop import registry
 from interop.testing import leaks
+from interop.testing.pair import Pair
 
 BATCH = 64  # frames in flight before the host looks at them
 WORDS = 16 * 1024  # 64 KiB
+RESIDENT_KIB = 4096
+"""Growth that is no leak: caches of the allocator and of the drivers. 100 bytes a frame are more, in 50,000."""
+DEVICE_BYTES = 4 * GRANULE
+"""As above; another process on the same GPU counts too, so measure on an idle one."""
 ADD = """
 KERNEL void add_one(GLOBAL_MEM unsigned int *words, int count)
 {
@@ -37,7 +47,7 @@ def resident_kib() -> int:
     return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
 
 
-def run(consumer: str, frames: int, sync: str) -> dict[str, object]:
+def run(consumer: str, frames: int, sync: str, memory: DeviceMemory | None) -> dict[str, Any]:
     """Run the frames on one link and return the figures."""
     with interop.connect("vulkan", consumer, sync=sync) as link:
         buffer = link.buffer(WORDS, "uint32")
@@ -47,7 +57,7 @@ def run(consumer: str, frames: int, sync: str) -> dict[str, object]:
         count = np.int32(WORDS)
         wrong = 0
         start = time.monotonic()
-        early = late = 0
+        early = early_on_device = late = 0
         for first in range(0, frames, BATCH):
             batch = range(first, min(first + BATCH, frames))
             for frame in batch:
@@ -60,8 +70,10 @@ def run(consumer: str, frames: int, sync: str) -> dict[str, object]:
             link.synchronize()
             wrong += sum(not bool((seen[frame - first] == frame + 1).all()) for frame in batch)
             late = resident_kib()
-            early = early or (late if first >= frames // 10 else 0)
+            if not early and first >= frames // 10:
+                early, early_on_device = late, memory.used() if memory is not None else 0
         seconds = time.monotonic() - start
+        device_growth = memory.used() - early_on_device if memory is not None else None
         explanation = link.explain()
         del seen
         for result in results:
@@ -73,6 +85,7 @@ def run(consumer: str, frames: int, sync: str) -> dict[str, object]:
         "wrong": wrong,
         "frames_per_second": frames / seconds,
         "resident_growth_kib": late - early,
+        "device_growth_bytes": device_growth,
         "explanation": explanation,
     }
 
@@ -84,13 +97,32 @@ def main() -> int:
     parser.add_argument("--frames", type=int, default=100_000)
     parser.add_argument("--sync", default="auto")
     options = parser.parse_args()
+    device = Pair.find(registry.default(), "vulkan", options.consumer, None, None).producer
+    memory = DeviceMemory.find(device.identity.uuid)
     for _ in range(2):
-        run(options.consumer, 2 * BATCH, options.sync)
-    before = leaks.snapshot()
-    figures = run(options.consumer, options.frames, options.sync)
-    figures["left_behind"] = leaks.leaked_since(before)
+        run(options.consumer, 2 * BATCH, options.sync, memory)
+    before, used = leaks.snapshot(), memory.used() if memory is not None else 0
+    figures = run(options.consumer, options.frames, options.sync, memory)
+    left = leaks.leaked_since(before)
+    if memory is not None:
+        kept = memory.used() - used
+        left += [f"{kept} bytes of device memory"] if kept > DEVICE_BYTES else []
+        memory.close()
+    figures["left_behind"] = left
     print(json.dumps(figures, indent=2))
-    return 1 if figures["wrong"] or figures["left_behind"] else 0
+    return 1 if figures["wrong"] or left or grown(figures) else 0
+
+
+def grown(figures: dict[str, Any]) -> bool:
+    """Whether the memory of the process or of the device was not flat; says so."""
+    found = [
+        f"{name} is {figures[name]}, more than {limit}"
+        for name, limit in (("resident_growth_kib", RESIDENT_KIB), ("device_growth_bytes", DEVICE_BYTES))
+        if (figures[name] or 0) > limit
+    ]
+    for line in found:
+        print(line, file=sys.stderr)
+    return bool(found)
 
 
 if __name__ == "__main__":

@@ -797,7 +797,8 @@ R cuDestroyExternalMemory(void *memory) {
   return 0;
 }
 
-/* CUDA_EXTERNAL_MEMORY_MIPMAPPED_ARRAY_DESC. One level is enough here. */
+/* CUDA_EXTERNAL_MEMORY_MIPMAPPED_ARRAY_DESC. Levels lie one after another, each with all its layers.
+ * FAKE_CUDA_MAP_ARRAY is what the mapping answers instead. */
 typedef struct {
   uint64_t offset;
   size_t width, height, depth;
@@ -806,10 +807,12 @@ typedef struct {
 } Mipmaps;
 _Static_assert(sizeof(Mipmaps) == 120, "cuda.h");
 typedef struct {
-  Array level;
+  Array levels[16];
+  unsigned count;
   void *whole;
   size_t size;
 } Mipmapped;
+static size_t half(size_t length) { return length > 1 ? length / 2 : 1; }
 R cuExternalMemoryGetMappedMipmappedArray(void **out, void *memory,
                                           const Mipmaps *d) {
   NEED_CONTEXT;
@@ -820,20 +823,38 @@ R cuExternalMemoryGetMappedMipmappedArray(void **out, void *memory,
                                                                           : 0;
   Array a = {NULL, channel * d->channels, d->width, d->height ? d->height : 1,
              d->depth ? d->depth : 1};
-  if (d->levels != 1 || !a.texel || !a.width || d->channels == 3 ||
-      d->offset + a.texel * a.width * a.height * a.depth > e->size)
+  Mipmapped made = {.count = d->levels, .size = e->size};
+  size_t end = d->offset;
+  if (getenv("FAKE_CUDA_MAP_ARRAY"))
+    return atoi(getenv("FAKE_CUDA_MAP_ARRAY"));
+  if (!d->levels || d->levels > 16 || !a.texel || !a.width || d->channels == 3)
+    return INVALID;
+  for (unsigned i = 0; i < d->levels; i++) {
+    made.levels[i] = a;
+    made.levels[i].at = (char *)end; /* as yet from the start of the memory */
+    end += a.texel * a.width * a.height * a.depth;
+    a.width = half(a.width);
+    a.height = half(a.height);
+    a.depth = d->flags & 1 ? a.depth : half(a.depth); /* 1: layers */
+  }
+  if (end > e->size)
     return INVALID;
   Mipmapped *m = malloc(sizeof *m);
-  *m = (Mipmapped){a, map_again(e), e->size};
-  m->level.at = (char *)m->whole + d->offset;
+  *m = made;
+  m->whole = map_again(e);
+  for (unsigned i = 0; i < m->count; i++)
+    m->levels[i].at = (char *)m->whole + (size_t)m->levels[i].at;
   live++;
   *out = m;
   return 0;
 }
 R cuMipmappedArrayGetLevel(void **out, void *mipmapped, unsigned level) {
   NEED_CONTEXT;
-  *out = &((Mipmapped *)mipmapped)->level;
-  return level ? INVALID : 0;
+  Mipmapped *m = mipmapped;
+  if (level >= m->count)
+    return INVALID;
+  *out = &m->levels[level];
+  return 0;
 }
 R cuMipmappedArrayDestroy(void *mipmapped) {
   NEED_CONTEXT;

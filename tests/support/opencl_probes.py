@@ -6,19 +6,24 @@ alike, so that the two can be compared.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import itertools
 import os
 import stat
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyopencl as cl
+from image_cases import hand_over
 from interop_opencl._driver import Driver
 
 import interop
-from interop import HandleType, SemaphoreKind, registry
+from interop import FORMATS, HandleType, ImageDescriptor, SemaphoreKind, Tiling, registry
+from interop.testing import leaks
 
 if TYPE_CHECKING:
     from interop.backend import Producer
@@ -32,11 +37,13 @@ MEMORY_DEVICES = 0x2051
 SEMAPHORE_DEVICES = 0x2053
 BINARY = 1
 SEMAPHORE_TYPES = 0x204C
+ASSUME_LINEAR = 0x2052
+RGBA, UNSIGNED_INT8, IMAGE_2D = 0x10B5, 0x10DA, 0x10F1
 USE_HOST_PTR = 8
 READ_WRITE = 1
 HANG_SECONDS = 4.0
 STEP = """
-__kernel void step(__global unsigned int *words) { words[get_global_id(0)] += 1u; }
+__kernel void add_one(__global unsigned int *words) { words[get_global_id(0)] += 1u; }
 """
 
 
@@ -54,7 +61,7 @@ class Rig:
         self.platform: int = self.device.platform.int_ptr
         backend = registry.default().load_producer("vulkan")
         self.producer: Producer = backend.open_producer(backend.devices()[0])
-        self.context = cl.Context([self.device])
+        self.context: Any = cl.Context([self.device])
         self.queue = cl.CommandQueue(self.context)
 
     def memory_fd(self) -> int:
@@ -159,7 +166,7 @@ def refusals() -> dict[str, object]:
     good = rig.memory_fd()
     null = os.open(os.devnull, os.O_RDWR)
     host = (ctypes.c_char * SIZE)()
-    host_pointer = rig.import_memory(os.dup(good), flags=READ_WRITE | USE_HOST_PTR, host=host)
+    host_pointer = rig.import_memory(os.dup(good), host=host)
     result: dict[str, object] = {
         "number -64": rig.import_memory(-64)[0],
         "semaphore, number -64": rig.import_semaphore(-64)[0],
@@ -181,30 +188,47 @@ def refusals() -> dict[str, object]:
     return result
 
 
-def kept_after_refusals() -> dict[str, object]:
-    """How many descriptors and threads a refused file costs: the first one, ten more, and with a new context."""
+def kept_after_refusals(*, release: bool) -> dict[str, object]:
+    """How many descriptors each of three contexts leaves open in which a file was refused.
+
+    ``release`` gives the object up that came beside the code.
+    """
     rig = Rig()
     code, memory = rig.import_memory(rig.memory_fd())
     rig.release(memory)
-    counts = [_held()]
     null = os.open(os.devnull, os.O_RDWR)
-    code, _ = rig.import_memory(null)
-    counts.append(_held())
-    for _ in range(10):
-        rig.import_memory(null)
-    counts.append(_held())
-    rig.context = cl.Context([rig.device])
-    rig.import_memory(null)
-    counts.append(_held())
+    counts = [len(os.listdir("/proc/self/fd"))]
+    for _ in range(3):
+        rig.context = cl.Context([rig.device])
+        code, memory = rig.import_memory(null)
+        if release and memory:
+            rig.release(memory)
+        rig.context = None
+        counts.append(len(os.listdir("/proc/self/fd")))
     return {
         "code": code,
-        "descriptors": [count[0] - counts[0][0] for count in counts],
-        "threads": [count[1] - counts[0][1] for count in counts],
+        "kept": [later - early for early, later in itertools.pairwise(counts)],
+        "still open": _is_open(null),
     }
 
 
-def _held() -> tuple[int, int]:
-    return len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))
+def refused_by_interop() -> dict[str, object]:
+    """Offer a stranger's file to three consumers, one after the other; name what is left open."""
+    backend = registry.default().load_consumer("opencl")
+    info = next(info for info in backend.devices() if info.capabilities.memory_import)
+    before, refused = None, 0
+    descriptor = interop.MemoryDescriptor(allocation_size=SIZE, size=SIZE, handle_type=HandleType.OPAQUE_FD)
+    for turn in range(4):
+        if turn == 1:
+            before = leaks.snapshot()  # after the first: drivers open files on first use
+        null = interop.Handle.adopt(os.open(os.devnull, os.O_RDWR), HandleType.OPAQUE_FD)
+        with contextlib.closing(backend.open_consumer(info)) as consumer, null as handle:
+            try:
+                consumer.import_memory(handle, descriptor).close()
+            except interop.HandleError:
+                refused += turn > 0
+    assert before is not None
+    return {"refused": refused, "left": leaks.leaked_since(before)}
 
 
 def kinds() -> dict[str, object]:
@@ -247,11 +271,36 @@ def kernel_without_acquire() -> dict[str, object]:
     words = np.arange(1024, dtype=np.uint32)
     try:
         cl.enqueue_copy(rig.queue, buffer, words)
-        program.step(rig.queue, (1024,), None, buffer)
+        program.add_one(rig.queue, (1024,), None, buffer)
         cl.enqueue_copy(rig.queue, words, buffer)
     except cl.Error as error:
         return {"code": int(error.code), "right": False}
     return {"code": 0, "right": bool((words == np.arange(1, 1025)).all())}
+
+
+def two_devices() -> dict[str, object]:
+    """What a context with two GPUs takes: imports without a device list, and with one that names either or both."""
+    rig = Rig()
+    devices = [device for device in rig.device.platform.get_devices() if device.extensions]
+    if len(devices) < 2:
+        return {"devices": len(devices)}
+    rig.context = cl.Context(devices[:2])
+    first, second = (device.int_ptr for device in devices[:2])
+    result: dict[str, object] = {"devices": len(devices)}
+    for name, listed in {
+        "no list": (),
+        "the producer's device": (MEMORY_DEVICES, first, 0),
+        "the other device": (MEMORY_DEVICES, second, 0),
+        "both devices": (MEMORY_DEVICES, first, second, 0),
+    }.items():
+        fd = rig.memory_fd()
+        code, made = rig.import_memory(fd, extra=listed)
+        result[f"memory, {name}"] = code
+        if made:
+            rig.release(made)
+        swapped = tuple(SEMAPHORE_DEVICES if word == MEMORY_DEVICES else word for word in listed)
+        result[f"semaphore, {name}"] = rig.import_semaphore(rig.semaphore_fd(), *swapped)[0]
+    return result
 
 
 def release_of_a_context(*, give_back: bool) -> dict[str, object]:
@@ -282,22 +331,70 @@ def release_of_a_context(*, give_back: bool) -> dict[str, object]:
     return {"codes": codes, "returned": returned}
 
 
-def user_events() -> dict[str, object]:
-    """How long a caller is held up by a marker behind a user event that is not set, in milliseconds."""
+def images(*, linear: bool, pitch: bool) -> dict[str, object]:
+    """What an imported image of Vulkan's reads as: 64 × 48 RGBA8, with or without Vulkan's row pitch."""
     rig = Rig()
-    times: list[float] = []
-    for _ in range(5):
-        event = cl.UserEvent(rig.context)
-        start = time.perf_counter()
-        cl.enqueue_barrier(rig.queue, wait_for=[event])
-        cl.enqueue_marker(rig.queue)
-        rig.queue.flush()
-        timer = threading.Timer(0.2, event.set_status, [0])
-        timer.start()
-        times.append(1e3 * (time.perf_counter() - start))
+    made: Any = rig.producer
+    tiling = Tiling.LINEAR if linear else Tiling.OPTIMAL
+    wanted = ImageDescriptor(extent=(64, 48, 1), format=FORMATS["rgba8uint"], tiling=tiling)
+    image = made.create_image(wanted, export=HandleType.OPAQUE_FD)
+    sent = np.arange(48 * 64, dtype=np.uint32) * 2654435761 & 0xFFFFFFFF
+    image.write(sent.astype(np.uint32))
+    hand_over(rig.producer, image.release)
+    words = (ctypes.c_uint64 * 3)(MEMORY_FD, image.export_memory()[0].detach(), 0)
+    channels = (ctypes.c_uint * 2)(RGBA, UNSIGNED_INT8)
+    row_pitch = image.descriptor.row_pitch if pitch else 0
+    layout = (ctypes.c_size_t * 9)(IMAGE_2D, 64, 48, 0, 0, row_pitch, 0, 0, 0)
+    code = ctypes.c_int(12345)
+    create = rig.driver.raw("clCreateImageWithProperties")
+    places = (ctypes.byref(channels), ctypes.byref(layout))
+    address = create(rig.context.int_ptr, words, READ_WRITE, *places, None, ctypes.byref(code))
+    seen = np.zeros_like(sent, np.uint32)
+    if code.value == 0:
+        rig.hand_over("Acquire", address)
+        native: Any = cl.MemoryObject.from_int_ptr(address, retain=False)
+        cl.enqueue_copy(rig.queue, seen, native, origin=(0, 0, 0), region=(64, 48, 1))
+        rig.hand_over("Release", address)
         rig.queue.finish()
+    listed = _query_numbers(rig, ASSUME_LINEAR)
+    return {"code": code.value, "right": bool((seen == sent).all()), "linear types": listed}
+
+
+def _query_numbers(rig: Rig, name: int) -> list[int]:
+    return list(rig.driver.query_numbers(rig.device.int_ptr, name))
+
+
+def user_events() -> dict[str, object]:
+    """How long a caller is held up by each command behind a user event that is set 100 ms later, in ms."""
+    rig = Rig()
+    _, memory = rig.import_memory(rig.memory_fd())
+    rig.hand_over("Acquire", memory)
+    commands: dict[str, Any] = {
+        "marker": partial(cl.enqueue_marker, rig.queue),
+        "release": partial(rig.hand_over, "Release", memory),
+        "acquire": partial(rig.hand_over, "Acquire", memory),
+    }
+    times: dict[str, object] = {}
+    for name, command in commands.items():
+        event = cl.UserEvent(rig.context)
+        cl.enqueue_barrier(rig.queue, wait_for=[event])
+        timer = threading.Timer(0.1, event.set_status, [0])
+        timer.start()
+        start = time.perf_counter()
+        command()
+        times[name] = 1e3 * (time.perf_counter() - start)
         timer.join()
-    return {"milliseconds": sorted(times)[2]}
+        rig.queue.finish()
+    rig.hand_over("Release", memory)
+    rig.queue.finish()
+    rig.release(memory)
+    return times
+
+
+def drivers_loaded_again() -> dict[str, object]:
+    """Whether the Vulkan driver can be asked for its devices forty times."""
+    backend = registry.default().load_producer("vulkan")
+    return {"found": [len(backend.devices()) > 0 for _ in range(40)]}
 
 
 def lines() -> dict[str, object]:

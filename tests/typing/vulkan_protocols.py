@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from interop_vulkan import backend, memory, render, semaphore, stream
+    from interop_vulkan import backend, image, memory, render, semaphore, stream
     from interop_vulkan._recording import Recording
 
     from interop.backend import (
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         ProducerSemaphore,
         Submission,
     )
+    from interop.images import ImageProducer, ProducerImage
 
     def fulfilled(
         a: backend.VulkanBackend,
@@ -28,3 +29,6 @@ if TYPE_CHECKING:
         g: render.Grid,
     ) -> tuple[ProducerBackend, Producer, ProducerBuffer, ProducerSemaphore, Submission, Commands, Mesh]:
         return a, b, c, d, e, f, g
+
+    def images(a: backend.Producer, b: image.Image) -> tuple[ImageProducer, ProducerImage]:
+        return a, b

@@ -8,6 +8,7 @@ import weakref
 
 import numpy as np
 import pytest
+import taker
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,12 +19,19 @@ from interop.dtypes import DTYPES
 class Owner:
     """Host memory that speaks DLPack."""
 
-    def __init__(self, shape: tuple[int, ...], dtype: str = "float32", *, read_only: bool = False) -> None:
-        self.shape, self.dtype, self.read_only = shape, DTYPES[dtype], read_only
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        dtype: str = "float32",
+        *,
+        read_only: bool = False,
+        device: dlpack.DeviceType = dlpack.DeviceType.CPU,
+    ) -> None:
+        self.shape, self.dtype, self.read_only, self.device = shape, DTYPES[dtype], read_only, device
         self.memory = ctypes.create_string_buffer(int(np.prod(shape)) * self.dtype.itemsize)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return dlpack.DeviceType.CPU, 0
+        return self.device, 0
 
     def __dlpack__(self, *, max_version: tuple[int, int] | None = None, **arguments: object) -> object:
         dlpack.check_request(
@@ -34,7 +42,7 @@ class Owner:
             address=ctypes.addressof(self.memory),
             shape=self.shape,
             dtype=self.dtype,
-            device=(dlpack.DeviceType.CPU, 0),
+            device=(self.device, 0),
             read_only=self.read_only,
             max_version=max_version,
         )
@@ -78,6 +86,54 @@ def test_a_capsule_that_nobody_takes_frees_its_memory(version: tuple[int, int] |
     assert dlpack.alive() == before + 1
     del made
     assert dlpack.alive() == before
+
+
+@pytest.mark.parametrize("device", [kind for kind in dlpack.DeviceType if kind is not dlpack.DeviceType.CPU])
+def test_a_library_that_refuses_the_device_says_so_and_keeps_nothing(device: dlpack.DeviceType) -> None:
+    """NumPy drops the capsule with its exception set: nothing that then runs may lose the one or the other."""
+    before = dlpack.alive()
+    owner = Owner((3, 4), device=device)
+    with pytest.raises(RuntimeError, match="Unsupported device"):
+        np.from_dlpack(owner)  # type: ignore[arg-type]  # NumPy's stub knows version 0 only
+    assert dlpack.alive() == before
+
+
+def test_an_exception_gets_past_the_death_of_the_last_array() -> None:
+    before = dlpack.alive()
+
+    def refuse(array: object) -> None:
+        raise KeyError(type(array).__name__)
+
+    with pytest.raises(KeyError, match="ndarray"):
+        refuse(np.from_dlpack(Owner((3,))))  # type: ignore[arg-type]  # NumPy's stub knows version 0 only
+    gc.collect()
+    assert dlpack.alive() == before
+
+
+@pytest.mark.parametrize("version", [None, (1, 0)])
+@pytest.mark.parametrize("offset", [0, 4, 100])
+def test_what_a_capsule_says(version: tuple[int, int] | None, offset: int) -> None:
+    """Read as a library in C reads it. A handle is passed on as it is: the offset stands beside it."""
+    handle = 0x7F00_0000_1234
+    made = dlpack.capsule(
+        None,
+        address=handle,
+        byte_offset=offset,
+        shape=(2, 3, 4),
+        dtype=DTYPES["complex64"],
+        device=(dlpack.DeviceType.OPENCL, 3),
+        max_version=version,
+    )
+    with taker.Taken(made) as taken:
+        tensor = taken.tensor
+        assert (tensor.data, tensor.byte_offset) == (handle, offset)
+        assert (tensor.device_type, tensor.device_id) == (4, 3)
+        assert (tensor.code, tensor.bits, tensor.lanes) == (5, 64, 1)
+        assert tensor.shape[: tensor.ndim] == [2, 3, 4]
+        assert tensor.strides[: tensor.ndim] == [12, 4, 1]
+        assert taken.flags == 0
+        assert dlpack.alive() == 1
+    assert dlpack.alive() == 0
 
 
 def test_read_only_memory_is_refused_where_it_cannot_be_said() -> None:

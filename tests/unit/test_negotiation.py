@@ -22,6 +22,7 @@ from interop import (
     Strategy,
 )
 from interop.backend import Capabilities
+from interop.device import PciAddress
 from interop.negotiation import negotiate, select_devices
 
 PRODUCER, CONSUMER = doubles.producer_info(), doubles.consumer_info()
@@ -120,6 +121,17 @@ def test_devices_that_are_not_one_are_refused_by_name() -> None:
         select_devices([PRODUCER], [other], producer_choice=0, consumer_choice="other")[2] is MatchKey.CHOICE
     )
     assert select_devices([PRODUCER], [other], allow_mismatch=True)[2] is None
+
+
+def test_no_choice_makes_one_of_two_slots() -> None:
+    """Two GPUs of one maker are told apart by where they sit, whoever says otherwise."""
+    left = replace(PRODUCER, identity=DeviceIdentity(uuid=b"a" * 16, pci=PciAddress(0, 1, 0, 0)))
+    right = replace(CONSUMER, identity=DeviceIdentity(uuid=b"b" * 16, pci=PciAddress(0, 2, 0, 0)))
+    with pytest.raises(DeviceMismatch, match="pci differs"):
+        select_devices([left], [right], producer_choice=0, consumer_choice=0)
+    assert (
+        select_devices([left], [right], producer_choice=0, consumer_choice=0, allow_mismatch=True)[2] is None
+    )
 
 
 def test_a_consumer_on_the_host_needs_no_match() -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import doubles
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interop import ClosedError, InvalidArgument, SemaphoreKind, TurnError, WaitTimeout
+from interop import ClosedError, DriverError, InvalidArgument, SemaphoreKind, TurnError, WaitTimeout
 from interop.buffers import Owner
 from interop.device import MatchKey
 from interop.link import Link
@@ -131,11 +131,11 @@ def take_turns(case: str, moves: list[tuple[str, list[int], bool, bool]], schedu
         buffers = [link.buffer(4, "uint32") for _ in range(2)]
         for side, indices, settle, fail in moves:
             chosen = [buffers[index] for index in indices]
-            turn = link.producer_turn(*chosen) if side == "p" else link.consumer_turn(*chosen)
-            with contextlib.suppress(KeyError), turn:
+            turns: dict[str, Any] = {"p": link.producer_turn, "q": link.queue_turn, "c": link.consumer_turn}
+            with contextlib.suppress(KeyError), turns[side](*chosen):
                 if fail:
                     raise KeyError
-            owner = Owner.PRODUCER if side == "p" else Owner.CONSUMER
+            owner = Owner.CONSUMER if side == "c" else Owner.PRODUCER
             assert all(buffer.owner is owner for buffer in chosen)
             if settle:
                 world.settle()
@@ -153,7 +153,7 @@ def test_any_order_of_turns_and_any_schedule_keeps_every_semaphore_legal(case: s
     choose = random.Random(seed)  # noqa: S311 - a schedule, not a secret
     moves = [
         (
-            choose.choice("pc"),
+            choose.choice("pcq"),
             choose.sample([0, 1], choose.choice([1, 2])),
             choose.random() < 0.15,
             choose.random() < 0.15,
@@ -185,6 +185,48 @@ def test_an_exception_in_a_producer_turn_submits_nothing_of_it(case: str) -> Non
         assert "fill" not in world.log
         with link.consumer_turn(buffer):
             assert word(buffer) == 0
+
+
+def test_a_queue_turn_stands_around_what_others_submit(case: str) -> None:
+    link, world = make_link(case)
+    with link:
+        buffer = link.buffer(4, "uint32")
+        for number in range(1, 6):
+            with link.consumer_turn(buffer):
+                pass
+            with link.queue_turn(buffer) as commands:
+                others = doubles.Step("others", lambda: True, lambda: None, None)
+                world.producer_queue.append(others)
+                commands.fill(buffer.producer_buffer, number)
+            with link.consumer_turn(buffer):
+                world.settle()
+                if case != "bridged":  # a thread of its own lets the consumer go on
+                    assert word(buffer) == number
+        link.synchronize()
+        assert word(buffer) == 5
+    done = [
+        name for name in world.log if name in {"producer acquires", "others", "fill", "producer releases"}
+    ]
+    assert done == ["producer acquires", "others", "fill", "producer releases"] * 5
+    assert world.open_objects == 1
+
+
+def test_a_queue_turn_that_cannot_begin_breaks_the_order_and_lets_go(
+    case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, _world = make_link(case)
+    with link:
+        buffer = link.buffer(4, "uint32")
+        with monkeypatch.context() as patch:
+            patch.setattr(doubles.FakeSubmission, "submit", _refuse)
+            with pytest.raises(DriverError), link.queue_turn(buffer):
+                pytest.fail("the turn began")
+        with pytest.raises(TurnError, match="after an earlier one failed"), link.producer_turn(buffer):
+            pass
+
+
+def _refuse(*_: object) -> int:
+    raise DriverError("vkQueueSubmit", -4, "VK_ERROR_DEVICE_LOST")
 
 
 def test_a_buffer_cannot_be_in_two_turns(case: str) -> None:

@@ -5,22 +5,25 @@ from __future__ import annotations
 
 import mmap
 import os
+import sys
 import tempfile
 import threading
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from interop.errors import ClosedError, DriverError, HandleError, InteropError, InvalidArgument
-from interop.handles import Handle, HandleType
+from interop.handles import MEMORY_FLOOR, Handle, HandleType
 from interop.memory import MemoryDescriptor
 from interop.testing.bench import pattern, same
 from interop.testing.conformance import strangers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from io import BufferedReader
 
     from interop.testing.bench import Bench
 
@@ -179,9 +182,19 @@ def test_no_strangers_descriptor_is_closed(bench: Bench) -> None:
             _, handle, descriptor = bench.export(SIZE)
             memory = bench.consumer.import_memory(handle, descriptor)
             others = [files.enter_context(open(os.devnull, "rb")) for _ in range(8)]  # noqa: PTH123 - no path
+            others += [files.enter_context(again) for again in _above(others[0], MEMORY_FLOOR, 4)]
             memory.close()
             for other in others:
                 assert os.fstat(other.fileno()).st_rdev == null.st_rdev
+
+
+def _above(file: BufferedReader, floor: int, count: int) -> list[BufferedReader]:
+    """Open a file again under the numbers that were lent to a driver, if they are free."""
+    if sys.platform == "win32":
+        return []
+    from fcntl import F_DUPFD_CLOEXEC, fcntl
+
+    return [os.fdopen(fcntl(file.fileno(), F_DUPFD_CLOEXEC, floor), "rb") for _ in range(count)]
 
 
 def test_close_twice(bench: Bench) -> None:
@@ -245,6 +258,7 @@ def test_imports_from_several_threads(bench: Bench) -> None:
 def test_many_cycles_leave_nothing(bench: Bench) -> None:
     buffer = bench.create(SIZE)
     before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0  # noqa: PTH112, PTH208
+    mapped = _mappings()
     for _ in range(50):
         handle, descriptor = buffer.export_memory()
         memory = bench.consumer.import_memory(handle, descriptor)
@@ -252,3 +266,10 @@ def test_many_cycles_leave_nothing(bench: Bench) -> None:
         memory.close()
     after = len(os.listdir("/proc/self/fd")) if before else 0  # noqa: PTH208
     assert after <= before
+    assert _mappings() - mapped < 25, "half of the imports are still mapped"  # noqa: PLR2004 - of 50
+
+
+def _mappings() -> int:
+    """How many ranges of memory this process has; what drivers map goes with the import, like descriptors."""
+    maps = Path("/proc/self/maps")
+    return len(maps.read_text(errors="replace").splitlines()) if maps.exists() else 0

@@ -237,9 +237,10 @@ def test_turns_do_not_block_the_caller(link_factory: LinkFactory, sync: str) -> 
     for frame in range(3):
         fill(link, buffer, frame)
         add(kernel, link, buffer, 1)
-    assert time.monotonic() - start < long / 2
+    taken = time.monotonic() - start
     link.synchronize()
-    assert (words(link, buffer) == 3).all()  # noqa: PLR2004 - 2 + 1
+    assert (words(link, buffer) == 3).all()  # noqa: PLR2004 - 2 + 1; right whether or not the turns blocked
+    assert taken < long / 2, f"the turns blocked their caller for {taken:.2f} s, the kernel runs {long:.2f} s"
 
 
 def test_turns_from_several_threads(link_factory: LinkFactory, sync: str) -> None:

@@ -6,11 +6,19 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from interop.errors import ClosedError, DriverError, HandleError, TurnError, WaitTimeout
+from interop.errors import (
+    ClosedError,
+    DriverError,
+    HandleError,
+    InteropError,
+    InvalidArgument,
+    TurnError,
+    WaitTimeout,
+)
 from interop.handles import Handle, HandleType
 from interop.semaphore import SemaphoreDescriptor, SemaphoreKind
 from interop.testing.bench import pattern, same
@@ -80,6 +88,35 @@ def test_bad_handles_stay_with_their_owner(bench: Bench, kind: SemaphoreKind) ->
             assert not stranger.closed
             assert os.fstat(stranger.value).st_ino == before.st_ino
     bench.track(bench.consumer.import_semaphore(handle, descriptor))
+
+
+def test_type_that_cannot_be_imported(bench: Bench) -> None:
+    """What the capabilities do not name is refused before a driver sees it; one that took it would hang."""
+    exports = bench.producer.device.capabilities.exportable(BINARY)
+    for declared in (BINARY, TIMELINE):
+        offered = bench.consumer.device.capabilities.importable(declared)
+        other = next(candidate for candidate in HandleType if candidate not in offered)
+        if other in exports:  # a good one, of which only the kind is a lie: no driver can tell
+            handle, _ = bench.track(bench.producer.create_semaphore(BINARY, export=other)).export_semaphore()
+        else:
+            handle = Handle.adopt(plain_memfd() if other.is_fd else SIZE, other)
+        with handle:
+            wrong = SemaphoreDescriptor(kind=declared, handle_type=other)
+            with pytest.raises(InteropError):
+                bench.consumer.import_semaphore(handle, wrong)
+            assert not handle.closed
+
+
+@every_kind
+def test_a_stream_of_another_consumer_is_refused(bench: Bench, kind: SemaphoreKind) -> None:
+    _, external = share(bench, kind)
+    stranger: Any = object()
+    for call in (external.wait, external.signal):
+        with pytest.raises(InvalidArgument):
+            call(stranger, value(kind, 1))
+    external.signal(bench.consumer.stream, value(kind, 1))
+    external.wait(bench.consumer.stream, value(kind, 1))
+    bench.consumer.stream.synchronize(bench.timeout)
 
 
 @every_kind

@@ -5,30 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-SOURCE = Path(__file__).parents[3] / "tests" / "support" / "libcuda.c"
+    from pathlib import Path
 
 
 @pytest.fixture(scope="session")
 def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a libcuda.so.1 that needs no GPU (tests/support/libcuda.c)."""
-    folder = tmp_path_factory.mktemp("driver")
-    command = ["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC"]
-    command += [
-        "-Wl,-soname,libcuda.so.1",
-        "-o",
-        str(folder / "libcuda.so.1"),
-        str(SOURCE),
-    ]
-    subprocess.run([*command, "-lpthread", "-ldl"], check=True, timeout=60)
-    return folder
+    from stand_in import build  # not there for the cases, which run with this file and no configuration
+
+    return build(tmp_path_factory.mktemp("driver"))
 
 
 @pytest.fixture

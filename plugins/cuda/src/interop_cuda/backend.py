@@ -13,7 +13,7 @@ from interop.handles import HandleType
 from interop.imports import Imports
 from interop.lifetime import Children, Owned
 from interop.semaphore import SemaphoreKind
-from interop_cuda import host, kernels, memory, semaphore
+from interop_cuda import host, image, kernels, memory, semaphore
 from interop_cuda._abi import Attribute
 from interop_cuda._context import Context
 from interop_cuda._driver import Driver, kernel_module
@@ -194,7 +194,8 @@ def _capabilities(driver: Driver, device: int) -> Capabilities:
         hold = WAIT_VALUE
     else:
         notes.append(f"no {WAIT_VALUE} on this device: streams are held by a blocking host function")
-    importable = importable if driver.exports("cuImportExternalMemory") else frozenset()
+    importable = importable if driver.exports("cuImportExternalMemory") else frozenset[HandleType]()
+    images, image_notes = image.offered(driver, importable)
     pins = driver.exports(host.REGISTER) and _attribute(driver, device, Attribute.HOST_REGISTER_SUPPORTED)
     return Capabilities(
         memory_import=importable | _HOST if pins else importable,
@@ -203,6 +204,8 @@ def _capabilities(driver: Driver, device: int) -> Capabilities:
         stream_hold=hold,
         stream_notify=HOST_FUNC,
         notes=tuple(notes),
+        images=images,
+        image_notes=image_notes,
     )
 
 

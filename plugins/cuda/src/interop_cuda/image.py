@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
-from interop.errors import WaitTimeout
+from interop.errors import DriverError, Unsupported, WaitTimeout
 from interop.formats import Numbers
 from interop.images import Tiling, check_image
 from interop.lifetime import Owned
@@ -48,7 +48,8 @@ _FORMATS = {
     (Numbers.FLOAT, 32): 0x20,
 }
 _MAP = "cuExternalMemoryGetMappedMipmappedArray"
-_NOT_MAPPED = {1: "the driver does not map such an image", 999: "the driver does not map such an image"}
+# Invalid value, unknown: what the driver answers for an image that it does not map.
+_NOT_THIS_KIND = frozenset({1, 999})
 
 
 class _Mapping(NamedTuple):
@@ -167,6 +168,15 @@ def _release(context: Context, external: int, mapping: _Mapping) -> None:
         every.callback(driver.call, mapping.destroy, mapping.base)
 
 
+def offered(
+    driver: Driver, importable: frozenset[HandleType]
+) -> tuple[dict[Tiling, frozenset[HandleType]], tuple[str, ...]]:
+    """Return by which handle types images of a tiling come in, and why a tiling is missing."""
+    if not driver.exports(_MAP):
+        return {Tiling.LINEAR: importable}, (f"this CUDA driver does not export {_MAP}",)
+    return {Tiling.OPTIMAL: importable, Tiling.LINEAR: importable}, ()
+
+
 def import_image(
     stream: CudaStream,
     handle: Handle,
@@ -208,7 +218,12 @@ def _array(
     array.format = _FORMATS[image.format.numbers, image.format.bits]
     array.channels = image.format.components
     array.flags = ARRAY_SURFACE_LOAD_STORE | (ARRAY_LAYERED if layered else 0)
-    native = driver.make(_MAP, external, ctypes.byref(wanted), hints=_NOT_MAPPED)
+    try:
+        native = driver.make(_MAP, external, ctypes.byref(wanted))
+    except DriverError as error:
+        if error.code not in _NOT_THIS_KIND:
+            raise
+        raise Unsupported(f"{image.tiling} images {image.shape} of {image.format}", str(error)) from error
     undo.callback(driver.call, "cuMipmappedArrayDestroy", native)
     levels = [driver.make("cuMipmappedArrayGetLevel", native, level) for level in range(image.mip_levels)]
     return _Mapping(native, "cuMipmappedArrayDestroy", tuple(levels))

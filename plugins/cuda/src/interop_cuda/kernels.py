@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol, SupportsInt, runtime_checkable
 
 from interop.errors import ArgumentError, CompileError
+from interop.interrupts import Deferred
 from interop.kernels import check_arguments, check_grid, pick_source, unknown_kernel
 from interop.lifetime import Owned
 from interop_cuda._launch import CudaLaunch
@@ -109,6 +110,8 @@ class CudaModule(Owned):
     """A compiled source, loaded on one device."""
 
     __slots__ = ("_address", "_kernels", "_limit", "_signatures", "_stream")
+
+    may_be_dropped = True
 
     def __init__(
         self, stream: CudaStream, address: int, signatures: Mapping[str, Signature], limit: int
@@ -290,6 +293,7 @@ def compile_module(
     code, log = driver.compile(text, "kernel", capability)
     if code is None:
         raise CompileError("cuda", log)
-    with stream.context.current():
-        address = driver.make("cuModuleLoadData", code, hints=_LOAD_HINTS)
-    return CudaModule(stream, address, signatures, limit)
+    with Deferred():
+        with stream.context.current():
+            address = driver.make("cuModuleLoadData", code, hints=_LOAD_HINTS)
+        return CudaModule(stream, address, signatures, limit)

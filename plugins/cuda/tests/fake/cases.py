@@ -15,7 +15,7 @@ import time
 import weakref
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pytest
@@ -33,9 +33,12 @@ from interop.errors import (
     HandleError,
     InvalidArgument,
     TurnError,
+    Unsupported,
     WaitTimeout,
 )
+from interop.formats import FORMATS
 from interop.handles import Handle, HandleType
+from interop.images import ImageConsumer, ImageDescriptor, MappedImage, Tiling
 from interop.lifetime import Children, Owned
 from interop.memory import ExternalMemory, MappedBuffer, MemoryDescriptor
 from interop.pages import HostPages
@@ -219,6 +222,110 @@ def test_refused_import_leaves_the_handle(consumer: CudaConsumer) -> None:
         with pytest.raises(DriverError, match="no semaphore"):
             consumer.import_semaphore(handle, SemaphoreDescriptor(kind=SemaphoreKind.BINARY, handle_type=FD))
         assert not handle.closed
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "2D": {"extent": (5, 7, 1)},
+    "2D array": {"extent": (5, 7, 1), "array_layers": 3},
+    "3D": {"extent": (5, 7, 4), "mip_levels": 3},
+    "mips": {"extent": (9, 4, 1), "mip_levels": 4},
+    "rows": {"extent": (5, 7, 1), "tiling": Tiling.LINEAR, "offset": 256},
+}
+
+
+@pytest.mark.parametrize("made", ["r8unorm", "rg16sint", "rgba16float", "rgba32uint"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_image(consumer: CudaConsumer, made: str, kind: str) -> None:
+    fields: dict[str, Any] = {**KINDS[kind], "row_pitch": 96} if kind == "rows" else KINDS[kind]
+    image = ImageDescriptor(format=FORMATS[made], **fields)
+    handle, memory, peer = memory_of()
+    mapped = consumer.import_image(handle, memory, image)
+    assert handle.closed
+    assert isinstance(consumer, ImageConsumer)
+    assert isinstance(mapped, MappedImage)
+    assert (mapped.shape, mapped.format, mapped.descriptor) == (image.shape, FORMATS[made], image)
+    sent = {
+        (level, layer): os.urandom(image.part_nbytes(level, layer))
+        for level in range(image.mip_levels)
+        for layer in range(image.array_layers)
+    }
+    mapped.acquire(consumer.stream)
+    for (level, layer), texels in sent.items():
+        mapped.write(texels, level=level, layer=layer)
+    for (level, layer), texels in sent.items():
+        seen = bytearray(len(texels))
+        mapped.read(seen, level=level, layer=layer)
+        assert seen == texels
+    mapped.release(consumer.stream)
+    if kind == "rows":
+        size = 5 * image.format.texel_size
+        rows = [peer[256 + 96 * row : 256 + 96 * row + size] for row in range(7)]
+        assert b"".join(rows) == sent[0, 0]
+        assert not any(peer[256 + size : 256 + 96])
+    else:
+        assert peer[: sum(map(len, sent.values()))] == b"".join(sent.values())
+    mapped.close()
+    mapped.close()
+    for use in (lambda: mapped.native, lambda: mapped.read(bytearray(len(sent[0, 0])))):
+        with pytest.raises(ClosedError):
+            use()
+
+
+def test_image_copies_are_checked_and_bounded(consumer: CudaConsumer) -> None:
+    image = ImageDescriptor(extent=(8, 4, 1), format=FORMATS["rgba8unorm"], mip_levels=2)
+    handle, memory, _ = memory_of()
+    mapped = consumer.import_image(handle, memory, image)
+    for wrong in (bytearray(127), bytearray(129), bytes(128)):
+        with pytest.raises(InvalidArgument):
+            mapped.read(wrong)
+    for level, layer in ((2, 0), (-1, 0), (0, 1)):
+        with pytest.raises(InvalidArgument):
+            mapped.write(bytes(128), level=level, layer=layer)
+    consumer.stream.hold(1)
+    with pytest.raises(WaitTimeout):
+        mapped.read(bytearray(128), timeout=0.05)
+    consumer.stream.release(1)
+    mapped.read(bytearray(128))
+
+
+@pytest.mark.parametrize(
+    ("tiling", "variable", "value", "error"),
+    [
+        (Tiling.OPTIMAL, "FAKE_CUDA_MAP_ARRAY", "1", Unsupported),
+        (Tiling.OPTIMAL, "FAKE_CUDA_MAP_ARRAY", "801", Unsupported),
+        (Tiling.OPTIMAL, "FAKE_CUDA_MAP_ARRAY", "999", Unsupported),
+        (Tiling.OPTIMAL, "FAKE_CUDA_MAP_ARRAY", "2", DriverError),
+        (Tiling.LINEAR, "FAKE_CUDA_NO_MAP", "1", DriverError),
+    ],
+)
+def test_image_that_is_not_mapped(
+    consumer: CudaConsumer,
+    monkeypatch: pytest.MonkeyPatch,
+    tiling: Tiling,
+    variable: str,
+    value: str,
+    error: type[Exception],
+) -> None:
+    pitch = 32 if tiling is Tiling.LINEAR else 0
+    image = ImageDescriptor(extent=(8, 4, 1), format=FORMATS["rgba8unorm"], tiling=tiling, row_pitch=pitch)
+    handle, memory, _ = memory_of()
+    live = library.fake_live()
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(error, match="returned"):
+        consumer.import_image(handle, memory, image)
+    assert library.fake_live() == live
+    assert not handle.closed
+    monkeypatch.undo()
+    consumer.import_image(handle, memory, image).close()
+    assert handle.closed
+
+
+def test_image_that_cannot_lie_in_its_memory(consumer: CudaConsumer) -> None:
+    handle, memory, _ = memory_of()
+    image = ImageDescriptor(extent=(64, 33, 1), format=FORMATS["rgba8unorm"])
+    with pytest.raises(InvalidArgument, match="at least 8448 bytes"):
+        consumer.import_image(handle, memory, image)
+    assert not handle.closed
 
 
 def test_refused_mapping_undoes_the_import(consumer: CudaConsumer, monkeypatch: pytest.MonkeyPatch) -> None:

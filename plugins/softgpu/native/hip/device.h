@@ -231,6 +231,7 @@ class Device
     virtual bool has_pci() const = 0;
     virtual bool stream_wait_value() const = 0;
     virtual bool timeline_semaphores() const = 0; // handle type 9 may be imported
+    virtual bool maps_arrays() const = 0;         // images of other APIs
     virtual bool takes_fd() const = 0;            // a successful import closes the fd that it was given
     virtual hipError_t memory_info(size_t *free, size_t *total) = 0;
     virtual hipError_t stream_priorities(int *least, int *greatest)

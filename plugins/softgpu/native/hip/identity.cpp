@@ -50,6 +50,7 @@ void apply_pci(int index, hipDeviceProp_tR0600 *out)
 }
 
 constexpr int attribute_can_use_stream_wait_value = 10013;
+constexpr int attribute_image_support = 10014;
 
 struct PropertyAttribute {
     int attribute;
@@ -132,7 +133,7 @@ constexpr PropertyAttribute property_attributes[] = {
 
 // Known, and not offered by any layer: virtual memory management, host NUMA id, dma-buf export, fabric,
 // images.
-constexpr int absent_attributes[] = {1, 89, 92, 93, 94, 95, 10014, 10016};
+constexpr int absent_attributes[] = {1, 89, 92, 93, 94, 95, 10016};
 
 int read_member(const hipDeviceProp_tR0600 &properties, const PropertyAttribute &entry)
 {
@@ -179,6 +180,10 @@ bool reported_attribute(int device, int attribute, int *out)
 {
     if (attribute == attribute_can_use_stream_wait_value) {
         *out = reports_wait_value(device) ? 1 : 0;
+        return true;
+    }
+    if (attribute == attribute_image_support) {
+        *out = device_at(device).maps_arrays() ? 1 : 0;
         return true;
     }
     for (const int absent : absent_attributes) {

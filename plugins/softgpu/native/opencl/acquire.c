@@ -53,6 +53,7 @@ static cl_int hand_over(cl_command_queue queue, cl_uint count, const cl_mem *obj
         error = enqueue_marker(queue, &facts, event_count, events, &marker);
     if (error != CL_SUCCESS)
         return error;
+    wait_for_user_events(queue);
     for (cl_uint i = 0; i < count; ++i) {
         struct imported *imported = registry_get(registry_of_memory, objects[i]);
         __atomic_store_n(&imported->acquired, acquire, __ATOMIC_RELEASE);

@@ -223,7 +223,7 @@ static cl_program CL_API_CALL pass_CreateProgramWithSource(cl_context context, c
             return error;                                                                    \
         error = target.cl##name(queue, WAITS);                                               \
         if (error == CL_SUCCESS)                                                             \
-            hold_up_behind_user_events(count, events);                                       \
+            note_user_events(queue, count, events);                                          \
         return error;                                                                        \
     }
 

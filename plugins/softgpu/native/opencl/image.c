@@ -98,16 +98,40 @@ static cl_int lay_out(const struct softgpu_memory *memory, const cl_image_format
     return CL_SUCCESS;
 }
 
+/* CL_IMAGES=tiled: rows that the caller describes are taken for tiles, and nothing says so. What is written
+ * does not reach the payload. */
+static cl_mem misread(cl_context context, cl_mem_flags flags, const cl_image_format *format,
+                      cl_image_desc description, const struct softgpu_memory *memory, cl_int *error)
+{
+    const size_t texel =
+        channels(format->image_channel_order) * channel_size(format->image_channel_data_type);
+    void *taken = rows_taken_for_tiles(memory->data, description.image_row_pitch, texel,
+                                       description.image_width, description.image_height);
+    if (taken == NULL) {
+        *error = CL_OUT_OF_HOST_MEMORY;
+        return NULL;
+    }
+    description.image_row_pitch = 0;
+    cl_mem made =
+        target.clCreateImage(context, flags | CL_MEM_COPY_HOST_PTR, format, &description, taken, error);
+    free(taken);
+    return made;
+}
+
 static cl_int import_image(cl_context context, cl_mem_flags flags, const cl_image_format *format,
                            cl_image_desc description, int fd, struct imported *imported, cl_mem *object)
 {
     size_t span = 0;
+    const bool rows_as_tiles = images_are_tiled() && description.image_type == CL_MEM_OBJECT_IMAGE2D &&
+                               description.image_row_pitch != 0;
     cl_int error = map_payload(fd, 0, imported);
     if (error == CL_SUCCESS) {
         error = lay_out(&imported->memory, format, &description, &span);
         if (error == CL_SUCCESS && span > imported->memory.size)
             error = CL_INVALID_IMAGE_DESCRIPTOR;
-        if (error == CL_SUCCESS)
+        if (error == CL_SUCCESS && rows_as_tiles)
+            *object = misread(context, flags, format, description, &imported->memory, &error);
+        else if (error == CL_SUCCESS)
             *object = target.clCreateImage(context, flags | CL_MEM_USE_HOST_PTR, format, &description,
                                            imported->memory.data, &error);
         if (error != CL_SUCCESS)
@@ -158,7 +182,7 @@ cl_mem CL_API_CALL layer_CreateImageWithProperties(cl_context context, const cl_
     cl_mem object = NULL;
     code = import_image(context, flags, format, *description, fd, imported, &object);
     if (code != CL_SUCCESS)
-        return refuse(code, error);
+        return refuse_handle(context, code, error);
     if (error != NULL)
         *error = CL_SUCCESS;
     return object;

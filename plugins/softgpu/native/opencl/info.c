@@ -202,7 +202,8 @@ static bool answer_handle_types(cl_uint name, size_t capacity, void *value, size
         *result = answer_type(KHR_MEMORY_HANDLE_OPAQUE_FD, true, capacity, value, size);
         return true;
     case KHR_DEVICE_EXTERNAL_MEMORY_IMPORT_ASSUME_LINEAR_IMAGES:
-        *result = answer_type(KHR_MEMORY_HANDLE_OPAQUE_FD, !like_nvidia(), capacity, value, size);
+        *result = answer_type(KHR_MEMORY_HANDLE_OPAQUE_FD, !like_nvidia() && !images_are_tiled(), capacity,
+                              value, size);
         return true;
     case KHR_PLATFORM_SEMAPHORE_TYPES:
     case KHR_DEVICE_SEMAPHORE_TYPES:

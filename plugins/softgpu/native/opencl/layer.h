@@ -146,7 +146,9 @@ cl_int read_memory_properties(cl_context context, const cl_mem_properties *prope
 cl_int map_payload(int fd, size_t size, struct imported *imported);
 /* Ties the payload to the new memory object and settles the fd. Releases both on failure. */
 cl_int bind_payload(cl_mem object, struct imported *imported, int fd);
-cl_mem refuse(cl_int code, cl_int *error); /* NULL, or what NVIDIA's driver returns beside the code */
+cl_mem refuse(cl_int code, cl_int *error); /* NULL */
+/* The same for a handle, or what NVIDIA's driver returns beside the code. */
+cl_mem refuse_handle(cl_context context, cl_int code, cl_int *error);
 
 cl_mem CL_API_CALL layer_CreateBufferWithProperties(cl_context context, const cl_mem_properties *properties,
                                                     cl_mem_flags flags, size_t size, void *host_ptr,
@@ -220,10 +222,13 @@ bool usable(cl_mem object);
 void note_semaphore_number(int fd);
 bool stays_open_for_ever(int fd);
 bool taken_for_a_semaphore(int fd);
-void leak_after_refusal(void);
+cl_mem object_beside_refusal(cl_context context);
 void note_acquired(cl_context context, cl_mem object, bool acquired);
 void before_last_release(cl_context context);
-void hold_up_behind_user_events(cl_uint count, const cl_event *events);
+void note_user_events(cl_command_queue queue, cl_uint count, const cl_event *events);
+void wait_for_user_events(cl_command_queue queue);
+bool images_are_tiled(void);
+void *rows_taken_for_tiles(const char *rows, size_t row_pitch, size_t texel, size_t width, size_t height);
 void ignore_line_directives(char *text, size_t length);
 
 /* -- core.c: core calls that are only checked -- */

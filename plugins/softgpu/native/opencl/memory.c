@@ -15,14 +15,16 @@ static bool errors_like_nvidia(void)
 
 cl_mem refuse(cl_int code, cl_int *error)
 {
-    /* NVIDIA's driver returns an object beside the code 999. It must not be touched: this one has no
-     * dispatch. */
-    static uintptr_t untouchable[16];
     if (error != NULL)
         *error = code;
-    if (code == 999)
-        leak_after_refusal();
-    return code == 999 ? (cl_mem)untouchable : NULL;
+    return NULL;
+}
+
+cl_mem refuse_handle(cl_context context, cl_int code, cl_int *error)
+{
+    if (error != NULL)
+        *error = code;
+    return code == 999 ? object_beside_refusal(context) : NULL;
 }
 
 /* OPAQUE_WIN32, WIN32_KMT, ..., DMA_BUF, WIN32_NAME, AHB: known names of handles that no CPU device takes. */
@@ -201,7 +203,7 @@ cl_mem CL_API_CALL layer_CreateBufferWithProperties(cl_context context, const cl
     cl_mem object = NULL;
     code = import_buffer(context, flags, size, fd, imported, &object);
     if (code != CL_SUCCESS)
-        return refuse(code, error);
+        return refuse_handle(context, code, error);
     if (error != NULL)
         *error = CL_SUCCESS;
     return object;

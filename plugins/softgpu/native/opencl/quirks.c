@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 enum {
-    KNOWN_NUMBERS = 65536,    /* fds below this are remembered */
-    KEPT_DESCRIPTORS = 18,    /* that many stay open after a stranger's handle was refused */
-    USER_EVENT_DELAY_MS = 20, /* a command behind a user event holds its caller up for so long */
+    KNOWN_NUMBERS = 65536, /* fds below this are remembered */
+    KEPT_DESCRIPTORS = 18, /* what the driver has open for a context */
 };
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -56,14 +56,122 @@ bool taken_for_a_semaphore(int fd)
     return true;
 }
 
-/* -- CL_REFUSAL=leak: what the driver opened for a handle that it then refused stays open -- */
+/* -- The object that NVIDIA's driver returns beside the code 999: a real one, which keeps its context until
+ * it is released. CL_REFUSAL=leak: and with it what the driver opened for that context -- */
 
-void leak_after_refusal(void)
+static void CL_CALLBACK refused_deleted(cl_mem object, void *argument)
 {
-    if (!softgpu_switch_is("CL_REFUSAL", "leak", "clean"))
+    (void)object;
+    int *kept = argument;
+    for (int i = 0; kept != NULL && i < KEPT_DESCRIPTORS; ++i)
+        close(kept[i]);
+    free(kept);
+    softgpu_count("memory", -1);
+}
+
+cl_mem object_beside_refusal(cl_context context)
+{
+    cl_int error = CL_SUCCESS;
+    cl_mem object = target.clCreateBuffer(context, CL_MEM_READ_WRITE, 1, NULL, &error);
+    if (error != CL_SUCCESS)
+        return NULL; /* only the imitation is lost */
+    int *kept = NULL;
+    if (softgpu_switch_is("CL_REFUSAL", "leak", "clean") &&
+        (kept = malloc(KEPT_DESCRIPTORS * sizeof *kept)) != NULL)
+        for (int i = 0; i < KEPT_DESCRIPTORS; ++i)
+            kept[i] = open("/dev/null", O_RDWR | O_CLOEXEC);
+    softgpu_count("memory", 1);
+    if (target.clSetMemObjectDestructorCallback(object, refused_deleted, kept) != CL_SUCCESS) {
+        refused_deleted(object, kept);
+        target.clReleaseMemObject(object);
+        return NULL;
+    }
+    return object;
+}
+
+/* -- CL_USER_EVENTS=block: acquire and release of external memory return only when no command before them in
+ * the queue waits for a user event any more -- */
+
+struct waited_for {
+    struct waited_for *next;
+    cl_command_queue queue;
+    cl_event event;
+};
+static struct waited_for *first_waited_for;
+
+static bool is_unset(cl_event event)
+{
+    cl_int status = CL_COMPLETE;
+    return target.clGetEventInfo(event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status, NULL) ==
+               CL_SUCCESS &&
+           status > CL_COMPLETE;
+}
+
+/* Gives up those that were set. */
+static void forget_set_events(void)
+{
+    struct waited_for *set = NULL;
+    pthread_mutex_lock(&mutex);
+    for (struct waited_for **at = &first_waited_for; *at != NULL;) {
+        struct waited_for *entry = *at;
+        if (is_unset(entry->event)) {
+            at = &entry->next;
+        } else {
+            *at = entry->next;
+            entry->next = set;
+            set = entry;
+        }
+    }
+    pthread_mutex_unlock(&mutex);
+    for (struct waited_for *next; set != NULL; set = next) {
+        next = set->next;
+        target.clReleaseEvent(set->event);
+        free(set);
+    }
+}
+
+void note_user_events(cl_command_queue queue, cl_uint count, const cl_event *events)
+{
+    if (!softgpu_switch_is("CL_USER_EVENTS", "block", "pass"))
         return;
-    for (int i = 0; i < KEPT_DESCRIPTORS; ++i)
-        (void)open("/dev/null", O_RDWR | O_CLOEXEC);
+    forget_set_events();
+    for (cl_uint i = 0; events != NULL && i < count; ++i) {
+        cl_command_type type = 0;
+        if (target.clGetEventInfo(events[i], CL_EVENT_COMMAND_TYPE, sizeof type, &type, NULL) != CL_SUCCESS ||
+            type != CL_COMMAND_USER || !is_unset(events[i]))
+            continue;
+        struct waited_for *entry = malloc(sizeof *entry);
+        if (entry == NULL)
+            return; /* only the imitation is lost */
+        target.clRetainEvent(events[i]);
+        pthread_mutex_lock(&mutex);
+        *entry = (struct waited_for){.next = first_waited_for, .queue = queue, .event = events[i]};
+        first_waited_for = entry;
+        pthread_mutex_unlock(&mutex);
+    }
+}
+
+/* Takes one of the queue's events out of the list. */
+static struct waited_for *take_waited_for(cl_command_queue queue)
+{
+    pthread_mutex_lock(&mutex);
+    struct waited_for **at = &first_waited_for;
+    while (*at != NULL && (*at)->queue != queue)
+        at = &(*at)->next;
+    struct waited_for *entry = *at;
+    if (entry != NULL)
+        *at = entry->next;
+    pthread_mutex_unlock(&mutex);
+    return entry;
+}
+
+void wait_for_user_events(cl_command_queue queue)
+{
+    for (struct waited_for *entry; (entry = take_waited_for(queue)) != NULL; free(entry)) {
+        while (softgpu_switch_is("CL_USER_EVENTS", "block", "pass") && is_unset(entry->event))
+            sleep_ms(1);
+        target.clReleaseEvent(entry->event);
+    }
 }
 
 /* -- CL_RELEASE_CONTEXT=hang: it never returns while an import is acquired -- */
@@ -123,6 +231,7 @@ static void forget_context(cl_context context)
 void before_last_release(cl_context context)
 {
     cl_uint references = 0;
+    forget_set_events();
     if (target.clGetContextInfo(context, CL_CONTEXT_REFERENCE_COUNT, sizeof references, &references, NULL) !=
             CL_SUCCESS ||
         references != 1)
@@ -132,22 +241,27 @@ void before_last_release(cl_context context)
     forget_context(context);
 }
 
-/* -- CL_USER_EVENTS=slow: a command behind an unset user event holds its caller up -- */
+/* -- CL_IMAGES=tiled: no image is in rows, and one that is said to be is read as if it were in tiles -- */
 
-void hold_up_behind_user_events(cl_uint count, const cl_event *events)
+bool images_are_tiled(void)
 {
-    if (!softgpu_switch_is("CL_USER_EVENTS", "slow", "fast"))
-        return;
-    for (cl_uint i = 0; events != NULL && i < count; ++i) {
-        cl_command_type type = 0;
-        cl_int status = CL_COMPLETE;
-        if (target.clGetEventInfo(events[i], CL_EVENT_COMMAND_TYPE, sizeof type, &type, NULL) == CL_SUCCESS &&
-            type == CL_COMMAND_USER &&
-            target.clGetEventInfo(events[i], CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status,
-                                  NULL) == CL_SUCCESS &&
-            status > CL_COMPLETE)
-            sleep_ms(USER_EVENT_DELAY_MS);
-    }
+    return softgpu_switch_is("CL_IMAGES", "tiled", "rows");
+}
+
+/* Returns a copy of an image's rows, without gaps, in which each texel is the one that tiles of 4 x 4 have in
+ * its place; 0 where there is none. The caller frees it. */
+void *rows_taken_for_tiles(const char *rows, size_t row_pitch, size_t texel, size_t width, size_t height)
+{
+    char *const taken = calloc(width * height, texel);
+    const size_t across = (width + 3) / 4;
+    for (size_t y = 0; taken != NULL && y < height; ++y)
+        for (size_t x = 0; x < width; ++x) {
+            const size_t at = (y / 4 * across + x / 4) * 16 + y % 4 * 4 + x % 4;
+            if (at / width < height)
+                memcpy(taken + (y * width + x) * texel, rows + at / width * row_pitch + at % width * texel,
+                       texel);
+        }
+    return taken;
 }
 
 /* -- CL_LINE=ignored: #line has no effect -- */

@@ -121,8 +121,6 @@ static cl_int open_payload(int fd, struct softgpu_semaphore **payload)
         if (taken_for_a_semaphore(fd))
             return softgpu_semaphore_create(payload, NULL) == SOFTGPU_PAYLOAD_OK ? CL_SUCCESS
                                                                                  : CL_OUT_OF_RESOURCES;
-        if (nvidia)
-            leak_after_refusal();
         return nvidia ? 999 : CL_INVALID_PROPERTY;
     default:
         return CL_OUT_OF_HOST_MEMORY;

@@ -54,6 +54,10 @@ class CpuDevice : public Device
     {
         return false;
     }
+    bool maps_arrays() const override
+    {
+        return false;
+    }
     bool takes_fd() const override
     {
         return false;

@@ -41,6 +41,10 @@ class CudaDevice : public Device
     {
         return number(Attribute::TimelineSemaphoreInteropSupported) != 0;
     }
+    bool maps_arrays() const override
+    {
+        return true;
+    }
     bool takes_fd() const override
     {
         return true;

@@ -26,6 +26,7 @@ bool look_up(void *library, Driver *out, std::string *why)
     }
     SOFTGPU_CUDA_FUNCTIONS(SOFTGPU_CUDA_LOOK_UP)
 #undef SOFTGPU_CUDA_LOOK_UP
+    out->cuFuncLoad = reinterpret_cast<decltype(out->cuFuncLoad)>(dlsym(library, "cuFuncLoad"));
     out->cuFuncGetParamInfo =
         reinterpret_cast<decltype(out->cuFuncGetParamInfo)>(dlsym(library, "cuFuncGetParamInfo"));
     return true;

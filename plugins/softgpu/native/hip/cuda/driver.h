@@ -91,6 +91,7 @@ struct Driver {
     SOFTGPU_CUDA_FUNCTIONS(SOFTGPU_CUDA_MEMBER)
 #undef SOFTGPU_CUDA_MEMBER
     // Of CUDA 12.4 and later; null in older drivers.
+    CUresult (*cuFuncLoad)(CUfunction) = nullptr;
     CUresult (*cuFuncGetParamInfo)(CUfunction, size_t, size_t *, size_t *) = nullptr;
 };
 

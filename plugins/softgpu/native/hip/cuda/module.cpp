@@ -56,6 +56,9 @@ CudaFunction::CudaFunction(std::shared_ptr<Image> image, CUfunction function)
     int value = 0;
     if (driver().cuFuncGetAttribute(&value, function_max_threads_per_block, function) == success)
         max_threads_ = static_cast<unsigned>(value);
+    // A first launch would load it, and that waits for every stream, held ones too.
+    if (driver().cuFuncLoad != nullptr)
+        driver().cuFuncLoad(function);
     if (driver().cuFuncGetParamInfo == nullptr)
         return;
     parameters_known_ = true;
@@ -120,7 +123,8 @@ hipError_t CudaModule::global(const char *name, void **address, size_t *size)
         image_->context, [&] { return driver().cuModuleGetGlobal(&found, size, image_->get(), name); });
     if (error == hipSuccess)
         *address = reinterpret_cast<void *>(found);
-    return error;
+    // The driver's answer for the name of a kernel; whatever else could be wrong was checked before.
+    return error == hipErrorInvalidValue ? hipErrorNotFound : error;
 }
 
 } // namespace softgpu::cuda

@@ -299,10 +299,11 @@ TEST(kernel, pending_launch_outlives_its_module)
     const Stream stream;
     const Words words(64);
     Gate gate;
-    gate.hold(stream);
     {
         const Module module(scale);
-        OK(launch(module.function("scale"), 1, 64, stream, words.get(), 2u));
+        const auto function = module.function("scale");
+        gate.hold(stream); // CUDA loads code only when nothing is held
+        OK(launch(function, 1, 64, stream, words.get(), 2u));
     }
     gate.open();
     OK(hipStreamSynchronize(stream));

@@ -1,0 +1,53 @@
+"""Ctrl-C at the right moment: not while something of a driver is half made or half given back."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType, TracebackType
+    from typing import Any, Self
+
+
+class Deferred:
+    """``with Deferred():`` a SIGINT is handled at the end of the block instead of in the middle of it.
+
+    For short stretches that must be done whole; what waits for a device stays outside. Does nothing in threads
+    other than the main one, where Python raises no ``KeyboardInterrupt``, and where SIGINT has no handler in
+    Python. Blocks may be nested; the outermost one counts.
+    """
+
+    __slots__ = ("_handler", "_seen")
+
+    def __init__(self) -> None:
+        self._handler: Callable[[int, FrameType | None], Any] | None = None
+        self._seen: tuple[int, FrameType | None] | None = None
+
+    @property
+    def pending(self) -> bool:
+        """Whether a SIGINT has come in this block."""
+        return self._seen is not None
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._seen = number, frame
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            handler = signal.getsignal(signal.SIGINT)
+            if callable(handler):
+                self._handler = handler
+                signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        handler, self._handler = self._handler, None
+        if handler is None:
+            return
+        signal.signal(signal.SIGINT, handler)
+        if self._seen is not None:
+            handler(*self._seen)

@@ -1,0 +1,52 @@
+"""The holds of a stream, numbered over all links that share it, and released in the order of that number.
+
+A stream ends every hold *up to* a value. Two links on one stream must therefore neither count by themselves
+nor release what comes before a hold of the other.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from interop.semaphore import Stream
+
+
+class Holds:
+    """The holds of one stream; :func:`holds_of` returns it. Any thread."""
+
+    __slots__ = ("__weakref__", "_done", "_last", "_lock", "_released")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = 0
+        self._released = 0
+        self._done: dict[int, bool] = {}
+
+    def hold(self, stream: Stream) -> int:
+        """Enqueue a hold on ``stream`` and return its number, which :meth:`release` takes once."""
+        with self._lock:
+            number = self._last + 1
+            stream.hold(number)
+            self._last = number
+            return number
+
+    def release(self, stream: Stream, number: int, *, failed: bool) -> None:
+        """End a hold, as soon as all earlier ones have ended: the stream is in order, so nothing is lost."""
+        with self._lock:
+            self._done[number] = failed
+            while self._released + 1 in self._done:
+                self._released += 1
+                stream.release(self._released, failed=self._done.pop(self._released))
+
+
+_of_streams: weakref.WeakKeyDictionary[Stream, Holds] = weakref.WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def holds_of(stream: Stream) -> Holds:
+    """Return the holds of a stream, the same to everybody."""
+    with _lock:
+        return _of_streams.setdefault(stream, Holds())

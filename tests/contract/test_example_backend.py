@@ -1,0 +1,52 @@
+"""The backend that the documentation shows passes the conformance kit, found by its entry point."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import fresh
+import pytest
+import software
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EXAMPLES = software.ROOT / "examples"
+LONGEST = 310
+
+
+def install(folder: Path) -> str:
+    """Make the metadata that ``pip install`` makes, and return the import path with it."""
+    metadata = folder / "interop_cffi-0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: interop-cffi\nVersion: 0\n", encoding="utf-8"
+    )
+    (metadata / "entry_points.txt").write_text("[interop]\ncffi = cffi_backend\n", encoding="utf-8")
+    return os.pathsep.join([str(folder), str(EXAMPLES), *(entry for entry in sys.path if entry)])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_example_passes_the_kit(tmp_path: Path) -> None:
+    pytest.importorskip("cffi", reason="comes with the Vulkan binding")
+    matrix = tmp_path / "matrix.json"
+    command = [sys.executable, "-m", "pytest", "-p", "interop.testing.plugin", "--pyargs"]
+    command += ["interop.testing.conformance", "-p", "no:cacheprovider", "-q", "--interop-backend=cffi"]
+    command += [f"--interop-matrix={matrix}"]
+    changes = {**software.environment("swiftshader"), "PYTHONPATH": install(tmp_path)}
+    done = fresh.run(command, changes, timeout=280, cwd=tmp_path)
+    assert done.status == 0, done.output
+    outcomes = {
+        row["case"]: row["outcome"] for row in json.loads(matrix.read_text(encoding="utf-8"))["cases"]
+    }
+    assert set(outcomes.values()) <= {"passed", "unsupported", "not offered"}
+    assert outcomes["link::ping_pong[blocking]"] == "passed"
+    assert outcomes["kernels::saxpy"] == "passed"
+
+
+def test_the_example_stays_small() -> None:
+    assert len((EXAMPLES / "cffi_backend.py").read_text(encoding="utf-8").splitlines()) < LONGEST

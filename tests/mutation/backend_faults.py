@@ -1,0 +1,595 @@
+"""Deliberate faults of a backend, each as a change of a few lines of its source.
+
+A fault names the cases of the conformance kit that are about it. ``mutate.py`` puts the faults one by one into a copy
+of the backend and runs those cases: at least one has to fail.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One thing that a careless author could have written."""
+
+    name: str
+    """What is wrong, in a few words; unique among the faults of its backend."""
+    backend: str
+    module: str
+    """File that is changed, relative to the backend's package."""
+    edits: tuple[tuple[str, str], ...]
+    """Texts that occur exactly once in that file, and what stands there instead."""
+    cases: str
+    """The kit's cases about it, as an expression for pytest's ``-k``."""
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Switches of the software drivers under which it shows."""
+
+
+def _numpy(name: str, module: str, cases: str, *edits: tuple[str, str]) -> Fault:
+    return Fault(name=name, backend="numpy", module=module, cases=cases, edits=edits)
+
+
+def _opencl(name: str, module: str, cases: str, *edits: tuple[str, str]) -> Fault:
+    return Fault(name=name, backend="opencl", module=module, cases=cases, edits=edits)
+
+
+def _hip(name: str, module: str, cases: str, *edits: tuple[str, str]) -> Fault:
+    return Fault(name=name, backend="hip", module=module, cases=cases, edits=edits)
+
+
+_REFUSED = "strangers_descriptor or larger_than_the_file or bad_handles"
+_MAPPED = "views_of_views or offset_of_the_descriptor or write_to_a_part"
+_CLOSED = "use_after_close or one_closed_view"
+_ORDERED = "hold_until_release or release_ends_the_holds or failed_release"
+_BOTH_WAYS = "producer_to_consumer or consumer_to_producer"
+_AS_NVIDIA = {"SOFTGPU_CL_ERRORS": "nvidia", "SOFTGPU_CL_REFUSAL": "leak"}
+"""An object comes with the refusal."""
+_KEPT = {"SOFTGPU_CL_ENFORCE_ACQUIRE": "1"}
+
+NUMPY = (
+    _numpy(
+        "the descriptor is closed a second time",
+        "memory.py",
+        "no_strangers_descriptor or many_cycles",
+        (
+            "return cls(mapping, offset + descriptor.offset, descriptor, stream)",
+            (
+                "memory = cls(mapping, offset + descriptor.offset, descriptor, stream)\n"
+                "        memory.number = fd\n        return memory"
+            ),
+        ),
+        (
+            "mapping, self._mapping = self._mapping, None",
+            (
+                "mapping, self._mapping = self._mapping, None\n"
+                "        if mapping is not None and hasattr(self, 'number'):\n"
+                "            try:\n                os.close(self.number)\n"
+                "            except OSError:\n                pass"
+            ),
+        ),
+    ),
+    _numpy(
+        "the lent descriptor is never closed",
+        "memory.py",
+        "many_cycles or success_consumes",
+        ("lend(handle, FdFate.KEPT)", "lend(handle, FdFate.TAKEN)"),
+    ),
+    _numpy(
+        "a refused handle is closed",
+        "memory.py",
+        _REFUSED,
+        (
+            "offset, size = payload_range(handle.value)",
+            (
+                "try:\n            offset, size = payload_range(handle.value)\n"
+                "        except HandleError:\n            handle.close()\n            raise"
+            ),
+        ),
+    ),
+    _numpy(
+        "a handle stays open after a success",
+        "memory.py",
+        "success_consumes",
+        (
+            "with lend(handle, FdFate.KEPT) as fd:",
+            "with handle.dup() as other, lend(other, FdFate.KEPT) as fd:",
+        ),
+    ),
+    _numpy(
+        "no size is looked at",
+        "memory.py",
+        _REFUSED,
+        ("        check_import(handle, descriptor, IMPORTABLE)\n", ""),
+        ("if size < descriptor.allocation_size:", "if False:"),
+    ),
+    _numpy(
+        "any file is taken",
+        "memory.py",
+        _REFUSED,
+        (
+            "if _SWIFTSHADER.fullmatch(name) and size > _SWIFTSHADER_PADDING:",
+            "if size > _SWIFTSHADER_PADDING:",
+        ),
+    ),
+    _numpy(
+        "the descriptor's offset is ignored",
+        "memory.py",
+        _MAPPED,
+        ("offset + descriptor.offset, descriptor", "offset, descriptor"),
+    ),
+    _numpy(
+        "views begin one byte late",
+        "memory.py",
+        _MAPPED,
+        ("start = self._start + offset", "start = self._start + offset + 1"),
+    ),
+    _numpy(
+        "a view of a view forgets the outer offset",
+        "memory.py",
+        _MAPPED,
+        ("HostBuffer(self._memory, self._offset + offset, shape", "HostBuffer(self._memory, offset, shape"),
+    ),
+    _numpy(
+        "a view may be longer than what it looks at",
+        "memory.py",
+        "view_that_cannot_be or views_of_views",
+        ("check_range(offset, nbytes, self.nbytes)", "check_range(offset, nbytes, 2 * self.nbytes)"),
+    ),
+    _numpy(
+        "the last byte is not copied",
+        "memory.py",
+        _BOTH_WAYS,
+        ("(mine, theirs) if into_memory", "(mine[:-1], theirs[:-1]) if into_memory"),
+    ),
+    _numpy(
+        "copies do not wait for the stream",
+        "memory.py",
+        "read_and_write_are_bounded",
+        ("self._memory.stream.synchronize(TIMEOUT if timeout is None else timeout)", "pass"),
+    ),
+    _numpy(
+        "closing twice raises",
+        "memory.py",
+        "close_twice or closing_in_any_order",
+        ("if mapping is not None:\n            try:", "if True:\n            try:"),
+    ),
+    _numpy(
+        "closed memory is mapped",
+        "memory.py",
+        _CLOSED,
+        ("mapping, self._mapping = self._mapping, None\n", "mapping = None\n"),
+    ),
+    _numpy(
+        "a closed view is read",
+        "memory.py",
+        _CLOSED,
+        (
+            "        self._closed = True\n        if self._owner:",
+            "        self._closed = False\n        if self._owner:",
+        ),
+    ),
+    _numpy(
+        "use after close raises another error",
+        "memory.py",
+        _CLOSED,
+        (
+            'msg = "this memory was closed"\n            raise ClosedError(msg)',
+            'msg = "this memory was closed"\n            raise InvalidArgument(msg)',
+        ),
+    ),
+    _numpy(
+        "a hold is ignored",
+        "stream.py",
+        _ORDERED,
+        ("self._worker.put(partial(self._worker.wait, value))", "pass"),
+    ),
+    _numpy(
+        "a hold ends one value early",
+        "stream.py",
+        _ORDERED,
+        ("lambda: self.released >= value", "lambda: self.released >= value - 1"),
+    ),
+    _numpy(
+        "a failed release is dropped",
+        "stream.py",
+        _ORDERED,
+        (
+            "self._worker.release(value, failed=failed)",
+            "None if failed else self._worker.release(value)",
+        ),
+    ),
+    _numpy(
+        "synchronize ignores its timeout",
+        "stream.py",
+        "synchronize_is_bounded",
+        ("limit = min(timeout, _LONGEST)", "limit = _LONGEST"),
+    ),
+    _numpy(
+        "synchronize waits for nothing",
+        "stream.py",
+        "synchronize_is_bounded or notifications_come",
+        ("lambda: worker.done >= target, limit", "lambda: True, limit"),
+    ),
+    _numpy(
+        "callbacks run in the caller's thread",
+        "stream.py",
+        "notifications_come or hold_until",
+        ("self._worker.put(partial(callback, value))", "callback(value)"),
+    ),
+    _numpy(
+        "the worker's thread is left behind",
+        "stream.py",
+        "streams_are_closed_twice or closing_the_consumer",
+        ("self.queue.put(None)", "pass"),
+        ("self._thread.join()", "pass"),
+    ),
+    _numpy(
+        "a closed consumer leaves its streams open",
+        "backend.py",
+        "closing_the_consumer",
+        ("child.close()", "pass"),
+    ),
+    _numpy(
+        "a closed consumer imports",
+        "backend.py",
+        "closed_consumer_imports",
+        (
+            "        self._check_open()\n        return self._keep(HostMemory.open(",
+            "        return self._keep(HostMemory.open(",
+        ),
+    ),
+)
+
+OPENCL = (
+    _opencl(
+        "the number that the driver has taken is closed too",
+        "memory.py",
+        "no_strangers_descriptor or many_cycles",
+        ("lend(handle, FdFate.TAKEN)", "lend(handle, FdFate.KEPT)"),
+    ),
+    _opencl(
+        "the handle goes to the driver as it is, without a duplicate",
+        "memory.py",
+        "import or no_strangers_descriptor",
+        (
+            "with lend(handle, FdFate.TAKEN) as number:",
+            "number = handle.detach()\n    if True:",
+        ),
+    ),
+    _opencl(
+        "the import is given the size of the part",
+        "memory.py",
+        _MAPPED,
+        ("size = descriptor.allocation_size\n", "size = descriptor.size\n"),
+    ),
+    Fault(
+        name="the result code is ignored",
+        backend="opencl",
+        module="memory.py",
+        cases=_REFUSED,
+        edits=(
+            (
+                'imported(driver, _CREATE, status.value, address, f"memory of {size} bytes")',
+                'imported(driver, _CREATE, 0, address, f"memory of {size} bytes")',
+            ),
+        ),
+        environment=_AS_NVIDIA,
+    ),
+    _opencl(
+        "a view of a view forgets the outer offset",
+        "memory.py",
+        _MAPPED,
+        (
+            "OpenCLBuffer(self._block, self._offset + offset, extents",
+            "OpenCLBuffer(self._block, offset, extents",
+        ),
+    ),
+    _opencl(
+        "copies ignore the view's offset",
+        "memory.py",
+        _MAPPED,
+        ("places = (self._offset, self._nbytes", "places = (0, self._nbytes"),
+    ),
+    _opencl(
+        "four bytes too few are copied",
+        "memory.py",
+        _BOTH_WAYS,
+        ("places = (self._offset, self._nbytes,", "places = (self._offset, max(self._nbytes - 4, 1),"),
+    ),
+    _opencl(
+        "a closed view is read",
+        "memory.py",
+        _CLOSED,
+        ("if self._closed or self._block.closed:", "if self._block.closed:"),
+    ),
+    _opencl(
+        "the import is never released",
+        "_block.py",
+        "many_cycles",
+        ("    native.release()\n    last.drop()", "    pass"),
+    ),
+    Fault(
+        name="acquire does nothing",
+        backend="opencl",
+        module="_ownership.py",
+        cases="producer_to_consumer or ping_pong",
+        edits=(
+            (
+                "check(_ACQUIRE, self._acquire(queue, 1, self._objects, 0, None, None))\n        self._held = queue",
+                "self._held = 0",
+            ),
+        ),
+        environment=_KEPT,
+    ),
+    Fault(
+        name="release does nothing",
+        backend="opencl",
+        module="_ownership.py",
+        cases="data_is_never_stale or ping_pong",
+        edits=(
+            (
+                "check(_RELEASE, self._give(queue, 1, self._objects, 0, None, None))\n        self._held = 0",
+                "pass",
+            ),
+        ),
+        environment=_KEPT,
+    ),
+    _opencl(
+        "a semaphore's wait is dropped",
+        "semaphore.py",
+        "semaphore",
+        ("check(_WAIT, self._wait(queue, 1, self._semaphores, None, 0, None, None))", "pass"),
+    ),
+    _opencl(
+        "a semaphore's signal is dropped",
+        "semaphore.py",
+        "producer_waits or two_streams or many_cycles",
+        ("check(_SIGNAL, self._signal(queue, 1, self._semaphores, None, 0, None, None))", "pass"),
+    ),
+    _opencl(
+        "a semaphore waits twice",
+        "semaphore.py",
+        "consumer_waits or binary_wait",
+        (
+            "check(_WAIT, self._wait(queue, 1, self._semaphores, None, 0, None, None))",
+            (
+                "check(_WAIT, self._wait(queue, 1, self._semaphores, None, 0, None, None))\n"
+                "        check(_WAIT, self._wait(queue, 1, self._semaphores, None, 0, None, None))"
+            ),
+        ),
+    ),
+    _opencl(
+        "a binary semaphore takes values",
+        "semaphore.py",
+        "takes_no_value",
+        ("self._rule.check_wait(value)", "pass"),
+    ),
+    _opencl(
+        "a timeline is taken for a binary semaphore",
+        "semaphore.py",
+        "type_that_cannot_be_imported",
+        ("if descriptor.kind is SemaphoreKind.TIMELINE:", "if False:"),
+        (
+            "check_import(handle, descriptor, supported)",
+            "check_import(handle, descriptor, frozenset(_CODES))",
+        ),
+    ),
+    _opencl(
+        "a closed semaphore is used",
+        "semaphore.py",
+        "use_after_close",
+        (
+            "        self.check_open()\n        self._rule.check_wait(value)",
+            "        self._rule.check_wait(value)",
+        ),
+    ),
+    _opencl(
+        "a semaphore takes any queue",
+        "semaphore.py",
+        "stream_of_another_consumer",
+        (
+            "self._rule.check_wait(value)\n        queue = stream_address(stream, self._context)",
+            "self._rule.check_wait(value)\n        queue = getattr(stream, 'address', None)",
+        ),
+    ),
+    _opencl(
+        "a refused semaphore's handle is closed",
+        "semaphore.py",
+        "bad_handles",
+        (
+            'check_handle(_CREATE, status.value, "binary semaphore")',
+            'if status.value:\n            handle.close()\n        check_handle(_CREATE, status.value, "semaphore")',
+        ),
+    ),
+    _opencl(
+        "holds end in the wrong order",
+        "_events.py",
+        _ORDERED,
+        ("while self._events and self._events[0][0] <= value:", "while self._events:"),
+    ),
+    _opencl(
+        "waiting is not bounded",
+        "stream.py",
+        "synchronize_is_bounded",
+        ("if left <= 0:", "if left <= -600:"),
+    ),
+    _opencl(
+        "callbacks come in any order",
+        "_events.py",
+        "notifications_come",
+        ("self._due.popleft()", "self._due.pop()"),
+    ),
+)
+
+HIP = (
+    _hip(
+        "the runtime is taken to own the descriptor",
+        "memory.py",
+        "many_cycles",
+        ("with lend(handle, fate) as number:", "with lend(handle, FdFate.TAKEN) as number:"),
+    ),
+    _hip(
+        "an import is undone after its success",
+        "memory.py",
+        "close_twice or producer_to_consumer",
+        ("        undo.pop_all()\n", ""),
+    ),
+    _hip(
+        "the map has the length of the part",
+        "memory.py",
+        _MAPPED,
+        ("whole.size = descriptor.allocation_size", "whole.size = descriptor.size // 2"),
+    ),
+    _hip(
+        "addresses are one element late",
+        "memory.py",
+        _MAPPED,
+        ("return self._block.address + self._offset", "return self._block.address + self._offset + 4"),
+    ),
+    _hip(
+        "a view of a view forgets the outer offset",
+        "memory.py",
+        _MAPPED,
+        (
+            "self._stream, self._offset + offset, shape",
+            "self._stream, offset, shape",
+        ),
+    ),
+    _hip(
+        "a view may end four bytes late",
+        "memory.py",
+        "view_that_cannot_be or views_of_views",
+        ("check_range(offset, nbytes, self._nbytes)", "check_range(offset, nbytes, self._nbytes + 4)"),
+    ),
+    _hip(
+        "one byte too few is copied",
+        "memory.py",
+        _BOTH_WAYS,
+        ('"hipMemcpyAsync")(*places, self._nbytes, ', '"hipMemcpyAsync")(*places, self._nbytes - 1, '),
+    ),
+    _hip(
+        "reads return before the copy is done",
+        "memory.py",
+        "read_and_write_are_bounded",
+        ("        self._stream.synchronize(seconds)\n", ""),
+        ("self._stream.synchronize(deadline - time.monotonic())", "pass"),
+    ),
+    _hip(
+        "a closed view is read",
+        "memory.py",
+        _CLOSED,
+        ("        if self._closed:\n", "        if False:\n"),
+    ),
+    _hip(
+        "the import is never given back",
+        "_block.py",
+        "many_cycles",
+        ("        if external is not None:\n", "        if False:\n"),
+        ('        every.callback(driver.call, "hipFree", address)', "        pass"),
+    ),
+    _hip(
+        "closing twice frees twice",
+        "_block.py",
+        "close_twice or closing_in_any_order",
+        (
+            "                return\n        super().close()\n\n    def pin",
+            (
+                "                return\n        _, _, (_, release, *rest), _ = self._finalizer.peek() or self.gone\n"
+                "        self.gone = (None, None, (None, release, *rest), None)\n"
+                "        super().close()\n        release(*rest)\n\n    def pin"
+            ),
+        ),
+        ('__slots__ = ("_address",', '__slots__ = ("gone", "_address",'),
+    ),
+    _hip(
+        "a semaphore waits for one less",
+        "semaphore.py",
+        "timeline_wait",
+        (
+            "self._words[0] = self._rule.check_wait(value)",
+            "self._words[0] = max(self._rule.check_wait(value) - 1, 0)",
+        ),
+    ),
+    _hip(
+        "a semaphore signals one more",
+        "semaphore.py",
+        "timeline_wait",
+        (
+            "self._words[0] = self._rule.check_signal(value)",
+            "self._words[0] = self._rule.check_signal(value) + 1",
+        ),
+    ),
+    _hip(
+        "a semaphore's wait is dropped",
+        "semaphore.py",
+        "wait_does_not_block or binary_wait",
+        ("code = self._wait(self._semaphores, self._words, 1, address)", "code = 0"),
+    ),
+    _hip(
+        "a semaphore's signal is dropped",
+        "semaphore.py",
+        "producer_waits or two_streams",
+        ("code = self._signal(self._semaphores, self._words, 1, address)", "code = 0"),
+    ),
+    _hip(
+        "a timeline is signalled with any value",
+        "semaphore.py",
+        "values_that_grow or takes_no_value",
+        ("self._rule.check_signal(value)", "value or 0"),
+    ),
+    _hip(
+        "a refused semaphore's handle is closed",
+        "semaphore.py",
+        "bad_handles",
+        (
+            "        address = _import(driver, number, handle.type, descriptor.kind)\n    return",
+            (
+                "        try:\n            address = _import(driver, number, handle.type, descriptor.kind)\n"
+                "        except DriverError:\n            handle.close()\n            raise\n    return"
+            ),
+        ),
+    ),
+    _hip(
+        "a refusal is an error of another type",
+        "semaphore.py",
+        "bad_handles",
+        (
+            "        address = _import(driver, number, handle.type, descriptor.kind)\n    return",
+            (
+                "        try:\n            address = _import(driver, number, handle.type, descriptor.kind)\n"
+                "        except DriverError as error:\n            raise OSError(str(error)) from error\n    return"
+            ),
+        ),
+    ),
+    _hip(
+        "a hold is ignored",
+        "_gate.py",
+        _ORDERED,
+        (
+            "code = self._wait(self._stream, self._base + index * _WORD, number, _GREATER_OR_EQUAL, _ALL_BITS)",
+            "code = 0",
+        ),
+    ),
+    _hip(
+        "a release ends the next hold too",
+        "_gate.py",
+        _ORDERED,
+        (
+            "= gate_words(value)",
+            "= gate_words(value + 1)",
+        ),
+    ),
+    _hip(
+        "synchronize returns while work is going on",
+        "stream.py",
+        "synchronize_is_bounded",
+        ("if code == 0:\n            return", "if code in (0, NOT_READY):\n            return"),
+    ),
+)
+
+EVERY = (*NUMPY, *OPENCL, *HIP)

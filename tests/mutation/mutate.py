@@ -1,0 +1,221 @@
+"""Put every fault of ``backend_faults.py`` into a copy of its backend and see whether the conformance kit notices.
+
+    ./run exec python tests/mutation/mutate.py                   all of them; their rows in results.md are written
+    ./run exec python tests/mutation/mutate.py hip "signal"      those of a backend whose name contains a word
+
+INTEROP_MUTATION=here in the environment takes the drivers of this machine instead of the software drivers: the faults
+of timelines need a GPU. Exit status 1 when a fault was not noticed, or when an unchanged copy does not pass.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "tests/support")]
+
+import backend_faults as faults  # noqa: E402 - the path is only complete now
+import software  # noqa: E402 - as above
+
+SOURCES = {
+    "numpy": ROOT / "plugins/numpy/src/interop_numpy",
+    "opencl": ROOT / "backends/interop_opencl",
+    "hip": ROOT / "backends/interop_hip",
+}
+RESULTS = Path(__file__).with_name("results.md")
+HEAD = """# Faults that the conformance kit notices
+
+Written by `./run exec python tests/mutation/mutate.py` on the software drivers. Each row is a fault put into a copy of
+a backend (`backend_faults.py`), and the first case that failed for it. *hangs*: the case was stopped after its time;
+*signal*: the process was ended by the driver below. Copies without a fault pass the same cases.
+
+| backend | module | fault | noticed by |
+|---|---|---|---|"""
+LIMIT = 90.0
+"""Seconds that the cases of one fault may take; one that takes longer hangs."""
+WORKERS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What the kit said about a copy of a backend."""
+
+    passed: int
+    failed: tuple[str, ...]
+    """Names of cases."""
+    ended: str
+    """How the run ended when it did not end by itself: ``hangs``, ``signal 11``, ``status 4``; else empty."""
+    seconds: float
+    output: str
+    not_offered: str = ""
+    """Why none of the cases applies to the drivers here; empty where one does."""
+
+    @property
+    def noticed(self) -> bool:
+        """Whether a case failed, or the process broke down in one that an unchanged backend passes."""
+        return bool(self.failed) or self.ended.startswith(("hangs", "signal"))
+
+    @property
+    def how(self) -> str:
+        """What noticed it."""
+        return ", ".join(part for part in (*self.failed, self.ended) if part)
+
+
+def changed(backend: str, folder: Path, module: str = "", edits: Sequence[tuple[str, str]] = ()) -> None:
+    """Copy a backend's package into ``folder``, with ``edits`` in one module.
+
+    Raises :class:`ValueError` when a text does not occur exactly once: the source has changed, and so must the
+    fault.
+    """
+    source = SOURCES[backend]
+    copy = folder / source.name
+    shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    if not module:
+        return
+    text = (copy / module).read_text(encoding="utf-8")
+    for old, new in edits:
+        if text.count(old) != 1:
+            message = f"{source.name}/{module} has {text.count(old)} times {old!r}"
+            raise ValueError(message)
+        text = text.replace(old, new)
+    compile(text, module, "exec")
+    (copy / module).write_text(text, encoding="utf-8")
+
+
+def kit(
+    folder: Path, backend: str, cases: str, environment: Mapping[str, str], *, limit: float = LIMIT
+) -> Result:
+    """Run cases of the kit on the copy of a backend in ``folder``."""
+    matrix = folder / "matrix.json"
+    command = ["nice", sys.executable, "-m", "pytest", "-p", "interop.testing.plugin", "--pyargs"]
+    command += ["interop.testing.conformance", f"--interop-backend={backend}", f"-k={cases}", "-q", "-x"]
+    command += ["-p", "no:cacheprovider", "--interop-timeout=3", "--interop-frames=4", "--timeout=30"]
+    command += ["-o", "faulthandler_timeout=0", f"--interop-matrix={matrix}"]
+    path = os.pathsep.join([str(folder), *(entry for entry in sys.path if entry)])
+    start = time.monotonic()
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env={**os.environ, **environment, "PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=limit,
+        )
+    except subprocess.TimeoutExpired as expired:
+        return Result(passed=0, failed=(), ended="hangs", seconds=limit, output=str(expired.output))
+    rows = json.loads(matrix.read_text(encoding="utf-8"))["cases"] if matrix.exists() else []
+    status = done.returncode
+    output = done.stdout + done.stderr
+    ended = "" if rows and status in {0, 1, 5} else f"status {status}"  # 5: no case is left to run
+    if status < 0:
+        ended = f"signal {-status}"
+    elif "+ Timeout +" in output:
+        ended = "hangs"
+    outcomes = {row["outcome"]: row["reason"] for row in rows}
+    return Result(
+        not_offered=outcomes["not offered"] if [*outcomes] == ["not offered"] else "",
+        passed=sum(row["outcome"] == "passed" for row in rows),
+        failed=tuple(row["case"] for row in rows if row["outcome"] == "failed"),
+        ended=ended,
+        seconds=time.monotonic() - start,
+        output=output,
+    )
+
+
+def _drivers(switches: Mapping[str, str]) -> dict[str, str]:
+    """The software drivers; with INTEROP_MUTATION=here those of this machine, which know no switches."""
+    here = os.environ.get("INTEROP_MUTATION") == "here"
+    return {} if here else software.environment("swiftshader", **switches)
+
+
+def attempt(fault: faults.Fault) -> Result:
+    """Run the cases about ``fault`` on a backend that has it."""
+    with tempfile.TemporaryDirectory(prefix="interop-mutation-") as name:
+        folder = Path(name)
+        changed(fault.backend, folder, fault.module, fault.edits)
+        return kit(folder, fault.backend, fault.cases, _drivers(fault.environment))
+
+
+def control(backend: str, cases: str, environment: Mapping[str, str]) -> Result:
+    """Run the same cases on a copy without a fault."""
+    with tempfile.TemporaryDirectory(prefix="interop-mutation-") as name:
+        folder = Path(name)
+        changed(backend, folder)
+        return kit(folder, backend, cases, _drivers(environment), limit=4 * LIMIT)
+
+
+def controls(chosen: Iterable[faults.Fault]) -> dict[tuple[str, tuple[tuple[str, str], ...]], str]:
+    """Return the cases to run unchanged: those of all faults of a backend and of one set of switches."""
+    found: dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, None]] = {}
+    for fault in chosen:
+        key = fault.backend, tuple(fault.environment.items())
+        found.setdefault(key, {}).update(dict.fromkeys(fault.cases.split(" or ")))
+    return {key: " or ".join(cases) for key, cases in found.items()}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the faults that are asked for; returns the exit status."""
+    backend, word = [*arguments, "", ""][:2]
+    chosen = [fault for fault in faults.EVERY if fault.backend.startswith(backend) and word in fault.name]
+    bad = 0
+    with ThreadPoolExecutor(WORKERS) as pool:
+        wanted = controls(chosen)
+        clean = [pool.submit(control, key[0], cases, dict(key[1])) for key, cases in wanted.items()]
+        runs = [pool.submit(attempt, fault) for fault in chosen]
+        unchanged = [future.result() for future in clean]
+        for (name, _), result in zip(wanted, unchanged, strict=True):
+            right = result.passed > 0 and not result.failed and not result.ended
+            bad += not right
+            print(f"{name}, unchanged: {result.passed} passed {result.how}", flush=True)
+            if not right:
+                print(result.output, flush=True)
+        rows: list[str] = []
+        for fault, run in zip(chosen, runs, strict=True):
+            result = run.result()
+            bad += not result.noticed and not result.not_offered
+            answer = result.how if result.noticed else f"**not noticed** {result.ended}"
+            if result.not_offered:
+                answer = "no case applies here: the software drivers share no timelines; needs a GPU"
+            rows.append(f"| {fault.backend} | `{fault.module}` | {fault.name} | {answer} |")
+            print(f"{rows[-1]} {result.seconds:.1f} s", flush=True)
+            if not result.noticed:
+                print(result.output[-1500:], flush=True)
+    print(f"{len(rows)} faults, {bad} not noticed or failed unchanged")
+    if "INTEROP_MUTATION" not in os.environ:
+        _write(rows)
+    return bool(bad)
+
+
+def _write(rows: Sequence[str]) -> None:
+    """Put rows into the table, in the order of the faults; those of faults that were not run stay."""
+    kept = RESULTS.read_text(encoding="utf-8").splitlines() if RESULTS.exists() else []
+    found = {_key(row): row for row in [*kept, *rows] if row.startswith("| ")}
+    keys = [f"{fault.backend}, {fault.name}" for fault in faults.EVERY]
+    RESULTS.write_text(
+        "\n".join([HEAD, *(found[key] for key in keys if key in found)]) + "\n", encoding="utf-8"
+    )
+
+
+def _key(row: str) -> str:
+    _, backend, _, name, *_ = (part.strip() for part in row.split("|"))
+    return f"{backend}, {name}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,57 @@
+"""Links that share a stream share its holds: none counts by itself, none releases what is another's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from interop.sync.holds import Holds, holds_of
+
+if TYPE_CHECKING:
+    from interop import Stream
+
+
+class Log:
+    """What a stream was told."""
+
+    def __init__(self, *, broken: bool = False) -> None:
+        self.told: list[str] = []
+        self.broken = broken
+
+    def hold(self, value: int) -> None:
+        if self.broken:
+            raise OSError(value)
+        self.told.append(f"hold {value}")
+
+    def release(self, value: int, *, failed: bool = False) -> None:
+        self.told.append(f"release {value}" + (" failed" if failed else ""))
+
+
+def test_numbers_go_on_over_all_links_of_a_stream() -> None:
+    one, other = (cast("Stream", Log()) for _ in range(2))
+    assert holds_of(one) is holds_of(one)
+    assert holds_of(one) is not holds_of(other)
+    assert [holds_of(one).hold(one) for _ in range(2)] == [1, 2]
+    assert holds_of(other).hold(other) == 1
+
+
+def test_a_later_hold_is_released_after_the_earlier_ones() -> None:
+    log = Log()
+    stream, holds = cast("Stream", log), Holds()
+    first, second, third = (holds.hold(stream) for _ in range(3))
+    log.told.clear()
+    holds.release(stream, second, failed=True)
+    assert log.told == []
+    holds.release(stream, first, failed=False)
+    assert log.told == ["release 1", "release 2 failed"]
+    holds.release(stream, third, failed=False)
+    assert log.told[2:] == ["release 3"]
+
+
+def test_a_hold_that_failed_takes_no_number() -> None:
+    log = Log(broken=True)
+    stream, holds = cast("Stream", log), Holds()
+    try:
+        holds.hold(stream)
+    except OSError:
+        log.broken = False
+    assert holds.hold(stream) == 1
