@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interop.checking import CheckedLink
-from interop.checking.model import MODEL, Scope
+from interop.checking.model import MODEL
+from interop.checking.state import Scope
 from interop.checking.watch import Records, watch
 from interop.device import MatchKey
 from interop.errors import ClosedError, ClosedMisuse, Misuse, TurnError, Unsupported, WaitTimeout
