@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, overload
 from interop import forks
 from interop.buffers import Buffer, open_given, open_parts, open_shared, open_staged
 from interop.dtypes import as_dtype, check_shape
-from interop.errors import ClosedError, InteropError, InvalidArgument, TurnError
+from interop.errors import ClosedError, DriverError, InteropError, InvalidArgument, TurnError
 from interop.interrupts import Deferred
 from interop.queue_turns import QueueTurn
 from interop.ring import DEFAULT_SLOTS, FrameRing
@@ -263,12 +263,10 @@ class Link:
     def _check_buffers(self, buffers: tuple[Buffer, ...]) -> None:
         self._check_open()
         if not buffers or len(set(buffers)) != len(buffers):
-            msg = f"a turn takes one or more different buffers, got {len(buffers)}"
-            raise TurnError(msg)
+            raise TurnError(f"a turn takes one or more different buffers, got {len(buffers)}")
         for buffer in buffers:
             if buffer not in self._buffers:
-                msg = f"{buffer!r} does not belong to this link"
-                raise TurnError(msg)
+                raise TurnError(f"{buffer!r} does not belong to this link")
 
     def _check_open(self) -> None:
         if self._order.closed:
@@ -313,9 +311,8 @@ class Link:
         except (InteropError, KeyboardInterrupt) as error:
             failure = error
             if not self._rescue():
-                warnings.warn(
-                    f"left behind, because work still runs: {error!r}", ResourceWarning, stacklevel=2
-                )
+                what = f"left behind, because work still runs: {error!r}"
+                warnings.warn(what, ResourceWarning, stacklevel=2)
                 raise
         with Deferred(), ExitStack() as stack:
             stack.push(self._owned)
@@ -350,7 +347,9 @@ class Link:
             with contextlib.suppress(InteropError):
                 direction.rescue()
         try:
-            self._drain(self._timeout)
+            for rest in (self._consumer.stream.synchronize, self._producer.wait_idle):
+                with contextlib.suppress(DriverError, ClosedError):  # failed work has ended too
+                    rest(self._timeout)
         except InteropError:
             return False
         return True

@@ -24,7 +24,17 @@ _DISABLE_TIMING = 2
 class HipStream(Owned):
     """A non-blocking stream. Any thread may use it; calls are ordered as they arrive."""
 
-    __slots__ = ("_address", "_array_type", "_callbacks", "_device", "_driver", "_event", "_gate", "_parked")
+    __slots__ = (
+        "_address",
+        "_array_type",
+        "_callbacks",
+        "_device",
+        "_driver",
+        "_event",
+        "_gate",
+        "_hold_failed",
+        "_parked",
+    )
 
     def __init__(self, driver: Driver, device: int, *, hold: str, array_type: DeviceType) -> None:
         driver.select(device)
@@ -47,6 +57,7 @@ class HipStream(Owned):
         self._event = event
         self._gate = gate
         self._callbacks = callbacks
+        self._hold_failed = False
         self._parked = parked
 
     @property
@@ -77,8 +88,16 @@ class HipStream(Owned):
     def synchronize(self, timeout: float) -> None:
         """Wait until all that was enqueued before this call has ended.
 
-        Work that other threads enqueue meanwhile is not waited for.
+        Work that other threads enqueue meanwhile is not waited for. Raises :class:`DriverError` when work failed,
+        and once after a hold was released as failed.
         """
+        self._drain(timeout)
+        if self._hold_failed:
+            self._hold_failed = False
+            text = "what a hold waited for has failed, so the work behind it ran on data that was not ready"
+            raise DriverError("hold", NOT_READY, "hipErrorNotReady", text)
+
+    def _drain(self, timeout: float) -> None:
         address = self.native
         driver = self._driver
         driver.use(self._device)
@@ -104,12 +123,15 @@ class HipStream(Owned):
         self._driver.use(self._device)
         self._gate.hold(value)
 
-    def release(self, value: int, *, failed: bool = False) -> None:  # noqa: ARG002 - see the docstring
+    def release(self, value: int, *, failed: bool = False) -> None:
         """End every hold up to ``value``; a smaller value than before changes nothing.
 
-        HIP cannot drop enqueued work, so what was held runs even when ``failed``.
+        HIP cannot drop enqueued work, so what was held runs even when ``failed``, and the next :meth:`synchronize`
+        says so.
         """
         self.check_open()
+        if failed:
+            self._hold_failed = True
         self._gate.release(value)
 
     def notify(self, callback: Callable[[int], None], value: int) -> None:

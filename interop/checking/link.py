@@ -6,8 +6,9 @@ import weakref
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from interop.checking import rules
-from interop.checking.model import ENTERING, MODEL, Memory, Payload, Scope
+from interop.checking import consumers, producers, records
+from interop.checking.model import MODEL
+from interop.checking.state import ENTERING, Memory, Payload, Scope
 from interop.checking.watch import Records, watch
 from interop.errors import Misuse
 from interop.link import Link
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import ExitStack
 
-    from interop.backend import Consumer, Producer
+    from interop.backend import BufferPart, Consumer, Producer
     from interop.buffers import Buffer
     from interop.negotiation import Plan
     from interop.ring import FrameRing
@@ -50,7 +51,7 @@ class CheckedLink(Link):
         """See :class:`interop.link.Link`."""
         scope = Scope(f"link {next(_links)} ({plan.producer.backend} to {plan.consumer.backend})")
         self._scope = scope
-        self._queues = [rules.watch_producer(producer, scope), rules.watch_consumer(consumer, scope)]
+        self._queues = [producers.watch_producer(producer, scope), consumers.watch_consumer(consumer, scope)]
         self._owns = owned is not None
         super().__init__(plan, producer, consumer, timeout, owned=owned)
         _watch_directions(plan, producer, self._order.to_consumer, self._order.to_producer)
@@ -70,14 +71,23 @@ class CheckedLink(Link):
             self._adopt(each)
         return made
 
+    def adopt(
+        self, given: BufferPart, shape: int | tuple[int, ...] | None = None, dtype: object = "uint8"
+    ) -> Buffer:
+        """See :meth:`interop.link.Link.adopt`."""
+        self._claim()
+        made = super().adopt(given, shape, dtype)
+        self._adopt(made)
+        return made
+
     def _adopt(self, made: Buffer) -> None:
-        memory = rules.memories.get(made.producer_buffer)
+        memory = records.memories.get(made.producer_buffer)
         if memory is not None:
             memory.name = self._scope.label("buffer")
             memory.buffer = weakref.ref(made)
-            view = rules.memories.get(made.consumer_view)
+            view = records.memories.get(made.consumer_view)
             if view is not memory:  # staged: two memories, one buffer
-                rules.memories.put(made.consumer_view, memory)
+                records.memories.put(made.consumer_view, memory)
             _buffers.put(made, (memory, self.producer))
             watch(made, "link buffer", {"close": _close_buffer})
 
@@ -88,8 +98,8 @@ class CheckedLink(Link):
 
     def _claim(self) -> None:
         """What both sides make from now on is this link's, also where another link shares them."""
-        rules.scopes.put(self.producer, self._scope)
-        rules.scopes.put(self.consumer, self._scope)
+        records.scopes.put(self.producer, self._scope)
+        records.scopes.put(self.consumer, self._scope)
 
     def consumer_turn(self, *buffers: Buffer) -> Any:
         """See :meth:`interop.link.Link.consumer_turn`."""
@@ -124,7 +134,7 @@ class CheckedLink(Link):
                     MODEL.forget(queue)
             else:
                 for given, side in ((self.producer, "producer"), (self.consumer, "consumer")):
-                    rules.scopes.put(given, Scope(f"a {side} without a link"))
+                    records.scopes.put(given, Scope(f"a {side} without a link"))
 
 
 def _watch_turn(turn: Any, side: str, buffers: tuple[Buffer, ...]) -> Any:
@@ -171,7 +181,7 @@ def _close_buffer(buffer: object, original: Call) -> None:
                 "that its turn has ended",
                 "leave the `with` block of the turn first",
             )
-        rules.look(producer)
+        producers.look(producer)
         MODEL.check_ended(memory.name, memory.scope, memory.used)
     original()
 
@@ -181,10 +191,10 @@ def _watch_directions(
 ) -> None:
     """Tell the model what a bridge relays: it stands for a wait of the stream, and for a signal of it."""
     if plan.to_consumer.strategy is Strategy.BRIDGED:
-        _directions.put(to_consumer, rules.payloads.get(producer.progress))
+        _directions.put(to_consumer, records.payloads.get(producer.progress))
         watch(to_consumer, "bridge", {"wait": _bridge_wait})
     if plan.to_producer.strategy is Strategy.BRIDGED:
-        payload = rules.payloads.get(to_producer.semaphore)
+        payload = records.payloads.get(to_producer.semaphore)
         if payload is not None:
             payload.relayed = True
         _directions.put(to_producer, payload)
@@ -192,7 +202,7 @@ def _watch_directions(
 
 
 def _bridge_wait(direction: object, original: Call, stream: Stream, point: int) -> int:
-    queue, payload = rules.queues.get(stream), _directions.get(direction)
+    queue, payload = records.queues.get(stream), _directions.get(direction)
     if queue is not None and payload is not None:
         MODEL.check_steps(queue, [(payload, point, False)])
     reached: int = original(stream, point)
@@ -202,7 +212,7 @@ def _bridge_wait(direction: object, original: Call, stream: Stream, point: int) 
 
 
 def _bridge_signal(direction: object, original: Call, stream: Stream) -> int:
-    queue, payload = rules.queues.get(stream), _directions.get(direction)
+    queue, payload = records.queues.get(stream), _directions.get(direction)
     value: int = original(stream)
     if queue is not None and payload is not None:
         MODEL.add(queue, [(payload, value, True)])

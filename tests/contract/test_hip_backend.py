@@ -268,6 +268,16 @@ def test_streams_that_cannot_be_made_leave_nothing(
     assert consumer._driver.streams == known
 
 
+def test_work_behind_a_hold_that_failed_is_reported_once(consumer: HipConsumer) -> None:
+    made = consumer.create_stream()
+    made.hold(1)
+    made.release(1, failed=True)
+    with pytest.raises(DriverError, match="data that was not ready"):
+        made.synchronize(5.0)
+    made.synchronize(5.0)
+    made.close()
+
+
 def held(consumer: HipConsumer, first: int) -> None:
     """Hold, release and callbacks in order, for values from ``first`` on."""
     made = consumer.create_stream()

@@ -4,11 +4,12 @@
 
 Runs `interop doctor`; `interop compare` with each synchronisation strategy; every kind of shared image; the
 conformance kit for each consumer, by device memory and by host memory; a soak with every frame verified; the
-same between two processes; frame rings; PyTorch's tensors, where there is PyTorch, and under NVIDIA's memory checker, where there is that; and
-the plugins' own device tests. On an NVIDIA GPU without ROCm it first builds the software HIP runtime, runs its
-suites over CUDA, and lets the HIP backend use it. Writes everything into the folder given, with `report.json`
-as the summary; `--only 'compare-*,soak-*'` runs a part of it. Exits with 1 when something failed; a consumer
-that is not available is reported with its reason and fails only when it was named.
+same between two processes; several links at once; frame rings; PyTorch's tensors, where there is PyTorch, and
+under NVIDIA's memory checker, where there is that; and the plugins' own device tests. On an NVIDIA GPU without
+ROCm it first builds the software HIP runtime, runs its suites over CUDA, and lets the HIP backend use it. Writes
+everything into the folder given, with `report.json` as the summary; `--only 'compare-*,soak-*'` runs a part of
+it. Exits with 1 when something failed; a consumer that is not available is reported with its reason and fails
+only when it was named.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 NEEDED = ("doctor", "hip-on-cuda-configure", "hip-on-cuda-build")
 """Steps that others stand on."""
+PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
 TAKE_IMAGES = ("opencl", "cuda", "hip")
 TAIL = 40  # lines of output shown for a step that failed
 
@@ -138,6 +140,22 @@ def tensors(report: Report, consumers: Sequence[str]) -> None:
     report.run("memcheck", sys.executable, str(HERE / "memcheck.py"), "--consumer", "cuda")
 
 
+def each(report: Report, name: str, options: argparse.Namespace) -> None:
+    """Run what is for one consumer."""
+    kit = ["-p", "interop.testing.plugin", "--pyargs", "interop.testing.conformance"]
+    kit.append(f"--interop-backend={name}")
+    for kind, chosen in (("", []), ("-host-memory", ["--interop-handle-type=host_allocation"])):
+        step = f"conformance-{name}{kind}"
+        report.run(step, *PYTEST, *kit, *chosen, f"--interop-matrix={report.folder / step}.json")
+    programs: dict[str, list[object]] = {
+        "soak": [HERE / "soak.py", "--frames", options.soak],
+        "two-processes": [HERE / "two_processes.py", "--frames", options.apart],
+        "own-vulkan": [ROOT / "examples/own_vulkan.py"],
+    }
+    for step, program in programs.items():
+        report.run(f"{step}-{name}", sys.executable, *map(str, program), "--consumer", name)
+
+
 def main() -> int:
     """Run everything."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -174,40 +192,13 @@ def main() -> int:
         report.run(
             "images", sys.executable, str(HERE / "images.py"), "--consumers", ",".join(imaging), *outputs
         )
-    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     for name in consumers:
-        kit = ["-p", "interop.testing.plugin", "--pyargs", "interop.testing.conformance"]
-        matrix = f"--interop-matrix={folder / f'conformance-{name}.json'}"
-        report.run(f"conformance-{name}", *pytest, *kit, f"--interop-backend={name}", matrix)
-        host = ["--interop-handle-type=host_allocation"]
-        host += [f"--interop-matrix={folder / f'conformance-{name}-host-memory.json'}"]
-        report.run(f"conformance-{name}-host-memory", *pytest, *kit, f"--interop-backend={name}", *host)
-        report.run(
-            f"soak-{name}",
-            sys.executable,
-            str(HERE / "soak.py"),
-            "--consumer",
-            name,
-            "--frames",
-            str(options.soak),
-        )
-        report.run(
-            f"two-processes-{name}",
-            sys.executable,
-            str(HERE / "two_processes.py"),
-            "--consumer",
-            name,
-            "--frames",
-            str(options.apart),
-            timeout=180.0,
-        )
-        own = [sys.executable, str(ROOT / "examples/own_vulkan.py"), "--consumer", name]
-        report.run(f"own-vulkan-{name}", *own)
+        each(report, name, options)
     if consumers:
         report.run("many-links", sys.executable, str(HERE / "links.py"), "--consumers", ",".join(consumers))
     behaviour = ROOT / "tests/contract/test_driver_behaviour.py"
     if "opencl" in consumers and Path("/dev/nvidiactl").exists():
-        report.run("driver-behaviour", *pytest, str(behaviour))
+        report.run("driver-behaviour", *PYTEST, str(behaviour))
         report.run("probes", sys.executable, str(HERE / "probes.py"))
     if consumers:
         rings = ["--consumers", ",".join(consumers), "--json", str(folder / "ring.json")]
@@ -215,7 +206,7 @@ def main() -> int:
         report.run("ring", sys.executable, str(ROOT / "benchmarks" / "ring.py"), *rings)
     tensors(report, consumers)
     for tests in sorted([HERE / "test_two_gpus.py", *ROOT.glob("plugins/*/tests/test_*_device.py")]):
-        report.run(tests.stem, *pytest, str(tests))
+        report.run(tests.stem, *PYTEST, str(tests))
     report.write()
     failed = [step.name for step in report.steps if step.status != 0]
     print(f"{len(report.steps) - len(failed)} passed, {len(failed)} failed; report in {folder}")

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interop.checking import CheckedLink
-from interop.checking.model import MODEL, Scope
+from interop.checking.model import MODEL
+from interop.checking.state import Scope
 from interop.checking.watch import Records, watch
 from interop.connection import _link_type
 from interop.device import MatchKey

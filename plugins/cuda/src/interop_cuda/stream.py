@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from interop.errors import InvalidArgument, WaitTimeout
+from interop.errors import DriverError, InvalidArgument, WaitTimeout
 from interop.lifetime import Owned
 from interop_cuda._abi import EVENT_DISABLE_TIMING, NOT_READY, STREAM_NON_BLOCKING
 from interop_cuda._gate import WAIT_VALUE, CallbackGate, Callbacks, Gate, WordGate
@@ -27,7 +27,16 @@ _HOLDS = 2**63 - 1
 class CudaStream(Owned):
     """A non-blocking stream. Any thread may use it; calls are ordered as they arrive."""
 
-    __slots__ = ("_address", "_callbacks", "_context", "_gate", "_parked", "_query", "_query_event")
+    __slots__ = (
+        "_address",
+        "_callbacks",
+        "_context",
+        "_gate",
+        "_hold_failed",
+        "_parked",
+        "_query",
+        "_query_event",
+    )
 
     def __init__(self, context: Context, *, hold: str) -> None:
         with context.current() as driver, ExitStack() as undo:
@@ -43,6 +52,7 @@ class CudaStream(Owned):
         self._address = address
         self._gate = gate
         self._callbacks = callbacks
+        self._hold_failed = False
         self._parked = parked
         self._query = driver.raw("cuStreamQuery")
         self._query_event = driver.raw("cuEventQuery")
@@ -68,10 +78,19 @@ class CudaStream(Owned):
         self.check_open()
 
     def synchronize(self, timeout: float) -> None:
-        """Wait until all that was enqueued before this call has ended (an event, polled).
+        """Wait until all that was enqueued before this call has ended.
 
-        Work that other threads enqueue meanwhile is not waited for.
+        Work that other threads enqueue meanwhile is not waited for. Raises :class:`DriverError` when work failed,
+        and once after a hold was released as failed.
         """
+        self._drain(timeout)
+        if self._hold_failed:
+            self._hold_failed = False
+            text = "what a hold waited for has failed, so the work behind it ran on data that was not ready"
+            raise DriverError("hold", NOT_READY, "CUDA_ERROR_NOT_READY", text)
+
+    def _drain(self, timeout: float) -> None:
+        """An event is polled: cuStreamSynchronize has no timeout."""
         address = self.native
         self._context.use()
         code = self._query(address)
@@ -116,12 +135,15 @@ class CudaStream(Owned):
         self._context.use()
         self._gate.hold(value)
 
-    def release(self, value: int, *, failed: bool = False) -> None:  # noqa: ARG002 - see the docstring
+    def release(self, value: int, *, failed: bool = False) -> None:
         """End every hold up to ``value``; a smaller value than before changes nothing.
 
-        CUDA cannot drop enqueued work, so what was held runs even when ``failed``.
+        CUDA cannot drop enqueued work, so what was held runs even when ``failed``, and the next :meth:`synchronize`
+        says so.
         """
         self.check_open()
+        if failed:
+            self._hold_failed = True
         self._gate.release(value)
 
     def notify(self, callback: Callable[[int], None], value: int) -> None:

@@ -1,0 +1,41 @@
+"""What is known of the objects that are watched, found by the objects themselves."""
+
+from __future__ import annotations
+
+from interop.checking.state import Memory, Payload, Queue, Scope
+from interop.checking.watch import Records
+
+Steps = list[tuple[Payload, int, bool]]
+"""Waits and signals about to be enqueued: semaphore, value, and whether it is a signal."""
+
+
+class Submitting:
+    """What is known of a prepared submission."""
+
+    __slots__ = ("memories", "queue", "signal", "touched", "wait")
+
+    def __init__(
+        self, queue: Queue, memories: list[Memory], wait: Payload | None, signal: Payload | None
+    ) -> None:
+        self.queue = queue
+        self.memories = memories
+        self.wait = wait
+        self.signal = signal
+        self.touched: list[Memory] = []
+
+
+scopes: Records[Scope] = Records()
+"""Of producers, consumers, and modules."""
+queues: Records[Queue] = Records()
+"""Of producers, streams, progress timelines, and consumers (their own stream)."""
+payloads: Records[Payload] = Records()
+"""Of semaphores on either side, and of handles on their way."""
+memories: Records[Memory] = Records()
+"""Of producers' buffers and parts, handles on their way, imports, and views."""
+submissions: Records[Submitting] = Records()
+"""Of submissions, and of their recorders."""
+
+
+def scope_of(thing: object) -> Scope:
+    """Return the link that made a producer, a consumer or a module."""
+    return scopes.get(thing) or Scope("a link")
