@@ -14,6 +14,7 @@ Needs a driver of Vulkan 1.2 with timeline semaphores, and the ``vulkan`` packag
 ``_driver``      the binding: functions, structures, result codes
 ``_devices``     who the devices are and what they can do
 ``_context``     an opened device and everything that hangs on it
+``_queue_lock``  the lock of a queue that other code submits to as well
 ``_lifetime``    how what hangs on a device is closed
 ``_recording``   the commands of one turn
 ``_pipeline``    what graphics and compute pipelines share

@@ -8,27 +8,24 @@ driver lists, and whether the device has the functions of each extension.
 from __future__ import annotations
 
 import contextlib
-import threading
 from typing import TYPE_CHECKING, Any
 
-from interop.errors import HandleError, InvalidArgument, Unsupported, WaitTimeout
+from interop.errors import HandleError, InvalidArgument, Unsupported
 from interop.handles import Handle, HandleType
 from interop.memory import MemoryDescriptor, check_import, check_range
 from interop_vulkan import _devices, _driver
 from interop_vulkan._context import Context, queue_flags
 from interop_vulkan._devices import WANTED_EXTENSIONS, version_text
 from interop_vulkan._driver import API_VERSION_1_2, NULL, VK, Functions, address, ffi, struct
+from interop_vulkan._queue_lock import QueueLock
 from interop_vulkan.memory import PART_ALIGNMENT, Buffer, export_allocation, exportable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from types import TracebackType
+    from collections.abc import Iterable
 
     from interop.device import DeviceInfo
     from interop_vulkan.backend import Producer
 
-LOCK_TIMEOUT = 10.0
-"""Seconds that a submission waits for the caller's lock of the queue."""
 TIMELINES = "timelineSemaphore"
 
 # One function of each extension that has any; a device has it exactly when the extension was enabled.
@@ -78,11 +75,11 @@ def adopt(
     functions (``VK_EXT_external_memory_dma_buf``) has to be named.
 
     ``lock`` guards the queue where other code submits to it from other threads, as Vulkan demands
-    (``vkQueueSubmit``, host synchronisation): a ``threading.Lock`` or ``RLock``, waited for at most
-    :data:`LOCK_TIMEOUT` seconds, a context manager that can be entered again, or a callable that returns one.
-    It is held for the length of each submission. Other code must hold it for each use of the queue.
-    ``get_instance_proc_addr`` is the address of ``vkGetInstanceProcAddr`` in the loader that made the instance,
-    needed where that is not the ``libvulkan.so.1`` of the process.
+    (``vkQueueSubmit``, host synchronisation): a ``threading.Lock`` or ``RLock``, waited for at most 10 seconds, a
+    context manager that can be entered again, or a callable that returns one. It is held for the length of each
+    submission. Other code must hold it for each use of the queue. ``get_instance_proc_addr`` is the address of
+    ``vkGetInstanceProcAddr`` in the loader that made the instance, needed where that is not the
+    ``libvulkan.so.1`` of the process.
 
     Nothing that was given is ever destroyed, and no other queue is waited for. Close the producer before the
     device is destroyed. Raises :class:`InvalidArgument` for a handle, family or name that cannot be, and
@@ -161,7 +158,7 @@ class AdoptedBuffer(Buffer):
             export=descriptor.handle_type,
             dedicated=descriptor.dedicated,
             mapped=NULL,
-            destroy=_nothing if handle is None else handle.close,
+            destroy=(lambda: None) if handle is None else handle.close,
         )
         self._offset = offset
         self._descriptor = descriptor
@@ -183,10 +180,6 @@ class AdoptedBuffer(Buffer):
         if self._handle is not None:
             return self._handle.dup(), self._descriptor
         return export_allocation(self.context, self._memory, self._descriptor.handle_type), self._descriptor
-
-
-def _nothing() -> None:
-    """Destroy what somebody else owns."""
 
 
 def adopt_buffer(
@@ -311,46 +304,3 @@ def _check_family(functions: Functions, physical: Any, info: DeviceInfo, family:
         able = [index for index, each in enumerate(flags) if each & VK.VK_QUEUE_COMPUTE_BIT]
         reason = f"queue family {family} of {info.name} has no VK_QUEUE_COMPUTE_BIT; these have it: {able}"
         raise Unsupported("a compute queue", reason)
-
-
-class QueueLock:
-    """Guards an adopted queue: the caller's lock, then one's own. Taken in this order by every thread."""
-
-    def __init__(self, theirs: Any) -> None:
-        """Raises :class:`InvalidArgument` for what is neither lock, nor context manager, nor callable."""
-        self._acquire: Callable[..., bool] | None = None
-        self._release: Callable[[], None] | None = None
-        self._manage: Callable[[], Any] | None = None
-        if hasattr(theirs, "acquire") and hasattr(theirs, "release"):
-            self._acquire, self._release = theirs.acquire, theirs.release
-        elif hasattr(theirs, "__enter__"):
-            self._manage = lambda: theirs
-        elif callable(theirs):
-            self._manage = theirs
-        else:
-            msg = f"lock takes a threading.Lock, a context manager or a callable that returns one, got {theirs!r}"
-            raise InvalidArgument(msg)
-        self._own = threading.Lock()
-        self._open: Any = None
-
-    def __enter__(self) -> None:
-        """Take both. Raises :class:`WaitTimeout` when the caller's lock stays taken."""
-        manager = None
-        if self._manage is not None:
-            manager = self._manage()
-            manager.__enter__()
-        elif self._acquire is not None and not self._acquire(timeout=LOCK_TIMEOUT):
-            raise WaitTimeout("the lock of the adopted queue", LOCK_TIMEOUT)
-        self._own.acquire()  # held by others for the length of one submission alone
-        self._open = manager
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Let both go."""
-        manager, self._open = self._open, None
-        self._own.release()
-        if self._release is not None:
-            self._release()
-        else:
-            manager.__exit__(None, None, None)

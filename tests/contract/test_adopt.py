@@ -16,7 +16,7 @@ import fresh
 import pytest
 import software
 from engine import EXTENSIONS, Engine
-from interop_vulkan import adopted
+from interop_vulkan import _queue_lock
 
 import interop
 from interop import Handle, HandleError, HandleType, InvalidArgument, Unsupported, WaitTimeout
@@ -150,7 +150,7 @@ def test_a_queue_family_that_is_not_there_is_refused(engine: Engine, family: int
 
 
 def test_a_lock_that_stays_taken_is_an_error(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adopted, "LOCK_TIMEOUT", 0.05)
+    monkeypatch.setattr(_queue_lock, "LOCK_TIMEOUT", 0.05)
     lock = threading.Lock()
     with adopting.adopted(engine, lock=lock) as producer:
         submission = producer.prepare()
