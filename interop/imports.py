@@ -59,7 +59,7 @@ class Whole(Protocol[View_co]):
 class _Import(Generic[View]):
     """One import, and who shares it."""
 
-    __slots__ = ("descriptor", "file", "held", "shares", "whole")
+    __slots__ = ("descriptor", "file", "held", "ordering", "shares", "whole")
 
     def __init__(
         self, whole: Whole[View], descriptor: MemoryDescriptor, file: tuple[int, int] | None
@@ -68,6 +68,8 @@ class _Import(Generic[View]):
         self.descriptor = descriptor
         self.file = file
         """What is behind the handle that was imported."""
+        self.ordering = threading.RLock()
+        """Held over the driver's calls that change ownership, which may wait; the lock of all imports is not."""
         self.shares: set[object] = set()
         self.held: dict[object, Stream] = {}
         """Which shares have been acquired and not released, and on which stream."""
@@ -203,18 +205,23 @@ class Share(Owned, Generic[View]):
         """
         self.check_open()
         shared = self._shared
-        with self._imports.lock:
-            if shared.held and self._token not in shared.held:
+        with shared.ordering:
+            with self._imports.lock:
+                again = bool(shared.held) and self._token not in shared.held
+            if again:
                 shared.whole.release(stream)
             shared.whole.acquire(stream)
-            shared.held[self._token] = stream
+            with self._imports.lock:
+                shared.held[self._token] = stream
 
     def release(self, stream: Stream) -> None:
         """Enqueue giving ownership up on ``stream``; what other shares still hold is taken again."""
         self.check_open()
         shared = self._shared
-        with self._imports.lock:
+        with shared.ordering:
             shared.whole.release(stream)
-            shared.held.pop(self._token, None)
-            if shared.held:
+            with self._imports.lock:
+                shared.held.pop(self._token, None)
+                again = bool(shared.held)
+            if again:
                 shared.whole.acquire(stream)

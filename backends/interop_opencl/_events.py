@@ -105,7 +105,7 @@ class Holds:
         self._driver = driver
         self._set = driver.raw("clSetUserEventStatus")
         self._barrier = driver.raw("clEnqueueBarrierWithWaitList")
-        self._drop = driver.raw("clReleaseEvent")
+        self._retain, self._drop = driver.raw("clRetainEvent"), driver.raw("clReleaseEvent")
 
     def enqueue(self, context: int, queue: int, value: int) -> None:
         """Hold the queue until ``value`` is released; nothing to do when it has been already."""
@@ -114,11 +114,22 @@ class Holds:
                 self._failure |= value in self._failed
                 return
             event = user_event(self._driver, context)
-            code = self._barrier(queue, 1, ctypes.byref(ctypes.c_void_p(event)), None)
-            if code != 0:
-                self._drop(event)
-            check("clEnqueueBarrierWithWaitList", code)
+            self._retain(event)
             self._events.append((value, event))
+        # Outside the lock: with a full queue a driver may wait in here, and releases must go on meanwhile.
+        code = self._barrier(queue, 1, ctypes.byref(ctypes.c_void_p(event)), None)
+        self._drop(event)
+        if code != 0:
+            self._forget(value, event)
+        check("clEnqueueBarrierWithWaitList", code)
+
+    def _forget(self, value: int, event: int) -> None:
+        with self._lock:
+            known = (value, event) in self._events
+            if known:
+                self._events.remove((value, event))
+        if known:
+            self._drop(event)
 
     def release(self, value: int, *, failed: bool) -> None:
         """End the holds up to ``value``."""

@@ -17,17 +17,18 @@ if TYPE_CHECKING:
 class Holds:
     """The holds of one stream; :func:`holds_of` returns it. Any thread."""
 
-    __slots__ = ("__weakref__", "_done", "_last", "_lock", "_released")
+    __slots__ = ("__weakref__", "_done", "_entering", "_last", "_released", "_releasing")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Two locks: a driver whose queue is full keeps a hold waiting until an earlier one is released.
+        self._entering, self._releasing = threading.Lock(), threading.Lock()
         self._last = 0
         self._released = 0
         self._done: dict[int, bool] = {}
 
     def hold(self, stream: Stream) -> int:
         """Enqueue a hold on ``stream`` and return its number, which :meth:`release` takes once."""
-        with self._lock:
+        with self._entering:
             number = self._last + 1
             stream.hold(number)
             self._last = number
@@ -35,7 +36,7 @@ class Holds:
 
     def release(self, stream: Stream, number: int, *, failed: bool) -> None:
         """End a hold, as soon as all earlier ones have ended: the stream is in order, so nothing is lost."""
-        with self._lock:
+        with self._releasing:
             self._done[number] = failed
             while self._released + 1 in self._done:
                 self._released += 1

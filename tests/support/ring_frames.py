@@ -119,7 +119,7 @@ def many(consumer: str, sync: str, frames: int) -> dict[str, Any]:
     before = leaks.snapshot()
     with interop.connect(consumer=consumer, sync=sync) as link:
         bench = Bench(link, frames)
-        warm = 4 * SLOTS  # drivers start threads as the load asks for them
+        warm = 2 * SLOTS  # drivers start threads as the load asks for them
         bench.run(0, warm)
         early = leaks.snapshot()
         bench.run(warm, 18)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, cast
 
 from interop.sync.holds import Holds, holds_of
@@ -55,3 +56,27 @@ def test_a_hold_that_failed_takes_no_number() -> None:
     except OSError:
         log.broken = False
     assert holds.hold(stream) == 1
+
+
+def test_a_stream_that_is_full_takes_a_hold_once_an_earlier_one_is_released() -> None:
+    """A driver may keep ``hold`` waiting: releases, on another thread, must reach the stream meanwhile."""
+    room = threading.Event()
+
+    class Full(Log):
+        def hold(self, value: int) -> None:
+            if value > 1:
+                assert room.wait(5), "the release of hold 1 did not come"
+            super().hold(value)
+
+        def release(self, value: int, *, failed: bool = False) -> None:
+            super().release(value, failed=failed)
+            room.set()
+
+    log = Full()
+    stream, holds = cast("Stream", log), Holds()
+    first = holds.hold(stream)
+    releasing = threading.Timer(0.05, holds.release, [stream, first], {"failed": False})
+    releasing.start()
+    holds.hold(stream)
+    releasing.join()
+    assert log.told == ["hold 1", "release 1", "hold 2"]
