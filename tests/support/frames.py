@@ -139,3 +139,23 @@ def behind_a_held_queue(consumer: str, sync: str, seconds: float) -> dict[str, A
         stop.close()
         gate.close()
     return {"enqueued": enqueued, "total": total, "ran while held": ran, "wrong": wrong}
+
+
+def in_a_full_queue(consumer: str, sync: str, frames: int, seconds: float) -> dict[str, Any]:
+    """Stop the producer's queue, enqueue frames until a stream takes no more, let it go on; count wrong frames."""
+    with interop.connect(consumer=consumer, sync=sync) as link:
+        bench = Bench(link)
+        bench.run(range(BATCH))
+        gate = link.producer.create_semaphore(SemaphoreKind.TIMELINE)
+        stop = link.producer.prepare(wait=gate)
+        stop.submit(1)
+        going_on = threading.Timer(seconds, gate.signal_host, [1])
+        going_on.start()
+        start = time.monotonic()
+        wrong = bench.run(range(BATCH, BATCH + frames))
+        taken = time.monotonic() - start
+        going_on.join()
+        stop.close()
+        gate.close()
+        bench.close()
+    return {"wrong": wrong, "seconds": taken}

@@ -1,4 +1,5 @@
 #include "queue.h"
+#include "switches.h"
 
 #include <csignal>
 #include <sys/prctl.h>
@@ -57,8 +58,12 @@ void Queue::work()
 bool Queue::push(Task task, uint64_t *ticket)
 {
     bool idle = false;
+    const auto room = static_cast<uint64_t>(softgpu_switch_number("HIP_QUEUE", 0));
     {
-        const std::lock_guard<std::mutex> guard(mutex_);
+        std::unique_lock<std::mutex> lock(mutex_);
+        // A device's queue has an end: CUDA keeps its caller waiting there, behind whatever holds the stream.
+        if (room > 0)
+            progress_.wait(lock, [&] { return submitted_ - completed_ < room; });
         if (!started_ && !start_worker())
             return false;
         tasks_.push_back(std::move(task));
