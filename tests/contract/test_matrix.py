@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import frames
 import fresh
@@ -82,7 +82,7 @@ def test_the_caller_is_blocked_by_the_blocking_strategy_alone(case: Case) -> Non
 
 @pytest.mark.parametrize("room", ["1", "2", "3", "8"])
 def test_a_full_queue_keeps_no_release_from_being_made(room: str) -> None:
-    """CUDA keeps the caller of the 1024th command waiting, also behind a hold that the caller's link must end."""
+    """A device may keep its caller waiting for room, also behind a hold that the caller's link must end."""
     drivers = software.environment("swiftshader", SOFTGPU_HIP_QUEUE=room)
     run: dict[str, Any] = {"consumer": "hip", "sync": "bridged", "frames": 20, "seconds": 0.3}
     assert fresh.call(frames.in_a_full_queue, drivers, timeout=60, **run)["wrong"] == 0
