@@ -15,17 +15,19 @@ only when it was named.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import memcheck
 
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+PATIENCE = 200.0
+"""Seconds for a step, where nothing else is said."""
 NEEDED = ("doctor", "hip-on-cuda-configure", "hip-on-cuda-build")
 """Steps that others stand on."""
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
@@ -61,22 +65,19 @@ class Report:
         self.only = [*only, *NEEDED]
         self.steps: list[Step] = []
 
-    def run(self, name: str, *command: str, timeout: float = 600.0) -> bool:
-        """Run a step; its output goes to a file of its own. Never raises for what the step does."""
+    def run(self, name: str, *command: str, timeout: float = PATIENCE) -> bool:
+        """Run a step; its output goes to a file of its own. Never raises for what the step does.
+
+        What does not end in ``timeout`` seconds says where it stood: Python prints the stacks of its threads.
+        """
         if not any(fnmatchcase(name, pattern) for pattern in self.only):
             return True
         log = self.folder / f"{name}.log"
         start = time.monotonic()
-        try:
-            done = subprocess.run(
-                command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False
-            )
-            status, output = done.returncode, done.stdout + done.stderr
-        except subprocess.TimeoutExpired as expired:
-            output = f"{_text(expired.stdout)}{_text(expired.stderr)}\nended after {timeout:g} s"
-            status = 124
+        with log.open("w", encoding="utf-8") as sink:
+            status = ended(command, sink, timeout)
         seconds = time.monotonic() - start
-        log.write_text(output, encoding="utf-8")
+        output = log.read_text(encoding="utf-8", errors="replace")
         self.steps.append(Step(name=name, command=[*command], status=status, seconds=seconds, log=log.name))
         print(f"{'ok  ' if status == 0 else 'FAIL'} {name:32} {seconds:7.1f} s", flush=True)
         if status != 0:
@@ -93,8 +94,24 @@ class Report:
         (self.folder / "report.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
 
 
-def _text(output: object) -> str:
-    return output.decode(errors="replace") if isinstance(output, bytes) else str(output or "")
+def ended(command: Sequence[str], sink: TextIO, timeout: float) -> int:
+    """Run a command in a process group of its own and return its status; end it when the time is over."""
+    environment = {**os.environ, "PYTHONFAULTHANDLER": "1"}
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=sink, stderr=sink, env=environment, start_new_session=True
+    )
+    try:
+        return process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(5)
+        sink.write(f"\nended after {timeout:g} s\n")
+        return 124
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def hip_on_cuda(report: Report) -> None:
@@ -133,7 +150,7 @@ def tensors(report: Report, consumers: Sequence[str]) -> None:
         print("skip torch: PyTorch is not installed", flush=True)
         return
     pytest = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider"]
-    report.run("torch", *pytest, str(HERE / "test_torch.py"), timeout=1400.0)
+    report.run("torch", *pytest, str(HERE / "test_torch.py"), timeout=600.0)
     if "cuda" not in consumers or memcheck.checker() is None:
         print("skip memcheck: needs the cuda consumer and compute-sanitizer", flush=True)
         return
@@ -186,7 +203,7 @@ def main() -> int:
             str(folder / f"compare-{sync}.png"),
         ]
         common = ["--consumers", ",".join(consumers), "--frames", str(options.frames), "--sync", sync]
-        report.run(f"compare-{sync}", *interop, "compare", *common, *outputs)
+        report.run(f"compare-{sync}", *interop, "compare", *common, *outputs, timeout=100.0)
     if imaging := [name for name in consumers if name in TAKE_IMAGES]:
         outputs = ["--json", str(folder / "images.json")]
         report.run(
@@ -203,7 +220,7 @@ def main() -> int:
     if consumers:
         rings = ["--consumers", ",".join(consumers), "--json", str(folder / "ring.json")]
         rings += ["--png", str(folder / "ring.png"), "--frames", str(options.ring)]
-        report.run("ring", sys.executable, str(ROOT / "benchmarks" / "ring.py"), *rings)
+        report.run("ring", sys.executable, str(ROOT / "benchmarks" / "ring.py"), *rings, timeout=900.0)
     tensors(report, consumers)
     for tests in sorted([HERE / "test_two_gpus.py", *ROOT.glob("plugins/*/tests/test_*_device.py")]):
         report.run(tests.stem, *PYTEST, str(tests))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
+import check
 import fresh
 import memcheck
 import pytest
@@ -40,6 +42,19 @@ def test_what_the_checker_found_is_told(status: int, output: str, said: str) -> 
 def test_a_program_that_does_not_end_is_ended() -> None:
     status, output = memcheck.run(["sh", "-c", "echo begun; sleep 60"], "/", 0.5)
     assert (status, output) == (memcheck.TIME_IS_OVER, "begun\n")
+
+
+def test_a_step_that_does_not_end_says_where_it_stood(tmp_path: Path) -> None:
+    report = check.Report(tmp_path, ["stands", "fails"])
+    program = "def here():\n    import time\n    print('begun', flush=True)\n    time.sleep(60)\nhere()"
+    assert report.run("left-out", "false")
+    assert not report.run("stands", sys.executable, "-c", program, timeout=1.0)
+    assert not report.run("fails", sys.executable, "-c", "raise SystemExit(3)")
+    assert [(step.name, step.status) for step in report.steps] == [("stands", 124), ("fails", 3)]
+    said = (tmp_path / "stands.log").read_text(encoding="utf-8")
+    assert "begun" in said
+    assert "in here" in said
+    assert "ended after 1 s" in said
 
 
 @pytest.mark.parametrize(
