@@ -76,7 +76,6 @@ import interop_numpy.kernels
 from interop.kernels import parse_kernels
 interop_numpy.kernels.pick_source = lambda _, source, prelude: (prelude + source, parse_kernels(source))
 """,
-    "link::ping_pong[bridged]": "HostStream.hold = lambda self, value: None",
 }
 
 

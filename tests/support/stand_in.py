@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -14,3 +15,8 @@ def build(folder: Path) -> Path:
     command += ["-Wl,-soname,libcuda.so.1", "-o", str(folder / "libcuda.so.1"), str(SOURCE)]
     subprocess.run([*command, "-lpthread", "-ldl"], check=True, timeout=60)
     return folder
+
+
+def search(folder: Path) -> str:
+    """Return ``LD_LIBRARY_PATH`` with that folder first; the rest of it is where unpacked packages are."""
+    return os.pathsep.join([str(folder), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])])

@@ -93,7 +93,7 @@ def test_a_library_that_refuses_the_device_says_so_and_keeps_nothing(device: dlp
     """NumPy drops the capsule with its exception set: nothing that then runs may lose the one or the other."""
     before = dlpack.alive()
     owner = Owner((3, 4), device=device)
-    with pytest.raises(RuntimeError, match="Unsupported device"):
+    with pytest.raises((RuntimeError, BufferError), match="Unsupported device"):
         np.from_dlpack(owner)  # type: ignore[arg-type]  # NumPy's stub knows version 0 only
     assert dlpack.alive() == before
 

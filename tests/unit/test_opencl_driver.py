@@ -23,6 +23,7 @@ class FakeDriver:
         self.made = 0
         self.ended: list[tuple[int, int]] = []
         self.dropped: list[int] = []
+        self.references: dict[int, int] = {}
         self._barrier = barrier
 
     def raw(self, name: str) -> Any:
@@ -31,7 +32,12 @@ class FakeDriver:
     def clCreateUserEvent(self, _context: int, status: Any) -> int:  # noqa: N802
         status._obj.value = 0
         self.made += 1
+        self.references[self.made] = 1
         return self.made
+
+    def clRetainEvent(self, event: int) -> int:  # noqa: N802
+        self.references[event] += 1
+        return 0
 
     def clEnqueueBarrierWithWaitList(self, *_args: object) -> int:  # noqa: N802
         return self._barrier
@@ -41,7 +47,9 @@ class FakeDriver:
         return 0
 
     def clReleaseEvent(self, event: int) -> int:  # noqa: N802
-        self.dropped.append(event)
+        self.references[event] -= 1
+        if not self.references[event]:
+            self.dropped.append(event)
         return 0
 
 

@@ -9,6 +9,7 @@ import fresh
 import image_cases
 import pytest
 import software
+from stand_in import search
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +28,7 @@ KINDS = {
 
 
 def test_every_kind_is_right_both_ways(stand_in: Path) -> None:
-    environment = software.environment(LD_LIBRARY_PATH=str(stand_in))
+    environment = software.environment(LD_LIBRARY_PATH=search(stand_in))
     found = fresh.call(
         image_cases.share_over_stand_in, environment, consumer="cuda", kinds=KINDS, formats=FORMATS
     )
@@ -42,7 +43,7 @@ def test_every_kind_is_right_both_ways(stand_in: Path) -> None:
 
 @pytest.mark.parametrize("code", [1, 2, 801, 999])
 def test_what_is_not_mapped_is_given_back(stand_in: Path, code: int) -> None:
-    switches = {"LD_LIBRARY_PATH": str(stand_in), "FAKE_CUDA_MAP_ARRAY": str(code)}
+    switches = {"LD_LIBRARY_PATH": search(stand_in), "FAKE_CUDA_MAP_ARRAY": str(code)}
     found = fresh.call(
         image_cases.share_over_stand_in,
         software.environment("swiftshader", **switches),

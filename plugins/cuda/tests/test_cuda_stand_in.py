@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from stand_in import search
 
 if TYPE_CHECKING:
     import subprocess
@@ -30,7 +31,7 @@ def test_cases(
     environment: dict[str, str],
 ) -> None:
     arguments = (*PYTEST, "--rootdir", str(CASES.parent), "-k", chosen, str(CASES))
-    done = python(*arguments, LD_LIBRARY_PATH=str(stand_in), **environment)
+    done = python(*arguments, LD_LIBRARY_PATH=search(stand_in), **environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert " passed" in done.stdout
     assert "skipped" not in done.stdout

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import fresh
 import pytest
 import software
+from stand_in import search
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +23,7 @@ PROGRAM = software.ROOT / "tests/device/tensors.py"
 def test_a_tensor_outlives_everything_in_every_order(stand_in: Path) -> None:
     # The stand-in is no device of Vulkan's and shares no semaphores with it; it maps the same memory all the same.
     arguments = ["--consumer=cuda", "--library=raw", "--vouch", "--sync=bridged", "--mib=0.0625"]
-    environment = {**software.environment(), "LD_LIBRARY_PATH": str(stand_in)}
+    environment = {**software.environment(), "LD_LIBRARY_PATH": search(stand_in)}
     done = fresh.run([sys.executable, PROGRAM, *arguments], environment, timeout=280)
     assert done.status == 0, done.output
     found = json.loads(done.output[done.output.index("{") :])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from interop_cuda.plugin import interop_register_backends
+from stand_in import search
 
 from interop.backend import API_VERSION, Role
 
@@ -74,7 +75,7 @@ def test_no_library(python: Python) -> None:
 def test_driver_that_does_not_start(
     python: Python, stand_in: Path, answer: str, reason: str, hint: str
 ) -> None:
-    done = python("-c", LOAD, LD_LIBRARY_PATH=str(stand_in), FAKE_CUDA_INIT=answer)
+    done = python("-c", LOAD, LD_LIBRARY_PATH=search(stand_in), FAKE_CUDA_INIT=answer)
     assert done.returncode == 0, done.stderr
     backend, words, advice = done.stdout.split(" | ")
     assert backend == "cuda"
