@@ -151,9 +151,10 @@ class OpenCLImage(Owned):
         event = ctypes.c_void_p()
         waits = (0, None, ctypes.byref(event))
         places = (origin, region, 0, 0, flat.ctypes.data)
-        code = stream.driver.raw(function)(stream.address, self._native.int_ptr, FALSE, *places, *waits)
-        check(function, code)
-        stream.finish(event, max(deadline - time.monotonic(), 0.0), keep=(flat, self._native))
+        with stream.keeping(flat, self._native):
+            code = stream.driver.raw(function)(stream.address, self._native.int_ptr, FALSE, *places, *waits)
+            check(function, code)
+            stream.finish(event, max(deadline - time.monotonic(), 0.0), keep=(flat, self._native))
 
     def close(self) -> None:
         """Give ownership back where that was not done, and release the import. A second call does nothing."""

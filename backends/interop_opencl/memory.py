@@ -231,9 +231,10 @@ class OpenCLBuffer:
         enqueue = stream.driver.raw(function)
         memory = self._block.whole
         places = (self._offset, self._nbytes, flat.ctypes.data)
-        code = enqueue(stream.address, memory.int_ptr, FALSE, *places, 0, None, ctypes.byref(event))
-        check(function, code)
-        stream.finish(event, max(deadline - time.monotonic(), 0.0), keep=(flat, memory))
+        with stream.keeping(flat, memory):
+            code = enqueue(stream.address, memory.int_ptr, FALSE, *places, 0, None, ctypes.byref(event))
+            check(function, code)
+            stream.finish(event, max(deadline - time.monotonic(), 0.0), keep=(flat, memory))
 
     def close(self) -> None:
         """Give the view up, and the memory too if it came from ``allocate``. A second call does nothing."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ctypes
 import threading
 import time
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from interop.dlpack import DeviceType
-from interop.errors import DriverError, InvalidArgument, WaitTimeout
+from interop.errors import DriverError, InteropError, InvalidArgument, WaitTimeout
 from interop.lifetime import Owned
 from interop_opencl._driver import (
     COMPLETE,
@@ -22,7 +23,7 @@ from interop_opencl._driver import (
 from interop_opencl._events import Calls, Holds, Owed, on_completion, user_event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from interop.semaphore import Stream
     from interop_opencl._driver import Driver
@@ -142,6 +143,22 @@ class OpenCLStream(Owned):
                 raise WaitTimeout(self._what, timeout)
             ended.wait(min(pause, left))
             pause = min(2 * pause, _LONGEST_SLICE)
+
+    @contextmanager
+    def keeping(self, *things: object) -> Generator[None, None, None]:
+        """Keep ``things`` alive until the queue is through with them, should Ctrl-C end the block before that.
+
+        A copy that is in flight goes on into its host memory, whoever has given that up.
+        """
+        try:
+            yield
+        except KeyboardInterrupt:
+            with suppress(InteropError):
+                event = self._mark()
+                on_completion(self._driver, self._owed, event, partial(_wake, threading.Event(), things))
+                self._driver.raw("clReleaseEvent")(event)
+                self.flush()
+            raise
 
     def _ended(self, event: ctypes.c_void_p) -> bool:
         status = ctypes.c_int(1)

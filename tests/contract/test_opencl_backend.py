@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -606,6 +607,24 @@ def test_dropping_unclosed_is_a_warning_and_no_crash(info: DeviceInfo) -> None:
     with pytest.warns(ResourceWarning, match="unclosed OpenCL memory"):
         kept.clear()
     consumer.close()
+
+
+def test_an_interrupted_copy_keeps_its_memory_until_the_queue_is_through(consumer: OpenCLConsumer) -> None:
+    stream = consumer.stream
+    stream.hold(1)
+    host = np.zeros(4)
+    kept = weakref.ref(host)
+    with pytest.raises(KeyboardInterrupt), stream.keeping(host):
+        raise KeyboardInterrupt
+    del host
+    gc.collect()
+    assert kept() is not None, "the device would still copy into it"
+    stream.release(1)
+    stream.synchronize(TIMEOUT)
+    deadline = time.monotonic() + TIMEOUT
+    while kept() is not None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert kept() is None
 
 
 def test_long_kernel_times_out_then_ends(consumer: OpenCLConsumer) -> None:
