@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from interop.errors import ClosedError, InteropError, PeerError, ProtocolError, TurnError
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from interop.negotiation import Plan
 
 
-class Session:
+class Session(ABC):
     """One end. There is one turn at a time: it goes back and forth, and names the buffers that go with it.
 
     So each side's signal is waited for before its next one, as binary semaphores need, and a wait is enqueued
@@ -107,22 +108,22 @@ class Session:
         self._my_turn = True
         self._mine.update(turn.buffers)
 
-    def _known(self) -> set[int]:
-        raise NotImplementedError
+    @abstractmethod
+    def _known(self) -> set[int]: ...
 
-    def _check_value(self, value: int) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _check_value(self, value: int) -> None: ...
 
     def _other(self, arrival: Arrival) -> None:
         raise ProtocolError(f"{arrival.message.kind.name} where a turn was due")
 
+    @abstractmethod
     def _settle(self) -> None:
         """Wait for the work in flight; raises where it does not end."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _release(self) -> None:
         """Release everything."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """Say goodbye, wait for the work in flight, bounded, and release everything. Again: does nothing.
