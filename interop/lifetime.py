@@ -33,7 +33,7 @@ def _given_up(born: int, what: str, release: Callable[..., None], *args: object)
 class Owned:
     """Something of a driver that is released exactly once: by ``close()``, or with a warning when dropped."""
 
-    __slots__ = ("__weakref__", "_finalizer", "_what")
+    __slots__ = ("__weakref__", "_finalizer", "_what", "alive")
 
     may_be_dropped: ClassVar[bool] = False
     """Whether it needs no ``close()``, as a program of which only a kernel is kept: then there is no warning."""
@@ -44,20 +44,23 @@ class Owned:
         end = _given_up if self.may_be_dropped else _dropped
         self._finalizer = weakref.finalize(self, end, forks.generation(), what, release, *args)
         self._finalizer.atexit = False
+        self.alive = True
+        """Whether it has not been released; an attribute, because each turn looks at several."""
 
     @property
     def closed(self) -> bool:
         """Whether it has been released."""
-        return not self._finalizer.alive
+        return not self.alive
 
     def check_open(self) -> None:
         """Raise :class:`ClosedError` once it has been released."""
-        if not self._finalizer.alive:
+        if not self.alive:
             msg = f"{self._what} was used after close()"
             raise ClosedError(msg)
 
     def close(self) -> None:
         """Release it. A second call does nothing, nor does one in a forked child: the parent has it."""
+        self.alive = False
         found = self._finalizer.detach()
         if found is not None:
             _, _, (born, _, release, *args), _ = found

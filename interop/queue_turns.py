@@ -13,6 +13,7 @@ from interop.turns import Order, ProducerTurn, leave
 if TYPE_CHECKING:
     from interop.backend import Commands, Producer, Submission
     from interop.buffers import Buffer
+    from interop.turns import Case
 
 
 class QueueTurn(ProducerTurn):
@@ -34,7 +35,7 @@ class QueueTurn(ProducerTurn):
 
     def __init__(self, order: Order, producer: Producer, buffers: tuple[Buffer, ...]) -> None:
         super().__init__(order, producer, buffers)
-        self._openings: dict[tuple[int, bool], Submission] = {}
+        self._openings: dict[Case, Submission] = {}
         self._second: Submission | None = None
 
     def __enter__(self) -> Commands:
@@ -56,17 +57,14 @@ class QueueTurn(ProducerTurn):
             order.lock.release()
             raise
 
-    def _prepare(self, *, handed_over: bool) -> Submission:
+    def _prepare(self, case: Case, prepared: Submission | None) -> Submission:
         """Return the first submission, and have the second ready, so that nothing fails in between."""
-        case, used = self._choose(handed_over=handed_over)
-        self._second = case.signalling if self._signals else case.silent
-        if self._second is None:
-            self._second = self._closing(case, [], handed_over=False)
-        opening = self._openings.get((used, handed_over))
+        self._second = prepared or self._closing(case, (), handed_over=False)
+        opening = self._openings.get(case)
         if opening is None:
-            wait = self._order.to_producer.semaphore if handed_over else None
-            opening = self._producer.prepare(acquire=self._taken(used), wait=wait)
-            self._openings[used, handed_over] = opening
+            wait = self._order.to_producer.semaphore if case.changed else None
+            opening = self._producer.prepare(acquire=case.used, wait=wait)
+            self._openings[case] = opening
         return opening
 
     def close(self) -> None:

@@ -10,12 +10,13 @@ entered again and again: what can be prepared is prepared when it is made or whe
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
 
-from interop.buffers import Owner
+from interop.buffers import Owner, Shared
 from interop.errors import ClosedError, TurnError, WaitTimeout
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from interop.backend import BufferPart, Commands, Producer, Submission
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from interop.sync import ToConsumer, ToProducer
 
 Views = TypeVar("Views")
+_PRODUCER, _CONSUMER = Owner.PRODUCER, Owner.CONSUMER
 
 
 class Order:
@@ -73,7 +75,8 @@ class Order:
 
     def take_lock(self) -> None:
         """Wait for the turn of another thread to let go; bounded."""
-        if not self.lock.acquire(timeout=self.timeout):
+        # The first asks without a timeout, which is what takes the time where nobody has it.
+        if not self.lock.acquire(blocking=False) and not self.lock.acquire(timeout=self.timeout):
             raise WaitTimeout("another thread to end its producer turn", self.timeout)
 
     def claim(self, point: int) -> None:
@@ -86,8 +89,8 @@ class Order:
             self.last.eager = True
             self.last = None
 
-    def enter(self, buffers: tuple[Buffer, ...], side: str) -> None:
-        """Mark the buffers as being in a turn, or raise and mark none."""
+    def refuse(self, buffers: tuple[Buffer, ...], side: str) -> NoReturn:
+        """Raise for buffers of which one cannot be in a turn now, or for a link that can have none."""
         if self.closed:
             raise ClosedError(self.why)
         if self.recording and side == "producer":
@@ -99,11 +102,9 @@ class Order:
             if buffer.in_turn:
                 msg = f"{buffer!r} is in an open turn; end that one before the {side} takes its turn"
                 raise TurnError(msg)
-            if buffer.closed:
-                msg = f"{buffer!r} is closed"
-                raise ClosedError(msg)
-        for buffer in buffers:
-            buffer.in_turn = True
+        closed = next(buffer for buffer in buffers if buffer.closed)
+        msg = f"{closed!r} is closed"
+        raise ClosedError(msg)
 
 
 def leave(buffers: tuple[Buffer, ...]) -> None:
@@ -112,12 +113,33 @@ def leave(buffers: tuple[Buffer, ...]) -> None:
         buffer.in_turn = False
 
 
+# What follows runs every frame. A function call costs Python about as much as the driver needs for a short one,
+# so conditions are looked at in place and what they lead to is called only where they hold.
+
+
 class Case:
     """What a producer turn needs for one combination of owners, prepared once."""
 
-    __slots__ = ("eager", "signalling", "silent")
+    __slots__ = ("changed", "eager", "leaving", "owners", "returning", "signalling", "silent", "used")
 
-    def __init__(self) -> None:
+    def __init__(self, buffers: tuple[Buffer, ...]) -> None:
+        self.owners = tuple([(buffer, buffer.owner) for buffer in buffers])
+        """Who has which buffer in this case."""
+        taken = [buffer for buffer in buffers if buffer.owner is Owner.CONSUMER]
+        self.changed = bool(taken)
+        """Whether any of them changes owner."""
+        self.leaving = tuple([buffer.transfer.leave_consumer for buffer in taken])
+        self.returning = tuple(
+            [buffer.transfer.to_producer for buffer in taken if not isinstance(buffer.transfer, Shared)]
+        )
+        self.used = tuple(
+            [
+                buffer.producer_buffer
+                for buffer in buffers
+                if buffer.external is not None and buffer.owner is not Owner.NOBODY
+            ]
+        )
+        """What is taken over from outside the producer's API, be it from nobody else."""
         self.silent: Submission | None = None
         self.signalling: Submission | None = None
         self.eager = True
@@ -144,30 +166,41 @@ class ConsumerTurn(Generic[Views]):
         """
         buffers = self._buffers
         order = self._order
-        order.take_lock()
+        lock = order.lock
+        if not lock.acquire(False):  # noqa: FBT003 - it has no name there that is as fast
+            order.take_lock()
         try:
-            order.enter(buffers, "consumer")
+            usable, point = not order.closed and order.failure is None, 0
+            for buffer in buffers:
+                if buffer.in_turn or buffer.closed:
+                    usable = False
+                if buffer.owner is _PRODUCER and buffer.point > point:
+                    point = buffer.point
+            if not usable:
+                order.refuse(buffers, "consumer")
+            for buffer in buffers:
+                buffer.in_turn = True
             try:
-                point = max([buffer.point for buffer in buffers if buffer.owner is Owner.PRODUCER], default=0)
                 if point > order.seen:
                     order.claim(point)
                 for buffer in buffers:
-                    if buffer.owner is not Owner.CONSUMER:
-                        if buffer.external is not None or buffer.owner is Owner.PRODUCER:
+                    if buffer.owner is not _CONSUMER:
+                        if buffer.external is not None or buffer.owner is _PRODUCER:
                             buffer.transfer.to_consumer(order.stream)
-                        buffer.owner = Owner.CONSUMER
+                        buffer.owner = _CONSUMER
             except BaseException:
                 leave(buffers)
                 raise
         finally:
-            order.lock.release()
+            lock.release()
         return self._views
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End the turn. The consumer keeps the buffers until the producer asks for them."""
-        leave(self._buffers)
+        for buffer in self._buffers:
+            buffer.in_turn = False
 
 
 class ProducerTurn:
@@ -178,7 +211,6 @@ class ProducerTurn:
         "_buffers",
         "_case",
         "_cases",
-        "_handed_over",
         "_order",
         "_producer",
         "_signals",
@@ -191,10 +223,10 @@ class ProducerTurn:
         self._order = order
         self._producer = producer
         self._buffers = buffers
-        self._cases: dict[tuple[int, bool], Case] = {}
-        self._case: Case | None = None
+        self._case = Case(buffers)
+        """The one of the last turn, which is the likeliest for the next."""
+        self._cases = [self._case]
         self._submission: Submission | None = None
-        self._handed_over = False
         self._signals = False
         self._wait_value = 0
         self.progress = 0
@@ -202,15 +234,27 @@ class ProducerTurn:
 
     def __enter__(self) -> Commands:
         """Take the buffers over: enqueue the consumer's signal where it had them, and start recording."""
-        buffers = self._buffers
         order = self._order
         to_consumer = order.to_consumer
-        order.take_lock()
+        if not order.lock.acquire(False):  # noqa: FBT003 - it has no name there that is as fast
+            order.take_lock()
         try:
-            order.enter(buffers, "producer")
+            case, same = self._case, True
+            usable = not order.closed and not order.recording and order.failure is None
+            for buffer, owner in case.owners:
+                if buffer.in_turn or buffer.closed:
+                    usable = False
+                if buffer.owner is not owner:
+                    same = False
+            if not usable:
+                order.refuse(self._buffers, "producer")
+            for buffer in self._buffers:
+                buffer.in_turn = True
             submission = None
             try:
-                changed = [buffer for buffer in buffers if buffer.owner is Owner.CONSUMER]
+                if not same:
+                    case = self._choose()
+                changed = case.changed
                 if changed:
                     if order.to_producer.single_use and order.seen < order.taken:
                         order.claim(order.taken)  # until then the consumer's last signal may be unused
@@ -220,17 +264,21 @@ class ProducerTurn:
                 elif order.last is not None:
                     order.last.eager = False
                 order.last = None
-                self._handed_over = bool(changed)
-                submission = self._prepare(handed_over=self._handed_over)
+                self._signals = signals = to_consumer.can_signal() and (
+                    case.eager or not to_consumer.single_use
+                )
+                submission = self._prepare(case, case.signalling if signals else case.silent)
                 commands = submission.begin()
-                for buffer in changed:
-                    buffer.transfer.leave_consumer(order.stream)
-                    buffer.transfer.to_producer(commands)
-                self._wait_value = order.to_producer.signal(order.stream) if changed else 0
+                stream = order.stream
+                for leave_consumer in case.leaving:
+                    leave_consumer(stream)
+                for to_producer in case.returning:
+                    to_producer(commands)
+                self._wait_value = order.to_producer.signal(stream) if changed else 0
             except BaseException:
                 if submission is not None:
                     submission.abandon()
-                leave(buffers)
+                leave(self._buffers)
                 raise
         except BaseException:
             order.lock.release()
@@ -239,30 +287,22 @@ class ProducerTurn:
         self._submission = submission
         return commands
 
-    def _choose(self, *, handed_over: bool) -> tuple[Case, int]:
-        """Return the case of the buffers' present owners, and which of them change owner, a bit for each."""
-        order = self._order
-        used = 0
-        for position, buffer in enumerate(self._buffers):
-            if buffer.external is not None and buffer.owner is not Owner.NOBODY:
-                used |= 1 << position
-        case = self._cases.get((used, handed_over))
-        if case is None:
-            case = self._cases[used, handed_over] = Case()
-        self._case = case
-        self._signals = order.to_consumer.can_signal() and (case.eager or not order.to_consumer.single_use)
-        return case, used
+    def _choose(self) -> Case:
+        """Return the case of the buffers' present owners, and keep it in mind."""
+        present = tuple([(buffer, buffer.owner) for buffer in self._buffers])
+        for case in self._cases:
+            if case.owners == present:
+                self._case = case
+                return case
+        self._case = case = Case(self._buffers)
+        self._cases.append(case)
+        return case
 
-    def _prepare(self, *, handed_over: bool) -> Submission:
-        """Return the submission for the buffers' present owners: its barriers and semaphores."""
-        case, used = self._choose(handed_over=handed_over)
-        submission = case.signalling if self._signals else case.silent
-        return submission or self._closing(case, self._taken(used), handed_over=handed_over)
+    def _prepare(self, case: Case, prepared: Submission | None) -> Submission:
+        """Return the submission of a case: its barriers and semaphores. ``prepared`` is what there is already."""
+        return prepared or self._closing(case, case.used, handed_over=case.changed)
 
-    def _taken(self, used: int) -> list[BufferPart]:
-        return [buffer.producer_buffer for bit, buffer in enumerate(self._buffers) if used >> bit & 1]
-
-    def _closing(self, case: Case, acquire: list[BufferPart], *, handed_over: bool) -> Submission:
+    def _closing(self, case: Case, acquire: Sequence[BufferPart], *, handed_over: bool) -> Submission:
         """Prepare, for the case, the submission that gives the buffers up."""
         order = self._order
         submission = self._producer.prepare(
@@ -284,33 +324,35 @@ class ProducerTurn:
         order = self._order
         submission = self._submission
         self._submission = None
+        case = self._case
         if submission is None:
             return
         to_consumer = order.to_consumer
         try:
             if kind is not None:
                 submission.abandon()
-            self.progress = submission.submit(self._wait_value, to_consumer.next_value())
-            point = to_consumer.submitted(self.progress, signalled=self._signals)
+            self.progress = progress = submission.submit(self._wait_value, to_consumer.next_value())
+            point = to_consumer.submitted(progress, signalled=self._signals)
             if to_consumer.single_use:
-                order.last = self._case
-            if self._handed_over:
+                order.last = case
+            if case.changed:
                 order.taken = point
             for buffer in self._buffers:
-                buffer.owner = Owner.PRODUCER
+                buffer.owner = _PRODUCER
                 buffer.point = point
         except BaseException as failure:
             order.failure = failure
             raise
         finally:
             order.recording = False
-            leave(self._buffers)
+            for buffer in self._buffers:
+                buffer.in_turn = False
             order.lock.release()
 
     def close(self) -> None:
         """Free what was prepared. Submitted work must have ended."""
         while self._cases:
-            case = self._cases.popitem()[1]
+            case = self._cases.pop()
             for submission in (case.silent, case.signalling):
                 if submission is not None:
                     submission.close()

@@ -250,6 +250,15 @@ class Driver:
         return found
 
 
+def bare(function: Callable[..., int]) -> Callable[..., int]:
+    """Return a function of the runtime for arguments that are ctypes objects already: it converts none of them.
+
+    For calls with the same arguments each time.
+    """
+    found: Any = function
+    return ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.cast(found, ctypes.c_void_p).value or 0)
+
+
 def _text(value: object) -> str:
     raw = bytes(value) if isinstance(value, (bytes, bytearray)) else getattr(value, "decode", None)
     if isinstance(raw, bytes):

@@ -81,8 +81,10 @@ class HipExternalMemory(Block):
 
     def acquire(self, stream: Stream) -> None:
         """Check the stream and do nothing else: HIP has no ownership of memory."""
-        self.check_open()
-        stream_address(stream, self._stream.device)
+        own = self._stream
+        if stream is not own or self._given_up or not own.alive:
+            self.check_open()
+            stream_address(stream, own.device)
 
     def release(self, stream: Stream) -> None:
         """As :meth:`acquire`."""

@@ -12,8 +12,8 @@ from interop.errors import BackendUnavailable, DriverError, Unsupported
 from interop.handles import SEMAPHORE_FLOOR, FdFate, Handle, HandleType, lend
 from interop.lifetime import Owned
 from interop.semaphore import SemaphoreKind, ValueRule, check_import
-from interop_hip._driver import INVALID_VALUE
-from interop_hip.stream import stream_address
+from interop_hip._driver import INVALID_VALUE, bare
+from interop_hip.stream import HipStream, stream_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +37,18 @@ _TYPES = {
 class HipSemaphore(Owned):
     """A Vulkan semaphore, imported. The parameter blocks of both calls are built once."""
 
-    __slots__ = ("_device", "_driver", "_kind", "_lock", "_rule", "_semaphores", "_signal", "_wait", "_words")
+    __slots__ = (
+        "_device",
+        "_driver",
+        "_kind",
+        "_lock",
+        "_prepared",
+        "_rule",
+        "_semaphores",
+        "_signal",
+        "_wait",
+        "_words",
+    )
 
     def __init__(self, driver: Driver, device: int, address: int, kind: SemaphoreKind) -> None:
         super().__init__(f"external semaphore 0x{address:x}", _release, driver, device, address)
@@ -48,8 +59,9 @@ class HipSemaphore(Owned):
         self._lock = threading.Lock()
         self._semaphores = (ctypes.c_void_p * 1)(address)
         self._words = (ctypes.c_uint64 * (_PARAMETERS_SIZE // 8))()
-        self._signal = driver.raw(_SIGNAL)
-        self._wait = driver.raw(_WAIT)
+        self._signal = bare(driver.raw(_SIGNAL))
+        self._wait = bare(driver.raw(_WAIT))
+        self._prepared: tuple[HipStream | None, tuple[object, ...]] = (None, ())
 
     @property
     def kind(self) -> SemaphoreKind:
@@ -58,23 +70,41 @@ class HipSemaphore(Owned):
 
     def wait(self, stream: Stream, value: int | None = None) -> None:
         """Enqueue a wait (``hipWaitExternalSemaphoresAsync``)."""
-        self.check_open()
-        address = stream_address(stream, self._device)
+        known, call = self._prepared
+        if known is None or known is not stream or not (self.alive and known.alive):
+            call = self._prepare(stream)
         self._driver.use(self._device)
-        with self._lock:  # the runtime reads the parameters during the call
+        self._lock.acquire()  # the runtime reads the parameters during the call
+        try:
             self._words[0] = self._rule.check_wait(value)
-            code = self._wait(self._semaphores, self._words, 1, address)
-        self._driver.check(_WAIT, code)
+            code = self._wait(*call)
+        finally:
+            self._lock.release()
+        if code:
+            self._driver.check(_WAIT, code)
 
     def signal(self, stream: Stream, value: int | None = None) -> None:
         """Enqueue a signal (``hipSignalExternalSemaphoresAsync``)."""
-        self.check_open()
-        address = stream_address(stream, self._device)
+        known, call = self._prepared
+        if known is None or known is not stream or not (self.alive and known.alive):
+            call = self._prepare(stream)
         self._driver.use(self._device)
-        with self._lock:
+        self._lock.acquire()
+        try:
             self._words[0] = self._rule.check_signal(value)
-            code = self._signal(self._semaphores, self._words, 1, address)
-        self._driver.check(_SIGNAL, code)
+            code = self._signal(*call)
+        finally:
+            self._lock.release()
+        if code:
+            self._driver.check(_SIGNAL, code)
+
+    def _prepare(self, stream: Stream) -> tuple[object, ...]:
+        """Convert what both calls take, once for as long as they name the same stream."""
+        self.check_open()
+        address = ctypes.c_void_p(stream_address(stream, self._device))
+        call = (self._semaphores, self._words, ctypes.c_uint(1), address)
+        self._prepared = (stream if isinstance(stream, HipStream) else None, call)
+        return call
 
 
 def _release(driver: Driver, device: int, address: int) -> None:

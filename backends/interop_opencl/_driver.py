@@ -269,6 +269,15 @@ class Driver:
         return found
 
 
+def bare(function: Callable[..., Any]) -> Callable[..., int]:
+    """Return a function of the driver for arguments that are ctypes objects already: it converts none of them.
+
+    For calls with the same arguments each time. The result is a status.
+    """
+    found: Any = function
+    return ctypes.CFUNCTYPE(_INT)(ctypes.cast(found, _POINTER).value or 0)
+
+
 class LastReference:
     """Our own reference to an object of pyopencl's, given up last and with the GIL released.
 

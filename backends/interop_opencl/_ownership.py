@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING
 
-from interop_opencl._driver import check
+from interop_opencl._driver import bare, check
 from interop_opencl.stream import stream_address
 
 if TYPE_CHECKING:
@@ -20,37 +20,51 @@ _RELEASE = "clEnqueueReleaseExternalMemObjectsKHR"
 class Ownership:
     """Acquires and releases one ``cl_mem``, which must be open."""
 
-    __slots__ = ("_acquire", "_context", "_give", "_held", "_objects", "_stream")
+    __slots__ = ("_acquire", "_context", "_give", "_held", "_objects", "_prepared", "_stream")
 
     def __init__(self, driver: Driver, platform: int, stream: OpenCLStream, address: int) -> None:
         self._stream = stream
         self._context = stream.context
         self._objects = (ctypes.c_void_p * 1)(address)
-        self._acquire = driver.required(platform, _ACQUIRE)
-        self._give = driver.required(platform, _RELEASE)
-        self._held = 0
-        """The queue on which it was acquired and not released; 0 for none."""
+        self._acquire = bare(driver.required(platform, _ACQUIRE))
+        self._give = bare(driver.required(platform, _RELEASE))
+        self._prepared = stream, self._arguments(stream.address)
+        self._held: tuple[object, ...] | None = None
+        """What acquired it and would release it; None while it is not acquired."""
 
     def acquire(self, stream: Stream) -> None:
         """Enqueue ``clEnqueueAcquireExternalMemObjectsKHR``: use before it is undefined."""
-        queue = stream_address(stream, self._context)
-        check(_ACQUIRE, self._acquire(queue, 1, self._objects, 0, None, None))
-        self._held = queue
+        known, call = self._prepared
+        if known is not stream or not known.alive:
+            call = self._arguments(stream_address(stream, self._context))
+        code = self._acquire(*call)
+        if code:
+            check(_ACQUIRE, code)
+        self._held = call
 
     def release(self, stream: Stream) -> None:
         """Enqueue ``clEnqueueReleaseExternalMemObjectsKHR``: use after it is undefined."""
-        queue = stream_address(stream, self._context)
-        check(_RELEASE, self._give(queue, 1, self._objects, 0, None, None))
-        self._held = 0
+        known, call = self._prepared
+        if known is not stream or not known.alive:
+            call = self._arguments(stream_address(stream, self._context))
+        code = self._give(*call)
+        if code:
+            check(_RELEASE, code)
+        self._held = None
+
+    def _arguments(self, queue: int) -> tuple[object, ...]:
+        """Convert what both calls take."""
+        none = ctypes.c_void_p()
+        return (ctypes.c_void_p(queue), ctypes.c_uint(1), self._objects, ctypes.c_uint(0), none, none)
 
     def give_back(self) -> None:
         """Release where that was not done, before the object goes.
 
         NVIDIA's driver (580) never returns from ``clReleaseContext`` while an import of it is acquired.
         """
-        if self._held and not self._stream.closed:
-            queue, self._held = self._held, 0
-            check(_RELEASE, self._give(queue, 1, self._objects, 0, None, None))
+        call, self._held = self._held, None
+        if call is not None and self._stream.alive:
+            check(_RELEASE, self._give(*call))
             self._stream.flush()
 
 

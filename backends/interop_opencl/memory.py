@@ -79,12 +79,14 @@ class OpenCLExternalMemory(Block):
 
     def acquire(self, stream: Stream) -> None:
         """Enqueue ``clEnqueueAcquireExternalMemObjectsKHR``: use before it is undefined. Host memory: unmap."""
-        self.check_open()
+        if not self.alive:
+            self.check_open()
         self._ownership.acquire(stream)
 
     def release(self, stream: Stream) -> None:
         """Enqueue ``clEnqueueReleaseExternalMemObjectsKHR``: use after it is undefined. Host memory: map."""
-        self.check_open()
+        if not self.alive:
+            self.check_open()
         self._ownership.release(stream)
 
     def close(self) -> None:

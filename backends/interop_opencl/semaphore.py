@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import threading
 from typing import TYPE_CHECKING
 
 from interop.errors import DriverError, Unsupported
@@ -14,10 +13,11 @@ from interop_opencl._driver import (
     SEMAPHORE_HANDLES,
     SEMAPHORE_TYPE,
     SEMAPHORE_TYPE_BINARY,
+    bare,
     check,
     check_handle,
 )
-from interop_opencl.stream import stream_address
+from interop_opencl.stream import OpenCLStream, stream_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,18 +35,19 @@ NO_TIMELINE = "OpenCL has binary semaphores only: a timeline imported as one wou
 class OpenCLSemaphore(Owned):
     """A binary Vulkan semaphore, imported."""
 
-    __slots__ = ("_context", "_flush", "_lock", "_rule", "_semaphores", "_signal", "_wait")
+    __slots__ = ("_context", "_flush", "_prepared", "_rule", "_semaphores", "_signal", "_wait")
 
     def __init__(self, driver: Driver, platform: int, context: int, address: int) -> None:
         release = driver.required(platform, "clReleaseSemaphoreKHR")
         super().__init__(f"OpenCL semaphore 0x{address:x}", _release, release, address)
         self._context = context
         self._semaphores = (ctypes.c_void_p * 1)(address)
-        self._wait = driver.required(platform, _WAIT)
-        self._signal = driver.required(platform, _SIGNAL)
-        self._flush = driver.raw("clFlush")
+        self._wait = bare(driver.required(platform, _WAIT))
+        self._signal = bare(driver.required(platform, _SIGNAL))
+        self._flush = bare(driver.raw("clFlush"))
         self._rule = ValueRule(SemaphoreKind.BINARY)
-        self._lock = threading.Lock()
+        self._prepared: tuple[OpenCLStream | None, ctypes.c_void_p, tuple[object, ...]]
+        self._prepared = (None, ctypes.c_void_p(), ())
 
     @property
     def kind(self) -> SemaphoreKind:
@@ -55,18 +56,35 @@ class OpenCLSemaphore(Owned):
 
     def wait(self, stream: Stream, value: int | None = None) -> None:
         """Enqueue a wait (``clEnqueueWaitSemaphoresKHR``)."""
-        self.check_open()
-        self._rule.check_wait(value)
-        queue = stream_address(stream, self._context)
-        check(_WAIT, self._wait(queue, 1, self._semaphores, None, 0, None, None))
+        known, _, call = self._prepared
+        if known is None or known is not stream or value is not None or not (self.alive and known.alive):
+            self._rule.check_wait(value)
+            _, call = self._prepare(stream)
+        code = self._wait(*call)
+        if code:
+            check(_WAIT, code)
 
     def signal(self, stream: Stream, value: int | None = None) -> None:
         """Enqueue a signal (``clEnqueueSignalSemaphoresKHR``) and flush: the other side waits for it."""
+        known, queue, call = self._prepared
+        if known is None or known is not stream or value is not None or not (self.alive and known.alive):
+            self._rule.check_signal(value)
+            queue, call = self._prepare(stream)
+        code = self._signal(*call)
+        if code:
+            check(_SIGNAL, code)
+        code = self._flush(queue)
+        if code:
+            check("clFlush", code)
+
+    def _prepare(self, stream: Stream) -> tuple[ctypes.c_void_p, tuple[object, ...]]:
+        """Convert what both calls take, once for as long as they name the same queue."""
         self.check_open()
-        self._rule.check_signal(value)
-        queue = stream_address(stream, self._context)
-        check(_SIGNAL, self._signal(queue, 1, self._semaphores, None, 0, None, None))
-        check("clFlush", self._flush(queue))
+        queue = ctypes.c_void_p(stream_address(stream, self._context))
+        none, zero = ctypes.c_void_p(), ctypes.c_uint(0)
+        call = (queue, ctypes.c_uint(1), self._semaphores, none, zero, none, none)
+        self._prepared = (stream if isinstance(stream, OpenCLStream) else None, queue, call)
+        return queue, call
 
 
 def _release(release: Callable[[int], int], address: int) -> None:

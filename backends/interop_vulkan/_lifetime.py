@@ -23,16 +23,18 @@ class Child:
         self._destroy = weakref.finalize(self, _drop_child, context, what, destroy)
         self._destroy.atexit = False
         self._dependents: weakref.WeakSet[Dependent] = weakref.WeakSet()
+        self.alive = True
+        """Whether it was not closed; an attribute, because each turn looks at several."""
         self.serial = context.adopt(self)
 
     @property
     def closed(self) -> bool:
         """Whether it was closed."""
-        return not self._destroy.alive
+        return not self.alive
 
     def check_open(self) -> None:
         """Raise :class:`ClosedError` after close."""
-        if not self._destroy.alive:
+        if not self.alive:
             msg = f"the {self.what} is closed"
             raise ClosedError(msg)
 
@@ -45,6 +47,7 @@ class Child:
         self._close(None)
 
     def _close(self, pin: Any) -> None:
+        self.alive = False
         detached = self._destroy.detach()
         if detached is None:
             return

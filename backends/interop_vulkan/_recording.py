@@ -51,13 +51,16 @@ class Recording:
         """Begin with a command buffer in the recording state."""
         self._native = native
         self._dirty = True  # by earlier submissions
-        self._ranges.clear()
-        self.submitted.clear()
+        if self._ranges:
+            self._ranges.clear()
+        if self.submitted:
+            self.submitted.clear()
 
     def stop(self) -> None:
         """End the recording; further commands raise :class:`TurnError`."""
         self._native = NULL
-        self.uses.clear()
+        if self.uses:
+            self.uses.clear()
 
     @property
     def native(self) -> Any:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 RING = 64
 """Recordings that may be in flight at a time; the next one waits for the oldest."""
+EASY = 16
+"""Recordings that are made before the driver is asked whether the oldest has ended: it is not asked each turn."""
 RING_TIMEOUT = 10.0
 """Seconds to wait for it."""
 
@@ -164,15 +166,20 @@ class PreparedSubmission(Child):
         flight; there can be one such recording and nothing after it. It is one command buffer, transfers
         included, since the device needs some µs to go on with the next one.
         """
-        self._check_usable()
+        if self._missing or not self.alive:
+            self._check_usable()
         if self._recording is not None:
             raise TurnError("this submission is being recorded already")
         if self._kept is not None:
             raise TurnError("this submission repeats what was recorded; prepare another one")
-        native = self._unused()
+        flying = self._flying
+        at_hand = not self._free and flying and flying[0][0] <= self._reached
+        native = flying.popleft()[1] if at_hand else self._unused()
         self._repeat = repeat
         try:
-            check("vkBeginCommandBuffer", self._begin(native, _REPEATED if repeat else _ONCE))
+            code = self._begin(native, _REPEATED if repeat else _ONCE)
+            if code:
+                check("vkBeginCommandBuffer", code)
         except DriverError:
             self._free.append(native)
             raise
@@ -186,11 +193,12 @@ class PreparedSubmission(Child):
         """Return a command buffer that is not in flight."""
         if self._free:
             return self._free.pop()
-        if self._flying:
+        flying = len(self._flying)
+        if flying:
             value, native = self._flying[0]
-            if self._reached < value:
+            if self._reached < value and flying >= EASY:
                 self._reached = self.context.timeline.counter()
-            if self._reached < value and len(self._flying) >= RING:
+            if self._reached < value and flying >= RING:
                 if not self.context.timeline.wait(value, RING_TIMEOUT):
                     raise WaitTimeout(f"the oldest of {RING} submissions in flight", RING_TIMEOUT)
                 self._reached = value
@@ -206,7 +214,8 @@ class PreparedSubmission(Child):
         when something recorded was closed meanwhile; both leave the recording as it was. Raises
         :class:`DriverError` when the driver refuses: the recording is gone and nothing was submitted.
         """
-        self._check_usable()
+        if self._missing or not self.alive:
+            self._check_usable()
         signal, context = self._signal, self.context
         if self._waits_value:
             if not 0 <= wait_value < 2**64:
@@ -220,18 +229,10 @@ class PreparedSubmission(Child):
                 )
                 raise TurnError(msg)
             self._signal_values[0] = signal_value
-        native, shape = self._recording, self._bare if self._kept is None else self._alone
+        native, commands = self._recording, self._commands
+        shape = self._bare if self._kept is None else self._alone
         if native is not None:
-            for child in self._commands.uses:
-                child.check_open()
-                if self._repeat:  # once it is closed, nothing may be submitted any more
-                    child.add_dependent(self)
-            shape = self._alone if self._repeat else self._full
-            shape.buffers[shape.slot] = native
-            if self._repeat:
-                context.vk.vkCmdPipelineBarrier(native, *self._gives)
-            self._stop(native)
-            check("vkEndCommandBuffer", self._end(native))
+            shape = self._end_recording(native)
         timeline = context.timeline
         with context.lock:
             value = timeline.submitted + 1
@@ -242,30 +243,49 @@ class PreparedSubmission(Child):
             timeline.submitted = value
         if self._signals_value and signal is not None:
             signal.last_signal = signal_value
-        notes = self._kept or ()
-        if native is not None:
-            self._free.pop()
-            notes = tuple(self._commands.submitted)
-            self._commands.submitted.clear()
-            if self._repeat:
-                self._kept = notes
-            else:
-                self._flying.append((value, native))
+        if native is None:
+            for note in self._kept or ():
+                note(value)
+            return value
+        self._free.pop()
+        notes: tuple[Callable[[int], None], ...] = ()
+        if commands.submitted:
+            notes = tuple(commands.submitted)
+            commands.submitted.clear()
+        if self._repeat:
+            self._kept = notes
+        else:
+            self._flying.append((value, native))
         for note in notes:
             note(value)
         return value
 
-    def _stop(self, native: Any) -> None:
-        """End recording; until it is in flight the command buffer counts as free, whatever comes."""
-        self._commands.stop()
+    def _end_recording(self, native: Any) -> _Shape:
+        """End the recording; return the shape that it goes into."""
+        commands = self._commands
+        for child in commands.uses:
+            child.check_open()
+            if self._repeat:  # once it is closed, nothing may be submitted any more
+                child.add_dependent(self)
+        shape = self._alone if self._repeat else self._full
+        shape.buffers[shape.slot] = native
+        if self._repeat:
+            self.context.vk.vkCmdPipelineBarrier(native, *self._gives)
+        commands.stop()
         self._recording = None
-        self._free.append(native)
+        self._free.append(native)  # until it is in flight it counts as free, whatever comes
+        code = self._end(native)
+        if code:
+            check("vkEndCommandBuffer", code)
+        return shape
 
     def abandon(self) -> None:
         """Throw a recording away; without one nothing happens."""
         native = self._recording
         if native is not None:
-            self._stop(native)
+            self._commands.stop()
+            self._recording = None
+            self._free.append(native)
             if not self.closed:
                 check("vkResetCommandBuffer", self.context.vk.vkResetCommandBuffer(native, 0))
 

@@ -190,6 +190,15 @@ class Driver:
         }
 
 
+def bare(function: Callable[..., int]) -> Callable[..., int]:
+    """Return a function of the driver for arguments that are ctypes objects already: it converts none of them.
+
+    For calls with the same arguments each time.
+    """
+    found: Any = function
+    return ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.cast(found, ctypes.c_void_p).value or 0)
+
+
 def kernel_module() -> str:
     """Version of NVIDIA's kernel module, or an empty string where the system does not tell."""
     try:

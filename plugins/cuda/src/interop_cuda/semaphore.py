@@ -11,7 +11,8 @@ from interop.handles import SEMAPHORE_FLOOR, FdFate, Handle, HandleType, lend
 from interop.lifetime import Owned
 from interop.semaphore import SemaphoreKind, ValueRule, check_import
 from interop_cuda._abi import SemaphoreHandleDesc, SemaphoreParams, SemaphoreType
-from interop_cuda.stream import stream_address
+from interop_cuda._driver import bare
+from interop_cuda.stream import CudaStream, stream_address
 
 if TYPE_CHECKING:
     from interop.semaphore import SemaphoreDescriptor, Stream
@@ -34,7 +35,17 @@ _IMPORT_HINTS = {_UNKNOWN: "the handle is no semaphore of this GPU's driver"}
 class CudaSemaphore(Owned):
     """A Vulkan semaphore, imported. The parameter block of both calls is built once."""
 
-    __slots__ = ("_context", "_kind", "_lock", "_params", "_rule", "_semaphores", "_signal", "_wait")
+    __slots__ = (
+        "_context",
+        "_kind",
+        "_lock",
+        "_params",
+        "_prepared",
+        "_rule",
+        "_semaphores",
+        "_signal",
+        "_wait",
+    )
 
     def __init__(self, context: Context, address: int, kind: SemaphoreKind) -> None:
         super().__init__(f"external semaphore 0x{address:x}", _release, context.hold(), address)
@@ -44,8 +55,9 @@ class CudaSemaphore(Owned):
         self._lock = threading.Lock()
         self._semaphores = (ctypes.c_void_p * 1)(address)
         self._params = SemaphoreParams()
-        self._signal = context.driver.raw(_SIGNAL)
-        self._wait = context.driver.raw(_WAIT)
+        self._signal = bare(context.driver.raw(_SIGNAL))
+        self._wait = bare(context.driver.raw(_WAIT))
+        self._prepared: tuple[CudaStream | None, tuple[object, ...]] = (None, ())
 
     @property
     def kind(self) -> SemaphoreKind:
@@ -54,25 +66,41 @@ class CudaSemaphore(Owned):
 
     def wait(self, stream: Stream, value: int | None = None) -> None:
         """Enqueue a wait (``cuWaitExternalSemaphoresAsync``)."""
-        self.check_open()
-        address = stream_address(stream, self._context.index)
+        known, call = self._prepared
+        if known is None or known is not stream or not (self.alive and known.alive):
+            call = self._prepare(stream)
         self._context.use()
-        with self._lock:  # the driver reads the parameters during the call
+        self._lock.acquire()  # the driver reads the parameters during the call
+        try:
             self._params.fence_value = self._rule.check_wait(value)
-            code = self._wait(self._semaphores, ctypes.byref(self._params), 1, address)
+            code = self._wait(*call)
+        finally:
+            self._lock.release()
         if code:
             self._context.driver.check(_WAIT, code)
 
     def signal(self, stream: Stream, value: int | None = None) -> None:
         """Enqueue a signal (``cuSignalExternalSemaphoresAsync``)."""
-        self.check_open()
-        address = stream_address(stream, self._context.index)
+        known, call = self._prepared
+        if known is None or known is not stream or not (self.alive and known.alive):
+            call = self._prepare(stream)
         self._context.use()
-        with self._lock:
+        self._lock.acquire()
+        try:
             self._params.fence_value = self._rule.check_signal(value)
-            code = self._signal(self._semaphores, ctypes.byref(self._params), 1, address)
+            code = self._signal(*call)
+        finally:
+            self._lock.release()
         if code:
             self._context.driver.check(_SIGNAL, code)
+
+    def _prepare(self, stream: Stream) -> tuple[object, ...]:
+        """Convert what both calls take, once for as long as they name the same stream."""
+        self.check_open()
+        address = ctypes.c_void_p(stream_address(stream, self._context.index))
+        call = (self._semaphores, ctypes.byref(self._params), ctypes.c_uint(1), address)
+        self._prepared = (stream if isinstance(stream, CudaStream) else None, call)
+        return call
 
 
 def _release(context: Context, address: int) -> None:
