@@ -16,8 +16,8 @@ from rich.table import Table
 from interop import doctor as diagnosis
 from interop import registry
 from interop.backend import Role
+from interop.bench.measures import MEASURES
 from interop.compare import measure, report
-from interop.connection import connect
 from interop.errors import InteropError
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Share GPU memory between Vulkan and HIP, OpenCL, CUDA or the host.",
 )
-MEASURES = ("first_frame", "import", "turn_cost", "bandwidth", "ring", "staged")
-"""What ``interop bench`` can measure."""
 _out = Console()
 _err = Console(stderr=True)
 
@@ -205,64 +203,54 @@ def doctor(
 def bench(
     *,
     consumers: Annotated[
-        str, typer.Option(help="Comma-separated consumers; every available one by default.")
+        str, typer.Option(help="Comma-separated consumers; every registered one by default.")
     ] = "",
     producer: Annotated[str, typer.Option(help="The backend that owns the memory.")] = "vulkan",
-    measure: Annotated[str, typer.Option(help=f"One of {', '.join(MEASURES)}; all by default.")] = "",
+    measure: Annotated[
+        str, typer.Option(help=f"Comma-separated, of {', '.join(MEASURES)}; all by default.")
+    ] = "",
     frames: Annotated[int, typer.Option(min=1, help="Frames per figure.")] = 200,
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds after which any wait gives up.")] = 10.0,
+    by_hand: Annotated[
+        Path | None,
+        typer.Option(help="Folder of programs by hand to hold links against; a checkout's own by default."),
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Write a picture of the figures to this file.")] = None,
 ) -> None:
-    """Measure what sharing costs here: first frame, imports, turns, bandwidth, and frames by host copies."""
+    """Measure what sharing costs here, each figure held against the same calls by hand where there are such."""
     from dataclasses import asdict
 
-    from interop.bench import bandwidth, ring
-    from interop.bench import measure as benchmark
+    from interop.bench import report as drawing
+    from interop.bench.run import Settings, run
 
-    if measure not in ("", *MEASURES):
-        _err.print(f"[red]no such measure: {measure!r}; there are: {', '.join(MEASURES)}[/]")
+    chosen = [name.strip() for name in measure.split(",") if name.strip()] or list(MEASURES)
+    unknown = [name for name in chosen if name not in MEASURES]
+    if unknown:
+        _err.print(f"[red]no such measure: {', '.join(unknown)}; there are: {', '.join(MEASURES)}[/]")
         raise typer.Exit(2)
-    rows: list[benchmark.Row] = []
+    if png is not None:
+        drawing.check_plots()
+    for line in registry.default().prepare_environment():
+        _out.print(f"[dim]{line}[/]", highlight=False)
     names = [name.strip() for name in consumers.split(",") if name.strip()] or _default_consumers()
-    for name in names:
-        for sync in benchmark.strategies(name, producer, timeout):
-            if measure in ("", "first_frame"):
-                rows += benchmark.first_frame(producer, name, sync, timeout)
-            with connect(producer, name, sync=sync, timeout=timeout) as link:
-                if measure in ("", "import"):
-                    rows += benchmark.imports(link, sync)
-                if measure in ("", "turn_cost"):
-                    rows += benchmark.turn_cost(link, sync, frames)
-                if measure in ("", "bandwidth"):
-                    rows += bandwidth.rows(link, sync)
-            if measure in ("", "ring"):
-                rows += ring.rows(producer, name, sync, frames, timeout)
-        if measure in ("", "staged"):
-            rows += benchmark.staged(producer, name, timeout, max(3, frames // 20))
-    table = Table(header_style="bold")
-    for title in ("consumer", "sync", "measure", "with", "median", "p99", "held against", "ratio"):
-        right = title in ("median", "p99", "ratio")
-        table.add_column(title, justify="right" if right else "left", no_wrap=right or title == "measure")
-    for row in rows:
-        what = ", ".join(f"{key} {value}" for key, value in row.parameters.items())
-        p99 = "" if row.p99 is None else f"{row.p99:,.1f}"
-        ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
-        table.add_row(
-            row.consumer,
-            row.sync,
-            row.measure,
-            what,
-            f"{row.value:,.1f} {row.unit}",
-            p99,
-            row.reference,
-            ratio,
-        )
-    _out.print(table)
-    if not rows:
+    settings = Settings(producer=producer, measures=chosen, frames=frames, timeout=timeout, by_hand=by_hand)
+    with _err.status("") as status:
+        outcome = run(names, settings, status.update)
+    rows = outcome.document()
+    for table in drawing.tables(rows):
+        _out.print(table)
+    for note in outcome.notes:
+        _out.print(f"[dim]{escape(note)}[/]", highlight=False)
+    if not outcome.rows:
         _err.print("[red]nothing could be measured: no consumer that was named shares memory here[/]")
         raise typer.Exit(1)
     if json is not None:
         report.write_json(json, [asdict(row) for row in rows])
+        _out.print(f"figures in {json}", highlight=False)
+    if png is not None:
+        drawing.picture(png, rows)
+        _out.print(f"picture in {png}", highlight=False)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import statistics
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from interop.bench.measure import Row
+from interop.bench.measure import Row, size_text
 from interop.errors import InteropError
 
 if TYPE_CHECKING:
@@ -31,42 +32,43 @@ _WORK_ITEMS = 1 << 20
 _LAUNCHES, _ROUNDS = 8, 5
 
 
-def rows(link: Link, sync: str) -> Iterator[Row]:
-    """Read and write every word of an import in a kernel, by size; sizes that do not fit are left out."""
+def rows(link: Link, notes: list[str]) -> Iterator[Row]:
+    """Read and write every word of an import in a kernel, by size, held against memory of the consumer's own."""
+    consumer = link.plan.consumer.backend
     if link.plan.handle_type is None:
+        notes.append(f"{consumer}, bandwidth: this pair shares no memory")
         return
     module = link.consumer.compile(SOURCE)
     kernel = module.kernel("sweep")
     for size in SOFTWARE_SIZES if link.plan.consumer.software else SIZES:
-        try:
-            native = link.consumer.allocate(size)
-        except InteropError:
-            continue
-        try:
-            shared = link.buffer(size // 4, "uint32")
-        except InteropError:
-            native.close()
-            continue
-        with link.producer_turn(shared) as commands:
-            commands.fill(shared, 0)
-        with link.consumer_turn(shared) as view:
-            link.consumer.stream.synchronize(link.timeout)
-            figures = {"shared": list[float](), "native": list[float]()}
-            for _ in range(_ROUNDS + 1):  # in turns, so that both see the same machine
-                figures["native"].append(_sweep(link, kernel, native, size))
-                figures["shared"].append(_sweep(link, kernel, view, size))
-        link.synchronize()
-        native.close()
-        shared.close()
+        with ExitStack() as stack:
+            try:
+                native = link.consumer.allocate(size)
+                stack.callback(native.close)
+                shared = link.buffer(size // 4, "uint32")
+            except InteropError as error:
+                notes.append(f"{consumer}, bandwidth of {size_text(size)}: {error}")
+                continue
+            stack.callback(shared.close)
+            stack.callback(link.synchronize)
+            with link.producer_turn(shared) as commands:
+                commands.fill(shared, 0)
+            with link.consumer_turn(shared) as view:
+                link.consumer.stream.synchronize(link.timeout)
+                figures = {"shared": list[float](), "native": list[float]()}
+                for _ in range(_ROUNDS + 1):  # in turns, so that both see the same machine
+                    figures["native"].append(_sweep(link, kernel, native, size))
+                    figures["shared"].append(_sweep(link, kernel, view, size))
         here, there = (statistics.median(figures[name][1:]) for name in ("shared", "native"))
         yield Row(
-            consumer=link.plan.consumer.backend,
-            sync=sync,
+            consumer=consumer,
+            sync="auto",
             measure="bandwidth",
             parameters={"bytes": size},
             value=here,
             unit="GB/s",
-            reference=f"own memory, {there:,.1f}",
+            p99=float(np.percentile(figures["shared"][1:], 1)),
+            reference=f"own memory, {there:,.1f} GB/s",
             ratio=here / there,
         )
     module.close()
