@@ -6,7 +6,7 @@ import ctypes
 from typing import TYPE_CHECKING, Any
 
 from by_hand.vulkan_side import Clock, Turns, Vulkan
-from cuda.bindings import driver as cu  # noqa: TID253 - it is what this is about
+from cuda.bindings import driver as cu
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from by_hand.vulkan_side import Clock, Turns, Vulkan
-from rocm.bindings import hip  # noqa: TID253 - it is what this is about
+from rocm.bindings import hip
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

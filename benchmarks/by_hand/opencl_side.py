@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING, Any
 
-import pyopencl as cl  # noqa: TID253 - it is what this is about
+import pyopencl as cl
 from by_hand.vulkan_side import Clock, Turns, Vulkan
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import vulkan as vk  # noqa: TID253 - it is what this is about
+import vulkan as vk
 
 ffi: Any = vk.ffi
 NULL: Any = ffi.NULL

@@ -81,8 +81,8 @@ def _consumer(name: str, settings: Settings, outcome: Outcome, tell: Callable[[s
             plan = link.plan
             outcome.devices.setdefault(settings.producer, plan.producer)
             outcome.devices.setdefault(name, plan.consumer)
+            numbers = (plan.producer.index, plan.consumer.index)
             if not known:
-                numbers = (plan.producer.index, plan.consumer.index)
                 if "import" in wanted:
                     tell(f"{name}: import")
                     rows += imports.rows(link, settings.by_hand, notes)

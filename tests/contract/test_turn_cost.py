@@ -1,0 +1,45 @@
+"""A pair of turns costs the caller about what the same calls cost by hand; a launch that repeats is not built anew.
+
+Held against the programs in ``benchmarks/by_hand`` as ratios: absolute times are those of a machine.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import fresh
+import pytest
+import software
+import turn_cost
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the software drivers are for Linux")
+CONSUMERS = ("opencl", "hip")
+LIMIT = 1.15
+"""Over the same calls through the bindings' functions."""
+ROUNDS = 3
+CALLS_OF_A_LAUNCH = 32
+"""In Python, of a launch with the arguments of the one before."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("consumer", CONSUMERS)
+def test_a_pair_of_turns_takes_the_cpu_time_that_it_takes_by_hand(consumer: str) -> None:
+    ratios = fresh.call(
+        turn_cost.cpu_ratios, software.environment("swiftshader"), consumer=consumer, rounds=ROUNDS
+    )
+    assert min(ratios["functions"]) <= LIMIT, ratios  # a busy machine can only make it worse
+
+
+@pytest.mark.parametrize("consumer", CONSUMERS)
+def test_a_pair_of_turns_makes_no_more_calls_in_python_than_by_hand(consumer: str) -> None:
+    calls = fresh.call(turn_cost.python_calls, software.environment("swiftshader"), consumer=consumer)
+    assert calls["interop"] <= calls["functions"] * LIMIT, calls
+
+
+@pytest.mark.parametrize("consumer", CONSUMERS)
+def test_a_launch_that_repeats_is_recognised_and_another_is_not_taken_for_it(consumer: str) -> None:
+    found = fresh.call(turn_cost.repeated_launches, software.environment("swiftshader"), consumer=consumer)
+    assert found["first"] == [15, 15, 15, 15]
+    assert found["second"] == [3, 2, 1, 1]
+    assert found["closed"] == "ClosedError"
+    assert found["calls"] <= CALLS_OF_A_LAUNCH, found
