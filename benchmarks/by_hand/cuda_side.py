@@ -61,14 +61,16 @@ class Program:
         shared = self.vulkan.share(size)
         return lambda: self._take(shared.export(), shared.allocated), self._drop, shared.close
 
-    def turns(self) -> tuple[Callable[[], None], Callable[[], None], Callable[[], None]]:
-        """Return a pair of empty turns, a wait for both sides, and how to free what they use."""
-        shared = self.vulkan.share(_FRAME)
+    def turns(
+        self, size: int = _FRAME, *, fill: bool = False
+    ) -> tuple[Callable[[], None], Callable[[], None], Callable[[], None]]:
+        """Return a pair of turns, empty or one that fills, a wait for both sides, and how to free what they use."""
+        shared = self.vulkan.share(size)
         memory = self._take(shared.export(), shared.allocated)
         ready, ready_fd = self.vulkan.semaphore(timeline=self._timeline, export=True)
         back, back_fd = self.vulkan.semaphore(timeline=self._timeline, export=True)
         here, there = (self._semaphore(fd) for fd in (ready_fd, back_fd))
-        producer = Turns(self.vulkan, shared, ready, back, timeline=self._timeline)
+        producer = Turns(self.vulkan, shared, ready, back, timeline=self._timeline, fill=fill)
         begin, submit = producer.begin, producer.submit
         wait, signal = self._calls(here, there)
         submit(begin())
@@ -91,6 +93,23 @@ class Program:
             shared.close()
 
         return pair, finish, close
+
+    def blocking(self, size: int) -> tuple[Callable[[], None], Callable[[], None]]:
+        """Return a frame that fills and is waited for on the host, without semaphores, and how to free it."""
+        shared = self.vulkan.share(size)
+        memory = self._take(shared.export(), shared.allocated)
+        producer = Turns(self.vulkan, shared, None, None, timeline=False, fill=True)
+
+        def frame() -> None:
+            producer.submit(producer.begin())
+            producer.wait()
+            _ok(cu.cuStreamSynchronize(self._stream))
+
+        def close() -> None:
+            self._drop(memory)
+            shared.close()
+
+        return frame, close
 
     def _calls(self, here: Any, there: Any) -> tuple[Callable[[int], None], Callable[[int], None]]:
         if self._pointers:

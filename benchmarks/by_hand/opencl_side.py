@@ -85,9 +85,11 @@ class Program:
             shared.close,
         )
 
-    def turns(self) -> tuple[Callable[[], None], Callable[[], None], Callable[[], None]]:
-        """Return a pair of empty turns, a wait for both sides, and how to free what they use."""
-        shared = self.vulkan.share(_FRAME)
+    def turns(
+        self, size: int = _FRAME, *, fill: bool = False
+    ) -> tuple[Callable[[], None], Callable[[], None], Callable[[], None]]:
+        """Return a pair of turns, empty or one that fills, a wait for both sides, and how to free what they use."""
+        shared = self.vulkan.share(size)
         memory = self._take(shared.export(), shared.allocated)
         ready, ready_fd = self.vulkan.semaphore(timeline=False, export=True)
         back, back_fd = self.vulkan.semaphore(timeline=False, export=True)
@@ -99,7 +101,7 @@ class Program:
         acquire = self._extension("clEnqueueAcquireExternalMemObjectsKHR", _INT, _OBJECTS)
         release = self._extension("clEnqueueReleaseExternalMemObjectsKHR", _INT, _OBJECTS)
         queue, flush = self._queue, self._flush
-        producer = Turns(self.vulkan, shared, ready, back, timeline=False)
+        producer = Turns(self.vulkan, shared, ready, back, timeline=False, fill=fill)
         begin, submit = producer.begin, producer.submit
         submit(begin())
 
@@ -135,6 +137,28 @@ class Program:
             shared.close()
 
         return pair, finish, close
+
+    def blocking(self, size: int) -> tuple[Callable[[], None], Callable[[], None]]:
+        """Return a frame that fills and is waited for on the host, without semaphores, and how to free it."""
+        shared = self.vulkan.share(size)
+        memory = self._take(shared.export(), shared.allocated)
+        objects = (ctypes.c_void_p * 1)(memory.int_ptr)
+        acquire = self._extension("clEnqueueAcquireExternalMemObjectsKHR", _INT, _OBJECTS)
+        release = self._extension("clEnqueueReleaseExternalMemObjectsKHR", _INT, _OBJECTS)
+        producer = Turns(self.vulkan, shared, None, None, timeline=False, fill=True)
+
+        def frame() -> None:
+            producer.submit(producer.begin())
+            producer.wait()
+            _ok(acquire(self._queue, 1, objects, 0, None, None))
+            _ok(release(self._queue, 1, objects, 0, None, None))
+            self._native_queue.finish()
+
+        def close() -> None:
+            memory.release()
+            shared.close()
+
+        return frame, close
 
     def _semaphore(self, fd: int) -> int:
         create = self._extension(

@@ -169,10 +169,16 @@ class Shared:
 
 
 class Turns:
-    """The producer's half of a pair of turns: waits for the consumer, takes over, records, gives away, signals."""
+    """The producer's half of a pair of turns: waits for the consumer, takes over, records, gives away, signals.
 
-    def __init__(self, vulkan: Vulkan, shared: Shared, ready: Any, back: Any, *, timeline: bool) -> None:
-        self._vulkan, self._timeline = vulkan, timeline
+    Without semaphores the caller waits for both sides. With ``fill`` every frame fills the buffer.
+    """
+
+    def __init__(
+        self, vulkan: Vulkan, shared: Shared, ready: Any, back: Any, *, timeline: bool, fill: bool = False
+    ) -> None:
+        self._vulkan, self._timeline, self._shared = vulkan, timeline, shared
+        self._fill = vulkan.function("vkCmdFillBuffer") if fill else None
         self._begin = vulkan.function("vkBeginCommandBuffer")
         self._end = vulkan.function("vkEndCommandBuffer")
         self._queue_submit = vulkan.function("vkQueueSubmit")
@@ -188,14 +194,16 @@ class Turns:
         self._reached = 0
         self._counter = ffi.new("uint64_t *")
         self._progress = ffi.new("VkSemaphore[]", [vulkan.progress])
-        self._waits = ffi.new("VkSemaphore[]", [back])
-        self._signals = ffi.new("VkSemaphore[]", [ready, vulkan.progress])
+        signals = [each for each in (ready, vulkan.progress) if each is not None]
+        self._last = len(signals) - 1
+        self._waits = ffi.new("VkSemaphore[]", [back] if back is not None else [NULL])
+        self._signals = ffi.new("VkSemaphore[]", signals)
         self._wait_values, self._signal_values = ffi.new("uint64_t[]", 1), ffi.new("uint64_t[]", 2)
         self._stages = ffi.new("VkPipelineStageFlags[]", [_ALL])
         self._first = ffi.new("VkCommandBuffer[]", [NULL, tail])
         self._again = ffi.new("VkCommandBuffer[]", [head, NULL, tail])
         self._opening = self._submission(self._first, 2, 0)
-        self._repeated = self._submission(self._again, 3, 1)
+        self._repeated = self._submission(self._again, 3, int(back is not None))
         self._left = ffi.new("VkSemaphoreWaitInfo *")
         self._left.sType = vk.VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO
         self._left.semaphoreCount, self._left.pSemaphores = 1, self._progress
@@ -223,13 +231,14 @@ class Turns:
         values = ffi.new("VkTimelineSemaphoreSubmitInfo *")
         values.sType = vk.VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO
         values.waitSemaphoreValueCount, values.pWaitSemaphoreValues = waits, self._wait_values
-        values.signalSemaphoreValueCount, values.pSignalSemaphoreValues = 2, self._signal_values
+        values.signalSemaphoreValueCount = self._last + 1
+        values.pSignalSemaphoreValues = self._signal_values
         info = ffi.new("VkSubmitInfo *")
         info.sType, info.pNext = vk.VK_STRUCTURE_TYPE_SUBMIT_INFO, values
         info.waitSemaphoreCount, info.pWaitSemaphores = waits, self._waits
         info.pWaitDstStageMask = self._stages
         info.commandBufferCount, info.pCommandBuffers = count, commands
-        info.signalSemaphoreCount, info.pSignalSemaphores = 2, self._signals
+        info.signalSemaphoreCount, info.pSignalSemaphores = self._last + 1, self._signals
         self._kept = (getattr(self, "_kept", None), values, info)
         return info
 
@@ -249,11 +258,13 @@ class Turns:
 
     def submit(self, native: Any) -> None:
         """End recording and submit."""
+        if self._fill is not None:
+            self._fill(native, self._shared.buffer, 0, 2**64 - 1, self.number & 0xFF)
         code = self._end(native)
         if code:
             ok(code)
         number = self.number = self.number + 1
-        self._signal_values[1] = number
+        self._signal_values[self._last] = number
         if self._timeline:
             self._signal_values[0] = number
             self._wait_values[0] = number - 1
