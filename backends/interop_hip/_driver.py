@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import importlib
 import importlib.metadata
 import os
@@ -256,7 +257,12 @@ def bare(function: Callable[..., int]) -> Callable[..., int]:
     For calls with the same arguments each time.
     """
     found: Any = function
-    return ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.cast(found, ctypes.c_void_p).value or 0)
+    return _at(ctypes.cast(found, ctypes.c_void_p).value or 0)
+
+
+@functools.cache
+def _at(address: int) -> Callable[..., int]:
+    return ctypes.CFUNCTYPE(ctypes.c_int)(address)
 
 
 def _text(value: object) -> str:

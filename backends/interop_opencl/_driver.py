@@ -8,6 +8,7 @@ other platforms and load every layer twice.
 from __future__ import annotations
 
 import ctypes
+import functools
 import importlib
 import importlib.metadata
 import os
@@ -275,7 +276,12 @@ def bare(function: Callable[..., Any]) -> Callable[..., int]:
     For calls with the same arguments each time. The result is a status.
     """
     found: Any = function
-    return ctypes.CFUNCTYPE(_INT)(ctypes.cast(found, _POINTER).value or 0)
+    return _at(ctypes.cast(found, _POINTER).value or 0)
+
+
+@functools.cache
+def _at(address: int) -> Callable[..., int]:
+    return ctypes.CFUNCTYPE(_INT)(address)
 
 
 class LastReference:

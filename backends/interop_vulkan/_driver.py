@@ -10,6 +10,7 @@ cffi releases the GIL during every call made through these pointers.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import weakref
@@ -75,16 +76,23 @@ def structure_type(name: str) -> int:
     return value
 
 
+@functools.cache
+def _layout(name: str) -> tuple[Any, dict[str, Any], int | None]:
+    """Return a structure's pointer type, the types of its fields, and its ``VkStructureType`` if it has one."""
+    kinds = {field: info.type for field, info in ffi.typeof(name).fields}
+    return ffi.typeof(f"{name} *"), kinds, structure_type(name) if "sType" in kinds else None
+
+
 def struct(name: str, **fields: Any) -> Any:
     """Make a structure: ``struct("VkBufferCreateInfo", size=16)`` returns a ``VkBufferCreateInfo *``.
 
     ``sType`` is filled in. For pointer fields: ``bytes`` become a C string, sequences become arrays, another
     structure is pointed to; whatever is pointed to lives as long as the result.
     """
-    made = ffi.new(f"{name} *")
-    kinds = {field: info.type for field, info in ffi.typeof(name).fields}
-    if "sType" in kinds:
-        made.sType = structure_type(name)
+    pointer, kinds, number = _layout(name)
+    made = ffi.new(pointer)
+    if number is not None:
+        made.sType = number
     kept: list[Any] = []
     for field, given in fields.items():
         value = given

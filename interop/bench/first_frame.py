@@ -123,7 +123,7 @@ def _frame(link: Link) -> None:
     found = bytearray(buffer.nbytes)
     with link.consumer_turn(buffer) as view:
         view.read(found, timeout=link.timeout)
-    if found != _WORD.to_bytes(4, sys.byteorder) * 1024:
+    if bytes(found) != _WORD.to_bytes(4, sys.byteorder) * 1024:
         raise InvalidArgument("the first frame holds other words than were written")
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import importlib
 import statistics
 import sys
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import interop
-from interop.bench.by_hand import beside
+from interop.bench.by_hand import beside, load
 from interop.bench.measure import Contestant, cpu, race
 from interop.errors import InvalidArgument
 
@@ -48,6 +51,75 @@ def python_calls(consumer: str) -> dict[str, float]:
             "interop": _count(*_pair(link)),
             "functions": _count(*_by_hand(link, stack, pointers=False)),
         }
+
+
+def crossings() -> dict[str, dict[str, int]]:
+    """Return how often 64 pairs call which function of Vulkan's and OpenCL's drivers, by us and by hand."""
+    import interop_opencl._driver as opencl
+    import interop_opencl._ownership as ownership
+    from interop_opencl import semaphore
+    from interop_vulkan._driver import Functions
+
+    counts: Counter[str] = Counter()
+
+    def counted(name: str, function: Any) -> Any:
+        def call(*args: Any) -> Any:
+            counts[name] += 1
+            return function(*args)
+
+        return call
+
+    look_up = Functions.__getattr__
+
+    def vulkan(self: Functions, name: str) -> Any:
+        found = counted(name, look_up(self, name))
+        setattr(self, name, found)
+        return found
+
+    Functions.__getattr__ = vulkan  # type: ignore[method-assign]
+    names: dict[int | None, str] = {}
+    extension, core = opencl.Driver.required, opencl.Driver.raw
+
+    def required(self: Any, platform: int, name: str) -> Any:
+        found: Any = extension(self, platform, name)
+        names[ctypes.cast(found, ctypes.c_void_p).value] = name
+        return found
+
+    def raw(self: Any, name: str) -> Any:
+        found: Any = core(self, name)
+        names[ctypes.cast(found, ctypes.c_void_p).value] = name
+        return found
+
+    def bare(function: Any) -> Any:
+        return counted(names[ctypes.cast(function, ctypes.c_void_p).value], opencl.bare(function))
+
+    opencl.Driver.required, opencl.Driver.raw = required, raw  # type: ignore[method-assign]
+    for module in (semaphore, ownership):
+        vars(module)["bare"] = bare
+    found: dict[str, dict[str, int]] = {}
+    with ExitStack() as stack:
+        link = stack.enter_context(interop.connect(consumer="opencl", sync="native"))
+        program = load(BY_HAND, "opencl")
+        vulkan_side = importlib.import_module("by_hand.vulkan_side")
+        by_hand = vulkan_side.Vulkan.raw
+        vulkan_side.Vulkan.raw = lambda self, name: counted(name, by_hand(self, name))
+        theirs = program(link.plan.producer.index, link.plan.consumer.index, timeline=False, pointers=True)
+        stack.callback(theirs.close)
+        look = theirs._extension  # type: ignore[attr-defined]
+        theirs._extension = lambda name, *types: counted(name, look(name, *types))  # type: ignore[attr-defined]
+        theirs._flush = counted("clFlush", theirs._flush)  # type: ignore[attr-defined]
+        pair, finish, close = theirs.turns()
+        stack.callback(close)
+        for name, step, settle in (("interop", *_pair(link)), ("by hand", pair, finish)):
+            for _ in range(_WARM_UP):
+                step()
+            settle()
+            counts.clear()
+            for _ in range(_WARM_UP):
+                step()
+            found[name] = dict(counts)
+            settle()
+    return found
 
 
 def repeated_launches(consumer: str) -> dict[str, Any]:
