@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from interop.link import Link
 
 _ROUNDS = 3
+_ENOUGH = 9.0
+"""Seconds after which no further round begins."""
 _WORD = 0x01020304
 _BINDING = "import of"
 
@@ -43,7 +45,10 @@ def rows(
     ``numbers`` are those of the two devices, for the program by hand.
     """
     runs: dict[str, list[Mapping[str, float]]] = {"whole": [], "steps": [], "by hand": []}
+    start = time.monotonic()
     for _ in range(_ROUNDS):  # in turns, so that all see the same machine
+        if time.monotonic() - start > _ENOUGH:
+            break
         for mode, done in runs.items():
             try:
                 done.append(_fresh(mode, producer, consumer, timeout, folder, numbers))
