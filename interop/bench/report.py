@@ -169,7 +169,7 @@ def _steps(axes: Any, rows: Sequence[Row]) -> None:
             for number, row in enumerate(steps):
                 axes.barh(len(names), row.value, left=left, height=0.6, color=f"C{number}")
                 if row.value > 0.12 * sum(each.value for each in steps):  # room for its name
-                    words = _with(row).removeprefix("by hand: ").removeprefix("import of ")
+                    words = _with(row).removeprefix("by hand: ")
                     axes.text(left + row.value / 2, len(names), words, ha="center", va="center", fontsize=6)
                 left += row.value
             names.append(label)
