@@ -45,18 +45,19 @@ def rows(
     ``numbers`` are those of the two devices, for the program by hand.
     """
     runs: dict[str, list[Mapping[str, float]]] = {"whole": [], "steps": [], "by hand": []}
+    wanted = list(runs)
     start = time.monotonic()
     for _ in range(_ROUNDS):  # in turns, so that all see the same machine
         if time.monotonic() - start > _ENOUGH:
             break
-        for mode, done in runs.items():
+        for mode in list(wanted):
             try:
-                done.append(_fresh(mode, producer, consumer, timeout, folder, numbers))
+                runs[mode].append(_fresh(mode, producer, consumer, timeout, folder, numbers))
             except InteropError as error:
-                if len(done) == 0:
-                    notes.append(f"{consumer}, first_frame, {mode}: {error}")
+                notes.append(f"{consumer}, first_frame, {mode}: {error}")
                 if mode == "whole":
                     return
+                wanted.remove(mode)
 
     def row(step: str, ours: Sequence[float], theirs: Sequence[float] = ()) -> Row:
         def made(**figures: Any) -> Row:
