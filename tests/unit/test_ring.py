@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interop import ClosedError, InvalidArgument, SemaphoreKind, TurnError, Unsupported, WaitTimeout
+from interop import ClosedError, InvalidArgument, TurnError, Unsupported, WaitTimeout
 from interop.device import MatchKey
 from interop.link import Link
 from interop.negotiation import negotiate

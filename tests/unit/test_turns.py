@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interop import ClosedError, DriverError, InvalidArgument, SemaphoreKind, TurnError, WaitTimeout
+from interop import ClosedError, DriverError, InvalidArgument, TurnError, WaitTimeout
 from interop.buffers import Owner
 from interop.device import MatchKey
 from interop.link import Link
