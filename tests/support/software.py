@@ -48,4 +48,10 @@ def environment(vulkan: activate.VulkanChoice = "swiftshader", **switches: str) 
         assert found.vulkan_layer is not None, "the Vulkan layer is not built: ./run test does that"
     report = activate.plan(machine, found, switches, choice=vulkan, mode="on")
     # The child is not to look for itself: its environment is complete.
-    return {**report.environment, "INTEROP_SOFTGPU": "off", **switches}
+    # Lists that were made longer go before what they were made from.
+    longer = {
+        name: value
+        for name, value in report.environment.items()
+        if name.startswith("VK_") and name in switches
+    }
+    return {**report.environment, "INTEROP_SOFTGPU": "off", **switches, **longer}

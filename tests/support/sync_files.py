@@ -136,10 +136,14 @@ def many_in_flight() -> None:
         source = consumer.create_semaphore(SemaphoreKind.BINARY, export=SYNC_FD)
         inlet = producer.create_importing_semaphore(SYNC_FD)
         submission = producer.prepare(wait=inlet)
+        imported: list[Any] = []
         for _ in range(8):
             source.signal(consumer.stream)
             inlet.import_semaphore(*source.export_semaphore())
+            imported.append(inlet.native)
             submission.submit()
+        # VUID-vkImportSemaphoreFdKHR-semaphore-01142, which the validation layer (1.3.239) does not look for.
+        assert len(set(imported)) == len(imported)
         for each in (source, inlet, submission, stop):
             made.callback(each.close)
         with pytest.raises(WaitTimeout):
