@@ -120,7 +120,8 @@ def test_frames(sanitizer: str, consumer: str, sync: str) -> None:
 @pytest.mark.parametrize("use", [sync_files.many_in_flight, sync_files.fallen_through, frames.many])
 def test_sync_files(sanitizer: str, use: Any) -> None:
     drivers = environment(sanitizer, SOFTGPU_SEMAPHORE_HANDLES="sync_fd")
-    arguments = {"consumer": "opencl", "sync": "native", "frames": 100} if use is frames.many else {}
+    frames_of: dict[str, Any] = {"consumer": "opencl", "sync": "native", "frames": 100}
+    arguments = frames_of if use is frames.many else {}
     done = fresh.attempt(use, drivers, prefix=FIXED_ADDRESSES, timeout=150, **arguments)
     assert complaints(done.output) == [], done.output
     assert done.status == 0, done.output
