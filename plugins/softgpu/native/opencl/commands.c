@@ -80,6 +80,10 @@ static void start(const struct job *source, bool signals)
         signal_job(job);
         return;
     }
+    if (!signals && one_shot(job->semaphore) && softgpu_sync_file_ready(job->file)) {
+        wait_job(job); /* no thread for a single wait that has nothing to wait for */
+        return;
+    }
     struct worker *worker = semaphore_worker(signals ? &job->semaphore->delayer : &job->semaphore->waiter);
     if (worker == NULL || !worker_push(worker, signals ? delayed_signal_job : wait_job, job)) {
         finish(job, CL_OUT_OF_RESOURCES);
