@@ -7,15 +7,17 @@ import time
 import warnings
 import weakref
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 from interop import forks
 from interop.buffers import Buffer, open_given, open_parts, open_shared, open_staged
 from interop.dtypes import as_dtype, check_shape
 from interop.errors import ClosedError, DriverError, InteropError, InvalidArgument, TurnError
 from interop.interrupts import Deferred
+from interop.latest import LatestRing
 from interop.queue_turns import QueueTurn
-from interop.ring import DEFAULT_SLOTS, FrameRing
+from interop.ring import FrameRing
+from interop.slots import Layout
 from interop.sync import open_directions
 from interop.turns import ConsumerTurn, Order, ProducerTurn
 
@@ -27,7 +29,10 @@ if TYPE_CHECKING:
     from interop.dtypes import DType
     from interop.memory import MappedBuffer
     from interop.negotiation import Path, Plan
+    from interop.slots import Source
 
+RINGS: dict[str, type[FrameRing | LatestRing]] = {"throughput": FrameRing, "latency": LatestRing}
+"""The modes of :meth:`Link.ring`."""
 DEFAULT_TIMEOUT = 10.0
 """Seconds after which a wait of a link gives up, unless ``connect`` says otherwise."""
 
@@ -54,7 +59,7 @@ class Link:
         self._consumer = consumer
         self._timeout = timeout
         self._buffers: list[Buffer] = []
-        self._rings: list[FrameRing] = []
+        self._rings: list[FrameRing | LatestRing] = []
         self._consumer_turns: dict[
             tuple[Buffer, ...], ConsumerTurn[MappedBuffer | tuple[MappedBuffer, ...]]
         ] = {}
@@ -176,37 +181,58 @@ class Link:
             self._buffers.append(buffer)
         return buffer
 
+    @overload
     def ring(
         self,
         shape: int | tuple[int, ...],
         dtype: object = "float32",
         *,
-        slots: int = DEFAULT_SLOTS,
+        mode: Literal["throughput"] = "throughput",
+        source: Source = "producer",
+        slots: int | None = None,
         batch: int | None = None,
-    ) -> FrameRing:
+    ) -> FrameRing: ...
+    @overload
+    def ring(
+        self,
+        shape: int | tuple[int, ...],
+        dtype: object = "float32",
+        *,
+        mode: Literal["latency"],
+        source: Source = "producer",
+        slots: int | None = None,
+        batch: int | None = None,
+    ) -> LatestRing: ...
+    def ring(
+        self,
+        shape: int | tuple[int, ...],
+        dtype: object = "float32",
+        *,
+        mode: Literal["throughput", "latency"] = "throughput",
+        source: Source = "producer",
+        slots: int | None = None,
+        batch: int | None = None,
+    ) -> FrameRing | LatestRing:
         """Allocate ``slots`` frames that are handed over ``batch`` at a time. Closed with the link, or before.
 
-        ``shape`` and ``dtype`` are those of one frame, as for :meth:`buffer`. ``batch`` is half of the slots by
-        default, so that each side has a batch to work on; ``slots`` must be a multiple of it. Raises as
-        :meth:`buffer`, and :class:`Unsupported` where the pair shares no memory. Maps to an allocation, an
-        export, an import and, for binary semaphores, a pair of them per batch of slots.
+        ``shape`` and ``dtype`` are those of one frame, as for :meth:`buffer`; ``source`` is the side that makes
+        the frames. With ``mode="throughput"`` every frame arrives, and the maker waits when the slots are full:
+        64 slots by default, and a batch of half the slots, so that each side has one to work on. With
+        ``mode="latency"`` the newest frame wins: batches of one by default, and slots for three.
+        ``slots`` must be a multiple of ``batch``. Raises as :meth:`buffer`, and :class:`Unsupported` where the
+        pair shares no memory. Maps to an allocation, an export, an import and, for binary semaphores, a pair of
+        them per batch of slots.
         """
         self._check_open()
         element = as_dtype(dtype)
         extents, nbytes = check_shape(shape, element)
+        kind = RINGS.get(mode)
+        if kind is None:
+            raise InvalidArgument(f"mode must be one of {', '.join(RINGS)}, got {mode!r}")
+        slots, batch = kind.sizes(slots, batch)
+        layout = Layout(shape=extents, dtype=element, nbytes=nbytes, slots=slots, batch=batch, source=source)
         with Deferred():  # as for a buffer
-            ring = FrameRing(
-                self._plan,
-                self._producer,
-                self._consumer,
-                self._order,
-                self._drain,
-                shape=extents,
-                dtype=element,
-                nbytes=nbytes,
-                slots=slots,
-                batch=batch if batch is not None else max(1, slots // 2),
-            )
+            ring = kind(self._plan, self._producer, self._consumer, self._order, self._drain, layout)
             self._rings.append(ring)
         return ring
 

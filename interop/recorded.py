@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from interop.backend import Commands, Producer, Submission
     from interop.handover import Block, Handover
-    from interop.ring import FrameRing, Slot
+    from interop.ring import FrameRing
+    from interop.slots import Slot
 
 
 class Recorded:
@@ -36,7 +37,7 @@ class Recorded:
         self._handover = handover
         self._producer = producer
         self._produce = produce
-        self._submissions: dict[tuple[int, bool, int], Submission] = {}
+        self._submissions: dict[tuple[int, tuple[bool, bool], int], Submission] = {}
         self._closed = False
         try:
             self._launches = [[consume(slot) for slot in slots] for _, slots in ring.blocks]
@@ -62,9 +63,12 @@ class Recorded:
             handover.take,
             handover.give_back,
         )
-        for block, _, slots in self._ring.rounds(count):
+        ring = self._ring
+        first = ring.source == "producer"
+        for block, _, slots in ring.rounds(count):
             make_room()
-            submit(block, self._recorded(block, slots))
+            if first:
+                submit(block, self._recorded(block, slots))
             take(block)
             try:
                 launches = self._launches[block.number]
@@ -72,10 +76,13 @@ class Recorded:
                     launch()
             finally:
                 give_back(block)
+            if not first:
+                submit(block, self._recorded(block, slots))
+            ring.passed(len(slots))
 
     def _recorded(self, block: Block, slots: Sequence[Slot]) -> Submission:
         """Return the submission for some frames of a block and its present owner, recording it if need be."""
-        key = block.number, block.used, len(slots)
+        key = block.number, block.owner, len(slots)
         found = self._submissions.get(key)
         if found is None:
             found = block.prepare(self._producer)
