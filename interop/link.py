@@ -7,17 +7,15 @@ import time
 import warnings
 import weakref
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from interop import forks
 from interop.buffers import Buffer, open_given, open_parts, open_shared, open_staged
 from interop.dtypes import as_dtype, check_shape
 from interop.errors import ClosedError, DriverError, InteropError, InvalidArgument, TurnError
 from interop.interrupts import Deferred
-from interop.latest import LatestRing
 from interop.queue_turns import QueueTurn
-from interop.ring import FrameRing
-from interop.slots import Layout
+from interop.rings import Rings
 from interop.sync import open_directions
 from interop.turns import ConsumerTurn, Order, ProducerTurn
 
@@ -27,12 +25,13 @@ if TYPE_CHECKING:
 
     from interop.backend import BufferPart, Consumer, Producer
     from interop.dtypes import DType
+    from interop.latest import LatestRing
     from interop.memory import MappedBuffer
     from interop.negotiation import Path, Plan
+    from interop.ring import FrameRing
     from interop.slots import Source
+    from interop.tuning import Auto, Consume, Produce
 
-RINGS: dict[str, type[FrameRing | LatestRing]] = {"throughput": FrameRing, "latency": LatestRing}
-"""The modes of :meth:`Link.ring`."""
 DEFAULT_TIMEOUT = 10.0
 """Seconds after which a wait of a link gives up, unless ``connect`` says otherwise."""
 
@@ -59,7 +58,6 @@ class Link:
         self._consumer = consumer
         self._timeout = timeout
         self._buffers: list[Buffer] = []
-        self._rings: list[FrameRing | LatestRing] = []
         self._consumer_turns: dict[
             tuple[Buffer, ...], ConsumerTurn[MappedBuffer | tuple[MappedBuffer, ...]]
         ] = {}
@@ -67,6 +65,7 @@ class Link:
         self._queue_turns: dict[tuple[Buffer, ...], QueueTurn] = {}
         to_consumer, to_producer = open_directions(plan, producer, consumer, timeout)
         self._order = Order(consumer.stream, to_consumer, to_producer, timeout)
+        self._rings = Rings(plan, producer, consumer, self._order)
         self._owned = owned.pop_all() if owned is not None else ExitStack()
         self._finalizer = weakref.finalize(self, _dropped, plan)
         self._finalizer.atexit = False
@@ -189,8 +188,11 @@ class Link:
         *,
         mode: Literal["throughput"] = "throughput",
         source: Source = "producer",
-        slots: int | None = None,
-        batch: int | None = None,
+        slots: int | Auto | None = None,
+        batch: int | Auto | None = None,
+        latency: float | None = None,
+        produce: Produce | None = None,
+        consume: Consume | None = None,
     ) -> FrameRing: ...
     @overload
     def ring(
@@ -204,37 +206,28 @@ class Link:
         batch: int | None = None,
     ) -> LatestRing: ...
     def ring(
-        self,
-        shape: int | tuple[int, ...],
-        dtype: object = "float32",
-        *,
-        mode: Literal["throughput", "latency"] = "throughput",
-        source: Source = "producer",
-        slots: int | None = None,
-        batch: int | None = None,
+        self, shape: int | tuple[int, ...], dtype: object = "float32", **options: Any
     ) -> FrameRing | LatestRing:
         """Allocate ``slots`` frames that are handed over ``batch`` at a time. Closed with the link, or before.
 
         ``shape`` and ``dtype`` are those of one frame, as for :meth:`buffer`; ``source`` is the side that makes
-        the frames. With ``mode="throughput"`` every frame arrives, and the maker waits when the slots are full:
+        the frames. With ``mode="throughput"`` every frame arrives, and the maker waits while the ring is full:
         64 slots by default, and a batch of half the slots, so that each side has one to work on. With
         ``mode="latency"`` the newest frame wins: batches of one by default, and slots for three.
-        ``slots`` must be a multiple of ``batch``. Raises as :meth:`buffer`, and :class:`Unsupported` where the
-        pair shares no memory. Maps to an allocation, an export, an import and, for binary semaphores, a pair of
-        them per batch of slots.
+        ``slots`` must be a multiple of ``batch``.
+
+        ``"auto"`` for either measures some hundred frames of each size, and chooses the smallest that is within
+        5 % of the fastest, of those that keep a frame waiting for ``latency`` seconds at most, where that is
+        given. ``produce`` and ``consume`` are the work to measure, as for :meth:`FrameRing.record`; without
+        them it is the hand-over alone. :attr:`FrameRing.tuning` tells what was found.
+
+        Raises as :meth:`buffer`, and :class:`Unsupported` where the pair shares no memory. Maps to an
+        allocation, an export, an import and, for binary semaphores, a pair of them per batch of slots.
         """
         self._check_open()
         element = as_dtype(dtype)
         extents, nbytes = check_shape(shape, element)
-        kind = RINGS.get(mode)
-        if kind is None:
-            raise InvalidArgument(f"mode must be one of {', '.join(RINGS)}, got {mode!r}")
-        slots, batch = kind.sizes(slots, batch)
-        layout = Layout(shape=extents, dtype=element, nbytes=nbytes, slots=slots, batch=batch, source=source)
-        with Deferred():  # as for a buffer
-            ring = kind(self._plan, self._producer, self._consumer, self._order, self._drain, layout)
-            self._rings.append(ring)
-        return ring
+        return self._rings.make(self._drain, extents, element, nbytes, **options)
 
     @overload
     def consumer_turn(self, buffer: Buffer, /) -> ConsumerTurn[MappedBuffer]: ...
@@ -348,10 +341,8 @@ class Link:
                 stack.callback(buffer.close)
             for turn in (*self._producer_turns.values(), *self._queue_turns.values()):
                 stack.callback(turn.close)
-            for ring in self._rings:
-                stack.callback(ring.release)
+            stack.callback(self._rings.release)
         self._buffers.clear()
-        self._rings.clear()
         if failure is not None:
             raise failure
 

@@ -54,7 +54,9 @@ class FrameRing(Slots):
         """See :class:`interop.slots.Slots`."""
         super().__init__(plan, producer, consumer, order, drain, layout)
         # Twice the blocks: while the devices work on all of them, the next round is enqueued already.
-        self._handover = Handover(order, plan, producer, room=max(4, 2 * len(self._blocks)))
+        self.room = max(4, 2 * len(self._blocks))
+        """Batches that may be in flight; the caller waits before it enqueues one more."""
+        self._handover = Handover(order, plan, producer, room=self.room)
         self._recorded: list[Recorded] = []
         self._next = 0
         self._last: Block | None = None
