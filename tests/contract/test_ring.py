@@ -1,4 +1,4 @@
-"""A thousand frames through a ring for each driver, consumer and strategy: none wrong, nothing left."""
+"""Thousands of frames through rings for each driver, consumer and strategy: none wrong, nothing left."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import fresh
 import pytest
 import ring_frames
+import ring_modes
 import software
 
 if TYPE_CHECKING:
@@ -56,3 +57,43 @@ def test_a_thousand_frames_recorded_once(vulkan: VulkanChoice, consumer: str, sy
         timeout=100,
     )
     assert (found["frames"], found["wrong"], found["grown"]) == (FRAMES, 0, [])
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("vulkan", "consumer", "sync"), CASES)
+def test_no_frame_is_torn_and_every_one_is_counted(vulkan: VulkanChoice, consumer: str, sync: str) -> None:
+    found = fresh.call(
+        ring_modes.every_way,
+        software.environment(vulkan),
+        consumer=consumer,
+        sync=sync,
+        frames=FRAMES,
+        timeout=200,
+    )
+    assert {name: each["faults"] for name, each in found.items() if each["faults"]} == {}
+    assert all(each["plan"] == [sync, sync] for each in found.values())
+    assert found["latency, producer's frames, slow taker"]["dropped"] > 0
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("source", ["producer", "consumer"])
+def test_a_ring_that_gives_slots_out_too_early_is_noticed(source: str) -> None:
+    found = fresh.call(
+        ring_modes.careless,
+        software.environment("swiftshader"),
+        consumer="numpy",
+        sync="bridged",
+        source=source,
+        frames=2 * FRAMES,
+        rounds=1000,
+        timeout=200,
+    )
+    assert found["torn"] + found["wrong"] > 0
+
+
+def test_a_ring_chooses_its_size() -> None:
+    found = fresh.call(ring_modes.tuned, software.environment("swiftshader"), consumer="opencl", timeout=100)
+    assert found["slots"] in found["tried"]
+    assert found["seconds"] <= 1.05 * min(found["measured"])
+    assert f"chosen of {len(found['tried'])}" in found["shown"]
+    assert found["taken"] == 20

@@ -16,18 +16,21 @@ import sys
 import threading
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import numpy as np
 
 import interop
+from interop import LatestRing
 from interop.testing import leaks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interop import FrameRing, LatestRing, Link
+    from interop import FrameRing, Link
     from interop.backend import Commands
     from interop.ring import Batch, Slot
 
@@ -79,11 +82,36 @@ def stretches(number: int) -> tuple[int, int, int]:
     return first, second, (number + (HALF - 1) * first + (WORDS - 1 - HALF) * second) % 2**32
 
 
+MAKER, TAKER = "maker", "taker"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """Which side is the slower one, and why."""
+
+    slow: str = ""
+    """``"maker"``, ``"taker"``, or neither."""
+    rounds: int = 0
+    """How often its work is done again, on the device, for each frame."""
+    rest: float = 0.0
+    """Seconds that its host rests after each batch."""
+
+    def drag(self, side: str) -> int:
+        """Further rounds of a side."""
+        return self.rounds if side == self.slow else 0
+
+    def pause(self, side: str) -> None:
+        """Rest, on the slower side."""
+        if side == self.slow:
+            time.sleep(self.rest)
+
+
 class Parts:
     """Both sides' work on frames, whichever makes them."""
 
-    def __init__(self, link: Link, ring: FrameRing | LatestRing, drag: int) -> None:
-        self.link, self.ring, self.drag = link, ring, drag
+    def __init__(self, link: Link, ring: FrameRing | LatestRing, load: Load) -> None:
+        self.link, self.ring = link, ring
+        self.drag = load.drag(MAKER), load.drag(TAKER)
         self.close = ExitStack()
         module = link.consumer.compile(SOURCE)
         self.close.callback(module.close)
@@ -118,7 +146,7 @@ class Parts:
             return
         with batch.producer() as commands:
             for number, slot in batch:
-                for _ in range(self.drag):  # the same bytes each time: one after the other
+                for _ in range(self.drag[0]):  # the same bytes each time: one after the other
                     commands.copy(*self.ballast)
                 words = (number % 2**32, *stretches(number))
                 for part, word in zip(self.cuts[slot.index], words, strict=True):
@@ -127,7 +155,7 @@ class Parts:
     def run(self, which: int, slot: Slot, number: int) -> None:
         """Launch a kernel on a frame."""
         more = [] if which == 0 else [self.tally]
-        scalars = (np.uint32(number % 2**32), np.uint32(WORDS), np.uint32(self.drag))
+        scalars = (np.uint32(number % 2**32), np.uint32(WORDS), np.uint32(self.drag[which]))
         self.kernels[which](slot.view, *more, *scalars, global_size=1)
 
     def take(self, batch: Batch) -> None:
@@ -149,7 +177,7 @@ class Parts:
 
     def copy(self, commands: Commands, slot: Slot, number: int) -> None:
         """Record what brings a frame of the consumer to the host, and spoils it."""
-        for _ in range(self.drag):
+        for _ in range(self.drag[1]):
             commands.copy(*self.ballast)
         commands.copy(slot, self.results[len(self.copied)])
         commands.fill(slot, 0xDEADBEEF)
@@ -185,15 +213,10 @@ class Parts:
         }
 
 
-def pause_of(slow: bool) -> float:
-    """How long the host of a slow side rests, in seconds."""
-    return 0.002 if slow else 0.0
-
-
-def latest(link: Link, source: str, frames: int, batch: int, slow: str, drag: int) -> dict[str, Any]:
-    """Make frames in one thread and take the newest in another; ``slow`` is "maker", "taker" or neither."""
+def latest(link: Link, source: str, frames: int, batch: int, load: Load) -> dict[str, Any]:
+    """Make frames in one thread and take the newest in another."""
     ring = link.ring((WORDS,), "uint32", mode="latency", source=source, batch=batch)  # type: ignore[call-overload]
-    parts = Parts(link, ring, drag)
+    parts = Parts(link, ring, load)
     failures: list[BaseException] = []
 
     def guarded(work: Callable[[], None]) -> None:
@@ -208,7 +231,7 @@ def latest(link: Link, source: str, frames: int, batch: int, slow: str, drag: in
             count = min(1 + made % batch, frames - made)  # batches of every length
             parts.make(ring.fresh(count))
             made += count
-            time.sleep(pause_of(slow == "maker"))
+            load.pause(MAKER)
         ring.finish()
 
     def take() -> None:
@@ -216,7 +239,7 @@ def latest(link: Link, source: str, frames: int, batch: int, slow: str, drag: in
             newest = ring.newest(timeout=0.1)
             if newest is not None:
                 parts.take(newest)
-                time.sleep(pause_of(slow == "taker"))
+                load.pause(TAKER)
 
     threads = [threading.Thread(target=guarded, args=(work,)) for work in (make, take)]
     for thread in threads:
@@ -231,19 +254,19 @@ def latest(link: Link, source: str, frames: int, batch: int, slow: str, drag: in
     return found
 
 
-def steady(link: Link, source: str, frames: int, batch: int, slow: str, drag: int) -> dict[str, Any]:
+def steady(link: Link, source: str, frames: int, batch: int, load: Load) -> dict[str, Any]:
     """Run all frames through a ring that loses none, in loops that end in the middle of a batch."""
     ring = link.ring((WORDS,), "uint32", source=source, slots=3 * batch, batch=batch)  # type: ignore[call-overload]
-    parts = Parts(link, ring, drag)
+    parts = Parts(link, ring, load)
     done = 0
     while done < frames:
         count = min(37, frames - done)
         for each in ring.batches(count):
             each.first += done
             parts.make(each)
-            time.sleep(pause_of(slow == "maker"))
+            load.pause(MAKER)
             parts.take(each)
-            time.sleep(pause_of(slow == "taker"))
+            load.pause(TAKER)
         done += count
     found = parts.found()
     parts.close.close()
@@ -255,17 +278,26 @@ MODES = {"latency": latest, "throughput": steady}
 
 
 def run(
-    consumer: str, sync: str, mode: str, source: str, frames: int, *, batch: int, slow: str, drag: int
+    consumer: str,
+    sync: str,
+    mode: str,
+    source: str,
+    frames: int,
+    *,
+    batch: int = 2,
+    slow: str = "",
+    rounds: int = 0,
+    rest: float = 0.0,
 ) -> dict[str, Any]:
     """Run frames after a short run that has the drivers start what they keep; name what was left open."""
-    work = MODES[mode]
+    work, load = MODES[mode], Load(slow=slow, rounds=rounds, rest=rest)
     for _ in range(2):
         with interop.connect(consumer=consumer, sync=sync) as link:
-            work(link, source, 50, batch, slow, drag)
+            work(link, source, 50, batch, load)
     before = leaks.snapshot()
     with interop.connect(consumer=consumer, sync=sync) as link:
         start = time.monotonic()
-        found = work(link, source, frames, batch, slow, drag)
+        found = work(link, source, frames, batch, load)
         seconds = time.monotonic() - start
         plan = [link.plan.to_consumer.strategy.value, link.plan.to_producer.strategy.value]
     del link
@@ -275,6 +307,54 @@ def run(
         "frames_per_second": round(frames / seconds, 1),
         "left": leaks.leaked_since(before),
     }
+
+
+def every_way(consumer: str, sync: str, frames: int) -> dict[str, Any]:
+    """Run frames in both modes, from both sides, with either side the slower one; return what is wrong, and counts."""
+    found: dict[str, Any] = {}
+    for mode in MODES:
+        for source in ("producer", "consumer"):
+            for slow in (TAKER, MAKER):
+                made = run(consumer, sync, mode, source, frames, slow=slow, rounds=40)
+                name = f"{mode}, {source}'s frames, slow {slow}"
+                found[name] = {**made, "faults": faults(made, mode, frames)}
+    return found
+
+
+def careless(consumer: str, sync: str, source: str, frames: int, rounds: int) -> dict[str, Any]:
+    """Run the newest frames through a ring that gives out again what the taker may be working on."""
+
+    def forget(ring: LatestRing) -> None:
+        with ring._changed:
+            for block in ring._held:
+                block.used = block.fresh = False
+            ring._free.extendleft(ring._held)
+            ring._held.clear()
+
+    with mock.patch.object(LatestRing, "_await_taker", forget):
+        return run(consumer, sync, "latency", source, frames, batch=1, slow=TAKER, rounds=rounds)
+
+
+def tuned(consumer: str) -> dict[str, Any]:
+    """Have a ring choose its size, and use it."""
+    with interop.connect(consumer=consumer) as link:
+        ring = link.ring((WORDS,), "uint32", slots="auto")
+        tuning = ring.tuning
+        assert tuning is not None
+        parts = Parts(link, ring, Load())
+        for batch in ring.batches(20):
+            parts.make(batch)
+            parts.take(batch)
+        found = parts.found()
+        parts.close.close()
+        return {
+            "slots": len(ring.slots),
+            "tried": [each.slots for each in tuning.trials],
+            "measured": [each.seconds for each in tuning.trials],
+            "seconds": tuning.chosen.seconds,
+            "shown": repr(ring),
+            "taken": found["consumed"],
+        }
 
 
 def faults(found: dict[str, Any], mode: str, frames: int) -> list[str]:
@@ -305,12 +385,9 @@ def main() -> int:
     parser.add_argument("--source", default="producer", choices=("producer", "consumer"))
     parser.add_argument("--frames", type=int, default=1_000_000)
     parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument(
-        "--slow", default="", choices=("", "maker", "taker"), help="rest 2 ms after each batch"
-    )
-    parser.add_argument(
-        "--drag", type=int, default=0, help="further rounds of each frame's work on the devices"
-    )
+    parser.add_argument("--slow", default="", choices=("", MAKER, TAKER), help="the slower side")
+    parser.add_argument("--rounds", type=int, default=0, help="further rounds of its work on each frame")
+    parser.add_argument("--rest", type=float, default=0.0, help="seconds that its host rests after a batch")
     options = parser.parse_args()
     found = run(
         options.consumer,
@@ -320,7 +397,8 @@ def main() -> int:
         options.frames,
         batch=options.batch,
         slow=options.slow,
-        drag=options.drag,
+        rounds=options.rounds,
+        rest=options.rest,
     )
     wrong = faults(found, options.mode, options.frames)
     print(json.dumps({**found, "faults": wrong}, indent=2))  # noqa: T201 - a command
