@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ import ring_modes
 import software
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from interop_softgpu.activate import VulkanChoice
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the software drivers are for Linux")
@@ -89,6 +92,21 @@ def test_a_ring_that_gives_slots_out_too_early_is_noticed(source: str) -> None:
         timeout=200,
     )
     assert found["torn"] + found["wrong"] > 0
+
+
+@pytest.mark.soak
+def test_a_frame_costs_the_same_however_much_else_there_is(tmp_path: Path) -> None:
+    figures = tmp_path / "growth.json"
+    command = [sys.executable, software.ROOT / "benchmarks/growth.py", "--rounds", "7", "--frames", "128"]
+    done = fresh.run(
+        [*command, "--limit", "1.1", "--json", figures], software.environment("swiftshader"), timeout=200
+    )
+    assert done.status == 0, done.output
+    rows = json.loads(figures.read_text(encoding="utf-8"))["figures"]
+    assert len(rows) == 2 * 3 * 5
+    # The caller's own processor time, to see what C code does: caches account for some tenths of it.
+    times = {str(row["parameters"]): row["ratio"] for row in rows if row["measure"] == "cost per frame"}
+    assert all(ratio < 1.6 for ratio in times.values()), times
 
 
 def test_a_ring_chooses_its_size() -> None:
