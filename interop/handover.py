@@ -21,6 +21,8 @@ from interop.semaphore import SemaphoreKind
 from interop.sync import open_to_consumer, open_to_producer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from interop.backend import Consumer, Producer, Submission
     from interop.buffers import Buffer
     from interop.handles import HandleType
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
     from interop.negotiation import Plan
     from interop.sync import ToConsumer, ToProducer
     from interop.turns import Order
+
+
+_HARMLESS = (TurnError, ClosedError, WaitTimeout)
+"""What is raised before anything is enqueued."""
 
 
 class State(enum.Enum):
@@ -200,11 +206,16 @@ class Handover:
 
     def make_room(self) -> None:
         """Wait until one more batch may be submitted. Raises :class:`WaitTimeout`, which changes nothing."""
-        flying, timeout = self._flying, self._order.timeout
+        flying = self._flying
         if len(flying) >= self._room:
-            if not self._progress.wait_host(flying[0], timeout):
-                raise WaitTimeout(self._who, timeout)
-            flying.popleft()
+            reached = self._progress.counter()
+            if reached < flying[0]:
+                timeout = self._order.timeout
+                if not self._progress.wait_host(flying[0], timeout):
+                    raise WaitTimeout(self._who, timeout)
+                reached = flying[0]
+            while flying and flying[0] <= reached:  # one look at the counter may serve many batches
+                flying.popleft()
 
     def submit(self, block: Block, submission: Submission) -> None:
         """Have the producer do its work on a block after the consumer's last, and signal."""
@@ -212,19 +223,8 @@ class Handover:
         order.take_lock()
         try:
             self._check(block, State.IDLE)
-            to_consumer = block.to_consumer
-            value = 0
-            if block.used:
-                value = block.value if self._eager else self._wait_for(block)
-                to_consumer.returned()
-            signals = not block.late and to_consumer.can_signal()
-            progress = submission.submit(value, to_consumer.next_value())
-            block.point = to_consumer.submitted(progress, signalled=signals)
-            block.progress = progress
-            block.away, block.used, block.fresh = True, False, True
-            block.state = State.PRODUCED
-            self._flying.append(progress)
-        except (TurnError, ClosedError, WaitTimeout):  # nothing was submitted
+            self._submit(block, submission)
+        except _HARMLESS:  # nothing was submitted
             raise
         except BaseException as error:
             self.failure = error
@@ -238,12 +238,8 @@ class Handover:
         order.take_lock()
         try:
             self._check(block, State.PRODUCED)
-            if block.fresh:
-                block.to_consumer.wait(order.stream, block.point)
-                block.fresh = False
-            block.memory.acquire(order.stream)
-            block.state = State.TAKEN
-        except (TurnError, ClosedError, WaitTimeout):  # the block waits to be taken still
+            self._take(block)
+        except _HARMLESS:  # the block waits to be taken still
             raise
         except BaseException as error:
             self.failure = error
@@ -257,20 +253,76 @@ class Handover:
         order.take_lock()
         try:
             self._check(block, State.TAKEN)
-            block.memory.release(order.stream)
-            if self._eager:
-                block.value = block.to_producer.signal(order.stream)
-            else:
-                order.stream.flush()
-                self._given += 1
-                block.serial = self._given
-            block.away = block.used = True
-            block.state = State.IDLE
+            self._give_back(block)
         except BaseException as error:
             self.failure = error
             raise
         finally:
             order.lock.release()
+
+    def run(self, block: Block, submission: Submission, launches: Sequence[Callable[[], object]]) -> None:
+        """Submit, take, launch, and give back, in one go: what :mod:`interop.recorded` does for each batch.
+
+        What a launch raises comes out after the block has been given back.
+        """
+        order = self._order
+        raised: BaseException | None = None
+        order.take_lock()
+        try:
+            self._check(block, State.IDLE)
+            self._submit(block, submission)
+            self._take(block)
+            try:
+                for launch in launches:
+                    launch()
+            except BaseException as error:  # noqa: BLE001 - raised below
+                raised = error
+            self._give_back(block)
+        except _HARMLESS as error:
+            if block.state is State.TAKEN:
+                self.failure = error
+            raise
+        except BaseException as error:
+            self.failure = error
+            raise
+        finally:
+            order.lock.release()
+        if raised is not None:
+            raise raised
+
+    def _submit(self, block: Block, submission: Submission) -> None:
+        to_consumer = block.to_consumer
+        value = 0
+        if block.used:
+            value = block.value if self._eager else self._wait_for(block)
+            to_consumer.returned()
+        signals = not block.late and to_consumer.can_signal()
+        progress = submission.submit(value, to_consumer.next_value())
+        block.point = to_consumer.submitted(progress, signalled=signals)
+        block.progress = progress
+        block.away, block.used, block.fresh = True, False, True
+        block.state = State.PRODUCED
+        self._flying.append(progress)
+
+    def _take(self, block: Block) -> None:
+        stream = self._order.stream
+        if block.fresh:
+            block.to_consumer.wait(stream, block.point)
+            block.fresh = False
+        block.memory.acquire(stream)
+        block.state = State.TAKEN
+
+    def _give_back(self, block: Block) -> None:
+        stream = self._order.stream
+        block.memory.release(stream)
+        if self._eager:
+            block.value = block.to_producer.signal(stream)
+        else:
+            stream.flush()
+            self._given += 1
+            block.serial = self._given
+        block.away = block.used = True
+        block.state = State.IDLE
 
     def take_back(self, block: Block) -> None:
         """Let the side that has handed a block over make it anew: the other one has not been told of it.

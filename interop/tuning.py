@@ -148,7 +148,7 @@ def _trial(ring: FrameRing, slots: int, produce: Produce, consume: Consume) -> T
     # Once the ring is full the caller goes at the pace of the devices: nothing has to be waited for in between.
     in_flight = ring.room * ring.batch
     recorded.run(in_flight + 2 * slots)
-    chunk = -(-max(_CHUNK, 3 * ring.batch) // ring.batch) * ring.batch
+    chunk = -(-_CHUNK // in_flight) * in_flight  # whole rounds, as the caller may be let go on in bursts
     found: list[float] = []
     for _ in range(_CHUNKS):
         start = time.perf_counter()
