@@ -109,6 +109,22 @@ def test_a_frame_costs_the_same_however_much_else_there_is(tmp_path: Path) -> No
     assert all(ratio < 1.6 for ratio in times.values()), times
 
 
+def test_rings_are_held_against_programs_by_hand(tmp_path: Path) -> None:
+    figures = tmp_path / "ring.json"
+    command = [sys.executable, software.ROOT / "benchmarks/ring.py", "--slots", "2,4", "--rounds", "2"]
+    small = ["--batches", "2", "--seconds", "0.005", "--json", figures, "--png", tmp_path / "ring.png"]
+    done = fresh.run([*command, *small], software.environment("swiftshader"), timeout=200)
+    assert done.status == 0, done.output
+    rows = json.loads(figures.read_text(encoding="utf-8"))["figures"]
+    keys = {"consumer", "sync", "measure", "parameters", "value", "unit", "p99", "reference", "ratio"}
+    assert all(row.keys() == keys and row["value"] > 0 for row in rows)
+    ours = [row["parameters"] for row in rows if row["measure"] == "ring"]
+    assert [(each["slots"], each["batch"]) for each in ours] == [(2, 1), (4, 1), (4, 2)]
+    assert (tmp_path / "ring.png").stat().st_size > 0
+    if "no C++" not in done.output:
+        assert all((row["ratio"] or 0) > 0 for row in rows if row["measure"] == "ring")
+
+
 def test_a_ring_chooses_its_size() -> None:
     found = fresh.call(ring_modes.tuned, software.environment("swiftshader"), consumer="opencl", timeout=100)
     assert found["slots"] in found["tried"]
