@@ -97,10 +97,9 @@ def test_a_ring_that_gives_slots_out_too_early_is_noticed(source: str) -> None:
 @pytest.mark.soak
 def test_a_frame_costs_the_same_however_much_else_there_is(tmp_path: Path) -> None:
     figures = tmp_path / "growth.json"
-    command = [sys.executable, software.ROOT / "benchmarks/growth.py", "--rounds", "7", "--frames", "128"]
-    done = fresh.run(
-        [*command, "--limit", "1.1", "--json", figures], software.environment("swiftshader"), timeout=200
-    )
+    program = software.ROOT / "benchmarks/growth.py"
+    options: list[str | Path] = ["--rounds", "7", "--frames", "128", "--limit", "1.1", "--json", figures]
+    done = fresh.run([sys.executable, program, *options], software.environment("swiftshader"), timeout=200)
     assert done.status == 0, done.output
     rows = json.loads(figures.read_text(encoding="utf-8"))["figures"]
     assert len(rows) == 2 * 3 * 5
@@ -111,16 +110,17 @@ def test_a_frame_costs_the_same_however_much_else_there_is(tmp_path: Path) -> No
 
 def test_rings_are_held_against_programs_by_hand(tmp_path: Path) -> None:
     figures = tmp_path / "ring.json"
-    command = [sys.executable, software.ROOT / "benchmarks/ring.py", "--slots", "2,4", "--rounds", "2"]
-    small = ["--batches", "2", "--seconds", "0.005", "--json", figures, "--png", tmp_path / "ring.png"]
-    done = fresh.run([*command, *small], software.environment("swiftshader"), timeout=200)
+    program, picture = software.ROOT / "benchmarks/ring.py", tmp_path / "ring.png"
+    options: list[str | Path] = ["--slots", "2,4", "--batches", "2", "--seconds", "0.005", "--rounds", "2"]
+    options += ["--json", figures, "--png", picture]
+    done = fresh.run([sys.executable, program, *options], software.environment("swiftshader"), timeout=200)
     assert done.status == 0, done.output
     rows = json.loads(figures.read_text(encoding="utf-8"))["figures"]
     keys = {"consumer", "sync", "measure", "parameters", "value", "unit", "p99", "reference", "ratio"}
     assert all(row.keys() == keys and row["value"] > 0 for row in rows)
     ours = [row["parameters"] for row in rows if row["measure"] == "ring"]
     assert [(each["slots"], each["batch"]) for each in ours] == [(2, 1), (4, 1), (4, 2)]
-    assert (tmp_path / "ring.png").stat().st_size > 0
+    assert picture.stat().st_size > 0
     if "no C++" not in done.output:
         assert all((row["ratio"] or 0) > 0 for row in rows if row["measure"] == "ring")
 

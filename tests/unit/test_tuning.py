@@ -157,7 +157,7 @@ def test_wrong_settings_are_refused_and_nothing_stays(case: str) -> None:
             {"produce": lambda *_: None},
         ):
             with pytest.raises(InvalidArgument):
-                link.ring(4, "uint32", **wrong)  # type: ignore[call-overload]
+                link.ring(4, "uint32", **wrong)
         with pytest.raises(KeyError):
             link.ring(4, "uint32", slots="auto", consume=lambda _: dict[str, int]().popitem)
         assert world.open_objects == before
