@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -27,7 +26,7 @@ NEAR = 1.05
 """The smallest ring that takes at most this much of the best one's time per frame is chosen."""
 MEMORY = 1 << 28
 """Bytes: rings that take more are not tried, but for the smallest."""
-_CHUNKS = 3
+_CHUNKS = 3  # odd
 _CHUNK = 24  # frames at least
 _DULL = 3  # sizes in a row that gained nothing: larger ones are not tried
 
@@ -155,7 +154,7 @@ def _trial(ring: FrameRing, slots: int, produce: Produce, consume: Consume) -> T
         recorded.run(chunk)
         found.append((time.perf_counter() - start) / chunk)
     ring.synchronize()
-    seconds = statistics.median(found)
+    seconds = sorted(found)[_CHUNKS // 2]  # the module for that takes longer to import than all of this
     return Trial(slots=slots, batch=ring.batch, seconds=seconds, latency=seconds * in_flight)
 
 
