@@ -9,7 +9,6 @@ from interop.interrupts import Deferred
 from interop.latest import LatestRing
 from interop.ring import FrameRing
 from interop.slots import Layout
-from interop.tuning import AUTO, sizes, tune
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from interop.turns import Order
 
 THROUGHPUT, LATENCY = "throughput", "latency"
+AUTO = "auto"
 
 
 class Rings:
@@ -72,6 +72,8 @@ class Rings:
             return ring
 
         if isinstance(slots, str) or isinstance(batch, str):
+            from interop.tuning import sizes, tune  # most links never measure
+
             for name, given in (("slots", slots), ("batch", batch)):
                 if isinstance(given, str) and given != AUTO:
                     raise InvalidArgument(f"{name} is a number or {AUTO!r}, got {given!r}")

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     Consume = Callable[[Slot], Callable[[], object]]
 
 Auto = Literal["auto"]
-AUTO: Auto = "auto"
 SLOTS = (1, 2, 4, 8, 16, 32, 64)
 """What is tried where both are to be chosen; a batch is half of the slots."""
 NEAR = 1.05
