@@ -17,11 +17,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from interop.backend import Capabilities
-from interop.device import DeviceIdentity, DeviceInfo
+from interop.device import DeviceIdentity, DeviceInfo, MatchKey
 from interop.dtypes import DTYPES, DType
 from interop.errors import WaitTimeout
 from interop.handles import HandleType
+from interop.link import Link
 from interop.memory import MemoryDescriptor
+from interop.negotiation import negotiate
 from interop.semaphore import SemaphoreDescriptor, SemaphoreKind
 
 if TYPE_CHECKING:
@@ -596,3 +598,13 @@ class Producer:
 
     def close(self) -> None:
         self.progress.close()
+
+
+def make_link(case: str, require: str | None = None, timeout: float = 1.0) -> tuple[Link, World]:
+    """Join two doubles; the caller closes the link."""
+    sync, (left, right) = PAIRS[case]
+    world = World()
+    plan = negotiate(
+        left, right, MatchKey.UUID, sync="auto" if require == "staged" else sync, require=require
+    )
+    return Link(plan, Producer(world, left), Consumer(world, right), timeout=timeout), world  # type: ignore[arg-type]
