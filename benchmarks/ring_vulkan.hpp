@@ -218,36 +218,54 @@ struct Block {
     bool used = false;
 };
 
+// Blocks of slots that frames go through. Numbers of blocks go on over all rings of a process.
+struct Ring {
+    uint32_t slots = 0, batch = 0, base = 0, next = 0;
+    std::vector<Block> blocks;
+};
+
 // Consumer: import(block, memory fd, bytes, ready fd, back fd); take(block); launch(block, slot); give(block);
 // finish(); wrong(block, slot): whether the slot holds other words than its fill plus one.
-template <class Consumer> int run(Consumer &consumer, int argc, char **argv)
-{
-    if (argc != 4) {
-        std::fprintf(stderr, "usage: %s SLOTS BATCH FRAMES\n", argv[0]);
-        return 2;
-    }
-    const uint32_t slots = std::atoi(argv[1]), batch = std::atoi(argv[2]), frames = std::atoi(argv[3]);
+template <class Consumer> struct Rings {
+    Consumer &consumer;
     Vulkan vulkan;
-    std::vector<Block> blocks(slots / batch);
-    for (uint32_t number = 0; number < blocks.size(); number++) {
-        Block &block = blocks[number];
-        int memory = -1, ready = -1, back = -1;
-        VkDeviceSize allocated = 0;
-        VkBuffer buffer = vulkan.share(batch * kFrame, &memory, &allocated);
-        block.ready = vulkan.semaphore(false, &ready);
-        block.back = vulkan.semaphore(false, &back);
-        block.first = vulkan.record(buffer, batch, false);
-        block.again = vulkan.record(buffer, batch, true);
-        consumer.import(number, memory, allocated, ready, back);
+    std::vector<Ring> rings;
+    uint32_t blocks = 0;
+    PFN_vkQueueSubmit queue_submit = vulkan.find<PFN_vkQueueSubmit>("vkQueueSubmit");
+    PFN_vkWaitSemaphores wait = vulkan.find<PFN_vkWaitSemaphores>("vkWaitSemaphores");
+
+    explicit Rings(Consumer &wanted) : consumer(wanted) {}
+
+    Ring &ring(uint32_t slots, uint32_t batch)
+    {
+        for (Ring &made : rings)
+            if (made.slots == slots && made.batch == batch) return made;
+        Ring made;
+        made.slots = slots;
+        made.batch = batch;
+        made.base = blocks;
+        made.blocks.resize(slots / batch);
+        for (Block &block : made.blocks) {
+            int memory = -1, ready = -1, back = -1;
+            VkDeviceSize allocated = 0;
+            VkBuffer buffer = vulkan.share(batch * kFrame, &memory, &allocated);
+            block.ready = vulkan.semaphore(false, &ready);
+            block.back = vulkan.semaphore(false, &back);
+            block.first = vulkan.record(buffer, batch, false);
+            block.again = vulkan.record(buffer, batch, true);
+            consumer.import(blocks++, memory, allocated, ready, back);
+        }
+        rings.push_back(made);
+        return rings.back();
     }
-    auto queue_submit = vulkan.find<PFN_vkQueueSubmit>("vkQueueSubmit");
-    auto wait = vulkan.find<PFN_vkWaitSemaphores>("vkWaitSemaphores");
-    const uint64_t room = blocks.size() * 2 > 4 ? blocks.size() * 2 : 4;
-    const VkPipelineStageFlags stage = VK_PIPELINE_STAGE_ALL_COMMANDS_BIT;
-    uint32_t next = 0;
-    auto rounds = [&](uint32_t count) {
-        for (uint32_t done = 0; done < count; done += batch) {
-            Block &block = blocks[next];
+
+    void go(Ring &ring, uint32_t count)
+    {
+        const uint64_t room = ring.blocks.size() * 2 > 4 ? ring.blocks.size() * 2 : 4;
+        const VkPipelineStageFlags stage = VK_PIPELINE_STAGE_ALL_COMMANDS_BIT;
+        for (uint32_t done = 0; done < count; done += ring.batch) {
+            Block &block = ring.blocks[ring.next];
+            const uint32_t number = ring.base + ring.next;
             if (vulkan.submitted >= room) {
                 uint64_t oldest = vulkan.submitted - room + 1;
                 VkSemaphoreWaitInfo info{};
@@ -276,27 +294,56 @@ template <class Consumer> int run(Consumer &consumer, int argc, char **argv)
             submit.signalSemaphoreCount = 2;
             submit.pSignalSemaphores = signals;
             RING_CHECK(queue_submit(vulkan.queue, 1, &submit, VkFence{}));
-            consumer.take(next);
-            for (uint32_t slot = 0; slot < batch; slot++) consumer.launch(next, slot);
-            consumer.give(next);
+            consumer.take(number);
+            for (uint32_t slot = 0; slot < ring.batch; slot++) consumer.launch(number, slot);
+            consumer.give(number);
             block.used = true;
-            next = (next + 1) % blocks.size();
+            ring.next = (ring.next + 1) % ring.blocks.size();
         }
         consumer.finish();
-    };
-    rounds(4 * slots);
-    const auto start = std::chrono::steady_clock::now();
-    rounds(frames);
-    const std::chrono::duration<double, std::micro> spent = std::chrono::steady_clock::now() - start;
-    for (uint32_t number = 0; number < blocks.size(); number++)
-        for (uint32_t slot = 0; slot < batch; slot++)
-            if (consumer.wrong(number, slot)) {
-                std::fprintf(stderr, "block %u slot %u holds wrong words\n", number, slot);
-                return 1;
-            }
-    std::printf("%.4f\n", spent.count() / frames);
-    std::fflush(stdout);
-    std::_Exit(0); // nothing is left to run; the drivers free what the process held
+    }
+
+    bool measure(uint32_t slots, uint32_t batch, uint32_t frames)
+    {
+        if (batch == 0 || slots < batch || slots % batch != 0) {
+            std::fprintf(stderr, "slots must be a multiple of the batch, got %u and %u\n", slots, batch);
+            return false;
+        }
+        Ring &chosen = ring(slots, batch);
+        go(chosen, 4 * slots);
+        const auto start = std::chrono::steady_clock::now();
+        go(chosen, frames);
+        const std::chrono::duration<double, std::micro> spent = std::chrono::steady_clock::now() - start;
+        for (uint32_t number = 0; number < chosen.blocks.size(); number++)
+            for (uint32_t slot = 0; slot < batch; slot++)
+                if (consumer.wrong(chosen.base + number, slot)) {
+                    std::fprintf(stderr, "block %u slot %u holds wrong words\n", number, slot);
+                    return false;
+                }
+        std::printf("%.4f\n", spent.count() / frames);
+        std::fflush(stdout);
+        return true;
+    }
+};
+
+// One figure for the arguments; without any, one for each line of standard input until it ends.
+template <class Consumer> int run(Consumer &consumer, int argc, char **argv)
+{
+    if (argc != 1 && argc != 4) {
+        std::fprintf(stderr, "usage: %s [SLOTS BATCH FRAMES]; without arguments, such lines are read\n", argv[0]);
+        return 2;
+    }
+    Rings<Consumer> rings(consumer);
+    bool right = true;
+    if (argc == 4) {
+        right = rings.measure(std::atoi(argv[1]), std::atoi(argv[2]), std::atoi(argv[3]));
+    } else {
+        unsigned int slots = 0, batch = 0, frames = 0;
+        while (right && std::scanf("%u %u %u", &slots, &batch, &frames) == 3)
+            right = rings.measure(slots, batch, frames);
+    }
+    std::fflush(stderr);
+    std::_Exit(right ? 0 : 1); // nothing is left to run; the drivers free what the process held
 }
 
 } // namespace ring

@@ -46,6 +46,7 @@ from interop.errors import (
 from interop.formats import FORMATS, ImageFormat
 from interop.handles import Handle, HandleType
 from interop.images import ImageDescriptor, MappedImage, Tiling
+from interop.latest import LatestRing
 from interop.link import Link
 from interop.memory import ExternalMemory, MappedBuffer, MemoryDescriptor
 from interop.negotiation import Path, Plan, Strategy
@@ -77,6 +78,7 @@ __all__ = [
     "InteropError",
     "InvalidArgument",
     "KernelError",
+    "LatestRing",
     "Link",
     "MappedBuffer",
     "MappedImage",

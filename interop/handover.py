@@ -21,6 +21,8 @@ from interop.semaphore import SemaphoreKind
 from interop.sync import open_to_consumer, open_to_producer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from interop.backend import Consumer, Producer, Submission
     from interop.buffers import Buffer
     from interop.handles import HandleType
@@ -30,13 +32,17 @@ if TYPE_CHECKING:
     from interop.turns import Order
 
 
+_HARMLESS = (TurnError, ClosedError, WaitTimeout)
+"""What is raised before anything is enqueued."""
+
+
 class State(enum.Enum):
     """How far the present hand-over of a block has come."""
 
     IDLE = "idle"
     """With the producer, or on its way back to it."""
     PRODUCED = "produced"
-    """Submitted by the producer; the consumer's stream has not been made to wait for it."""
+    """Submitted by the producer, or nobody's; the consumer's stream has not been made to wait for it."""
     TAKEN = "taken"
     """With the consumer."""
 
@@ -47,10 +53,15 @@ class Block:
     __slots__ = (
         "_close",
         "_shapes",
+        "away",
         "buffer",
+        "frames",
+        "fresh",
+        "late",
         "memory",
         "number",
         "point",
+        "progress",
         "serial",
         "state",
         "to_consumer",
@@ -75,31 +86,46 @@ class Block:
         self.to_producer = to_producer
         self.state = State.IDLE
         self.used = False
-        """Whether the consumer has had it: the next submission must wait for it and take it over."""
+        """Whether the consumer has had it since the last submission: the next one must wait for it."""
+        self.away = False
+        """Whether it belongs to another API: the next submission must take it over."""
+        self.late = False
+        """Whether the producer's signal is given when the consumer takes the block, not with the submission."""
+        self.fresh = False
+        """Whether the producer has submitted work that the consumer's stream has not waited for."""
+        self.frames = 0
+        """How many frames it holds that were made and that the other side has not had."""
         self.point = 0
         """The last submission's point of :attr:`to_consumer`."""
+        self.progress = 0
+        """The point on the producer's progress timeline at which the last submission has ended."""
         self.value = 0
         """What the next submission waits for on :attr:`to_producer`."""
         self.serial = 0
         """The ring's count of blocks given back, when this one was."""
-        self._shapes: dict[bool, Submission] = {}
+        self._shapes: dict[tuple[bool, bool], Submission] = {}
         self._close = close
+
+    @property
+    def owner(self) -> tuple[bool, bool]:
+        """What the shape of the next submission depends on."""
+        return self.away, self.used
 
     def prepare(self, producer: Producer) -> Submission:
         """Make a submission for the block's present owner: its semaphores and transfers of ownership."""
         mine = [self.buffer.producer_buffer]
         return producer.prepare(
-            acquire=mine if self.used else [],
+            acquire=mine if self.away else [],
             release=mine,
             wait=self.to_producer.semaphore if self.used else None,
-            signal=self.to_consumer.semaphore,
+            signal=None if self.late else self.to_consumer.semaphore,
         )
 
     def submission(self, producer: Producer) -> Submission:
         """Return the submission for recordings that differ from batch to batch."""
-        found = self._shapes.get(self.used)
+        found = self._shapes.get(self.owner)
         if found is None:
-            found = self._shapes[self.used] = self.prepare(producer)
+            found = self._shapes[self.owner] = self.prepare(producer)
         return found
 
     def close(self) -> None:
@@ -141,10 +167,12 @@ def _single_use(strategy: Strategy, kind: SemaphoreKind | None) -> bool:
 class Handover:
     """Gives blocks from one side to the other and back; bounds how far the caller runs ahead.
 
-    For one thread at a time. Locked against the turns of the link, which share its streams and counters.
+    Each side is for one thread at a time. Locked against the turns of the link, which share its streams and
+    counters.
     """
 
     __slots__ = (
+        "_blocking",
         "_eager",
         "_flying",
         "_given",
@@ -156,15 +184,21 @@ class Handover:
         "failure",
     )
 
-    def __init__(self, order: Order, plan: Plan, producer: Producer, room: int) -> None:
-        """``room`` is the number of submissions that may be in flight."""
+    def __init__(
+        self, order: Order, plan: Plan, producer: Producer, room: int, *, late: bool = False
+    ) -> None:
+        """``room`` is the number of submissions that may be in flight.
+
+        ``late``: the consumer's signal is given when the producer takes a block, not when it is given back.
+        """
         self._order = order
         self._progress = producer.progress
         self._who = f"{producer.device.backend} to finish the oldest of {room} batches in flight"
         self._room = room
         self._flying: deque[int] = deque()
         # Blocking means waiting for the stream: that is put off until the block is needed again.
-        self._eager = plan.to_producer.strategy is not Strategy.BLOCKING
+        self._blocking = plan.to_producer.strategy is Strategy.BLOCKING
+        self._eager = not (self._blocking or late)
         self._given = 0
         self._synchronized = 0
         self.failure: BaseException | None = None
@@ -172,11 +206,16 @@ class Handover:
 
     def make_room(self) -> None:
         """Wait until one more batch may be submitted. Raises :class:`WaitTimeout`, which changes nothing."""
-        flying, timeout = self._flying, self._order.timeout
+        flying = self._flying
         if len(flying) >= self._room:
-            if not self._progress.wait_host(flying[0], timeout):
-                raise WaitTimeout(self._who, timeout)
-            flying.popleft()
+            reached = self._progress.counter()
+            if reached < flying[0]:
+                timeout = self._order.timeout
+                if not self._progress.wait_host(flying[0], timeout):
+                    raise WaitTimeout(self._who, timeout)
+                reached = flying[0]
+            while flying and flying[0] <= reached:  # one look at the counter may serve many batches
+                flying.popleft()
 
     def submit(self, block: Block, submission: Submission) -> None:
         """Have the producer do its work on a block after the consumer's last, and signal."""
@@ -184,17 +223,8 @@ class Handover:
         order.take_lock()
         try:
             self._check(block, State.IDLE)
-            to_consumer = block.to_consumer
-            value = 0
-            if block.used:
-                value = block.value if self._eager else self._wait_for(block)
-                to_consumer.returned()
-            signals = to_consumer.can_signal()
-            progress = submission.submit(value, to_consumer.next_value())
-            block.point = to_consumer.submitted(progress, signalled=signals)
-            block.state = State.PRODUCED
-            self._flying.append(progress)
-        except (TurnError, ClosedError, WaitTimeout):  # nothing was submitted
+            self._submit(block, submission)
+        except _HARMLESS:  # nothing was submitted
             raise
         except BaseException as error:
             self.failure = error
@@ -208,10 +238,8 @@ class Handover:
         order.take_lock()
         try:
             self._check(block, State.PRODUCED)
-            block.to_consumer.wait(order.stream, block.point)
-            block.memory.acquire(order.stream)
-            block.state = State.TAKEN
-        except (TurnError, ClosedError, WaitTimeout):  # the block waits to be taken still
+            self._take(block)
+        except _HARMLESS:  # the block waits to be taken still
             raise
         except BaseException as error:
             self.failure = error
@@ -225,24 +253,103 @@ class Handover:
         order.take_lock()
         try:
             self._check(block, State.TAKEN)
-            block.memory.release(order.stream)
-            if self._eager:
-                block.value = block.to_producer.signal(order.stream)
-            else:
-                order.stream.flush()
-                self._given += 1
-                block.serial = self._given
-            block.used = True
-            block.state = State.IDLE
+            self._give_back(block)
         except BaseException as error:
             self.failure = error
             raise
         finally:
             order.lock.release()
 
+    def run(self, block: Block, submission: Submission, launches: Sequence[Callable[[], object]]) -> None:
+        """Submit, take, launch, and give back, in one go: what :mod:`interop.recorded` does for each batch.
+
+        What a launch raises comes out after the block has been given back.
+        """
+        order = self._order
+        raised: BaseException | None = None
+        order.take_lock()
+        try:
+            self._check(block, State.IDLE)
+            self._submit(block, submission)
+            self._take(block)
+            try:
+                for launch in launches:
+                    launch()
+            except BaseException as error:  # noqa: BLE001 - raised below
+                raised = error
+            self._give_back(block)
+        except _HARMLESS as error:
+            if block.state is State.TAKEN:
+                self.failure = error
+            raise
+        except BaseException as error:
+            self.failure = error
+            raise
+        finally:
+            order.lock.release()
+        if raised is not None:
+            raise raised
+
+    def _submit(self, block: Block, submission: Submission) -> None:
+        to_consumer = block.to_consumer
+        value = 0
+        if block.used:
+            value = block.value if self._eager else self._wait_for(block)
+            to_consumer.returned()
+        signals = not block.late and to_consumer.can_signal()
+        progress = submission.submit(value, to_consumer.next_value())
+        block.point = to_consumer.submitted(progress, signalled=signals)
+        block.progress = progress
+        block.away, block.used, block.fresh = True, False, True
+        block.state = State.PRODUCED
+        self._flying.append(progress)
+
+    def _take(self, block: Block) -> None:
+        stream = self._order.stream
+        if block.fresh:
+            block.to_consumer.wait(stream, block.point)
+            block.fresh = False
+        block.memory.acquire(stream)
+        block.state = State.TAKEN
+
+    def _give_back(self, block: Block) -> None:
+        stream = self._order.stream
+        block.memory.release(stream)
+        if self._eager:
+            block.value = block.to_producer.signal(stream)
+        else:
+            stream.flush()
+            self._given += 1
+            block.serial = self._given
+        block.away = block.used = True
+        block.state = State.IDLE
+
+    def take_back(self, block: Block) -> None:
+        """Let the side that has handed a block over make it anew: the other one has not been told of it.
+
+        The caller has the block to itself; nothing is enqueued. Right only where no signal is out for it: those
+        with values pass unseen, and for those without, the block or the whole hand-over is ``late``.
+        """
+        if block.state is State.PRODUCED:
+            block.state = State.IDLE
+        else:
+            block.used, block.state = False, State.PRODUCED
+        block.frames = 0
+
+    def await_consumer(self, timeout: float) -> None:
+        """Wait until the consumer's stream has done all that it was given. Raises :class:`WaitTimeout`."""
+        given = self._given
+        self._order.stream.synchronize(timeout)
+        self._synchronized = max(self._synchronized, given)
+
+    def await_producer(self, block: Block, timeout: float) -> None:
+        """Wait until the producer has done its last submission of a block. Raises :class:`WaitTimeout`."""
+        if not self._progress.wait_host(block.progress, timeout):
+            raise WaitTimeout(f"the producer to finish its work on block {block.number} of the ring", timeout)
+
     def _wait_for(self, block: Block) -> int:
-        """Blocking: wait for the stream, unless that was done since the block was given back."""
-        if block.serial <= self._synchronized:
+        """Have the stream signal. Blocking waits for it, unless that was done since the block was given back."""
+        if self._blocking and block.serial <= self._synchronized:
             return 0
         given = self._given
         value = block.to_producer.signal(self._order.stream)

@@ -7,7 +7,7 @@ import time
 import warnings
 import weakref
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from interop import forks
 from interop.buffers import Buffer, open_given, open_parts, open_shared, open_staged
@@ -15,7 +15,7 @@ from interop.dtypes import as_dtype, check_shape
 from interop.errors import ClosedError, DriverError, InteropError, InvalidArgument, TurnError
 from interop.interrupts import Deferred
 from interop.queue_turns import QueueTurn
-from interop.ring import DEFAULT_SLOTS, FrameRing
+from interop.rings import Rings
 from interop.sync import open_directions
 from interop.turns import ConsumerTurn, Order, ProducerTurn
 
@@ -25,8 +25,12 @@ if TYPE_CHECKING:
 
     from interop.backend import BufferPart, Consumer, Producer
     from interop.dtypes import DType
+    from interop.latest import LatestRing
     from interop.memory import MappedBuffer
     from interop.negotiation import Path, Plan
+    from interop.ring import FrameRing
+    from interop.slots import Source
+    from interop.tuning import Auto, Consume, Produce
 
 DEFAULT_TIMEOUT = 10.0
 """Seconds after which a wait of a link gives up, unless ``connect`` says otherwise."""
@@ -54,7 +58,6 @@ class Link:
         self._consumer = consumer
         self._timeout = timeout
         self._buffers: list[Buffer] = []
-        self._rings: list[FrameRing] = []
         self._consumer_turns: dict[
             tuple[Buffer, ...], ConsumerTurn[MappedBuffer | tuple[MappedBuffer, ...]]
         ] = {}
@@ -62,6 +65,7 @@ class Link:
         self._queue_turns: dict[tuple[Buffer, ...], QueueTurn] = {}
         to_consumer, to_producer = open_directions(plan, producer, consumer, timeout)
         self._order = Order(consumer.stream, to_consumer, to_producer, timeout)
+        self._rings = Rings(plan, producer, consumer, self._order)
         self._owned = owned.pop_all() if owned is not None else ExitStack()
         self._finalizer = weakref.finalize(self, _dropped, plan)
         self._finalizer.atexit = False
@@ -176,39 +180,54 @@ class Link:
             self._buffers.append(buffer)
         return buffer
 
+    @overload
     def ring(
         self,
         shape: int | tuple[int, ...],
         dtype: object = "float32",
         *,
-        slots: int = DEFAULT_SLOTS,
+        mode: Literal["throughput"] = "throughput",
+        source: Source = "producer",
+        slots: int | Auto | None = None,
+        batch: int | Auto | None = None,
+        latency: float | None = None,
+        produce: Produce | None = None,
+        consume: Consume | None = None,
+    ) -> FrameRing: ...
+    @overload
+    def ring(
+        self,
+        shape: int | tuple[int, ...],
+        dtype: object = "float32",
+        *,
+        mode: Literal["latency"],
+        source: Source = "producer",
+        slots: int | None = None,
         batch: int | None = None,
-    ) -> FrameRing:
+    ) -> LatestRing: ...
+    def ring(
+        self, shape: int | tuple[int, ...], dtype: object = "float32", **options: Any
+    ) -> FrameRing | LatestRing:
         """Allocate ``slots`` frames that are handed over ``batch`` at a time. Closed with the link, or before.
 
-        ``shape`` and ``dtype`` are those of one frame, as for :meth:`buffer`. ``batch`` is half of the slots by
-        default, so that each side has a batch to work on; ``slots`` must be a multiple of it. Raises as
-        :meth:`buffer`, and :class:`Unsupported` where the pair shares no memory. Maps to an allocation, an
-        export, an import and, for binary semaphores, a pair of them per batch of slots.
+        ``shape`` and ``dtype`` are those of one frame, as for :meth:`buffer`; ``source`` is the side that makes
+        the frames. With ``mode="throughput"`` every frame arrives, and the maker waits while the ring is full:
+        64 slots by default, and a batch of half the slots, so that each side has one to work on. With
+        ``mode="latency"`` the newest frame wins: batches of one by default, and slots for three.
+        ``slots`` must be a multiple of ``batch``.
+
+        ``"auto"`` for either measures some hundred frames of each size, and chooses the smallest that is within
+        5 % of the fastest, of those that keep a frame waiting for ``latency`` seconds at most, where that is
+        given. ``produce`` and ``consume`` are the work to measure, as for :meth:`FrameRing.record`; without
+        them it is the hand-over alone. :attr:`FrameRing.tuning` tells what was found.
+
+        Raises as :meth:`buffer`, and :class:`Unsupported` where the pair shares no memory. Maps to an
+        allocation, an export, an import and, for binary semaphores, a pair of them per batch of slots.
         """
         self._check_open()
         element = as_dtype(dtype)
         extents, nbytes = check_shape(shape, element)
-        with Deferred():  # as for a buffer
-            ring = FrameRing(
-                self._plan,
-                self._producer,
-                self._consumer,
-                self._order,
-                self._drain,
-                shape=extents,
-                dtype=element,
-                nbytes=nbytes,
-                slots=slots,
-                batch=batch if batch is not None else max(1, slots // 2),
-            )
-            self._rings.append(ring)
-        return ring
+        return self._rings.make(self._drain, extents, element, nbytes, **options)
 
     @overload
     def consumer_turn(self, buffer: Buffer, /) -> ConsumerTurn[MappedBuffer]: ...
@@ -322,10 +341,8 @@ class Link:
                 stack.callback(buffer.close)
             for turn in (*self._producer_turns.values(), *self._queue_turns.values()):
                 stack.callback(turn.close)
-            for ring in self._rings:
-                stack.callback(ring.release)
+            stack.callback(self._rings.release)
         self._buffers.clear()
-        self._rings.clear()
         if failure is not None:
             raise failure
 

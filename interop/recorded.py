@@ -15,13 +15,23 @@ if TYPE_CHECKING:
 
     from interop.backend import Commands, Producer, Submission
     from interop.handover import Block, Handover
-    from interop.ring import FrameRing, Slot
+    from interop.ring import FrameRing
+    from interop.slots import Slot
 
 
 class Recorded:
     """The prepared work on every slot of a ring. Made by :meth:`interop.ring.FrameRing.record`."""
 
-    __slots__ = ("_closed", "_handover", "_launches", "_produce", "_producer", "_ring", "_submissions")
+    __slots__ = (
+        "_closed",
+        "_handover",
+        "_launches",
+        "_produce",
+        "_producer",
+        "_ring",
+        "_steady",
+        "_submissions",
+    )
 
     def __init__(
         self,
@@ -36,7 +46,9 @@ class Recorded:
         self._handover = handover
         self._producer = producer
         self._produce = produce
-        self._submissions: dict[tuple[int, bool, int], Submission] = {}
+        self._submissions: dict[tuple[int, tuple[bool, bool], int], Submission] = {}
+        self._steady: list[Submission | None] = [None] * len(ring.blocks)
+        """What every full batch after the first of its block is, by the block's number."""
         self._closed = False
         try:
             self._launches = [[consume(slot) for slot in slots] for _, slots in ring.blocks]
@@ -55,27 +67,29 @@ class Recorded:
         """
         if self._closed:
             raise ClosedError("what was recorded for this ring is closed")
-        handover = self._handover
-        make_room, submit, take, give_back = (
-            handover.make_room,
-            handover.submit,
-            handover.take,
-            handover.give_back,
-        )
-        for block, _, slots in self._ring.rounds(count):
+        ring, handover = self._ring, self._handover
+        make_room, run, known, launches = handover.make_room, handover.run, self._steady, self._launches
+        whole, first = ring.batch, ring.source == "producer"
+        for block, _, slots in ring.rounds(count):
+            number, frames = block.number, len(slots)
+            calls = launches[number] if frames == whole else launches[number][:frames]
             make_room()
-            submit(block, self._recorded(block, slots))
-            take(block)
-            try:
-                launches = self._launches[block.number]
-                for launch in launches if len(slots) == len(launches) else launches[: len(slots)]:
-                    launch()
-            finally:
-                give_back(block)
+            if first:
+                submission = known[number] if frames == whole and block.used else None
+                run(block, submission or self._recorded(block, slots), calls)
+            else:
+                handover.take(block)
+                try:
+                    for launch in calls:
+                        launch()
+                finally:
+                    handover.give_back(block)
+                handover.submit(block, self._recorded(block, slots))
+            ring.passed(frames)
 
     def _recorded(self, block: Block, slots: Sequence[Slot]) -> Submission:
         """Return the submission for some frames of a block and its present owner, recording it if need be."""
-        key = block.number, block.used, len(slots)
+        key = block.number, block.owner, len(slots)
         found = self._submissions.get(key)
         if found is None:
             found = block.prepare(self._producer)
@@ -88,11 +102,14 @@ class Recorded:
                 found.close()
                 raise
             self._submissions[key] = found
+            if block.used and len(slots) == self._ring.batch:
+                self._steady[block.number] = found
         return found
 
     def close(self) -> None:
         """Free it, as soon as the devices have done what was run. A second call does nothing."""
         self._closed = True
         self._launches = []
+        self._steady = []
         while self._submissions:
             self._submissions.popitem()[1].close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from operator import index
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,7 @@ class Recording:
         self._native: Any = NULL
         self._dirty = False
         self._ranges: dict[Any, list[tuple[int, int]]] = {}
-        """By ``VkBuffer``, the bytes that have been touched since the last barrier, while that is known."""
+        """By ``VkBuffer``, the bytes touched since the last barrier, while that is known: disjoint and in order."""
         self.uses: list[Child] = []
         """What must still be open when the recording is submitted."""
         self.submitted: list[Callable[[int], None]] = []
@@ -129,12 +130,11 @@ class Recording:
         """As :meth:`next`, for a command that touches these bytes alone: nothing waits that need not."""
         self._check_recording()
         touched = [(each.native, (each.offset, each.offset + each.size)) for each in buffers]
-        if self._dirty or any(
-            _overlap(span, earlier) for native, span in touched for earlier in self._ranges.get(native, ())
-        ):
+        ranges = self._ranges
+        if self._dirty or any(_meets(span, ranges.get(native, ())) for native, span in touched):
             self._order()
         for native, span in touched:
-            self._ranges.setdefault(native, []).append(span)
+            insort(ranges.setdefault(native, []), span)
         self.uses.extend(buffers)
         return self._native
 
@@ -146,6 +146,12 @@ class Recording:
     def _check_recording(self) -> None:
         if self._native == NULL:
             raise TurnError("these commands are not being recorded; they are valid inside their turn only")
+
+
+def _meets(span: tuple[int, int], ranges: Sequence[tuple[int, int]]) -> bool:
+    """Whether a span overlaps one of many that do not overlap each other: only its neighbours can."""
+    at = bisect_left(ranges, span)
+    return any(_overlap(span, each) for each in ranges[max(at - 1, 0) : at + 1])
 
 
 def _overlap(one: tuple[int, int], other: tuple[int, int]) -> bool:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from interop.backend import BufferPart, Consumer, Producer
     from interop.buffers import Buffer
     from interop.negotiation import Plan
-    from interop.ring import FrameRing
     from interop.semaphore import Stream
     from interop.sync import ToConsumer, ToProducer
 
@@ -91,7 +90,7 @@ class CheckedLink(Link):
             _buffers.put(made, (memory, self.producer))
             watch(made, "link buffer", {"close": _close_buffer})
 
-    def ring(self, shape: int | tuple[int, ...], dtype: object = "float32", **options: Any) -> FrameRing:
+    def ring(self, shape: int | tuple[int, ...], dtype: object = "float32", **options: Any) -> Any:
         """See :meth:`interop.link.Link.ring`."""
         self._claim()
         return super().ring(shape, dtype, **options)

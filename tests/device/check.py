@@ -164,7 +164,10 @@ def each(report: Report, name: str, options: argparse.Namespace) -> None:
     for kind, chosen in (("", []), ("-host-memory", ["--interop-handle-type=host_allocation"])):
         step = f"conformance-{name}{kind}"
         report.run(step, *PYTEST, *kit, *chosen, f"--interop-matrix={report.folder / step}.json")
+    rings = ROOT / "tests/support/ring_modes.py"
     programs: dict[str, list[object]] = {
+        "newest-frames": [rings, "--frames", options.soak, "--slow", "taker", "--rounds", 20],
+        "all-frames": [rings, "--mode", "throughput", "--frames", options.soak, "--batch", 8],
         "soak": [HERE / "soak.py", "--frames", options.soak],
         "two-processes": [HERE / "two_processes.py", "--frames", options.apart],
         "own-vulkan": [ROOT / "examples/own_vulkan.py"],
@@ -180,7 +183,7 @@ def main() -> int:
     parser.add_argument("--frames", type=int, default=600, help="frames of each comparison")
     parser.add_argument("--soak", type=int, default=100_000, help="frames of each soak")
     parser.add_argument("--apart", type=int, default=10_000, help="frames between two processes")
-    parser.add_argument("--ring", type=int, default=20_000, help="frames through each ring")
+    parser.add_argument("--ring", type=float, default=0.12, help="seconds of each run through a ring")
     parser.add_argument("--only", default="*", help="steps to run, as patterns separated by commas")
     parser.add_argument("--out", type=Path, default=Path("device-report"))
     options = parser.parse_args()
@@ -219,7 +222,7 @@ def main() -> int:
         report.run("probes", sys.executable, str(HERE / "probes.py"))
     if consumers:
         rings = ["--consumers", ",".join(consumers), "--json", str(folder / "ring.json")]
-        rings += ["--png", str(folder / "ring.png"), "--frames", str(options.ring)]
+        rings += ["--png", str(folder / "ring.png"), "--seconds", str(options.ring)]
         report.run("ring", sys.executable, str(ROOT / "benchmarks" / "ring.py"), *rings, timeout=900.0)
     tensors(report, consumers)
     for tests in sorted([HERE / "test_two_gpus.py", *ROOT.glob("plugins/*/tests/test_*_device.py")]):

@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     import numpy as np
 
     import interop
-    from interop import Buffer, Link, MappedBuffer, MemoryDescriptor, Path, Plan
+    from interop import Buffer, FrameRing, LatestRing, Link, MappedBuffer, MemoryDescriptor, Path, Plan
     from interop.backend import Commands, Consumer, Mesh, Producer
     from interop.dtypes import DType
     from interop.handles import Handle
     from interop.kernels import Kernel, Module
+    from interop.ring import Batch
     from interop.semaphore import ExternalSemaphore, Stream
     from interop.turns import ConsumerTurn, ProducerTurn
 
@@ -60,6 +61,18 @@ if TYPE_CHECKING:
         turn = link.producer_turn(a, b)
         assert_type(turn, ProducerTurn)
         assert_type(turn.progress, int)
+
+    def rings(link: Link) -> None:
+        """Each mode has its kind of ring."""
+        assert_type(link.ring(64), FrameRing)
+        assert_type(link.ring(64, slots="auto", batch=4, latency=0.01), FrameRing)
+        newest = link.ring((4, 4), "uint32", mode="latency", source="consumer")
+        assert_type(newest, LatestRing)
+        assert_type(newest.newest(timeout=0.0), Batch | None)
+        assert_type(newest.counts.dropped, int)
+        link.ring(64, mode="latency", slots="auto")  # type: ignore[call-overload]
+        link.ring(64, mode="fast")  # type: ignore[call-overload]
+        link.ring(64, source="vulkan")  # type: ignore[call-overload]
 
     def without_a_link(consumer: Consumer, producer: Producer, descriptor: MemoryDescriptor) -> None:
         """Import by hand."""

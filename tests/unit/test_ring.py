@@ -3,40 +3,23 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from typing import TYPE_CHECKING
 
 import doubles
 import pytest
+from doubles import PAIRS as CASES
+from doubles import make_link
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interop import ClosedError, InvalidArgument, SemaphoreKind, TurnError, Unsupported, WaitTimeout
-from interop.device import MatchKey
-from interop.link import Link
-from interop.negotiation import negotiate
+from interop import ClosedError, InvalidArgument, TurnError, Unsupported, WaitTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from interop.backend import Commands
-    from interop.ring import FrameRing, Slot
-
-CASES = {
-    "native timeline": ("native", doubles.BOTH),
-    "native binary": ("native", (SemaphoreKind.BINARY,)),
-    "bridged": ("bridged", ()),
-    "blocking": ("blocking", ()),
-}
-
-
-def make_link(case: str, require: str | None = None, timeout: float = 1.0) -> tuple[Link, doubles.World]:
-    sync, kinds = CASES[case]
-    world = doubles.World()
-    left, right = doubles.producer_info(kinds), doubles.consumer_info(kinds)
-    plan = negotiate(
-        left, right, MatchKey.UUID, sync="auto" if require == "staged" else sync, require=require
-    )
-    return Link(plan, doubles.Producer(world, left), doubles.Consumer(world, right), timeout=timeout), world  # type: ignore[arg-type]
+    from interop.ring import Batch, FrameRing, Slot
 
 
 @pytest.fixture(params=CASES)
@@ -127,6 +110,82 @@ def test_one_signal_and_one_wait_each_way_per_batch() -> None:
                 ),
                 "producer done": 4,
             }
+
+
+def from_the_consumer(batch: Batch, world: doubles.World, seen: list[int], first: int) -> None:
+    """Have the consumer make frames by its stream, and the producer look at them."""
+    with batch.consumer():
+        for frame, slot in batch:
+            word = (first + frame).to_bytes(4, "little")
+            data: memoryview = slot.view.data  # type: ignore[attr-defined]
+            write = partial(data.__setitem__, slice(0, 4), word)
+            world.consumer_queue.append(doubles.Step("make", lambda: True, write))
+    if first + batch.first == 106:  # made, and not taken
+        return
+    with batch.producer() as commands:
+        for _, slot in batch:
+            data = slot.producer_buffer.data  # type: ignore[attr-defined]
+            look = partial(lambda found: seen.append(int.from_bytes(found[:4], "little")), data)
+            commands.actions.append(("look", look))  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("lagging", [None, 0, 1])
+def test_the_consumer_may_make_the_frames(case: str, lagging: int | None) -> None:
+    link, world = make_link(case)
+    world.lagging = lagging
+    seen: list[int] = []
+    with link:
+        ring = link.ring(4, "uint32", source="consumer", slots=6, batch=2)
+        for first in (0, 100, 200):
+            for batch in ring.batches(9):  # ends in the middle of a batch
+                from_the_consumer(batch, world, seen, first)
+        ring.synchronize()
+        made = [first + frame for first in (0, 100, 200) for frame in range(9)]
+        assert seen == [number for number in made if number not in (106, 107)]
+        assert ring.counts == (27, 25, 2, 0)
+    assert world.open_objects == 1
+
+
+def test_frames_of_the_consumer_can_be_recorded(case: str) -> None:
+    link, world = make_link(case)
+    seen: list[bytes] = []
+    with link:
+        ring = link.ring(4, "uint32", source="consumer", slots=4, batch=2)
+
+        def produce(commands: Commands, slot: Slot) -> None:
+            data = slot.producer_buffer.data  # type: ignore[attr-defined]
+            commands.actions.append(("look", lambda: seen.append(bytes(data[:1]))))  # type: ignore[attr-defined]
+
+        def consume(slot: Slot) -> Callable[[], object]:
+            data: memoryview = slot.view.data  # type: ignore[attr-defined]
+
+            def launch() -> None:
+                step = partial(data.__setitem__, 0, 10 + slot.index)
+                world.consumer_queue.append(doubles.Step("make", lambda: True, step))
+
+            return launch
+
+        recorded = ring.record(produce=produce, consume=consume)
+        recorded.run(11)
+        ring.synchronize()
+        assert seen == [bytes([10 + frame % 4]) for frame in range(11)]
+        assert ring.counts == (11, 11, 0, 0)
+
+
+def test_frames_are_counted(case: str) -> None:
+    link, world = make_link(case)
+    with link:
+        ring, frames = link.ring(4, "uint32", slots=6, batch=2), Frames(world)
+        frames.go_through(ring, 5, 0, nothing)
+        for batch in ring.batches(3):
+            with batch.producer():
+                pass
+            if batch.first:
+                break  # with one frame made and not taken
+        assert ring.counts == (8, 5, 2, 1)
+        frames.go_through(ring, 2, 0, nothing)
+        assert ring.counts == (10, 7, 3, 0)
+        assert ring.dropped == 3
 
 
 @pytest.mark.parametrize("ahead", ["native timeline", "native binary", "bridged"])

@@ -6,10 +6,13 @@ import gc
 import os
 import subprocess
 import sys
+from bisect import insort
 from typing import TYPE_CHECKING
 
 import pytest
-from interop_vulkan import _driver, plugin
+from hypothesis import given
+from hypothesis import strategies as st
+from interop_vulkan import _driver, _recording, plugin
 
 from interop.backend import Role
 from interop.errors import DriverError
@@ -121,6 +124,18 @@ def test_what_a_structure_points_to_lives_as_long_as_it() -> None:
         assert _driver.ffi.string(each.ppEnabledExtensionNames[0]) == f"extension {i}".encode()
 
 
+def test_no_python_code_runs_when_a_structure_goes() -> None:
+    """Ctrl-C that arrives in such code is lost: nobody called it."""
+    made = _driver.struct("VkApplicationInfo", pApplicationName=b"name")
+    calls: list[str] = []
+    sys.setprofile(lambda frame, event, _: calls.append(frame.f_code.co_name) if event == "call" else None)
+    try:
+        del made
+    finally:
+        sys.setprofile(None)
+    assert calls == []
+
+
 def test_nested_structures_keep_their_strings() -> None:
     stage = _driver.struct("VkPipelineShaderStageCreateInfo", pName=b"main")
     info = _driver.struct("VkComputePipelineCreateInfo", stage=stage)
@@ -136,3 +151,16 @@ def test_a_function_that_the_loader_lacks_is_a_driver_error() -> None:
     assert caught.value.name == "VK_ERROR_EXTENSION_NOT_PRESENT"
     with pytest.raises(AttributeError):
         _ = functions.something_else
+
+
+spans = st.tuples(st.integers(0, 60), st.integers(1, 12)).map(lambda each: (each[0], each[0] + each[1]))
+
+
+@given(st.lists(spans, max_size=30))
+def test_bytes_that_were_touched_before_are_found(touched: list[tuple[int, int]]) -> None:
+    apart: list[tuple[int, int]] = []  # as a recording keeps them: in order, none over another
+    for span in touched:
+        known = any(span[0] < end and start < span[1] for start, end in apart)
+        assert _recording._meets(span, apart) is known
+        if not known:
+            insort(apart, span)
