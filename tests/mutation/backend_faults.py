@@ -602,6 +602,18 @@ HIP = (
         ),
     ),
     _hip(
+        "a stream's event is never destroyed",
+        "stream.py",
+        "streams_are_closed_twice or closing_the_consumer",
+        ('        every.callback(driver.call, "hipEventDestroy", event)\n', ""),
+    ),
+    _hip(
+        "a module is never unloaded",
+        "kernels.py",
+        "saxpy",
+        ('driver.call("hipModuleUnload", address)', "pass"),
+    ),
+    _hip(
         "synchronize returns while work is going on",
         "stream.py",
         "synchronize_is_bounded",

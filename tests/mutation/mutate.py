@@ -9,6 +9,7 @@ of timelines need a GPU. Exit status 1 when a fault was not noticed, or when an 
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import shutil
@@ -104,6 +105,8 @@ def kit(
 ) -> Result:
     """Run cases of the kit on the copy of a backend in ``folder``."""
     matrix = folder / "matrix.json"
+    if not importlib.metadata.entry_points(group="interop", name="softgpu"):
+        software.install(folder)  # it counts the drivers' objects
     command = ["nice", sys.executable, "-m", "pytest", "-p", "interop.testing.plugin", "--pyargs"]
     command += ["interop.testing.conformance", f"--interop-backend={backend}", f"-k={cases}", "-q", "-x"]
     command += ["-p", "no:cacheprovider", "--interop-timeout=3", "--interop-frames=4", "--timeout=30"]
