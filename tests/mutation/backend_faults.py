@@ -236,7 +236,16 @@ NUMPY = (
         "callbacks run in the caller's thread",
         "stream.py",
         "notifications_come or hold_until",
-        ("self._worker.put(partial(callback, value))", "callback(value)"),
+        ("self._worker.put(partial(self._worker.tell, callback, value, failed))", "callback(value)"),
+    ),
+    _numpy(
+        "what failed work was to notify is dropped",
+        "stream.py",
+        "notification_behind or told_of_once",
+        (
+            "partial(self._worker.tell, callback, value, failed)",
+            "partial(self._worker.unless_failed, partial(callback, value))",
+        ),
     ),
     _numpy(
         "the worker's thread is left behind",
@@ -437,9 +446,15 @@ OPENCL = (
     ),
     _opencl(
         "callbacks come in any order",
-        "_events.py",
-        "notifications_come",
+        "interop/notifications.py",
+        "notifications_come or closing_a_stream_makes",
         ("self._due.popleft()", "self._due.pop()"),
+    ),
+    _opencl(
+        "a failed hold is forgotten by what is behind it",
+        "interop/notifications.py",
+        "notification_behind or told_of_once",
+        ("self._first_failed = self._released + 1", "pass"),
     ),
 )
 
@@ -612,6 +627,12 @@ HIP = (
         "kernels.py",
         "saxpy",
         ('driver.call("hipModuleUnload", address)', "pass"),
+    ),
+    _hip(
+        "a closed stream takes its holds for ended in good order",
+        "stream.py",
+        "closing_a_stream_makes",
+        ("    owed.releasing(_ALL_HOLDS, failed=True)\n", ""),
     ),
     _hip(
         "synchronize returns while work is going on",
