@@ -106,7 +106,7 @@ class EagerStream(Owned):
         """Raise :class:`Unsupported`."""
         raise Unsupported(f"release {value}", _NOTHING_WAITS)
 
-    def notify(self, callback: Callable[..., None], value: int) -> NoReturn:  # noqa: ARG002 - as above
+    def notify(self, callback: object, value: int, *, failed: object = None) -> NoReturn:  # noqa: ARG002 - as above
         """Raise :class:`Unsupported`."""
         raise Unsupported(f"notification {value}", _NOTHING_WAITS)
 
