@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     """Takes the value of a notification, and what went wrong before it."""
 
 
+HOLD = "hold"
+"""The function that a :class:`DriverError` names which tells that a hold before it was released as failed."""
+
+
 def tell(callback: Callback, value: int, failed: Failed | None, failure: InteropError | None) -> None:
     """Make one call: ``failed`` where there is one and something has failed, else ``callback``.
 
@@ -58,7 +62,7 @@ class Notifications:
     """
 
     def __init__(self, hold_failure: InteropError) -> None:
-        """``hold_failure`` is what is told of work behind a hold that was released as failed."""
+        """``hold_failure`` is told of work behind a hold that was released as failed: an error that names :data:`HOLD`."""
         self.entering = threading.Lock()
         """To be held from :meth:`add` to the driver's call that enqueues it, so that both have one order."""
         # Reentrant: a garbage collection inside may end the stream.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from interop.errors import DriverError, InvalidArgument, WaitTimeout
 from interop.lifetime import Owned
-from interop.notifications import Notifications
+from interop.notifications import HOLD, Notifications
 from interop_hip._driver import NOT_READY, PATIENCE
 from interop_hip._gate import WAIT_VALUE, CallbackGate, Callbacks, Gate, WordGate
 
@@ -179,7 +179,7 @@ class HipStream(Owned):
 
 def _hold_failure() -> DriverError:
     text = "what a hold waited for has failed, so the work behind it ran on data that was not ready"
-    return DriverError("hold", NOT_READY, "hipErrorNotReady", text)
+    return DriverError(HOLD, NOT_READY, "hipErrorNotReady", text)
 
 
 _LEAKED: list[object] = []

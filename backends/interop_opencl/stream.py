@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from interop.dlpack import DeviceType
 from interop.errors import DriverError, InteropError, InvalidArgument, WaitTimeout
 from interop.lifetime import Owned
-from interop.notifications import Notifications
+from interop.notifications import HOLD, Notifications
 from interop_opencl._driver import (
     COMPLETE,
     EVENT_EXECUTION_STATUS,
@@ -237,7 +237,7 @@ class OpenCLStream(Owned):
 
 def _hold_failure() -> DriverError:
     text = "what a hold waited for has failed, so the work behind it ran on data that was not ready"
-    return DriverError("hold", FAILED_WAIT_LIST, name_of(FAILED_WAIT_LIST), text)
+    return DriverError(HOLD, FAILED_WAIT_LIST, name_of(FAILED_WAIT_LIST), text)
 
 
 def _reached(notifications: Notifications, number: int, status: int) -> None:

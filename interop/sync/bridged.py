@@ -12,7 +12,8 @@ import time
 import weakref
 from typing import TYPE_CHECKING
 
-from interop.errors import InteropError, WaitTimeout
+from interop.errors import DriverError, InteropError, WaitTimeout
+from interop.notifications import HOLD
 from interop.semaphore import SemaphoreKind
 from interop.sync.holds import Holds, holds_of
 
@@ -154,7 +155,10 @@ class BridgedToProducer:
 
     def _relay_failure(self, value: int, failure: InteropError) -> None:
         """Let the producer go on, as its queue must not hang for work that will never be done; the next turn tells."""
-        self._failure = self._failure or failure
+        if not (
+            isinstance(failure, DriverError) and failure.function == HOLD
+        ):  # why, the watcher knows and raises
+            self._failure = self._failure or failure
         self._relay(value)
 
     def rescue(self) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interop import ClosedError, DriverError
-from interop.notifications import Notifications
+from interop.notifications import HOLD, Notifications
 from interop.sync.bridged import BridgedToProducer
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from interop import InteropError
 
-HELD = DriverError("hold", -14, "", "not ready")
+HELD = DriverError(HOLD, -14, "", "not ready")
 LOST = DriverError("a command in the queue", -36)
 
 
@@ -143,16 +143,28 @@ def test_many_threads_make_each_call_once(threads: int) -> None:
 class Failing:
     """A stream on which all work fails."""
 
+    def __init__(self, failure: DriverError) -> None:
+        self.failure = failure
+
     def notify(self, _good: object, value: int, *, failed: Callable[[int, InteropError], None]) -> None:
-        failed(value, LOST)
+        failed(value, self.failure)
 
 
 def test_a_bridge_lets_the_producer_go_on_and_the_next_hand_over_raises() -> None:
     producer: Any = doubles.Producer(doubles.World(), doubles.producer_info())
     bridge = BridgedToProducer(producer)
-    stream: Any = Failing()
+    stream: Any = Failing(LOST)
     assert bridge.signal(stream) == 1
     assert bridge.semaphore.counter() == 1
     with pytest.raises(DriverError, match="a command in the queue"):
         bridge.signal(stream)
+    bridge.close()
+
+
+def test_a_bridge_leaves_it_to_its_watcher_to_say_why_a_hold_failed() -> None:
+    producer: Any = doubles.Producer(doubles.World(), doubles.producer_info())
+    bridge = BridgedToProducer(producer)
+    stream: Any = Failing(HELD)
+    assert [bridge.signal(stream), bridge.signal(stream)] == [1, 2]
+    assert bridge.semaphore.counter() == 2
     bridge.close()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from interop.errors import DriverError, InvalidArgument, WaitTimeout
 from interop.lifetime import Owned
-from interop.notifications import Notifications
+from interop.notifications import HOLD, Notifications
 from interop_cuda._abi import EVENT_DISABLE_TIMING, NOT_READY, STREAM_NON_BLOCKING
 from interop_cuda._gate import WAIT_VALUE, CallbackGate, Callbacks, Gate, WordGate
 
@@ -194,7 +194,7 @@ class CudaStream(Owned):
 
 def _hold_failure() -> DriverError:
     text = "what a hold waited for has failed, so the work behind it ran on data that was not ready"
-    return DriverError("hold", NOT_READY, "CUDA_ERROR_NOT_READY", text)
+    return DriverError(HOLD, NOT_READY, "CUDA_ERROR_NOT_READY", text)
 
 
 STILL_USED: list[tuple[object, ...]] = []

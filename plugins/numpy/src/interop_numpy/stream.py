@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from interop.errors import ClosedError, DriverError, WaitTimeout
 from interop.lifetime import Owned
-from interop.notifications import tell
+from interop.notifications import HOLD, tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,12 @@ _LONGEST = threading.TIMEOUT_MAX
 
 def _told(error: Exception) -> DriverError:
     """Return what is raised for work that has failed."""
-    return DriverError("NumPy stream", -1, type(error).__name__, str(error))
+    function = HOLD if isinstance(error, _HoldFailed) else "NumPy stream"
+    return DriverError(function, -1, type(error).__name__, str(error))
+
+
+class _HoldFailed(RuntimeError):
+    """What a hold waited for will not come."""
 
 
 class _Worker:
@@ -70,7 +75,7 @@ class _Worker:
         with self.changed:
             self.changed.wait_for(lambda: self.released >= value)
             if self.error is None and any(value in values for values in self.failed):
-                self.error = RuntimeError(f"what hold {value} waited for has failed")
+                self.error = _HoldFailed(f"what hold {value} waited for has failed")
 
     def release(self, value: int, *, failed: bool = False) -> None:
         """End every :meth:`wait` up to ``value``."""
