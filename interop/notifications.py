@@ -62,7 +62,7 @@ class Notifications:
     """
 
     def __init__(self, hold_failure: InteropError) -> None:
-        """``hold_failure`` is told of work behind a hold that was released as failed: an error that names :data:`HOLD`."""
+        """``hold_failure`` is told of work behind a failed hold; it names :data:`HOLD`."""
         self.entering = threading.Lock()
         """To be held from :meth:`add` to the driver's call that enqueues it, so that both have one order."""
         # Reentrant: a garbage collection inside may end the stream.
