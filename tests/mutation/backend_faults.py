@@ -289,9 +289,12 @@ OPENCL = (
     ),
     _opencl(
         "the import is given the size of the part",
-        "memory.py",
+        "interop/imports.py",
         _MAPPED,
-        ("size = descriptor.allocation_size\n", "size = descriptor.size\n"),
+        (
+            "whole = replace(descriptor, offset=0, size=descriptor.allocation_size)",
+            "whole = replace(descriptor, offset=0, allocation_size=descriptor.size)",
+        ),
     ),
     Fault(
         name="the result code is ignored",
