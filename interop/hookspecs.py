@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from interop.backend import BackendInfo
     from interop.device import DeviceInfo
@@ -41,3 +41,8 @@ def interop_veto_handle(
 @hookspec
 def interop_conformance_profile(backend: str) -> object:
     """Return what the conformance kit should know about a backend of this plugin, or None for others."""
+
+
+@hookspec
+def interop_live_objects(backend: str) -> Callable[[], Mapping[str, int]] | None:
+    """Return what counts the objects now alive in a backend's driver, by kind, or None; only tests call it."""

@@ -10,7 +10,7 @@ import functools
 import importlib.metadata
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
@@ -19,7 +19,7 @@ from interop.backend import API_VERSION, Backend, BackendInfo, ConsumerBackend, 
 from interop.errors import BackendUnavailable, InteropError, RegistryError, UnknownBackend
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from interop.device import DeviceInfo
     from interop.handles import HandleType
@@ -212,6 +212,12 @@ class Registry:
             if profiles:
                 return profiles[0]
         return None
+
+    def live_objects(self, backend: str) -> list[Callable[[], Mapping[str, int]]]:
+        """Return the counters that plugins have for objects of a backend's driver."""
+        plugins = [plugin for _name, plugin in self._manager.list_name_plugin()]
+        found: list[Any] = [self._call(plugin, "interop_live_objects", backend=backend) for plugin in plugins]
+        return [counter for counters in found for counter in counters]
 
 
 def _load(info: BackendInfo) -> Backend:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from interop.device import DeviceIdentity
-from interop.errors import HandleError, TurnError
+from interop.errors import HandleError, InteropError, TurnError
 from interop.handles import Handle, HandleType, check_fd
 
 if TYPE_CHECKING:
@@ -127,10 +127,19 @@ class Stream(Protocol):
         """
         ...
 
-    def notify(self, callback: Callable[[int], None], value: int) -> None:
+    def notify(
+        self,
+        callback: Callable[[int], None],
+        value: int,
+        *,
+        failed: Callable[[int, InteropError], None] | None = None,
+    ) -> None:
         """Enqueue a call of ``callback(value)`` on a thread of the driver, after all earlier work.
 
-        The callback must be short, must not raise and must not call this API.
+        One call is made, whatever becomes of that work. Where it failed, a hold before it was released as failed, or
+        the stream was closed before it was reached, ``failed(value, error)`` is called in place of ``callback`` if it
+        is given; the stream's ``close()`` may be what calls then. Either must be short, must not raise and must not
+        call this API. An error of this call itself says that nothing was enqueued, and nothing will be called.
         """
         ...
 

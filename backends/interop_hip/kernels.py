@@ -67,6 +67,7 @@ _DEFAULT_GROUPS = {1: (256,), 2: (16, 16), 3: (8, 8, 4)}
 Resolved = tuple[tuple[int, ...], int, list[bytes]]
 _STRUCTURE_BYTES = 4096  # the most that a launch can take
 _ADDRESSES = 2**64
+_PLAIN = frozenset({int, tuple, type(None)})  # sizes that are not changed behind a launch's back
 
 
 @runtime_checkable
@@ -211,7 +212,8 @@ class HipKernel:
         module.check_open()
         grids = (global_size, local_size, stream)
         last_args, last_grids, memory, resolved = self._last
-        if len(args) == len(last_args) and all(map(is_, args, last_args)) and grids == last_grids:
+        plain = type(global_size) in _PLAIN and type(local_size) in _PLAIN  # arrays do not compare as wholes
+        if plain and len(args) == len(last_args) and all(map(is_, args, last_args)) and grids == last_grids:
             for view in memory:
                 view.check_open()
             if stream is None or stream is module.stream:
@@ -233,7 +235,7 @@ class HipKernel:
             for parameter, argument in zip(self._signature.parameters, args, strict=True)
         ]
         resolved = (*blocks, *missing, *group, *missing), address, values
-        if types in self._checked and not isinstance(global_size, list) and not isinstance(local_size, list):
+        if plain and types in self._checked:
             memory = [each for each in args if isinstance(each, HipBuffer)]
             self._last = args, grids, memory, resolved  # for a turn that does again what it did
         return resolved

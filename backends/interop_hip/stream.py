@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from interop.errors import DriverError, InvalidArgument, WaitTimeout
 from interop.lifetime import Owned
+from interop.notifications import HOLD, Notifications
 from interop_hip._driver import NOT_READY, PATIENCE
 from interop_hip._gate import WAIT_VALUE, CallbackGate, Callbacks, Gate, WordGate
 
@@ -14,11 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from interop.dlpack import DeviceType
+    from interop.errors import InteropError
     from interop.semaphore import Stream
     from interop_hip._driver import Driver
 
 _NON_BLOCKING = 1
 _DISABLE_TIMING = 2
+_ALL_HOLDS = 2**63
 
 
 class HipStream(Owned):
@@ -33,6 +36,7 @@ class HipStream(Owned):
         "_event",
         "_gate",
         "_hold_failed",
+        "_owed",
         "_parked",
     )
 
@@ -48,8 +52,9 @@ class HipStream(Owned):
             undo.pop_all()
         driver.streams[address] = device
         parked: list[object] = []
+        owed = Notifications(_hold_failure())
         what = f"HIP stream 0x{address:x}"
-        super().__init__(what, _release, driver, device, address, event, gate, callbacks, parked)
+        super().__init__(what, _release, driver, device, address, event, gate, callbacks, owed, parked)
         self._driver = driver
         self._device = device
         self._array_type = array_type
@@ -58,6 +63,7 @@ class HipStream(Owned):
         self._gate = gate
         self._callbacks = callbacks
         self._hold_failed = False
+        self._owed = owed
         self._parked = parked
 
     @property
@@ -94,8 +100,8 @@ class HipStream(Owned):
         self._drain(timeout)
         if self._hold_failed:
             self._hold_failed = False
-            text = "what a hold waited for has failed, so the work behind it ran on data that was not ready"
-            raise DriverError("hold", NOT_READY, "hipErrorNotReady", text)
+            self._owed.reported()
+            raise _hold_failure()
 
     def _drain(self, timeout: float) -> None:
         address = self.native
@@ -121,6 +127,7 @@ class HipStream(Owned):
             msg = f"holds count up from 1, got {value}"
             raise InvalidArgument(msg)
         self._driver.use(self._device)
+        self._owed.holding(value)
         self._gate.hold(value)
 
     def release(self, value: int, *, failed: bool = False) -> None:
@@ -132,13 +139,31 @@ class HipStream(Owned):
         self.check_open()
         if failed:
             self._hold_failed = True
+        self._owed.releasing(value, failed=failed)
         self._gate.release(value)
 
-    def notify(self, callback: Callable[[int], None], value: int) -> None:
-        """Enqueue ``callback(value)`` on a thread of the runtime (``hipLaunchHostFunc``)."""
+    def notify(
+        self,
+        callback: Callable[[int], None],
+        value: int,
+        *,
+        failed: Callable[[int, InteropError], None] | None = None,
+    ) -> None:
+        """Enqueue ``callback(value)`` on a thread of the runtime (``hipLaunchHostFunc``).
+
+        ``failed`` is called instead behind a hold that was released as failed, and by :meth:`close` for what the
+        runtime does not come to any more: it does not call after an error of the device.
+        """
         self.check_open()
         self._driver.use(self._device)
-        self._callbacks.enqueue(callback, value)
+        owed = self._owed
+        with owed.entering:
+            number = owed.add(callback, value, failed)
+            try:
+                self._callbacks.enqueue(owed.reached, number)
+            except DriverError:
+                owed.take_back(number)
+                raise
 
     def precede(self, other: int) -> None:
         """Make another stream of this runtime, by address, wait for what is enqueued here so far."""
@@ -152,6 +177,11 @@ class HipStream(Owned):
         self._parked.append(item)
 
 
+def _hold_failure() -> DriverError:
+    text = "what a hold waited for has failed, so the work behind it ran on data that was not ready"
+    return DriverError(HOLD, NOT_READY, "hipErrorNotReady", text)
+
+
 _LEAKED: list[object] = []
 """What the runtime may still call or write to, of streams that were closed with work in flight."""
 
@@ -163,9 +193,11 @@ def _release(
     event: int,
     gate: Gate,
     callbacks: Callbacks,
+    owed: Notifications,
     parked: list[object],
 ) -> None:
     """Give a stream up, or leak it when its work does not end."""
+    owed.releasing(_ALL_HOLDS, failed=True)
     gate.open()
     # One failure must not keep the others from being released.
     with driver.releasing(device), ExitStack() as every:
@@ -177,6 +209,7 @@ def _release(
             _LEAKED.append((gate, callbacks, parked))
             raise WaitTimeout(f"HIP stream 0x{address:x}, so it is leaked", PATIENCE)
         del driver.streams[address]
+        every.callback(owed.end)
         every.callback(gate.close)
         every.callback(driver.call, "hipEventDestroy", event)
         every.callback(driver.call, "hipStreamDestroy", address)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-import sys
 import threading
 import time
 from collections import deque
-from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -151,40 +149,3 @@ class Holds:
         with self._lock:
             failure, self._failure = self._failure, False
         return failure
-
-
-class Calls:
-    """Calls from the queue to the host, made one after the other in the order of the queue.
-
-    Drivers call back from several threads and keep no order between events (PoCL 3.1 does not). But in an
-    in-order queue an event that is complete says so of all before it, so whichever comes first makes the
-    calls that are due, and the others find nothing left to do.
-    """
-
-    def __init__(self) -> None:
-        self.entering = threading.Lock()
-        """To be held from enqueueing a marker to :meth:`add`, so that both have one order."""
-        self._calling = threading.Lock()
-        self._due: deque[tuple[int, Callable[[int], None], int]] = deque()
-
-    def add(self, callback: Callable[[int], None], value: int) -> Callable[[int], None]:
-        """Plan ``callback(value)``, and return what the driver has to call with the event's status."""
-        number = next(_tickets)
-        self._due.append((number, callback, value))
-        return partial(self._reached, number)
-
-    def take_back(self) -> None:
-        """Forget the last :meth:`add`, for which the driver will not call."""
-        with self._calling:
-            self._due.pop()
-
-    def _reached(self, number: int, status: int) -> None:
-        if status != COMPLETE:  # after an error nobody may take the work for done
-            return
-        with self._calling:
-            while self._due and self._due[0][0] <= number:
-                _, callback, value = self._due.popleft()
-                try:
-                    callback(value)
-                except Exception:  # noqa: BLE001 - it must go neither to the driver nor past the calls after it
-                    threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), None)))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from interop.dlpack import DeviceType
 from interop.errors import DriverError, InteropError, InvalidArgument, WaitTimeout
 from interop.lifetime import Owned
+from interop.notifications import HOLD, Notifications
 from interop_opencl._driver import (
     COMPLETE,
     EVENT_EXECUTION_STATUS,
@@ -20,7 +21,7 @@ from interop_opencl._driver import (
     check,
     name_of,
 )
-from interop_opencl._events import Calls, Holds, Owed, on_completion, user_event
+from interop_opencl._events import Holds, Owed, on_completion, user_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _SPIN = 30e-6
 _FIRST_SLICE = 1e-3
 _LONGEST_SLICE = 50e-3
+_DRAIN = 0.25  # how long a closed queue may take to make the calls that it owes, in seconds
 
 
 def _wake(ended: threading.Event, _keep: object, _status: int) -> None:
@@ -42,12 +44,12 @@ class OpenCLStream(Owned):
 
     __slots__ = (
         "_array_device",
-        "_calls",
         "_context",
         "_driver",
         "_flush",
         "_holds",
         "_kept",
+        "_notifications",
         "_owed",
         "_queue",
     )
@@ -57,13 +59,15 @@ class OpenCLStream(Owned):
         holds = Holds(driver)
         kept: list[Any] = [native]
         last = LastReference(driver, "CommandQueue", native.int_ptr)
-        super().__init__(f"OpenCL queue 0x{native.int_ptr:x}", _release, holds, kept, last)
+        notifications = Notifications(_hold_failure())
+        what = f"OpenCL queue 0x{native.int_ptr:x}"
+        super().__init__(what, _release, holds, notifications, kept, last)
         self._driver = driver
         self._array_device = (DeviceType.OPENCL, index)
         self._queue: int = native.int_ptr
         self._context: int = context.int_ptr
         self._holds = holds
-        self._calls = Calls()
+        self._notifications = notifications
         self._owed = owed
         self._kept = kept  # emptied by close, so that the queue goes even while this object stays
         self._flush = driver.raw("clFlush")
@@ -106,8 +110,8 @@ class OpenCLStream(Owned):
         """
         self.finish(self._mark(), timeout)
         if self._holds.take_failure():
-            text = "what a hold waited for has failed, so the work behind it ran on data that was not ready"
-            raise DriverError("hold", FAILED_WAIT_LIST, name_of(FAILED_WAIT_LIST), text)
+            self._notifications.reported()
+            raise _hold_failure()
 
     def _mark(self, gate: int | None = None) -> ctypes.c_void_p:
         event = ctypes.c_void_p()
@@ -174,20 +178,29 @@ class OpenCLStream(Owned):
         """Enqueue a wait for :meth:`release`: a barrier on a user event (``clCreateUserEvent``)."""
         if value < 1:
             raise InvalidArgument(f"holds count up from 1, got {value}")
+        self._notifications.holding(value)
         self._holds.enqueue(self._context, self.address, value)
 
     def release(self, value: int, *, failed: bool = False) -> None:
         """End every hold up to ``value`` (``clSetUserEventStatus``); :meth:`synchronize` tells ``failed``."""
         self.check_open()
+        self._notifications.releasing(value, failed=failed)
         self._holds.release(value, failed=failed)
 
-    def notify(self, callback: Callable[[int], None], value: int) -> None:
+    def notify(
+        self,
+        callback: Callable[[int], None],
+        value: int,
+        *,
+        failed: Callable[[int, InteropError], None] | None = None,
+    ) -> None:
         """Enqueue ``callback(value)`` on a thread of the driver (``clSetEventCallback`` on a marker).
 
-        Calls are made one at a time and in order, none when the work before it fails: :meth:`synchronize`
-        reports that. An exception in a callback goes to ``threading.excepthook``.
+        Calls are made one at a time and in order; ``failed`` is called instead when the work before it has failed, or
+        a hold before it was released as failed, and by :meth:`close` for what the driver does not come to any more.
+        An exception in a callback goes to ``threading.excepthook``.
         """
-        driver, calls = self._driver, self._calls
+        driver, calls = self._driver, self._notifications
         drop = driver.raw("clReleaseEvent")
         with calls.entering:
             # Where the marker is complete at once, PoCL (3.1) would call from inside clSetEventCallback, in
@@ -195,10 +208,11 @@ class OpenCLStream(Owned):
             gate = user_event(driver, self._context)
             try:
                 event = self._mark(gate)
+                number = calls.add(callback, value, failed)
                 try:
-                    on_completion(driver, self._owed, event, calls.add(callback, value))
+                    on_completion(driver, self._owed, event, partial(_reached, calls, number))
                 except DriverError:
-                    calls.take_back()
+                    calls.take_back(number)
                     raise
                 finally:
                     drop(event)
@@ -221,10 +235,25 @@ class OpenCLStream(Owned):
             self._driver.raw("clReleaseEvent")(event)
 
 
-def _release(holds: Holds, kept: list[Any], last: LastReference) -> None:
+def _hold_failure() -> DriverError:
+    text = "what a hold waited for has failed, so the work behind it ran on data that was not ready"
+    return DriverError(HOLD, FAILED_WAIT_LIST, name_of(FAILED_WAIT_LIST), text)
+
+
+def _reached(notifications: Notifications, number: int, status: int) -> None:
+    failed = status != COMPLETE  # negative: of a command before it
+    error = DriverError("a command in the queue", status, name_of(status)) if failed else None
+    notifications.reached(number, error)
+
+
+def _release(holds: Holds, notifications: Notifications, kept: list[Any], last: LastReference) -> None:
+    notifications.releasing(2**63, failed=True)
     holds.release(2**63, failed=True)  # a barrier that nobody ends would keep the driver's threads for ever
     kept.clear()
     last.drop()
+    # The driver is on its way to what was held; PoCL (3.1) does not call back for an event that fails.
+    if not notifications.settle(_DRAIN):
+        notifications.end()
 
 
 def stream_address(stream: Stream, context: int) -> int:

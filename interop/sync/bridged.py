@@ -12,7 +12,8 @@ import time
 import weakref
 from typing import TYPE_CHECKING
 
-from interop.errors import InteropError, WaitTimeout
+from interop.errors import DriverError, InteropError, WaitTimeout
+from interop.notifications import HOLD
 from interop.semaphore import SemaphoreKind
 from interop.sync.holds import Holds, holds_of
 
@@ -140,7 +141,7 @@ class BridgedToProducer:
         if self._failure is not None:
             raise self._failure
         value = self._value + 1
-        stream.notify(self._relay, value)
+        stream.notify(self._relay, value, failed=self._relay_failure)
         self._value = value
         return value
 
@@ -151,6 +152,14 @@ class BridgedToProducer:
             self.semaphore.signal_host(value)
         except InteropError as error:  # on a thread of the driver, where nobody would see it
             self._failure = error
+
+    def _relay_failure(self, value: int, failure: InteropError) -> None:
+        """Let the producer go on, as its queue must not hang for work that will never be done; the next turn tells."""
+        if not (
+            isinstance(failure, DriverError) and failure.function == HOLD
+        ):  # why, the watcher knows and raises
+            self._failure = self._failure or failure
+        self._relay(value)
 
     def rescue(self) -> None:
         """See :class:`interop.sync.ToProducer`."""

@@ -1,4 +1,4 @@
-"""Counting what a test must give back: open descriptors and threads, the drivers' own included."""
+"""Counting what a test must give back: descriptors, threads, and objects of drivers that tell how many they have."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ import gc
 import os
 import threading
 import time
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
 
 _FDS = Path("/proc/self/fd")
 _TASKS = Path("/proc/self/task")
@@ -23,12 +28,19 @@ class Resources:
     """Number and target of every open descriptor; empty where the system does not tell."""
     threads: dict[int, str]
     """Id and name of every thread, native ones included where the system tells."""
+    objects: dict[str, int] = field(default_factory=dict[str, int])
+    """How many objects of each kind drivers say are alive; empty where none was asked."""
 
     def beyond(self, before: Resources) -> list[str]:
         """Name what is held now in excess of ``before``. Less than before is fine."""
         return [
             *_excess("descriptor", before.descriptors, self.descriptors),
             *_excess("thread", before.threads, self.threads),
+            *(
+                f"{number - before.objects.get(kind, 0)} of the driver's objects of kind {kind}"
+                for kind, number in self.objects.items()
+                if number > before.objects.get(kind, 0)
+            ),
         ]
 
 
@@ -50,22 +62,34 @@ def _names(folder: Path, *, link: bool) -> dict[int, str]:
     return found
 
 
-def snapshot() -> Resources:
-    """Return what the process holds now, after collecting garbage."""
+def snapshot(counters: Iterable[Callable[[], Mapping[str, int]]] = ()) -> Resources:
+    """Return what the process holds now, after collecting garbage.
+
+    ``counters`` tell the objects of drivers, by kind: those of :func:`interop.hookspecs.interop_live_objects`.
+    """
     gc.collect()
     threads = (
         _names(_TASKS, link=False)
         if _TASKS.exists()
         else {thread.ident or 0: thread.name for thread in threading.enumerate()}
     )
-    return Resources(descriptors=_names(_FDS, link=True) if _FDS.exists() else {}, threads=threads)
+    objects: Counter[str] = Counter()
+    for counter in counters:
+        objects.update(counter())
+    descriptors = _names(_FDS, link=True) if _FDS.exists() else {}
+    return Resources(descriptors=descriptors, threads=threads, objects=dict(objects))
 
 
-def leaked_since(before: Resources, *, settle: float = SETTLE_SECONDS) -> list[str]:
-    """Name what has been left open since ``before``, giving threads up to ``settle`` seconds to end."""
+def leaked_since(
+    before: Resources,
+    *,
+    settle: float = SETTLE_SECONDS,
+    counters: Iterable[Callable[[], Mapping[str, int]]] = (),
+) -> list[str]:
+    """Name what has been left open since ``before``, giving drivers up to ``settle`` seconds to let go of it."""
     deadline = time.monotonic() + settle
     while True:
-        found = snapshot().beyond(before)
+        found = snapshot(counters).beyond(before)
         if not found or time.monotonic() > deadline:
             return found
         time.sleep(0.01)

@@ -254,11 +254,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.fixture
-def descriptor_counts() -> Iterator[leaks.Resources]:
-    """Fail the test when it leaves a descriptor or a thread behind."""
-    before = leaks.snapshot()
+def descriptor_counts(pytestconfig: pytest.Config) -> Iterator[leaks.Resources]:
+    """Fail the test when it leaves a descriptor, a thread or a driver's object behind."""
+    counters = registry.default().live_objects(str(pytestconfig.stash[_RUN].backend))
+    before = leaks.snapshot(counters)
     yield before
-    leaked = leaks.leaked_since(before)
+    leaked = leaks.leaked_since(before, counters=counters)
     if leaked:
         pytest.fail(f"left behind: {', '.join(leaked)}")
 

@@ -192,9 +192,8 @@ def imported(link: Link) -> Iterator[ExternalMemory]:
     handle, descriptor = buffer.export_memory()
     with handle:
         memory = link.consumer.import_memory(handle, descriptor)
-    yield memory
-    memory.close()
-    buffer.close()
+    with contextlib.closing(buffer), contextlib.closing(memory):
+        yield memory
 
 
 @pytest.mark.parametrize(
@@ -212,9 +211,12 @@ def test_host_bytes_of_another_size(link: Link, wrong: int) -> None:
     with imported(link) as memory:
         view = memory.map_buffer()
         host = bytearray(0 if wrong == 0 else SIZE + wrong)
+        memory.acquire(link.consumer.stream)
         for copy in (view.read, view.write):
             with pytest.raises(InvalidArgument):
                 copy(host)
+        memory.release(link.consumer.stream)
+        link.consumer.stream.synchronize(5)
         view.close()
 
 
@@ -371,7 +373,8 @@ def test_timeline_that_does_not_grow(link: Link) -> None:
     semaphore = link.producer.create_semaphore(SemaphoreKind.TIMELINE)
     semaphore.signal_host(5)
     for value in (5, 4, 0):
-        with pytest.raises(TurnError, match=f"stands at 5.* got {value}"):
+        # The backend's words, or those of a checked link, which sees it first.
+        with pytest.raises(TurnError, match=f"stands at 5.* got {value}|signalled with {value} .* to 5;"):
             semaphore.signal_host(value)
     assert semaphore.counter() == 5
     semaphore.close()

@@ -34,24 +34,24 @@ def close(self):
 HostMemory.close = close
 """,
     "import::strangers_descriptor[plain_memfd]": """
-def open(cls, handle, descriptor, stream):
+def open(cls, handle, *more):
     try:
-        return real_open(cls, handle, descriptor, stream)
+        return real_open(cls, handle, *more)
     except Exception:
         handle.close()
         raise
 HostMemory.open = classmethod(open)
 """,
     "import::success_consumes_the_handle": """
-def open(cls, handle, descriptor, stream):
+def open(cls, handle, *more):
     with handle.dup() as other:
-        return real_open(cls, other, descriptor, stream)
+        return real_open(cls, other, *more)
 HostMemory.open = classmethod(open)
 """,
     "import::no_strangers_descriptor_is_closed": """
-def open(cls, handle, descriptor, stream):
+def open(cls, handle, *more):
     number = handle.value
-    memory = real_open(cls, handle, descriptor, stream)
+    memory = real_open(cls, handle, *more)
     memory.number = number
     return memory
 def close(self):
@@ -65,16 +65,17 @@ HostMemory.open, HostMemory.close = classmethod(open), close
 """,
     "mapping::range_that_ends_one_byte_late": """
 import interop.views
-interop.views.check_range = interop_numpy.memory.check_range = lambda *_, **__: None
+import interop.host_memory
+interop.views.check_range = interop.host_memory.check_range = lambda *_, **__: None
 """,
     "mapping::producer_to_consumer[64]": "HostBuffer._copy = lambda self, host, timeout, into_memory: None",
     "mapping::use_after_close": "HostMemory.close = lambda self: None",
     "stream::hold_until_release": "HostStream.hold = lambda self, value: None",
     "stream::synchronize_is_bounded": "HostStream.synchronize = lambda self, timeout: None",
     "kernels::compile_error_names_the_callers_line": """
-import interop_numpy.kernels
+import interop.host_kernels
 from interop.kernels import parse_kernels
-interop_numpy.kernels.pick_source = lambda _, source, prelude: (prelude + source, parse_kernels(source))
+interop.host_kernels.pick_source = lambda _, source, prelude: (prelude + source, parse_kernels(source))
 """,
 }
 
@@ -239,9 +240,9 @@ interop_numpy.plugin.interop_conformance_profile = interop_conformance_profile
 """
 
 LEAK = """
-def open(cls, handle, descriptor, stream):
+def open(cls, handle, *more):
     try:
-        return real_open(cls, handle, descriptor, stream)
+        return real_open(cls, handle, *more)
     except Exception:
         if not kept:
             kept.append(os.open(os.devnull, 0))

@@ -326,7 +326,7 @@ def test_holds_without_wait_value(backend: HipBackend, switches: Switches) -> No
 
 def test_what_callbacks_raise_goes_no_further(consumer: HipConsumer, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[BaseException | None] = []
-    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: seen.append(unraisable.exc_value))
+    monkeypatch.setattr(threading, "excepthook", lambda arguments: seen.append(arguments.exc_value))
     log: list[int] = []
 
     def broken(value: int) -> None:

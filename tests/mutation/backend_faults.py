@@ -21,13 +21,19 @@ class Fault:
     """What is wrong, in a few words; unique among the faults of its backend."""
     backend: str
     module: str
-    """File that is changed, relative to the backend's package."""
+    """File that is changed, relative to the backend's package; ``interop/...`` for one of the core."""
     edits: tuple[tuple[str, str], ...]
     """Texts that occur exactly once in that file, and what stands there instead."""
+    elsewhere: tuple[tuple[str, tuple[str, str]], ...] = ()
+    """Further changes that it takes, each with its file: what is looked at twice must be overlooked twice."""
     cases: str
     """The kit's cases about it, as an expression for pytest's ``-k``."""
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     """Switches of the software drivers under which it shows."""
+
+    def every_edit(self) -> list[tuple[str, tuple[str, str]]]:
+        """Return all changes, each with its file."""
+        return [*((self.module, edit) for edit in self.edits), *self.elsewhere]
 
 
 def _numpy(name: str, module: str, cases: str, *edits: tuple[str, str]) -> Fault:
@@ -49,63 +55,66 @@ _ORDERED = "hold_until_release or release_ends_the_holds or failed_release"
 _BOTH_WAYS = "producer_to_consumer or consumer_to_producer"
 _AS_NVIDIA = {"SOFTGPU_CL_ERRORS": "nvidia", "SOFTGPU_CL_REFUSAL": "leak"}
 """An object comes with the refusal."""
+_HOST = "interop/host_memory.py"
 _KEPT = {"SOFTGPU_CL_ENFORCE_ACQUIRE": "1"}
 
 NUMPY = (
     _numpy(
         "the descriptor is closed a second time",
-        "memory.py",
+        _HOST,
         "no_strangers_descriptor or many_cycles",
         (
-            "return cls(mapping, offset + descriptor.offset, descriptor, stream)",
+            "return cls(mapping, descriptor, stream, start=start)",
             (
-                "memory = cls(mapping, offset + descriptor.offset, descriptor, stream)\n"
-                "        memory.number = fd\n        return memory"
+                "memory = cls(mapping, descriptor, stream, start=start)\n"
+                "        memory._kept.append(fd)\n        return memory"
             ),
         ),
         (
-            "mapping, self._mapping = self._mapping, None",
+            "    mapping = kept.pop()\n",
             (
-                "mapping, self._mapping = self._mapping, None\n"
-                "        if mapping is not None and hasattr(self, 'number'):\n"
-                "            try:\n                os.close(self.number)\n"
-                "            except OSError:\n                pass"
+                "    mapping = kept.pop()\n    if isinstance(mapping, int):\n        import os\n"
+                "        try:\n            os.close(mapping)\n        except OSError:\n            pass\n"
+                "        mapping = kept.pop()\n"
             ),
         ),
     ),
     _numpy(
         "the lent descriptor is never closed",
-        "memory.py",
+        _HOST,
         "many_cycles or success_consumes",
         ("lend(handle, FdFate.KEPT) as fd", "lend(handle, FdFate.TAKEN) as fd"),
     ),
     _numpy(
         "a refused handle is closed",
-        "memory.py",
+        _HOST,
         _REFUSED,
         (
-            "offset, size = payload_range(handle.value)",
+            "start, held = payload(handle.value)",
             (
-                "try:\n            offset, size = payload_range(handle.value)\n"
+                "try:\n            start, held = payload(handle.value)\n"
                 "        except HandleError:\n            handle.close()\n            raise"
             ),
         ),
     ),
     _numpy(
         "a handle stays open after a success",
-        "memory.py",
+        _HOST,
         "success_consumes",
         (
             "with lend(handle, FdFate.KEPT) as fd:",
             "with handle.dup() as other, lend(other, FdFate.KEPT) as fd:",
         ),
     ),
-    _numpy(
-        "no size is looked at",
-        "memory.py",
-        _REFUSED,
-        ("        check_import(handle, descriptor, IMPORTABLE)\n", ""),
-        ("if size < descriptor.allocation_size:", "if False:"),
+    Fault(
+        name="no size is looked at",
+        backend="numpy",
+        module=_HOST,
+        cases=_REFUSED,
+        edits=(("if held < size:", "if False:"),),
+        elsewhere=(
+            ("interop/memory.py", ("if 0 < status.st_size < descriptor.allocation_size:", "if False:")),
+        ),
     ),
     _numpy(
         "any file is taken",
@@ -118,55 +127,63 @@ NUMPY = (
     ),
     _numpy(
         "the descriptor's offset is ignored",
-        "memory.py",
+        "interop/views.py",
         _MAPPED,
-        ("offset + descriptor.offset, descriptor", "offset, descriptor"),
+        ("start = descriptor.offset + offset", "start = offset"),
     ),
     _numpy(
         "views begin one byte late",
-        "memory.py",
+        _HOST,
         _MAPPED,
-        ("start = self._start + offset", "start = self._start + offset + 1"),
+        ("return self._kept[0], self._start + first", "return self._kept[0], self._start + first + 1"),
     ),
     _numpy(
         "a view of a view forgets the outer offset",
-        "memory.py",
+        _HOST,
         _MAPPED,
-        ("HostBuffer(self._memory, self._offset + offset, shape", "HostBuffer(self._memory, offset, shape"),
+        ("return type(self)(self._memory, first, shape", "return type(self)(self._memory, offset, shape"),
     ),
     _numpy(
         "a view may be longer than what it looks at",
-        "memory.py",
+        _HOST,
         "view_that_cannot_be or views_of_views",
         ("check_range(offset, nbytes, self.nbytes)", "check_range(offset, nbytes, 2 * self.nbytes)"),
     ),
     _numpy(
         "the last byte is not copied",
-        "memory.py",
+        _HOST,
         _BOTH_WAYS,
-        ("(mine, theirs) if into_memory", "(mine[:-1], theirs[:-1]) if into_memory"),
+        (
+            "mine, theirs = self.raw(), memoryview(host)",
+            "mine, theirs = self.raw()[:-1], memoryview(host)[:-1]",
+        ),
     ),
     _numpy(
         "copies do not wait for the stream",
-        "memory.py",
+        _HOST,
         "read_and_write_are_bounded",
         ("self._memory.stream.synchronize(TIMEOUT if timeout is None else timeout)", "pass"),
     ),
     _numpy(
         "closing twice raises",
-        "memory.py",
+        "interop/lifetime.py",
         "close_twice or closing_in_any_order",
-        ("if isinstance(mapping, mmap.mmap):\n            try:", "if True:\n            try:"),
+        (
+            "self._finalizer.detach()\n        if found is not None:",
+            "self._finalizer.detach()\n        if True:",
+        ),
     ),
     _numpy(
         "closed memory is mapped",
-        "memory.py",
+        _HOST,
         _CLOSED,
-        ("mapping, self._mapping = self._mapping, None\n", "mapping = None\n"),
+        ("    mapping = kept.pop()\n", "    mapping = None\n"),
+        ("        self.check_open()\n        return self._kept", "        return self._kept"),
+        ("if self._closed or self._memory.closed:", "if self._closed:"),
     ),
     _numpy(
         "a closed view is read",
-        "memory.py",
+        _HOST,
         _CLOSED,
         (
             "        self._closed = True\n        if self._owner:",
@@ -175,11 +192,11 @@ NUMPY = (
     ),
     _numpy(
         "use after close raises another error",
-        "memory.py",
+        _HOST,
         _CLOSED,
         (
-            'msg = "this memory was closed"\n            raise ClosedError(msg)',
-            'msg = "this memory was closed"\n            raise InvalidArgument(msg)',
+            'raise ClosedError(f"{what} was closed")',
+            'raise HandleError(f"{what} was closed")',
         ),
     ),
     _numpy(
@@ -219,7 +236,16 @@ NUMPY = (
         "callbacks run in the caller's thread",
         "stream.py",
         "notifications_come or hold_until",
-        ("self._worker.put(partial(callback, value))", "callback(value)"),
+        ("self._worker.put(partial(self._worker.tell, callback, value, failed))", "callback(value)"),
+    ),
+    _numpy(
+        "what failed work was to notify is dropped",
+        "stream.py",
+        "notification_behind or told_of_once",
+        (
+            "partial(self._worker.tell, callback, value, failed)",
+            "partial(self._worker.unless_failed, partial(callback, value))",
+        ),
     ),
     _numpy(
         "the worker's thread is left behind",
@@ -230,17 +256,17 @@ NUMPY = (
     ),
     _numpy(
         "a closed consumer leaves its streams open",
-        "backend.py",
+        "interop/bases.py",
         "closing_the_consumer",
-        ("child.close()", "pass"),
+        ('(f"consumer on {device}", children.close)', '(f"consumer on {device}", int)'),
     ),
     _numpy(
         "a closed consumer imports",
-        "backend.py",
+        "interop/bases.py",
         "closed_consumer_imports",
         (
-            "        self._check_open()\n        take = self._imports.take",
-            "        take = self._imports.take",
+            "        self.check_open()\n        supported = self.device",
+            "        supported = self.device",
         ),
     ),
 )
@@ -263,9 +289,12 @@ OPENCL = (
     ),
     _opencl(
         "the import is given the size of the part",
-        "memory.py",
+        "interop/imports.py",
         _MAPPED,
-        ("size = descriptor.allocation_size\n", "size = descriptor.size\n"),
+        (
+            "whole = replace(descriptor, offset=0, size=descriptor.allocation_size)",
+            "whole = replace(descriptor, offset=0, allocation_size=descriptor.size)",
+        ),
     ),
     Fault(
         name="the result code is ignored",
@@ -420,9 +449,15 @@ OPENCL = (
     ),
     _opencl(
         "callbacks come in any order",
-        "_events.py",
-        "notifications_come",
+        "interop/notifications.py",
+        "notifications_come or closing_a_stream_makes",
         ("self._due.popleft()", "self._due.pop()"),
+    ),
+    _opencl(
+        "a failed hold is forgotten by what is behind it",
+        "interop/notifications.py",
+        "notification_behind or told_of_once",
+        ("self._first_failed = self._released + 1", "pass"),
     ),
 )
 
@@ -583,6 +618,24 @@ HIP = (
             "= gate_words(value)",
             "= gate_words(value + 1)",
         ),
+    ),
+    _hip(
+        "a stream's event is never destroyed",
+        "stream.py",
+        "streams_are_closed_twice or closing_the_consumer",
+        ('        every.callback(driver.call, "hipEventDestroy", event)\n', ""),
+    ),
+    _hip(
+        "a module is never unloaded",
+        "kernels.py",
+        "saxpy",
+        ('driver.call("hipModuleUnload", address)', "pass"),
+    ),
+    _hip(
+        "a closed stream takes its holds for ended in good order",
+        "stream.py",
+        "closing_a_stream_makes",
+        ("    owed.releasing(_ALL_HOLDS, failed=True)\n", ""),
     ),
     _hip(
         "synchronize returns while work is going on",

@@ -9,6 +9,7 @@ of timelines need a GPU. Exit status 1 when a fault was not noticed, or when an 
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import shutil
@@ -35,6 +36,8 @@ SOURCES = {
     "opencl": ROOT / "backends/interop_opencl",
     "hip": ROOT / "backends/interop_hip",
 }
+CORE = "interop"
+"""The package in which the base classes of backends are; a fault in there gets a copy of it too."""
 RESULTS = Path(__file__).with_name("results.md")
 HEAD = """# Faults that the conformance kit notices
 
@@ -74,25 +77,27 @@ class Result:
         return ", ".join(part for part in (*self.failed, self.ended) if part)
 
 
-def changed(backend: str, folder: Path, module: str = "", edits: Sequence[tuple[str, str]] = ()) -> None:
-    """Copy a backend's package into ``folder``, with ``edits`` in one module.
+def changed(backend: str, folder: Path, *edits: tuple[str, tuple[str, str]]) -> None:
+    """Copy a backend's package into ``folder``, with edits, each of a module of it or of the core.
 
     Raises :class:`ValueError` when a text does not occur exactly once: the source has changed, and so must the
     fault.
     """
     source = SOURCES[backend]
-    copy = folder / source.name
-    shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    if not module:
-        return
-    text = (copy / module).read_text(encoding="utf-8")
-    for old, new in edits:
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(source, folder / source.name, ignore=ignored)
+    for module, (old, new) in edits:
+        of_core = module.startswith(f"{CORE}/")
+        if of_core and not (folder / CORE).exists():
+            shutil.copytree(ROOT / CORE, folder / CORE, ignore=ignored)
+        path = folder / (module if of_core else f"{source.name}/{module}")
+        text = path.read_text(encoding="utf-8")
         if text.count(old) != 1:
-            message = f"{source.name}/{module} has {text.count(old)} times {old!r}"
+            message = f"{module} of {backend} has {text.count(old)} times {old!r}"
             raise ValueError(message)
         text = text.replace(old, new)
-    compile(text, module, "exec")
-    (copy / module).write_text(text, encoding="utf-8")
+        compile(text, module, "exec")
+        path.write_text(text, encoding="utf-8")
 
 
 def kit(
@@ -100,6 +105,8 @@ def kit(
 ) -> Result:
     """Run cases of the kit on the copy of a backend in ``folder``."""
     matrix = folder / "matrix.json"
+    if not importlib.metadata.entry_points(group="interop", name="softgpu"):
+        software.install(folder)  # it counts the drivers' objects
     command = ["nice", sys.executable, "-m", "pytest", "-p", "interop.testing.plugin", "--pyargs"]
     command += ["interop.testing.conformance", f"--interop-backend={backend}", f"-k={cases}", "-q", "-x"]
     command += ["-p", "no:cacheprovider", "--interop-timeout=3", "--interop-frames=4", "--timeout=30"]
@@ -148,7 +155,7 @@ def attempt(fault: faults.Fault) -> Result:
     """Run the cases about ``fault`` on a backend that has it."""
     with tempfile.TemporaryDirectory(prefix="interop-mutation-") as name:
         folder = Path(name)
-        changed(fault.backend, folder, fault.module, fault.edits)
+        changed(fault.backend, folder, *fault.every_edit())
         return kit(folder, fault.backend, fault.cases, _drivers(fault.environment))
 
 

@@ -26,7 +26,7 @@ def names() -> list[str]:
 
 @pytest.mark.parametrize("fault", backend_faults.EVERY, ids=names())
 def test_the_source_still_has_what_a_fault_changes(tmp_path: Path, fault: backend_faults.Fault) -> None:
-    mutate.changed(fault.backend, tmp_path, fault.module, fault.edits)
+    mutate.changed(fault.backend, tmp_path, *fault.every_edit())
 
 
 def test_names_are_unique() -> None:

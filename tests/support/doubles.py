@@ -342,7 +342,8 @@ class FakeStream:
         del failed
         self.released = max(self.released, value)
 
-    def notify(self, callback: Callable[[int], None], value: int) -> None:
+    def notify(self, callback: Callable[[int], None], value: int, *, failed: object = None) -> None:
+        del failed
         self.push("consumer notifies", _always, lambda: callback(value))
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-__all__ = ["ROOT", "activate", "available", "environment"]
+__all__ = ["ROOT", "activate", "available", "environment", "install"]
 
 ROOT = Path(__file__).parents[2]
 if importlib.util.find_spec("interop_softgpu") is None:  # not installed where only a build folder is given
@@ -55,3 +55,12 @@ def environment(vulkan: activate.VulkanChoice = "swiftshader", **switches: str) 
         if name.startswith("VK_") and name in switches
     }
     return {**report.environment, "INTEROP_SOFTGPU": "off", **switches, **longer}
+
+
+def install(folder: Path, name: str = "softgpu", plugin: str = "interop_softgpu.plugin") -> None:
+    """Make the metadata by which a plugin is found, as ``pip install`` does; ``folder`` must be on the import path."""
+    metadata = folder / f"interop_{name}-0.dist-info"
+    metadata.mkdir()
+    about = f"Metadata-Version: 2.1\nName: interop-{name}\nVersion: 0\n"
+    (metadata / "METADATA").write_text(about, encoding="utf-8")
+    (metadata / "entry_points.txt").write_text(f"[interop]\n{name} = {plugin}\n", encoding="utf-8")

@@ -235,6 +235,8 @@ class FakeStream:
     device = 0
     native = 7
 
+    def check_open(self) -> None: ...
+
 
 class FakeModule:
     """A module whose driver records launches: what reaches the runtime, without one."""
@@ -307,6 +309,17 @@ def test_the_short_way_still_refuses_other_types() -> None:
     with pytest.raises(ArgumentError, match="p"):
         call(object(), np.float32(1), global_size=1)
     assert len(module.launches) == 1
+
+
+def test_sizes_in_an_array_may_change_between_launches() -> None:
+    call, module = kernel("GLOBAL_MEM float *p", [8])
+    sizes = np.array([256, 1])
+    for rows in (1, 32):
+        sizes[1] = rows
+        call(64, global_size=sizes)  # type: ignore[arg-type]  # NumPy's numbers do for a sequence
+    call(64, global_size=(256, 32))
+    call(64, global_size=sizes)  # type: ignore[arg-type]
+    assert [launch[0][:2] for launch in module.launches] == [(16, 1), (16, 2), (16, 2), (16, 2)]
 
 
 def test_arrays_of_other_packages_are_taken_by_address() -> None:

@@ -198,3 +198,35 @@ def test_rows_without_a_pitch_are_not_imported() -> None:
     with pytest.raises(InvalidArgument, match="needs its row pitch"):
         check_image(memory(4096), rows)
     check_image(memory(4096), replace(rows, row_pitch=64))
+
+
+wild = st.integers(-(2**70), 2**70) | st.integers(-2, 20)
+
+
+@given(st.tuples(wild, wild, wild), formats, wild, wild, st.sampled_from(list(Tiling)), wild, wild)
+def test_any_numbers_are_an_image_whose_parts_can_be_counted_or_refused(
+    extent: tuple[int, int, int],
+    made: ImageFormat,
+    levels: int,
+    layers: int,
+    tiling: Tiling,
+    pitch: int,
+    offset: int,
+) -> None:
+    try:
+        whole = ImageDescriptor(
+            extent=extent,
+            format=made,
+            mip_levels=levels,
+            array_layers=layers,
+            tiling=tiling,
+            row_pitch=pitch,
+            offset=offset,
+        )
+    except InvalidArgument:
+        return
+    assert min(*whole.extent, whole.mip_levels, whole.array_layers) >= 1
+    assert 0 <= whole.offset < 2**63
+    assert whole.tiling is Tiling.LINEAR or not whole.row_pitch
+    assert all(length > 0 for length in whole.shape)
+    assert whole.level_extent(levels - 1) == tuple(max(1, length >> (levels - 1)) for length in extent)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import sys
 import types
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,6 +13,7 @@ from interop import BackendUnavailable, RegistryError, UnknownBackend
 from interop.backend import BackendInfo, Role
 from interop.hookspecs import hookimpl
 from interop.registry import Registry
+from interop.testing import leaks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -168,3 +169,33 @@ def test_a_hook_that_raises_is_recorded_and_skipped(
     )
     assert registry.prepare_environment() == ("done",)
     assert [failure.plugin for failure in registry.failures] == ["bad"]
+
+
+class Counting:
+    """A plugin whose driver has one object more each time it is asked."""
+
+    def __init__(self) -> None:
+        self.alive = 0
+
+    @hookimpl
+    def interop_live_objects(self, backend: str) -> Any:
+        if backend != "mine":
+            return None
+        return self.count
+
+    def count(self) -> dict[str, int]:
+        return {"event": self.alive, "stream": 2}
+
+
+def test_objects_of_a_driver_are_counted_where_a_plugin_does() -> None:
+    plugin, registry = Counting(), Registry([])
+    registry.register(plugin, "counting")
+    assert registry.live_objects("other") == []
+    counters = registry.live_objects("mine")
+    before = leaks.snapshot(counters)
+    assert before.objects == {"event": 0, "stream": 2}
+    assert leaks.leaked_since(before, counters=counters) == []
+    plugin.alive = 3
+    assert leaks.leaked_since(before, settle=0.0, counters=counters) == [
+        "3 of the driver's objects of kind event"
+    ]

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from interop import Handle, HandleError, HandleType, SemaphoreDescriptor, SemaphoreKind, TurnError
 from interop.semaphore import ValueRule, check_import
@@ -46,3 +51,48 @@ def test_a_kind_that_cannot_be_imported_is_named() -> None:
         pytest.raises(HandleError, match="timeline semaphore"),
     ):
         check_import(handle, described, frozenset())
+
+
+FDS = [each for each in HandleType if each.is_fd]
+
+
+@given(
+    st.sampled_from(list(SemaphoreKind)),
+    st.sampled_from(FDS),
+    st.sampled_from(FDS),
+    st.frozensets(st.sampled_from(list(HandleType))),
+    st.booleans(),
+)
+def test_a_handle_is_taken_as_it_is_described_and_supported_or_refused(
+    kind: SemaphoreKind,
+    given_as: HandleType,
+    described: HandleType,
+    supported: frozenset[HandleType],
+    gone: bool,
+) -> None:
+    handle = Handle(os.eventfd(0), given_as)
+    if gone:
+        os.close(handle.value)
+    right = given_as is described and described in supported and not gone
+    with contextlib.nullcontext() if right else pytest.raises(HandleError):
+        check_import(handle, SemaphoreDescriptor(kind=kind, handle_type=described), supported)
+    assert not handle.closed  # a check consumes nothing
+    if gone:
+        handle.detach()
+    handle.close()
+
+
+@given(st.sampled_from(list(SemaphoreKind)), st.lists(st.none() | st.integers(-(2**65), 2**65)))
+def test_any_row_of_values_is_legal_or_refused_and_a_refused_one_changes_nothing(
+    kind: SemaphoreKind, values: list[int | None]
+) -> None:
+    rule, last = ValueRule(kind), 0
+    for value in values:
+        binary = kind is SemaphoreKind.BINARY
+        right = value is None if binary else value is not None and last < value < 2**64
+        with contextlib.nullcontext() if right else pytest.raises(TurnError):
+            assert rule.check_signal(value) == (value or 0)
+            last = value or 0
+        waited = value is None if binary else value is not None and 0 <= value < 2**64
+        with contextlib.nullcontext() if waited else pytest.raises(TurnError):
+            assert rule.check_wait(value) == (value or 0)

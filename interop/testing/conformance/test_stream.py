@@ -3,13 +3,14 @@
 # ruff: noqa: D103 - the name of a case says what it proves
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from interop.errors import ClosedError, DriverError, WaitTimeout
+from interop.errors import ClosedError, DriverError, InteropError, WaitTimeout
 from interop.testing.bench import same
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Notes:
 
     def __init__(self) -> None:
         self.values: list[int] = []
+        self.failures: list[InteropError] = []
         self.threads: set[int] = set()
         self._changed = threading.Condition()
 
@@ -38,6 +40,12 @@ class Notes:
             self.values.append(value)
             self.threads.add(threading.get_ident())
             self._changed.notify_all()
+
+    def failed(self, value: int, failure: InteropError) -> None:
+        """Take one value and what went wrong before it."""
+        with self._changed:
+            self.failures.append(failure)
+        self(-value)
 
     def wait_for(self, count: int, timeout: float) -> bool:
         """Wait until ``count`` values have come."""
@@ -216,3 +224,47 @@ def test_failed_release_ends_the_hold_and_the_device_stays_usable(bench: Bench) 
     other.notify(notes, 1)
     other.synchronize(bench.timeout)
     assert notes.wait_for(1, bench.timeout)
+
+
+@holds
+def test_notification_behind_a_failed_hold_is_made_with_the_failure(bench: Bench) -> None:
+    stream, notes = bench.track(bench.consumer.create_stream()), Notes()
+    stream.notify(notes, 1, failed=notes.failed)
+    stream.hold(1)
+    stream.notify(notes, 2, failed=notes.failed)
+    stream.notify(notes, 3)  # one that asks for no failures is made as well
+    stream.release(1, failed=True)
+    assert notes.wait_for(3, bench.timeout)
+    with contextlib.suppress(DriverError):
+        stream.synchronize(bench.timeout)
+    assert notes.values == [1, -2, 3]
+    assert isinstance(notes.failures[0], InteropError)
+    stream.notify(notes, 4, failed=notes.failed)
+    stream.synchronize(bench.timeout)
+    assert notes.wait_for(4, bench.timeout)
+    assert notes.values == [1, -2, 3, 4]
+
+
+@holds
+def test_a_failure_is_told_of_once_the_notification_is_reached_however_late(bench: Bench) -> None:
+    stream, notes = bench.track(bench.consumer.create_stream()), Notes()
+    for value in (1, 2):
+        stream.hold(value)
+        stream.notify(notes, value, failed=notes.failed)
+    stream.release(1)
+    assert notes.wait_for(1, bench.timeout)
+    stream.release(2, failed=True)
+    assert notes.wait_for(2, bench.timeout)
+    assert notes.values == [1, -2]
+
+
+@holds
+def test_closing_a_stream_makes_the_notifications_that_it_owes(bench: Bench) -> None:
+    stream, notes = bench.track(bench.consumer.create_stream()), Notes()
+    stream.hold(1)
+    for value in (1, 2):
+        stream.notify(notes, value, failed=notes.failed)
+    stream.flush()
+    stream.close()
+    assert notes.wait_for(2, bench.timeout)
+    assert notes.values == [-1, -2]

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from interop_numpy import kernels
 from interop_numpy.backend import NumPyBackend, NumPyConsumer
 from interop_numpy.memory import HostMemory, payload_range
 from interop_numpy.plugin import interop_register_backends
@@ -36,6 +35,7 @@ from interop.errors import (
     WaitTimeout,
 )
 from interop.handles import Handle, HandleType
+from interop.host_kernels import find_compiler
 from interop.kernels import Kernel, Module
 from interop.memory import ExternalMemory, MappedBuffer, MemoryDescriptor
 from interop.semaphore import SemaphoreDescriptor, SemaphoreKind, Stream
@@ -117,6 +117,7 @@ def test_plugin_declares_one_consumer_that_fulfils_the_protocols(consumer: NumPy
     ):
         assert isinstance(value, protocol)
     memory.close()
+    buffer.close()
 
 
 def test_both_drivers_data_is_found_and_shared(consumer: NumPyConsumer) -> None:
@@ -318,9 +319,9 @@ def test_arrays_with_gaps_and_foreign_memory_are_refused(consumer: NumPyConsumer
 def test_compiler_is_taken_from_the_environment_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "other --flag 'a b'")
     monkeypatch.delenv("SOFTGPU_CXX", raising=False)
-    assert kernels.find_compiler() == ["other", "--flag", "a b"]
+    assert find_compiler() == ["other", "--flag", "a b"]
     monkeypatch.setenv("SOFTGPU_CXX", "first")
-    assert kernels.find_compiler() == ["first"]
+    assert find_compiler() == ["first"]
 
 
 def test_no_compiler_says_what_to_install(monkeypatch: pytest.MonkeyPatch, consumer: NumPyConsumer) -> None:
@@ -345,6 +346,7 @@ def test_read_does_not_touch_the_target_after_a_timeout(consumer: NumPyConsumer)
     for wrong in (bytearray(3), b"1234"):
         with pytest.raises(InvalidArgument):
             buffer.read(wrong)
+    buffer.close()
 
 
 def test_allocation_is_freed_with_its_buffer(consumer: NumPyConsumer) -> None:

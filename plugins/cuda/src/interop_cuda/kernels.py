@@ -86,6 +86,7 @@ _DEFAULT_GROUPS = {1: (256,), 2: (16, 16), 3: (8, 8, 4)}
 Resolved = tuple[tuple[int, ...], int, list[bytes]]
 _STRUCTURE_BYTES = 4096  # the most that a launch can take
 _ADDRESSES = 2**64
+_PLAIN = frozenset({int, tuple, type(None)})  # sizes that are not changed behind a launch's back
 
 _NEWER = "NVRTC may be newer than the driver: install the one of the driver's CUDA version, or a newer driver"
 _LOAD_HINTS: dict[int, str] = dict.fromkeys(
@@ -222,7 +223,8 @@ class CudaKernel:
         module.check_open()
         grids = (global_size, local_size, stream)
         last_args, last_grids, memory, resolved = self._last
-        if len(args) == len(last_args) and all(map(is_, args, last_args)) and grids == last_grids:
+        plain = type(global_size) in _PLAIN and type(local_size) in _PLAIN  # arrays do not compare as wholes
+        if plain and len(args) == len(last_args) and all(map(is_, args, last_args)) and grids == last_grids:
             for view in memory:
                 view.check_open()
             if stream is None or stream is module.stream:
@@ -245,7 +247,7 @@ class CudaKernel:
             for parameter, argument in zip(self._signature.parameters, args, strict=True)
         ]
         resolved = (*blocks, *missing, *group, *missing), address, values
-        if types in self._checked and not isinstance(global_size, list) and not isinstance(local_size, list):
+        if plain and types in self._checked:
             memory = [each for each in args if isinstance(each, CudaBuffer)]
             self._last = args, grids, memory, resolved  # for a turn that does again what it did
         return resolved

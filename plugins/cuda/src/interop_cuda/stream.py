@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from interop.errors import DriverError, InvalidArgument, WaitTimeout
 from interop.lifetime import Owned
+from interop.notifications import HOLD, Notifications
 from interop_cuda._abi import EVENT_DISABLE_TIMING, NOT_READY, STREAM_NON_BLOCKING
 from interop_cuda._gate import WAIT_VALUE, CallbackGate, Callbacks, Gate, WordGate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from interop.errors import InteropError
     from interop.semaphore import Stream
     from interop_cuda._context import Context
 
@@ -33,6 +35,7 @@ class CudaStream(Owned):
         "_context",
         "_gate",
         "_hold_failed",
+        "_owed",
         "_parked",
         "_query",
         "_query_event",
@@ -46,13 +49,15 @@ class CudaStream(Owned):
             gate: Gate = WordGate(context, address) if hold == WAIT_VALUE else CallbackGate(callbacks)
             undo.pop_all()
         parked: list[object] = []
+        owed = Notifications(_hold_failure())
         what = f"CUDA stream 0x{address:x}"
-        super().__init__(what, _release, context.hold(), address, gate, callbacks, parked)
+        super().__init__(what, _release, context.hold(), address, gate, callbacks, owed, parked)
         self._context = context
         self._address = address
         self._gate = gate
         self._callbacks = callbacks
         self._hold_failed = False
+        self._owed = owed
         self._parked = parked
         self._query = driver.raw("cuStreamQuery")
         self._query_event = driver.raw("cuEventQuery")
@@ -86,8 +91,8 @@ class CudaStream(Owned):
         self._drain(timeout)
         if self._hold_failed:
             self._hold_failed = False
-            text = "what a hold waited for has failed, so the work behind it ran on data that was not ready"
-            raise DriverError("hold", NOT_READY, "CUDA_ERROR_NOT_READY", text)
+            self._owed.reported()
+            raise _hold_failure()
 
     def _drain(self, timeout: float) -> None:
         """An event is polled: cuStreamSynchronize has no timeout."""
@@ -133,6 +138,7 @@ class CudaStream(Owned):
         if not 1 <= value < _HOLDS:
             raise InvalidArgument(f"holds count up from 1, got {value}")
         self._context.use()
+        self._owed.holding(value)
         self._gate.hold(value)
 
     def release(self, value: int, *, failed: bool = False) -> None:
@@ -144,13 +150,31 @@ class CudaStream(Owned):
         self.check_open()
         if failed:
             self._hold_failed = True
+        self._owed.releasing(value, failed=failed)
         self._gate.release(value)
 
-    def notify(self, callback: Callable[[int], None], value: int) -> None:
-        """Enqueue ``callback(value)`` on a thread of the driver (``cuLaunchHostFunc``)."""
+    def notify(
+        self,
+        callback: Callable[[int], None],
+        value: int,
+        *,
+        failed: Callable[[int, InteropError], None] | None = None,
+    ) -> None:
+        """Enqueue ``callback(value)`` on a thread of the driver (``cuLaunchHostFunc``).
+
+        ``failed`` is called instead behind a hold that was released as failed, and by :meth:`close` for what the
+        driver does not come to any more: it does not call after an error of the device.
+        """
         self.check_open()
         self._context.use()
-        self._callbacks.enqueue(callback, value)
+        owed = self._owed
+        with owed.entering:
+            number = owed.add(callback, value, failed)
+            try:
+                self._callbacks.enqueue(owed.reached, number)
+            except DriverError:
+                owed.take_back(number)
+                raise
 
     def precede(self, other: int) -> None:
         """Make another stream wait for what is enqueued here so far (``cuStreamWaitEvent``).
@@ -168,11 +192,24 @@ class CudaStream(Owned):
         self._parked.append(item)
 
 
+def _hold_failure() -> DriverError:
+    text = "what a hold waited for has failed, so the work behind it ran on data that was not ready"
+    return DriverError(HOLD, NOT_READY, "CUDA_ERROR_NOT_READY", text)
+
+
 STILL_USED: list[tuple[object, ...]] = []
 """What streams that were closed with work in flight may still touch: leaked, as freeing it would crash."""
 
 
-def _release(context: Context, address: int, gate: Gate, callbacks: Callbacks, parked: list[object]) -> None:
+def _release(
+    context: Context,
+    address: int,
+    gate: Gate,
+    callbacks: Callbacks,
+    owed: Notifications,
+    parked: list[object],
+) -> None:
+    owed.releasing(_HOLDS, failed=True)
     gate.open()
     with ExitStack() as every:  # last given first: one failure must not keep the others from being released
         every.callback(context.drop)
@@ -181,6 +218,8 @@ def _release(context: Context, address: int, gate: Gate, callbacks: Callbacks, p
         deadline = time.monotonic() + _DRAIN
         while (busy := query(address) == NOT_READY) and time.monotonic() < deadline:
             time.sleep(_FIRST_NAP)
+        if not busy:
+            every.callback(owed.end)
         if busy or not callbacks.idle:
             # Freeing pinned memory waits for the device, for ever if a peer never signals.
             STILL_USED.append((gate, callbacks, *parked))

@@ -47,6 +47,8 @@ from interop.semaphore import ExternalSemaphore, SemaphoreDescriptor, SemaphoreK
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from interop.errors import InteropError
+
 SIZE = 8192
 FD = HandleType.OPAQUE_FD
 ADD = """
@@ -531,6 +533,28 @@ def test_notify_runs_elsewhere_and_in_order(consumer: CudaConsumer) -> None:
     consumer.stream.synchronize(5)
     assert [value for value, _ in seen] == list(range(200))
     assert threading.get_ident() not in {thread for _, thread in seen}
+
+
+def test_notify_is_told_of_a_hold_that_failed_and_of_the_end(consumer: CudaConsumer) -> None:
+    stream, seen = consumer.create_stream(), list[tuple[int, str]]()
+
+    def good(value: int) -> None:
+        seen.append((value, ""))
+
+    def bad(value: int, failure: InteropError) -> None:
+        seen.append((value, type(failure).__name__))
+
+    stream.notify(good, 1, failed=bad)
+    stream.hold(1)
+    stream.notify(good, 2, failed=bad)
+    stream.release(1, failed=True)
+    eventually(lambda: seen == [(1, ""), (2, "DriverError")])
+    with pytest.raises(DriverError):
+        stream.synchronize(5)
+    stream.hold(2)
+    stream.notify(good, 3, failed=bad)
+    stream.close()
+    eventually(lambda: seen[2:] == [(3, "DriverError")])
 
 
 def test_synchronize_waits_for_earlier_work_only(consumer: CudaConsumer) -> None:

@@ -9,12 +9,25 @@ from typing import TYPE_CHECKING
 
 from interop.errors import ClosedError, DriverError, WaitTimeout
 from interop.lifetime import Owned
+from interop.notifications import HOLD, tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from interop.errors import InteropError
+
 _LONGEST = threading.TIMEOUT_MAX
 """What ``Condition.wait`` takes at most, in seconds."""
+
+
+def _told(error: Exception) -> DriverError:
+    """Return what is raised for work that has failed."""
+    function = HOLD if isinstance(error, _HoldFailed) else "NumPy stream"
+    return DriverError(function, -1, type(error).__name__, str(error))
+
+
+class _HoldFailed(RuntimeError):
+    """What a hold waited for will not come."""
 
 
 class _Worker:
@@ -48,12 +61,21 @@ class _Worker:
         if self.error is None:
             work()
 
+    def tell(
+        self,
+        callback: Callable[[int], None],
+        value: int,
+        failed: Callable[[int, InteropError], None] | None,
+    ) -> None:
+        """Call the host, with the error where an earlier piece of work has failed."""
+        tell(callback, value, failed, None if self.error is None else _told(self.error))
+
     def wait(self, value: int) -> None:
         """Wait until :meth:`release` was called with ``value`` or more."""
         with self.changed:
             self.changed.wait_for(lambda: self.released >= value)
             if self.error is None and any(value in values for values in self.failed):
-                self.error = RuntimeError(f"what hold {value} waited for has failed")
+                self.error = _HoldFailed(f"what hold {value} waited for has failed")
 
     def release(self, value: int, *, failed: bool = False) -> None:
         """End every :meth:`wait` up to ``value``."""
@@ -130,7 +152,7 @@ class HostStream(Owned):
                 raise WaitTimeout(f"{target - worker.done} pieces of work on a NumPy stream", timeout)
             error, worker.error = worker.error, None
         if error is not None:
-            raise DriverError("NumPy stream", -1, type(error).__name__, str(error)) from error
+            raise _told(error) from error
 
     def hold(self, value: int) -> None:
         """Have the worker wait until :meth:`release` was called with ``value`` or more."""
@@ -140,9 +162,15 @@ class HostStream(Owned):
         """End every hold up to ``value``; if ``failed``, the work behind them is dropped. Any thread."""
         self._worker.release(value, failed=failed)
 
-    def notify(self, callback: Callable[[int], None], value: int) -> None:
-        """Have ``callback(value)`` called on the worker after all earlier work, even if that failed."""
-        self._worker.put(partial(callback, value))
+    def notify(
+        self,
+        callback: Callable[[int], None],
+        value: int,
+        *,
+        failed: Callable[[int, InteropError], None] | None = None,
+    ) -> None:
+        """Have ``callback(value)`` called on the worker after all earlier work, or ``failed`` if that failed."""
+        self._worker.put(partial(self._worker.tell, callback, value, failed))
 
     def close(self) -> None:
         """End the worker. Holds that nobody released end as failed. A second call does nothing."""

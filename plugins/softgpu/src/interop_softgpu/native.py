@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from ctypes import POINTER, byref, c_char_p, c_double, c_int, c_long, c_uint8, c_uint64, c_void_p
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from interop_softgpu import paths
 
-if TYPE_CHECKING:
-    from pathlib import Path
+_KINDS = {
+    "opencl": ("memory", "semaphore", "thread"),
+    "hip": (
+        "memory",
+        "mapping",
+        "surface",
+        "semaphore",
+        "allocation",
+        "host_allocation",
+        "stream",
+        "event",
+        "module",
+    ),
+    "hiprtc": ("program",),
+}
+"""What each library counts. OpenCL's layer sees what is external; the rest is the business of the CPU's driver."""
 
 
 class Status(IntEnum):
@@ -177,3 +192,32 @@ class Controls:
     def calls(self, function: str = "*") -> int:
         """Return how often an API function was called."""
         return int(self._lib.softgpu_calls(function.encode()))
+
+
+def live_objects(backend: str) -> dict[str, int]:
+    """Return how many objects of each kind the software drivers of a backend have now.
+
+    Empty where this process uses other drivers, or has not opened them yet: nothing is loaded to count in it.
+    """
+    layer, folder = os.environ.get("OPENCL_LAYERS", ""), Path(os.environ.get("ROCM_PATH", ""), "lib")
+    libraries = {
+        "opencl": {"opencl": Path(layer)},
+        "hip": {"hip": folder / "libamdhip64.so", "hiprtc": folder / "libhiprtc.so"},
+    }
+    found: dict[str, int] = {}
+    for name, path in libraries[backend].items():
+        if _is_loaded(path):
+            controls = Controls(path)
+            found.update({f"{name} {kind}": controls.live(kind) for kind in _KINDS[name]})
+    return found
+
+
+def _is_loaded(library: Path) -> bool:
+    """Whether this process has a library of the software drivers open; any other one has no such function."""
+    mode = getattr(os, "RTLD_NOLOAD", None)
+    if mode is None or not library.is_file():
+        return False
+    try:
+        return hasattr(ctypes.CDLL(str(library), mode=mode | os.RTLD_NOW), "softgpu_live")
+    except OSError:
+        return False

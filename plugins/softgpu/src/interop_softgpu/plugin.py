@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from interop.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 
 @hookimpl
@@ -11,3 +16,13 @@ def interop_prepare_environment() -> list[str]:
     from interop_softgpu.activate import activate
 
     return list(activate().lines)
+
+
+@hookimpl
+def interop_live_objects(backend: str) -> Callable[[], Mapping[str, int]] | None:
+    """Count the objects of the software drivers of OpenCL and HIP, once a backend has opened them."""
+    if backend not in {"opencl", "hip"}:
+        return None
+    from interop_softgpu.native import live_objects
+
+    return lambda: live_objects(backend)
