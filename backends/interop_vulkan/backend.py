@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from interop.backend import BufferPart, ProducerSemaphore
     from interop.device import DeviceInfo
+    from interop.handles import Handle
     from interop.images import ImageDescriptor
+    from interop.memory import MemoryDescriptor
     from interop.pages import HostPages
     from interop.semaphore import SemaphoreKind
     from interop_vulkan.adopted import AdoptedBuffer
@@ -118,6 +120,34 @@ class Producer:
         wanted = pages.size if size is None else size
         check_range(0, wanted, pages.size)
         return create_host_buffer(self._context, wanted, pages, host_visible=host_visible)
+
+    def import_memory(
+        self,
+        handle: Handle,
+        descriptor: MemoryDescriptor,
+        *,
+        host_visible: bool = False,
+        memory_type: int | None = None,
+    ) -> Buffer:
+        """Make a buffer over memory that another API or driver allocated: a camera's dma-buf, another producer's.
+
+        ``handle`` is consumed when this returns and untouched when it raises. The buffer is the descriptor's
+        ``size`` bytes from its ``offset`` on, and hands the memory on to consumers with :meth:`Buffer.export_memory`.
+        An opaque handle must come from the same driver and device, and its memory from a type that is known by its
+        position, ``memory_type``: by default the one that :meth:`create_buffer` would choose. A dma-buf's types are
+        asked of the driver (``vkGetMemoryFdPropertiesKHR``).
+
+        The first submission must take the buffer over (``prepare(acquire=[buffer])``), or its bytes are undefined.
+        Raises :class:`HandleError` for a handle that the device does not import or that contradicts the descriptor,
+        :class:`InvalidArgument` for an offset or size that its buffers cannot have, :class:`Unsupported` without a
+        memory type that fits, :class:`DriverError` when the driver refuses (``VkImportMemoryFdInfoKHR``,
+        ``VkImportMemoryWin32HandleInfoKHR``).
+        """
+        from interop_vulkan._imported import import_buffer
+
+        return import_buffer(
+            self._context, handle, descriptor, memory_type=memory_type, host_visible=host_visible
+        )
 
     def adopt_buffer(
         self,
