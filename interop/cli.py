@@ -182,7 +182,10 @@ def _say(line: diagnosis.Line) -> None:
     first, *rest = text.wrap(_out, room) or [text]
     parts = [first]
     if rest:  # again, as what follows the first line has less room
-        parts += text[len(first) :].wrap(_out, room - 2)
+        done = len(first)
+        while text.plain[done] == " ":
+            done += 1
+        parts += text[done:].wrap(_out, room - 2)
     for number, part in enumerate(parts):
         part.rstrip()
         _out.print(margin + ("  " if number else "") + part)

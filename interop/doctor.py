@@ -81,19 +81,15 @@ def examine(consumers: Sequence[str] = ()) -> Report:
         for name, info in plugins.backends().items()
         if not consumers or name in consumers or Role.PRODUCER in info.roles
     ]
-    producers = [
-        device for state in backends if Role.PRODUCER.value in state.roles for device in state.devices
-    ]
-    consumers = [
-        device for state in backends if Role.CONSUMER.value in state.roles for device in state.devices
-    ]
+    makers = [device for state in backends if Role.PRODUCER.value in state.roles for device in state.devices]
+    takers = [device for state in backends if Role.CONSUMER.value in state.roles for device in state.devices]
     return Report(
         version=_version(),
         python=f"{platform.python_implementation()} {platform.python_version()}",
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         environment=environment,
         backends=backends,
-        pairs=[_pair(plugins, left, right) for left in producers for right in consumers],
+        pairs=[_pair(plugins, left, right) for left in makers for right in takers],
         failures=[str(failure) for failure in plugins.failures],
     )
 

@@ -114,23 +114,32 @@ def test_a_consumer_that_does_not_exist_is_an_error_of_the_command_line() -> Non
     assert "no consumer opncl; there are:" in done.stderr
 
 
-def test_a_checkout_that_is_not_installed_says_so(tmp_path: Path) -> None:
+def test_a_checkout_that_is_not_installed_and_has_the_core_alone(tmp_path: Path) -> None:
     """The package found by its path alone, its one dependency beside it, no metadata anywhere."""
     pluggy = importlib.util.find_spec("pluggy")
     assert pluggy is not None
     assert pluggy.origin is not None
     (tmp_path / "pluggy").symlink_to(Path(pluggy.origin).parent)
-    code = "from interop import doctor; found = doctor.examine(); print(next(doctor.lines(found)).text)"
-    done = subprocess.run(
-        [sys.executable, "-S", "-c", code],
-        env={"PYTHONPATH": f"{software.ROOT}:{tmp_path}"},
-        cwd=tmp_path,
-        timeout=60,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout.startswith("interop (distribution gpu-interop not installed), "), done.stderr
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-S", "-m", "interop", *arguments],
+            env={"PYTHONPATH": f"{software.ROOT}:{tmp_path}"},
+            cwd=tmp_path,
+            timeout=60,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+
+    done = run("doctor")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("interop (distribution gpu-interop not installed), ")
+    assert done.stdout.endswith("the command line needs typer: pip install 'gpu-interop[cli]'\n")
+    assert "no pair: " in done.stdout
+    other = run("compare")
+    assert (other.returncode, other.stdout) == (2, "")
+    assert "pip install 'gpu-interop[cli]'" in other.stderr
 
 
 def test_images_are_told_for_each_pair(tmp_path: Path) -> None:
