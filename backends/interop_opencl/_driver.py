@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import importlib
 import importlib.metadata
-import os
 import sys
 import warnings
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from interop.errors import BackendUnavailable, DriverError, HandleError, Unsupported
 from interop.handles import HandleType
+from interop.win32 import is_windows
 from interop_opencl.plugin import INSTALL_HINT
 
 if TYPE_CHECKING:
@@ -342,7 +342,7 @@ def loader_path() -> str:
 def _loader(cl: Any) -> ctypes.CDLL:
     """Open what pyopencl has opened: through its own module where that resolves dependencies."""
     module = importlib.import_module("pyopencl._cl")
-    if os.name != "nt":
+    if not is_windows():
         return ctypes.CDLL(module.__file__)
     folder = Path(cl.__file__).parent.with_name("pyopencl.libs")
     bundled = sorted(folder.glob("opencl*.dll")) if folder.is_dir() else []
