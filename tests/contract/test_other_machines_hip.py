@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import struct
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -60,7 +61,7 @@ def rig(monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
 
 
 def described(kind: HandleType, **changes: Any) -> MemoryDescriptor:
-    return MemoryDescriptor(**{"allocation_size": SIZE, "size": SIZE, "handle_type": kind, **changes})
+    return replace(MemoryDescriptor(allocation_size=SIZE, size=SIZE, handle_type=kind), **changes)
 
 
 def test_capabilities_and_identity(rig: Rig) -> None:

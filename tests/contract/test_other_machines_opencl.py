@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -67,7 +68,7 @@ def _nothing(raised: list[Exception]) -> None:
 
 
 def described(kind: HandleType, **changes: Any) -> MemoryDescriptor:
-    return MemoryDescriptor(**{"allocation_size": SIZE, "size": SIZE, "handle_type": kind, **changes})
+    return replace(MemoryDescriptor(allocation_size=SIZE, size=SIZE, handle_type=kind), **changes)
 
 
 def test_capabilities_and_identity_of_windows(start: Callable[[dict[int, bytes]], Rig]) -> None:

@@ -84,13 +84,11 @@ class OpenCL:
         text = name.decode()
         result, arguments = _driver._EXTENSIONS[text]
         if text in _BY_DEFAULT:
-            made = self._function(
-                text, lambda *_: self.owned.append(_BY_DEFAULT[text]) or 0, result, arguments
-            )
+            made = self._function(text, lambda *_: _noted(self.owned, _BY_DEFAULT[text]), result, arguments)
         elif text == "clCreateSemaphoreWithPropertiesKHR":
             made = self._function(text, self._create_semaphore, result, arguments)
         elif text == "clReleaseSemaphoreKHR":
-            made = self._function(text, lambda each: self.released.append(each) or 0, result, arguments)
+            made = self._function(text, lambda each: _noted(self.released, each), result, arguments)
         else:
             found = self._below("clGetExtensionFunctionAddressForPlatform")(platform, name)
             return int(found) if found else None
@@ -110,6 +108,11 @@ class OpenCL:
         self.semaphores.append(_list_at(properties))
         ctypes.c_int.from_address(status).value = self.code
         return 0x5E3A if self.code == SUCCESS else None
+
+
+def _noted(where: list[Any], what: object) -> int:
+    where.append(what)
+    return SUCCESS
 
 
 def _list_at(address: int) -> list[int]:

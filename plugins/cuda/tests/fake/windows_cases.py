@@ -12,6 +12,7 @@ import os
 import struct
 import sys
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -114,7 +115,7 @@ def rig() -> Iterator[Rig]:
 
 
 def described(kind: HandleType, **changes: Any) -> MemoryDescriptor:
-    return MemoryDescriptor(**{"allocation_size": SIZE, "size": SIZE, "handle_type": kind, **changes})
+    return replace(MemoryDescriptor(allocation_size=SIZE, size=SIZE, handle_type=kind), **changes)
 
 
 def test_capabilities_and_identity(rig: Rig) -> None:
