@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from interop.errors import BackendUnavailable, WaitTimeout
 from interop.handles import HandleType
 from interop.memory import check_range
+from interop.win32 import is_windows
 from interop_vulkan import _devices, _driver
 from interop_vulkan._context import Context, open_device
 from interop_vulkan._host import create_host_buffer
@@ -166,7 +167,8 @@ class Producer:
         For :meth:`interop.link.Link.adopt`, or to be exported. ``memory`` is the ``VkDeviceMemory`` to which
         the buffer is bound at ``memory_offset``, of ``allocation_size`` bytes
         (``VkMemoryAllocateInfo::allocationSize``; by default just what the buffer needs), allocated with
-        ``VkExportMemoryAllocateInfo`` for ``handle_type`` (``opaque_fd`` unless given), and for this buffer
+        ``VkExportMemoryAllocateInfo`` for ``handle_type`` (by default ``opaque_fd``, on Windows ``opaque_win32``, of
+        which the driver may be asked for a handle once: if you have done so, give that), and for this buffer
         alone when ``dedicated``. Both as :func:`interop_vulkan.adopted.adopt` takes them. In place of the memory
         it may be a :class:`interop.handles.Handle` of the allocation, where a library hands out nothing else;
         it stays the caller's, a duplicate is kept.
@@ -187,7 +189,7 @@ class Producer:
             allocation_size=allocation_size,
             memory_offset=memory_offset,
             offset=offset,
-            handle_type=HandleType.OPAQUE_FD if handle_type is None else handle_type,
+            handle_type=_usual_type() if handle_type is None else handle_type,
             dedicated=dedicated,
         )
 
@@ -251,6 +253,10 @@ class Producer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _usual_type() -> HandleType:
+    return HandleType.OPAQUE_WIN32 if is_windows() else HandleType.OPAQUE_FD
 
 
 def _dropped(context: Context, progress: Progress) -> None:

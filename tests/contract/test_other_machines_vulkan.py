@@ -154,6 +154,25 @@ def test_an_nt_handle_is_asked_for_once_and_duplicated(start: Callable[[recorded
     assert len(rig.kernel.closed) == 4
 
 
+def test_adopted_memory_is_asked_for_once_too(start: Callable[[recorded.Machine], Rig]) -> None:
+    rig = start(WIN32)
+    theirs = rig.producer.create_buffer(SIZE, export=NT)
+    (memory,) = [number for name, number in rig.vulkan.live if name == "vkAllocateMemory"]
+    adopted = rig.producer.adopt_buffer(theirs.native, memory, size=SIZE)
+    for _ in range(2):
+        handle, descriptor = adopted.export_memory()
+        assert descriptor.handle_type is NT
+        handle.close()
+    assert rig.vulkan.of("vkGetMemoryWin32HandleKHR") == [(GET_WIN32, True, 0x2)]
+    adopted.close()
+    assert len(rig.kernel.closed) == 3
+    by_handle = Handle.adopt(rig.kernel.make("memory"), NT)
+    with by_handle, closing(rig.producer.adopt_buffer(theirs.native, by_handle, size=SIZE)) as other:
+        other.export_memory()[0].close()
+        assert not by_handle.closed
+    theirs.close()
+
+
 def test_global_memory_handles_are_not_described_nor_closed(start: Callable[[recorded.Machine], Rig]) -> None:
     rig = start(WIN32)
     rig.vulkan.returns = [0xC0000040, 0xC0000040]
