@@ -2,7 +2,8 @@
 
 Drivers offer what they then refuse. So the memory and the semaphores of a plan are made, exported, imported and
 closed once, at their smallest; a candidate that fails is vetoed with the driver's words, and the rest is negotiated
-again. The plan that comes of it says why each failed candidate was left.
+again. The plan that comes of it says why each failed candidate was left. A one-shot handle is exported by whoever
+signals, so each direction is tried by itself, and what fails in one is not relied on in the other either.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from interop.errors import DriverError, HandleError, InteropError, Unsupported
+from interop.negotiation import Direction
+from interop.one_shot import ONE_SHOT
+from interop.sync.one_shot import OneShotToConsumer, OneShotToProducer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,34 +53,38 @@ def settle(
     raised. Raises what ``choose`` raises once nothing is left, with the reason for each.
     """
     failed: dict[Candidate, str] = {}
-    passed: set[Candidate] = set()
+    passed: set[tuple[HandleType, str, Direction | None]] = set()
 
     def rule(left: DeviceInfo, right: DeviceInfo, handle_type: HandleType, purpose: str) -> str | None:
         return failed.get((handle_type, purpose)) or veto(left, right, handle_type, purpose)
 
     while True:
         plan = choose(veto=rule)
-        for handle_type, purpose, kind in _candidates(plan, memory=memory, semaphores=semaphores):
-            if (handle_type, purpose) in passed:
+        for handle_type, purpose, kind, direction in _candidates(plan, memory=memory, semaphores=semaphores):
+            if (handle_type, purpose, direction) in passed:
                 continue
-            error = _try(producer, consumer, handle_type, kind)
+            if direction is not None:
+                error = _try_one_shot(producer, consumer, direction)
+            else:
+                error = _try(producer, consumer, handle_type, kind)
             if error is not None:
                 failed[handle_type, purpose] = f"tried, and failed: {error}"
                 break
-            passed.add((handle_type, purpose))
+            passed.add((handle_type, purpose, direction))
         else:
             return plan
 
 
 def _candidates(
     plan: Plan, *, memory: bool, semaphores: bool
-) -> Iterator[tuple[HandleType, str, SemaphoreKind | None]]:
+) -> Iterator[tuple[HandleType, str, SemaphoreKind | None, Direction | None]]:
     if memory and plan.handle_type is not None:
-        yield plan.handle_type, "memory", None
+        yield plan.handle_type, "memory", None, None
     if semaphores:
-        for sync in (plan.to_consumer, plan.to_producer):
+        for direction, sync in zip(Direction, (plan.to_consumer, plan.to_producer), strict=True):
             if sync.kind is not None and sync.handle_type is not None:
-                yield sync.handle_type, sync.kind.value, sync.kind
+                one_way = direction if sync.handle_type is ONE_SHOT else None
+                yield sync.handle_type, sync.kind.value, sync.kind, one_way
 
 
 def _try(
@@ -104,5 +112,27 @@ def _try(
         except _REFUSALS as error:
             if handle.closed:
                 raise
+            return error
+    return None
+
+
+def _try_one_shot(producer: Producer, consumer: Consumer, direction: Direction) -> InteropError | None:
+    """Hand one signal over, without waiting for it on the host; return what was refused, or None."""
+    with ExitStack() as made:
+        try:
+            if direction is Direction.TO_CONSUMER:
+                there = OneShotToConsumer(producer, consumer)
+                made.callback(there.close)
+                submission = producer.prepare(signal=there.semaphore)
+                made.callback(submission.close)
+                point = there.submitted(submission.submit(), signalled=True)
+                there.wait(consumer.stream, point)
+            else:
+                back = OneShotToProducer(producer, consumer)
+                made.callback(back.close)
+                submission = producer.prepare(wait=back.semaphore)
+                made.callback(submission.close)
+                submission.submit(back.signal(consumer.stream))
+        except _REFUSALS as error:
             return error
     return None

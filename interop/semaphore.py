@@ -163,5 +163,9 @@ class ExternalSemaphore(Protocol):
         ...
 
     def close(self) -> None:
-        """Release the import. Enqueued waits and signals must have ended. A second call does nothing."""
+        """Release the import. Enqueued waits and signals must have ended. A second call does nothing.
+
+        An import of ``sync_fd`` (:mod:`interop.one_shot`) is waited for once and never signalled, and may be closed
+        as soon as that wait is enqueued.
+        """
         ...

@@ -72,6 +72,11 @@ _RAW: dict[str, tuple[Any, ...]] = {
 }
 
 
+# hip-python opens a library at the first call into it, and must not do that from two threads at once: one then
+# reads a path that the other has given back, or leaves the library's handle empty for both.
+_opening = threading.Lock()
+
+
 class Driver:
     """The loaded binding and library. One per backend; owns nothing that would need closing."""
 
@@ -82,8 +87,9 @@ class Driver:
         self.streams: dict[int, int] = {}
         """Device of each stream that is open or was leaked, by address."""
         self._functions: dict[str, Callable[..., int]] = {}
-        # The first call is what makes hip-python open the library.
-        self.runtime_version: int = int(self.call("hipRuntimeGetVersion"))
+        self._compiler_open = False
+        with _opening:
+            self.runtime_version: int = int(self.call("hipRuntimeGetVersion"))
         self.library = _loaded_library()
 
     def call(self, name: str, *args: object, hints: Mapping[int, str] = _NO_HINTS) -> Any:
@@ -121,6 +127,10 @@ class Driver:
 
     def _rtc(self, name: str, args: tuple[object, ...]) -> tuple[int, Any]:
         try:
+            if not self._compiler_open:
+                with _opening:
+                    self.hiprtc.hiprtcVersion()
+                self._compiler_open = True
             status, *results = getattr(self.hiprtc, name)(*args)
         except RuntimeError as error:
             raise Unsupported("hiprtc", f"the HIP compiler library cannot be used: {error}") from error

@@ -36,10 +36,12 @@ DEVICE_NODE_MASK = 0x106E
 DEVICE_PCI_BUS_INFO = 0x410F
 DEVICE_SEMAPHORE_TYPES = 0x204C
 DEVICE_SEMAPHORE_IMPORT = 0x204D
+DEVICE_SEMAPHORE_EXPORT = 0x204E
 DEVICE_MEMORY_IMPORT = 0x204F
 DEVICE_LINEAR_IMAGES = 0x2052
 SEMAPHORE_TYPE = 0x203D
 SEMAPHORE_TYPE_BINARY = 1
+SEMAPHORE_EXPORT_TYPES = 0x203F
 EVENT_EXECUTION_STATUS = 0x11D3
 BUFFER_CREATE_TYPE_REGION = 0x1220
 DEVICE_NOT_FOUND = -1
@@ -55,6 +57,7 @@ SEMAPHORE_HANDLES = {
     0x2055: HandleType.OPAQUE_FD,
     0x2056: HandleType.OPAQUE_WIN32,
     0x2057: HandleType.OPAQUE_WIN32_KMT,
+    0x2058: HandleType.SYNC_FD,
 }
 
 # What drivers answer to a handle that is not theirs: Intel -38, others -30 or -64, NVIDIA 999 and, for a size
@@ -170,6 +173,7 @@ _EXTENSIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
         (_POINTER, _UINT, _POINTER, _POINTER, _UINT, _POINTER, _POINTER),
     ),
     "clReleaseSemaphoreKHR": (_INT, (_POINTER,)),
+    "clGetSemaphoreHandleForTypeKHR": (_INT, (_POINTER, _POINTER, _UINT, _SIZE, _POINTER, _POINTER)),
 }
 MEMORY_FUNCTIONS = ("clEnqueueAcquireExternalMemObjectsKHR", "clEnqueueReleaseExternalMemObjectsKHR")
 SEMAPHORE_FUNCTIONS = (

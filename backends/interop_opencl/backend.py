@@ -200,6 +200,22 @@ class OpenCLConsumer(Owned):
             )
         )
 
+    def create_semaphore(self, kind: SemaphoreKind, *, export: HandleType) -> semaphore.OpenCLSignals:
+        """Make a semaphore whose signals are handed out; see :class:`interop.one_shot.ExportingConsumer`."""
+        self.check_open()
+        return self._children.add(
+            semaphore.create_semaphore(
+                self._driver,
+                self._platform,
+                self.native.int_ptr,
+                self._native.int_ptr,
+                self._device.identity,
+                kind,
+                export,
+                supported=self._device.capabilities.exportable(kind),
+            )
+        )
+
     def allocate(self, size: int) -> memory.OpenCLBuffer:
         """Allocate device memory (``clCreateBuffer``); the caller closes it."""
         block, buffer = memory.allocate(self._driver, self.native, self.stream, size, self._alignment)
@@ -272,6 +288,7 @@ def _capabilities(driver: cl.Driver, platform: int, native: Any, extensions: fro
     else:
         importable = _known(driver.query_numbers(device, cl.DEVICE_MEMORY_IMPORT), cl.MEMORY_HANDLES)
     semaphores: dict[SemaphoreKind, frozenset[Any]] = {}
+    handed_out: dict[SemaphoreKind, frozenset[Any]] = {}
     if "cl_khr_external_semaphore" not in extensions:
         notes.append("this OpenCL device has no cl_khr_external_semaphore")
     elif any(driver.extension(platform, name) is None for name in cl.SEMAPHORE_FUNCTIONS):
@@ -282,10 +299,14 @@ def _capabilities(driver: cl.Driver, platform: int, native: Any, extensions: fro
         found = _known(driver.query_numbers(device, cl.DEVICE_SEMAPHORE_IMPORT), cl.SEMAPHORE_HANDLES)
         semaphores[SemaphoreKind.BINARY] = found
         notes.append(semaphore.NO_TIMELINE)
+        if driver.extension(platform, "clGetSemaphoreHandleForTypeKHR") is not None:
+            exported = _known(driver.query_numbers(device, cl.DEVICE_SEMAPHORE_EXPORT), cl.SEMAPHORE_HANDLES)
+            handed_out[SemaphoreKind.BINARY] = exported & {HandleType.SYNC_FD}  # all that is made here
     images, image_notes = image.offered(driver, native, importable)
     return Capabilities(
         memory_import=importable | {HandleType.HOST_ALLOCATION},
         semaphore_import=semaphores,
+        semaphore_export=handed_out,
         host_memory=f"{host.USE_HOST_PTR}: mapped and unmapped at each hand-over, when the driver may copy",
         stream_hold="clCreateUserEvent",
         stream_notify="clSetEventCallback",

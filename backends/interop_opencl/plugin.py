@@ -41,10 +41,12 @@ def interop_conformance_profile(backend: str) -> ConformanceProfile | None:
     """Name the cases that a driver is known to fail, and how."""
     if backend != "opencl":
         return None
+    from interop.handles import HandleType
     from interop.testing import ConformanceProfile, DriverFault  # only in a run of the kit
 
     blocked = DriverFault(
         driver=r"^NVIDIA CUDA ",
+        handle_types=frozenset({HandleType.OPAQUE_FD}),
         failure=r"^AssertionError: the turns blocked their caller for ",
         reason="acquire and release of external memory behind a user event return only when it is set",
         reference="measured with driver 580.159 on an H200; docs/explanation/driver-behaviour.md",

@@ -6,11 +6,12 @@ import ctypes
 import threading
 from typing import TYPE_CHECKING
 
-from interop.errors import DriverError, Unsupported
+from interop.errors import DriverError, TurnError, Unsupported
 from interop.handles import SEMAPHORE_FLOOR, FdFate, Handle, HandleType, lend
 from interop.lifetime import Owned
 from interop.semaphore import SemaphoreDescriptor, SemaphoreKind, ValueRule, check_import
 from interop_opencl._driver import (
+    SEMAPHORE_EXPORT_TYPES,
     SEMAPHORE_HANDLES,
     SEMAPHORE_TYPE,
     SEMAPHORE_TYPE_BINARY,
@@ -22,12 +23,14 @@ from interop_opencl.stream import stream_address
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from interop.device import DeviceIdentity
     from interop.semaphore import Stream
     from interop_opencl._driver import Driver
 
 _CREATE = "clCreateSemaphoreWithPropertiesKHR"
 _WAIT = "clEnqueueWaitSemaphoresKHR"
 _SIGNAL = "clEnqueueSignalSemaphoresKHR"
+_EXPORT = "clGetSemaphoreHandleForTypeKHR"
 _CODES = {handle_type: code for code, handle_type in SEMAPHORE_HANDLES.items()}
 NO_TIMELINE = "OpenCL has binary semaphores only: a timeline imported as one would be accepted and hang"
 
@@ -69,6 +72,80 @@ class OpenCLSemaphore(Owned):
         check("clFlush", self._flush(queue))
 
 
+class OneShotSemaphore(OpenCLSemaphore):
+    """One signal of Vulkan, taken in from a sync file: waited for once, never signalled from here.
+
+    It may be closed as soon as its wait is enqueued: OpenCL keeps it for the command. A fresh one for each signal is
+    what ``clReImportSemaphoreSyncFdKHR`` is equivalent to, and older drivers of the extension lack that call.
+    """
+
+    __slots__ = ("_waited",)
+
+    def __init__(self, driver: Driver, platform: int, context: int, address: int) -> None:
+        super().__init__(driver, platform, context, address)
+        self._waited = False
+
+    def wait(self, stream: Stream, value: int | None = None) -> None:
+        """Enqueue the one wait. Raises :class:`TurnError` for a second one."""
+        if self._waited:
+            raise TurnError("a sync_fd carries one signal, which has been waited for; import the next one")
+        super().wait(stream, value)
+        self._waited = True
+
+    def signal(self, stream: Stream, value: int | None = None) -> None:
+        """Raise :class:`TurnError`: the extension leaves that to who made it."""
+        self._rule.check_signal(value)
+        stream_address(stream, self._context)
+        raise TurnError("a sync_fd carries a signal of the other side; signal a semaphore made here instead")
+
+
+class OpenCLSignals(OpenCLSemaphore):
+    """A semaphore made here, whose signals are handed out. Fulfils :class:`interop.one_shot.ConsumerSemaphore`."""
+
+    __slots__ = ("_device", "_export", "_identity", "_signalled")
+
+    def __init__(
+        self,
+        driver: Driver,
+        platform: int,
+        context: int,
+        device: int,
+        identity: DeviceIdentity,
+        address: int,
+    ) -> None:
+        super().__init__(driver, platform, context, address)
+        self._device, self._identity = device, identity
+        self._export = driver.required(platform, _EXPORT)
+        self._signalled = False
+
+    def wait(self, stream: Stream, value: int | None = None) -> None:
+        """Raise :class:`TurnError`: its signals are waited for by who takes them in."""
+        raise TurnError(
+            f"this semaphore's signals are handed out, so {stream!r} cannot wait for them, {value=}"
+        )
+
+    def signal(self, stream: Stream, value: int | None = None) -> None:
+        """Enqueue a signal and flush. Raises :class:`TurnError` while the last one has not been handed out."""
+        if self._signalled:
+            raise TurnError("export the last signal before the next one: a binary semaphore has room for one")
+        super().signal(stream, value)
+        self._signalled = True
+
+    def export_semaphore(self) -> tuple[Handle, SemaphoreDescriptor]:
+        """Hand out the last signal; see :meth:`interop.one_shot.ConsumerSemaphore.export_semaphore`."""
+        self.check_open()
+        if not self._signalled:
+            raise TurnError("there is no signal to hand out; signal first")
+        number, size = ctypes.c_int(-1), ctypes.sizeof(ctypes.c_int)
+        address, code = self._semaphores[0], _CODES[HandleType.SYNC_FD]
+        check(_EXPORT, self._export(address, self._device, code, size, ctypes.byref(number), None))
+        self._signalled = False
+        handle = Handle(number.value, HandleType.SYNC_FD)
+        return handle, SemaphoreDescriptor(
+            kind=SemaphoreKind.BINARY, handle_type=HandleType.SYNC_FD, device=self._identity
+        )
+
+
 def _release(release: Callable[[int], int], address: int) -> None:
     check("clReleaseSemaphoreKHR", release(address))
 
@@ -97,4 +174,37 @@ def import_semaphore(
         check_handle(_CREATE, status.value, "binary semaphore")
         if not address:
             raise DriverError(_CREATE, 0, text="reported success and returned no object")
-    return OpenCLSemaphore(driver, platform, context, address)
+    kind = OneShotSemaphore if handle.type is HandleType.SYNC_FD else OpenCLSemaphore
+    return kind(driver, platform, context, address)
+
+
+def create_semaphore(
+    driver: Driver,
+    platform: int,
+    context: int,
+    device: int,
+    identity: DeviceIdentity,
+    kind: SemaphoreKind,
+    export: HandleType,
+    *,
+    supported: frozenset[HandleType],
+) -> OpenCLSignals:
+    """Make a semaphore whose signals are handed out (``clCreateSemaphoreWithPropertiesKHR``).
+
+    Raises :class:`Unsupported` for a kind or type that the device does not hand out.
+    """
+    if kind is not SemaphoreKind.BINARY or export not in supported:
+        offered = ", ".join(sorted(supported)) or "none"
+        raise Unsupported(
+            f"exporting a {kind.value} semaphore as {export.value}", f"binary ones are exported as: {offered}"
+        )
+    create = driver.required(platform, _CREATE)
+    for name in (_EXPORT, _WAIT, _SIGNAL, "clReleaseSemaphoreKHR"):
+        driver.required(platform, name)  # before there is anything to release
+    status = ctypes.c_int()
+    wanted = (SEMAPHORE_TYPE, SEMAPHORE_TYPE_BINARY, SEMAPHORE_EXPORT_TYPES, _CODES[export], 0, 0)
+    address = create(context, (ctypes.c_uint64 * len(wanted))(*wanted), ctypes.byref(status))
+    check(_CREATE, status.value)
+    if not address:
+        raise DriverError(_CREATE, 0, text="reported success and returned no object")
+    return OpenCLSignals(driver, platform, context, device, identity, address)

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import os
 import re
-import weakref
+from functools import partial
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
 from interop.errors import BackendUnavailable, DriverError, HandleError
@@ -61,8 +62,14 @@ def check(function: str, result: int, *, hint: str = "") -> None:
         raise DriverError(function, result, name, hint=hint or _HINTS.get(name, ""))
 
 
-# Structures hold bare addresses of what they point to; this keeps the pointees alive as long as the holder.
-_pointees: weakref.WeakKeyDictionary[Any, tuple[Any, ...]] = weakref.WeakKeyDictionary()
+def _holding(made: Any, pointees: list[Any]) -> Any:
+    """Return a structure that keeps what it points to alive: it holds bare addresses only.
+
+    The destructor does nothing but be there, with the pointees. It must not be Python code: that would run
+    where the last reference goes, and a Ctrl-C that arrives in it is lost, as no caller is there to get it.
+    """
+    return ffi.gc(made, partial(is_, pointees)) if pointees else made
+
 
 _WORDS = re.compile(r"(?<=[a-z])(?=[A-Z0-9])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[0-9])(?=[A-Z][a-z])")
 
@@ -90,12 +97,13 @@ def struct(name: str, **fields: Any) -> Any:
         value = given
         if kinds[field].kind == "pointer":
             value = _pointer(kinds[field], given, kept)
+            if given is not NULL:
+                kept.append(given)
         elif kinds[field].kind in ("struct", "array", "union"):
             value = _by_value(given)
-        kept.append(given)
+            kept.append(given)  # what it points to in its turn
         setattr(made, field, value)
-    _pointees[made] = tuple(kept)
-    return made
+    return _holding(made, kept)
 
 
 def _by_value(given: Any) -> Any:

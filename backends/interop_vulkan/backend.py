@@ -15,7 +15,7 @@ from interop_vulkan._context import Context, open_device
 from interop_vulkan._host import create_host_buffer
 from interop_vulkan.memory import Buffer, create_buffer
 from interop_vulkan.plugin import INSTALL_HINT
-from interop_vulkan.semaphore import Progress, Semaphore, create_semaphore
+from interop_vulkan.semaphore import Inlet, Progress, Semaphore, create_importing_semaphore, create_semaphore
 from interop_vulkan.stream import PreparedSubmission, prepare
 
 if TYPE_CHECKING:
@@ -202,6 +202,10 @@ class Producer:
     def create_semaphore(self, kind: SemaphoreKind, *, export: HandleType | None = None) -> Semaphore:
         """Make a semaphore; see :meth:`interop.backend.Producer.create_semaphore`."""
         return create_semaphore(self._context, kind, export)
+
+    def create_importing_semaphore(self, handle_type: HandleType) -> Inlet:
+        """Make a semaphore that takes signals in; see :class:`interop.one_shot.ImportingProducer`."""
+        return create_importing_semaphore(self._context, handle_type)
 
     def create_mesh(self, rows: int, columns: int, *, width: int, height: int) -> Grid:
         """Make a grid of heights to be drawn; see :class:`interop_vulkan.render.Grid`.

@@ -216,9 +216,9 @@ def create_image(context: Context, image: ImageDescriptor, export: HandleType | 
         needs = struct("VkMemoryRequirements2", pNext=asked)
         which = struct("VkImageMemoryRequirementsInfo2", image=native)
         context.vk.vkGetImageMemoryRequirements2(context.device, which, needs)
-        # Drivers pass how an optimal image is laid out along with a dedicated allocation.
-        optimal = export is not None and image.tiling is Tiling.OPTIMAL
-        dedicated = dedicated_only or optimal or bool(asked.requiresDedicatedAllocation)
+        # Drivers pass how an optimal image is laid out along with a dedicated allocation. For a linear one it
+        # tells NVIDIA's that the memory must not be compressed, by which other APIs' texels would get lost.
+        dedicated = export is not None or dedicated_only or bool(asked.requiresDedicatedAllocation)
         chain = struct("VkMemoryDedicatedAllocateInfo", image=native) if dedicated else NULL
         if export is not None:
             chain = exported_memory(export, chain)

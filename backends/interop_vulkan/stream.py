@@ -17,13 +17,13 @@ from interop_vulkan._driver import NULL, QUEUE_FAMILY_EXTERNAL, VK, array, check
 from interop_vulkan._lifetime import Child
 from interop_vulkan._recording import Recording
 from interop_vulkan.memory import as_buffer
+from interop_vulkan.semaphore import Inlet, Semaphore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from interop_vulkan._context import Context
     from interop_vulkan.memory import Buffer, Part
-    from interop_vulkan.semaphore import Semaphore
 
 RING = 64
 """Recordings that may be in flight at a time; the next one waits for the oldest."""
@@ -107,22 +107,25 @@ class PreparedSubmission(Child):
         self._signals_value = signal is not None and signal.kind is SemaphoreKind.TIMELINE
         self._wait_values = array("uint64_t", 1)
         self._signal_values = array("uint64_t", 2)
-        waits = [wait.native] if wait else []
+        self._one_shots = [each for each in (wait, signal) if each is not None and each.one_shot]
+        self._waits = array("VkSemaphore", 1)
+        if wait is not None and not isinstance(wait, Inlet):  # which has another one for each wait
+            self._waits[0] = wait.native
         # Progress comes last: SwiftShader signals in this order, and who sees progress may count on the rest.
         signals = [*([signal.native] if signal else []), context.timeline.semaphore]
         self._progress_slot = self._signal_values + (len(signals) - 1)
         values = struct(
             "VkTimelineSemaphoreSubmitInfo",
-            waitSemaphoreValueCount=len(waits),
+            waitSemaphoreValueCount=int(wait is not None),
             pWaitSemaphoreValues=self._wait_values,
             signalSemaphoreValueCount=len(signals),
             pSignalSemaphoreValues=self._signal_values,
         )
         shared = {
             "pNext": values,
-            "waitSemaphoreCount": len(waits),
-            "pWaitSemaphores": waits,
-            "pWaitDstStageMask": [_EVERYTHING] * len(waits),
+            "waitSemaphoreCount": int(wait is not None),
+            "pWaitSemaphores": self._waits,
+            "pWaitDstStageMask": [_EVERYTHING],
             "signalSemaphoreCount": len(signals),
             "pSignalSemaphores": signals,
         }
@@ -220,6 +223,8 @@ class PreparedSubmission(Child):
                 )
                 raise TurnError(msg)
             self._signal_values[0] = signal_value
+        if self._one_shots:
+            self._check_one_shots()
         native, shape = self._recording, self._bare if self._kept is None else self._alone
         if native is not None:
             for child in self._commands.uses:
@@ -242,6 +247,8 @@ class PreparedSubmission(Child):
             timeline.submitted = value
         if self._signals_value and signal is not None:
             signal.last_signal = signal_value
+        for semaphore in self._one_shots:
+            semaphore.submitted(value, signal=semaphore is signal)
         notes = self._kept or ()
         if native is not None:
             self._free.pop()
@@ -254,6 +261,14 @@ class PreparedSubmission(Child):
         for note in notes:
             note(value)
         return value
+
+    def _check_one_shots(self) -> None:
+        """Raise :class:`TurnError` for a signal that has no room, or a wait for nothing; choose what is waited for."""
+        signal = self._signal
+        if signal is not None and signal.one_shot and signal.signalled:
+            raise TurnError("export the last signal before the next one: a binary semaphore has room for one")
+        if isinstance(self._wait, Inlet):
+            self._waits[0] = self._wait.native
 
     def _stop(self, native: Any) -> None:
         """End recording; until it is in flight the command buffer counts as free, whatever comes."""
@@ -289,8 +304,6 @@ def prepare(
     context: Context, acquire: Sequence[object], release: Sequence[object], wait: object, signal: object
 ) -> PreparedSubmission:
     """Prepare a submission; see :meth:`interop.backend.Producer.prepare`."""
-    from interop_vulkan.semaphore import Semaphore
-
     context.check_open()
     context.sweep()
     for each in (wait, signal):
@@ -299,6 +312,8 @@ def prepare(
             raise InvalidArgument(msg)
         if isinstance(each, Semaphore):
             each.check_open()
+    if isinstance(signal, Inlet):
+        raise InvalidArgument("a semaphore that takes signals in is waited for, not signalled")
     if isinstance(signal, Semaphore) and signal.native == context.timeline.semaphore:
         raise InvalidArgument("the progress timeline is signalled by every submission, not on demand")
     return PreparedSubmission(

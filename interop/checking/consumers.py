@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from interop.checking import streams
 from interop.checking.model import MODEL
-from interop.checking.records import memories, payloads, queues, scope_of, scopes
+from interop.checking.records import memories, payloads, points, queues, scope_of, scopes
 from interop.checking.state import ENTERING, Memory, Payload, Queue, Scope, closed
 from interop.checking.watch import watch
 from interop.errors import Misuse
@@ -33,6 +33,7 @@ def watch_consumer(consumer: Consumer, scope: Scope) -> Queue:
             "create_stream": _create_stream,
             "import_memory": _import_memory,
             "import_semaphore": _import_semaphore,
+            "create_semaphore": _create_semaphore,
             "allocate": _allocate,
             "compile": _compile,
         }
@@ -63,17 +64,25 @@ def _import_memory(consumer: object, original: Call, handle: object, descriptor:
 
 
 def _import_semaphore(consumer: object, original: Call, handle: object, descriptor: Any) -> Any:
-    found = payloads.get(handle)
+    found, point = payloads.get(handle), points.get(handle)
     semaphore = original(handle, descriptor)
     if found is None:
         scope = scope_of(consumer)
         found = Payload(scope.label("foreign semaphore"), scope, descriptor.kind, foreign=True)
     payloads.put(semaphore, found)
+    if point is not None:
+        points.put(semaphore, point)
     return watch(
         semaphore,
         "external",
         {"wait": streams.wait, "signal": streams.signal, "close": streams.close_semaphore},
     )
+
+
+def _create_semaphore(consumer: object, original: Call, kind: object, **options: object) -> Any:
+    semaphore = original(kind, **options)
+    streams.watch_signals(semaphore, scope_of(consumer))
+    return semaphore
 
 
 def _allocate(consumer: object, original: Call, size: int) -> Any:

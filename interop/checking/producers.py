@@ -12,6 +12,7 @@ from interop.checking.records import (
     Submitting,
     memories,
     payloads,
+    points,
     queues,
     scope_of,
     scopes,
@@ -20,6 +21,7 @@ from interop.checking.records import (
 from interop.checking.state import ENTERING, Memory, Payload, Queue, Scope, closed
 from interop.checking.watch import watch
 from interop.errors import InteropError, Misuse
+from interop.one_shot import ONE_SHOT
 from interop.semaphore import SemaphoreKind
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ def watch_producer(producer: Producer, scope: Scope) -> Queue:
         around: Arounds = {
             "create_buffer": _create_buffer,
             "create_semaphore": _create_semaphore,
+            "create_importing_semaphore": _create_importing_semaphore,
             "prepare": _prepare_submission,
             "wait_idle": _wait_idle,
         }
@@ -76,7 +79,13 @@ def _part(buffer: object, original: Call, *args: object, **kwargs: object) -> An
 
 def _create_semaphore(producer: object, original: Call, kind: SemaphoreKind, **options: object) -> Any:
     semaphore = original(kind, **options)
-    streams.watch_semaphore(semaphore, scope_of(producer))
+    streams.watch_semaphore(semaphore, scope_of(producer), one_shot=options.get("export") is ONE_SHOT)
+    return semaphore
+
+
+def _create_importing_semaphore(producer: object, original: Call, handle_type: object) -> Any:
+    semaphore = original(handle_type)
+    streams.watch_inlet(semaphore, scope_of(producer))
     return semaphore
 
 
@@ -99,6 +108,7 @@ def _prepare_submission(producer: Producer, original: Call, **options: Any) -> S
         list(dict.fromkeys(each for each in shared if each is not None)),
         payloads.get(options.get("wait")),
         payloads.get(options.get("signal")),
+        options.get("wait") if points.get(options.get("wait")) is not None else None,
     )
     submissions.put(submission, made)
     queues.put(submission, queue)
@@ -160,6 +170,10 @@ def _submit(submission: object, original: Call, wait_value: int = 0, signal_valu
     if found is None or progress is None:
         point: int = original(wait_value, signal_value)
         return point
+    if found.inlet is not None:
+        found.wait, wait_value = payloads.get(found.inlet), points.get(found.inlet) or 0
+    if found.signal is not None and found.signal.one_shot:
+        signal_value = found.signal.given + 1
     queue, steps = found.queue, _steps(found, wait_value, signal_value)
     used = list(dict.fromkeys([*found.memories, *found.touched]))
     MODEL.check_steps(queue, steps)
@@ -175,6 +189,8 @@ def _submit(submission: object, original: Call, wait_value: int = 0, signal_valu
             )
         MODEL.check_order(queue, memory, "used by a submission", after)
     point = original(wait_value, signal_value)
+    if found.signal is not None:
+        found.signal.given += found.signal.one_shot
     waits = [step for step in steps if not step[2]]
     MODEL.add(queue, waits)
     MODEL.use(queue, used)

@@ -12,14 +12,21 @@ Steps = list[tuple[Payload, int, bool]]
 class Submitting:
     """What is known of a prepared submission."""
 
-    __slots__ = ("memories", "queue", "signal", "touched", "wait")
+    __slots__ = ("inlet", "memories", "queue", "signal", "touched", "wait")
 
     def __init__(
-        self, queue: Queue, memories: list[Memory], wait: Payload | None, signal: Payload | None
+        self,
+        queue: Queue,
+        memories: list[Memory],
+        wait: Payload | None,
+        signal: Payload | None,
+        inlet: object = None,
     ) -> None:
+        """``inlet`` is the semaphore waited for where each submission waits for another signal, taken in before."""
         self.queue = queue
         self.memories = memories
         self.wait = wait
+        self.inlet = inlet
         self.signal = signal
         self.touched: list[Memory] = []
 
@@ -30,6 +37,8 @@ queues: Records[Queue] = Records()
 """Of producers, streams, progress timelines, and consumers (their own stream)."""
 payloads: Records[Payload] = Records()
 """Of semaphores on either side, and of handles on their way."""
+points: Records[int] = Records()
+"""Which signal of a one-shot semaphore it is that a handle, an import, or an inlet holds."""
 memories: Records[Memory] = Records()
 """Of producers' buffers and parts, handles on their way, imports, and views."""
 submissions: Records[Submitting] = Records()

@@ -55,6 +55,10 @@ class Payload:
     kind: SemaphoreKind
     foreign: bool = False
     """Whether something that is not watched may signal or wait."""
+    one_shot: bool = False
+    """Whether each signal is handed out by itself: they are counted, and the counter is waited for."""
+    given: int = 0
+    """One-shot: signals enqueued so far."""
     relayed: bool = False
     """Whether the host signals it for a stream, which counts as the stream's signal."""
     signals: int = 0

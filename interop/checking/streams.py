@@ -7,15 +7,17 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from interop.checking.model import MODEL
-from interop.checking.records import Steps, payloads, queues
+from interop.checking.records import Steps, payloads, points, queues
 from interop.checking.state import Payload, Queue, Scope
 from interop.checking.watch import watch
 from interop.errors import Misuse, WaitTimeout
+from interop.semaphore import SemaphoreKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from interop.backend import ProducerSemaphore
+    from interop.one_shot import ConsumerSemaphore, ImportingSemaphore
     from interop.semaphore import Stream
 
     Call = Callable[..., Any]
@@ -50,10 +52,10 @@ def explained() -> Generator[None]:
         raise
 
 
-def watch_semaphore(semaphore: ProducerSemaphore, scope: Scope) -> None:
-    """Watch a semaphore of a producer."""
+def watch_semaphore(semaphore: ProducerSemaphore, scope: Scope, *, one_shot: bool = False) -> None:
+    """Watch a semaphore of a producer; ``one_shot`` says that its signals are handed out one at a time."""
     kind = semaphore.kind
-    payloads.put(semaphore, Payload(scope.label(f"{kind.value} semaphore"), scope, kind))
+    _put_payload(semaphore, scope, kind, one_shot=one_shot)
     around: Arounds = {
         "export_semaphore": _export,
         "wait_host": _wait_host,
@@ -64,11 +66,43 @@ def watch_semaphore(semaphore: ProducerSemaphore, scope: Scope) -> None:
     watch(semaphore, "semaphore", around)
 
 
+def _put_payload(semaphore: object, scope: Scope, kind: SemaphoreKind, *, one_shot: bool) -> None:
+    name = scope.label(f"{kind.value} semaphore")
+    counted = SemaphoreKind.TIMELINE if one_shot else kind
+    payloads.put(semaphore, Payload(name, scope, counted, one_shot=one_shot))
+
+
+def watch_signals(semaphore: ConsumerSemaphore, scope: Scope) -> None:
+    """Watch a semaphore of a consumer whose signals are handed out one at a time."""
+    _put_payload(semaphore, scope, semaphore.kind, one_shot=True)
+    watch(semaphore, "signals", {"signal": signal, "export_semaphore": _export, "close": close_semaphore})
+
+
+def watch_inlet(semaphore: ImportingSemaphore, scope: Scope) -> None:
+    """Watch a semaphore of a producer that takes signals in one at a time."""
+    _put_payload(semaphore, scope, semaphore.kind, one_shot=True)
+    points.put(semaphore, 0)
+    watch(semaphore, "inlet", {"import_semaphore": _take_in, "close": close_semaphore})
+
+
+def _take_in(semaphore: object, original: Call, handle: object, descriptor: object) -> None:
+    found, point = payloads.get(handle), points.get(handle)
+    original(handle, descriptor)
+    mine = payloads.get(semaphore)
+    if found is None and mine is not None:
+        found = Payload(mine.name, mine.scope, mine.kind, foreign=True, one_shot=True)
+    if found is not None:
+        payloads.put(semaphore, found)
+        points.put(semaphore, point or 0)
+
+
 def _export(semaphore: object, original: Call) -> Any:
     handle, descriptor = original()
     found = payloads.get(semaphore)
     if found is not None:
         payloads.put(handle, found)
+        if found.one_shot:
+            points.put(handle, found.given)
     return handle, descriptor
 
 
@@ -108,19 +142,24 @@ def _signal_host(semaphore: object, original: Call, value: int) -> None:
 
 
 def close_semaphore(semaphore: object, original: Call) -> None:
-    """Close a semaphore on either side, unless work may still use it."""
+    """Close a semaphore on either side, unless work may still use it; one-shot ones are kept by their drivers."""
     found = payloads.get(semaphore)
-    if found is not None:
+    if found is not None and not found.one_shot:
         MODEL.check_ended(found.name, found.scope, found.used)
     original()
 
 
 def _enqueue(stream: object, original: Call, semaphore: object, value: int | None, *, signal: bool) -> None:
     payload, queue = payloads.get(semaphore), queues.get(stream)
-    steps: Steps = [(payload, value or 0, signal)] if payload is not None and queue is not None else []
+    steps: Steps = []
+    if payload is not None and queue is not None:
+        counted = payload.given + 1 if signal and payload.one_shot else points.get(semaphore)
+        steps.append((payload, counted or value or 0, signal))
     if queue is not None:
         MODEL.check_steps(queue, steps)
     original(stream, value)
+    if payload is not None and signal:
+        payload.given += payload.one_shot
     if queue is not None:
         MODEL.add(queue, steps)
 

@@ -8,6 +8,7 @@ from interop.errors import NoCommonSync
 from interop.handles import HandleType
 from interop.negotiation.candidates import missing
 from interop.negotiation.plan import Direction, Rejection, Strategy, SyncPlan
+from interop.one_shot import ONE_SHOT
 from interop.semaphore import SemaphoreKind
 
 if TYPE_CHECKING:
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
     from interop.negotiation.candidates import Veto
 
 SEMAPHORE_TYPES = (HandleType.OPAQUE_FD, HandleType.OPAQUE_WIN32, HandleType.OPAQUE_WIN32_KMT)
-"""Handle types that carry a reusable semaphore, best first."""
+"""Handle types that carry a reusable semaphore, best first. After them comes :data:`interop.one_shot.ONE_SHOT`."""
 
+_NOT_SENT = "each hand-over has a descriptor of its own, which is not sent to another process"
 _HELD_FOR_EVER = "a consumer process that is killed would leave the producer's queue waiting for its signal"
 
 
@@ -40,7 +42,7 @@ def choose_sync(
             reasons.append(Rejection(f"native, {direction.value}", "the two are not the same device"))
             plan = None
         elif strategy is Strategy.NATIVE:
-            plan = _native(producer, consumer, direction, veto, reasons)
+            plan = _native(producer, consumer, direction, veto, reasons, apart=apart)
             binary = plan is not None and plan.kind is SemaphoreKind.BINARY
             if apart and binary and direction is Direction.TO_PRODUCER:
                 reasons.append(Rejection(f"native binary semaphore, {direction.value}", _HELD_FOR_EVER))
@@ -65,6 +67,8 @@ def _native(
     direction: Direction,
     veto: Veto,
     reasons: list[Rejection],
+    *,
+    apart: bool,
 ) -> SyncPlan | None:
     for kind in (SemaphoreKind.TIMELINE, SemaphoreKind.BINARY):
         lacking: list[str] = []
@@ -77,7 +81,35 @@ def _native(
                 return SyncPlan(strategy=Strategy.NATIVE, kind=kind, handle_type=handle_type)
             if handle_type is HandleType.OPAQUE_FD or handle_type in exportable | importable:
                 lacking.append(f"{handle_type.value}: {reason}")
+        plan = None
+        if kind is SemaphoreKind.BINARY:
+            plan = _one_shot(producer, consumer, direction, veto, lacking, apart=apart)
         reasons.append(Rejection(f"native {kind.value} semaphore, {direction.value}", "; ".join(lacking)))
+        if plan is not None:
+            return plan
+    return None
+
+
+def _one_shot(
+    producer: DeviceInfo,
+    consumer: DeviceInfo,
+    direction: Direction,
+    veto: Veto,
+    lacking: list[str],
+    *,
+    apart: bool,
+) -> SyncPlan | None:
+    """Return a plan by one-shot handles, which the signalling side exports; its own, so the direction matters."""
+    kind = SemaphoreKind.BINARY
+    signals, waits = (producer, consumer) if direction is Direction.TO_CONSUMER else (consumer, producer)
+    exportable, importable = signals.capabilities.exportable(kind), waits.capabilities.importable(kind)
+    reason = missing(ONE_SHOT, exportable, importable, signals, waits)
+    offered = ONE_SHOT in exportable | importable
+    reason = reason or (_NOT_SENT if apart else veto(producer, consumer, ONE_SHOT, kind.value))
+    if reason is None:
+        return SyncPlan(strategy=Strategy.NATIVE, kind=kind, handle_type=ONE_SHOT)
+    if offered:
+        lacking.append(f"{ONE_SHOT.value}: {reason}")
     return None
 
 

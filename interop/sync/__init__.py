@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from interop.negotiation import Direction, Plan, Strategy
+from interop.one_shot import ONE_SHOT
 from interop.semaphore import SemaphoreKind
 
 if TYPE_CHECKING:
@@ -108,8 +109,10 @@ def open_directions(
 
 def open_to_producer(plan: Plan, producer: Producer, consumer: Consumer, timeout: float) -> ToProducer:
     """Make the direction in which the queue waits for the stream."""
-    from interop.sync import blocking, bridged, native  # they import this module's neighbours
+    from interop.sync import blocking, bridged, native, one_shot  # they import this module's neighbours
 
+    if plan.to_producer.handle_type is ONE_SHOT:
+        return one_shot.OneShotToProducer(producer, consumer)
     if plan.to_producer.strategy is Strategy.NATIVE:
         return native.NativeToProducer(plan.to_producer, producer, consumer)
     if plan.to_producer.strategy is Strategy.BRIDGED:
@@ -121,8 +124,10 @@ def open_to_consumer(
     plan: Plan, producer: Producer, consumer: Consumer, timeout: float, to_producer: ToProducer
 ) -> ToConsumer:
     """Make the direction in which the stream waits for the queue; ``to_producer`` is its opposite."""
-    from interop.sync import blocking, bridged, native  # as above
+    from interop.sync import blocking, bridged, native, one_shot  # as above
 
+    if plan.to_consumer.handle_type is ONE_SHOT:
+        return one_shot.OneShotToConsumer(producer, consumer)
     if plan.to_consumer.strategy is Strategy.BRIDGED:
         return bridged.BridgedToConsumer(producer, timeout)
     if plan.to_consumer.strategy is Strategy.BLOCKING:

@@ -10,6 +10,9 @@ from interop.errors import InteropError, InvalidArgument
 from interop.handles import HandleType
 from interop.images import offered
 from interop.negotiation import Path
+from interop.negotiation.candidates import missing
+from interop.one_shot import ONE_SHOT
+from interop.semaphore import SemaphoreKind
 
 if TYPE_CHECKING:
     from interop.backend import ConsumerBackend, ProducerBackend
@@ -17,7 +20,6 @@ if TYPE_CHECKING:
     from interop.images import Tiling
     from interop.negotiation import Plan
     from interop.registry import Registry
-    from interop.semaphore import SemaphoreKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,14 @@ class Pair:
             if self.plan.path is Path.ZERO_COPY:
                 return None
             return "; ".join(map(str, self.plan.rejected)) or "no common handle type"
+        if need in ("signals-in", "signals-out"):
+            sides = self.producer, self.consumer
+            signals, waits = sides if need == "signals-in" else sides[::-1]
+            exported = signals.capabilities.exportable(SemaphoreKind.BINARY)
+            imported = waits.capabilities.importable(SemaphoreKind.BINARY)
+            reason = missing(ONE_SHOT, exported, imported, signals, waits)
+            reason = reason or self.registry.veto(*sides, ONE_SHOT, SemaphoreKind.BINARY.value)
+            return f"{ONE_SHOT.value}: {reason}" if reason else None
         capability = {
             "stream-hold": self.consumer.capabilities.stream_hold,
             "stream-notify": self.consumer.capabilities.stream_notify,

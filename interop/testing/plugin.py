@@ -188,7 +188,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             dropped.append(item)
         elif expected is not None:
             item.add_marker(pytest.mark.xfail(reason=expected[1], strict=True))
-        elif fault is not None and fault[1].concerns(run.pair.consumer):
+        elif fault is not None and fault[1].concerns(run.pair.consumer, run.pair.plan.handle_type):
             item.stash[_FAULT] = fault[1]
     whole = {item.path for item in cases} >= set(_CASES.glob("test_*.py")) and not config.getoption("keyword")
     if unused and whole and not any("::" in argument for argument in config.args):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from interop.device import DeviceInfo
+    from interop.handles import HandleType
 
 _Declared = TypeVar("_Declared")
 
@@ -32,6 +33,8 @@ class DriverFault:
     """First version that has it; empty: every one before :attr:`before`."""
     before: tuple[int, ...] = ()
     """First version without it; empty: not known to be mended."""
+    handle_types: frozenset[HandleType] = frozenset()
+    """By which memory has to travel for it to show; empty: by any."""
     failure: str
     """Regular expression found in the error's type and text. What it does not fit stays a failure."""
     reason: str
@@ -39,9 +42,10 @@ class DriverFault:
     reference: str
     """How that is known: driver, version and device of a measurement, or an address."""
 
-    def concerns(self, consumer: DeviceInfo) -> bool:
-        """Whether the driver of ``consumer`` has it."""
-        return is_driver(consumer, self.driver, self.since, self.before)
+    def concerns(self, consumer: DeviceInfo, handle_type: HandleType | None) -> bool:
+        """Whether the driver of ``consumer`` has it where memory travels in this way; None: by host copies."""
+        shows = not self.handle_types or handle_type in self.handle_types
+        return shows and is_driver(consumer, self.driver, self.since, self.before)
 
     def explains(self, failure: str) -> bool:
         """Whether a failure, as the type and text of its error, is this fault."""

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the software dr
 
 RUNS = {
     "opencl": ("opencl", {}, {"semaphore", "native"}),
+    "opencl-sync-files": ("opencl", {"SOFTGPU_SEMAPHORE_HANDLES": "sync_fd"}, {"one_shot", "native"}),
     "hip": ("hip", {}, {"semaphore", "native"}),
     # As AMD's runtime on Linux: no semaphores, no uuid that Vulkan knows, the file stays the caller's.
     "hip-as-amd": ("hip", {"SOFTGPU_HIP_MODE": "amd"}, set[str]()),

@@ -222,10 +222,12 @@ def test_an_expected_failure_does_not_fail_the_run(tmp_path: Path) -> None:
 
 FAULT = """
 import interop_numpy.plugin
+from interop.handles import HandleType
 from interop.hookspecs import hookimpl
 from interop.testing import ConformanceProfile, DriverFault
 leak = DriverFault(
     driver={driver!r},
+    handle_types=frozenset(map(HandleType, {handle_types})),
     failure=r"^Failed: left behind: descriptor \\d+ \\(/dev/null\\)$",
     reason="a refused import leaves a file open",
     reference="made up",
@@ -250,18 +252,22 @@ HostMemory.open = classmethod(open)
 
 
 @pytest.mark.parametrize(
-    ("driver", "defect", "outcome", "said"),
+    ("driver", "handle_types", "defect", "outcome", "said"),
     [
-        ("^NumPy", LEAK.format(more="pass"), "driver", "a refused import leaves a file open (made up)"),
-        ("^NumPy", LEAK.format(more="handle.close()"), "failed", "assert"),
-        ("^NumPy", "", "failed", "this driver does not have the fault"),
-        ("another driver", LEAK.format(more="pass"), "failed", "left behind"),
+        ("^NumPy", [], LEAK.format(more="pass"), "driver", "a refused import leaves a file open (made up)"),
+        ("^NumPy", ["opaque_fd"], LEAK.format(more="pass"), "driver", "leaves a file open (made up)"),
+        ("^NumPy", [], LEAK.format(more="handle.close()"), "failed", "assert"),
+        ("^NumPy", [], "", "failed", "this driver does not have the fault"),
+        ("another driver", [], LEAK.format(more="pass"), "failed", "left behind"),
+        ("^NumPy", ["dma_buf"], LEAK.format(more="pass"), "failed", "left behind"),
     ],
-    ids=["shown", "and-another", "mended", "another-driver"],
+    ids=["shown", "shown-by-this-path", "and-another", "mended", "another-driver", "another-path"],
 )
-def test_a_known_fault_of_a_driver(tmp_path: Path, driver: str, defect: str, outcome: str, said: str) -> None:
-    """It is that failure alone and on that driver alone that is let through, and it has to come."""
-    plugin = IMPORTS + FAULT.format(driver=driver) + defect
+def test_a_known_fault_of_a_driver(
+    tmp_path: Path, driver: str, handle_types: list[str], defect: str, outcome: str, said: str
+) -> None:
+    """It is that failure alone, on that driver and path alone, that is let through, and it has to come."""
+    plugin = IMPORTS + FAULT.format(driver=driver, handle_types=handle_types) + defect
     matrix = f"--interop-matrix={tmp_path / 'matrix.json'}"
     done = run_kit(
         tmp_path, plugin, "--interop-backend=numpy", "-k=strangers_descriptor and dev_null", matrix
@@ -274,7 +280,7 @@ def test_a_known_fault_of_a_driver(tmp_path: Path, driver: str, defect: str, out
 
 ANY_DRIVER = """
 from interop.testing import profile
-profile.DriverFault.concerns = lambda fault, consumer: True
+profile.DriverFault.concerns = lambda fault, consumer, handle_type: handle_type in fault.handle_types
 """
 
 

@@ -86,6 +86,12 @@ def test_hip_takes_rows_and_says_that_it_maps_no_arrays(mode: dict[str, str]) ->
     assert all(why.startswith("refused: Unsupported") for why in refusals(results, "optimal"))
 
 
+def test_rows_are_whole_where_the_driver_compresses_shared_memory() -> None:
+    """As NVIDIA's does: by an allocation of its own a linear image says that it must not."""
+    results = share("hip", EVERYTHING, SOFTGPU_HIP_COMPRESS="1")
+    assert passed(results) == ROWS
+
+
 def test_hip_without_the_call_refuses_optimal_images(tmp_path: Path) -> None:
     """As AMD's runtimes on Linux that do not export it."""
     own = software.available().hip

@@ -28,6 +28,8 @@ class Case:
     vulkan: VulkanChoice
     consumer: str
     expected: str
+    back: str = ""
+    """The strategy towards the producer, where it is another one."""
     sync: str = "auto"
     switches: dict[str, str] = field(default_factory=dict[str, str])
 
@@ -52,6 +54,18 @@ def cases() -> list[Case]:
             Case(vulkan="lavapipe", consumer=consumer, expected="blocking", sync="blocking"),
         ]
     found.append(Case(vulkan="swiftshader", consumer="numpy", expected="bridged"))
+    files = {"SOFTGPU_SEMAPHORE_HANDLES": "sync_fd"}
+    found += [
+        Case(vulkan="swiftshader", consumer="opencl", expected="native", switches=files),
+        Case(
+            vulkan="swiftshader",
+            consumer="opencl",
+            expected="native",
+            back="bridged",
+            switches={**files, "SOFTGPU_CL_QUERIES": "nvidia"},
+        ),
+        Case(vulkan="swiftshader", consumer="hip", expected="bridged", switches=files),
+    ]
     return found
 
 
@@ -62,7 +76,8 @@ def test_a_thousand_frames(case: Case) -> None:
         frames.many, case.environment(), consumer=case.consumer, sync=case.sync, frames=FRAMES, timeout=100
     )
     assert found["path"] == "zero-copy", found["explanation"]
-    assert found["plan"] == [case.expected, case.expected], found["explanation"]
+    assert found["plan"] == [case.expected, case.back or case.expected], found["explanation"]
+    assert ("sync_fd)" in found["explanation"]) == ("sync_fd" in str(case) and case.consumer == "opencl")
     assert (found["wrong"], found["grown"], found["left"]) == (0, [], [])
 
 

@@ -6,6 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+import frames
 import fresh
 import image_cases
 import misuse
@@ -29,7 +30,7 @@ WORDS = ("VUID-", "Validation Error", "Validation Warning", "UNASSIGNED", "SYNC-
 DRIVERS: tuple[VulkanChoice, ...] = ("swiftshader", "lavapipe")
 
 
-def environment(vulkan: VulkanChoice, *, hazards: bool = False) -> dict[str, str]:
+def environment(vulkan: VulkanChoice, *, hazards: bool = False, **switches: str) -> dict[str, str]:
     """Turn the layer on; ``hazards``: with its checks of synchronisation between commands.
 
     Not with the bridged strategy: layers before July 2023 lock that part against ``vkSignalSemaphore`` while
@@ -38,7 +39,7 @@ def environment(vulkan: VulkanChoice, *, hazards: bool = False) -> dict[str, str
     """
     enabled = "VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT" if hazards else ""
     # Without settings of its own the layer reports errors and warnings on standard output.
-    return software.environment(vulkan, VK_INSTANCE_LAYERS=LAYER, VK_LAYER_ENABLES=enabled)
+    return software.environment(vulkan, VK_INSTANCE_LAYERS=LAYER, VK_LAYER_ENABLES=enabled, **switches)
 
 
 def complaints(output: str) -> list[str]:
@@ -118,6 +119,17 @@ def test_ring(vulkan: VulkanChoice, consumer: str, sync: str, run: Callable[...,
     assert done.status == 0, done.output
     assert complaints(done.output) == []
     assert not any(found for name, found in done.result.items() if name.startswith("wrong"))
+
+
+@pytest.mark.parametrize("run", [frames.many, ring_frames.many, ring_frames.recorded])
+def test_sync_files(run: Callable[..., dict[str, Any]]) -> None:
+    drivers = environment("swiftshader", hazards=True, SOFTGPU_SEMAPHORE_HANDLES="sync_fd")
+    done = fresh.attempt(run, drivers, consumer="opencl", sync="native", frames=60)
+    assert done.status == 0, done.output
+    assert complaints(done.output) == []
+    assert not any(found for name, found in done.result.items() if name.startswith("wrong"))
+    said = complaints(fresh.attempt(misuse.overlapping_copy, drivers).output)
+    assert said, "the layer does not listen"
 
 
 @pytest.mark.parametrize("vulkan", DRIVERS)

@@ -23,6 +23,7 @@ from device_memory import GRANULE, DeviceMemory
 
 import interop
 from interop import registry
+from interop.quirks import is_driver
 from interop.testing import leaks
 from interop.testing.pair import Pair
 
@@ -30,6 +31,8 @@ BATCH = 64  # frames in flight before the host looks at them
 WORDS = 16 * 1024  # 64 KiB
 RESIDENT_KIB = 4096
 """Growth that is no leak: caches of the allocator and of the drivers. 100 bytes a frame are more, in 50,000."""
+KEPT_BY_NVIDIAS_OPENCL = 130
+"""Bytes a hand-over (580.159, on an H200), in a loop by hand in C++ that makes no event."""
 DEVICE_BYTES = 4 * GRANULE
 """As above; another process on the same GPU counts too, so measure on an idle one."""
 ADD = """
@@ -97,27 +100,32 @@ def main() -> int:
     parser.add_argument("--frames", type=int, default=100_000)
     parser.add_argument("--sync", default="auto")
     options = parser.parse_args()
-    device = Pair.find(registry.default(), "vulkan", options.consumer, None, None).producer
-    memory = DeviceMemory.find(device.identity.uuid)
+    pair = Pair.find(registry.default(), "vulkan", options.consumer, None, None)
+    kept = KEPT_BY_NVIDIAS_OPENCL if is_driver(pair.consumer, "^NVIDIA CUDA") else 0
+    memory = DeviceMemory.find(pair.producer.identity.uuid)
     for _ in range(2):
         run(options.consumer, 2 * BATCH, options.sync, memory)
     before, used = leaks.snapshot(), memory.used() if memory is not None else 0
     figures = run(options.consumer, options.frames, options.sync, memory)
     left = leaks.leaked_since(before)
     if memory is not None:
-        kept = memory.used() - used
-        left += [f"{kept} bytes of device memory"] if kept > DEVICE_BYTES else []
+        stayed = memory.used() - used
+        left += [f"{stayed} bytes of device memory"] if stayed > DEVICE_BYTES else []
         memory.close()
     figures["left_behind"] = left
     print(json.dumps(figures, indent=2))
-    return 1 if figures["wrong"] or left or grown(figures) else 0
+    return 1 if figures["wrong"] or left or grown(figures, kept) else 0
 
 
-def grown(figures: dict[str, Any]) -> bool:
-    """Whether the memory of the process or of the device was not flat; says so."""
+def grown(figures: dict[str, Any], kept_a_frame: int = 0) -> bool:
+    """Whether the memory of the process or of the device was not flat; says so.
+
+    ``kept_a_frame``: bytes of the process that the driver keeps for each frame.
+    """
+    resident = RESIDENT_KIB + kept_a_frame * figures["frames"] // 1024
     found = [
         f"{name} is {figures[name]}, more than {limit}"
-        for name, limit in (("resident_growth_kib", RESIDENT_KIB), ("device_growth_bytes", DEVICE_BYTES))
+        for name, limit in (("resident_growth_kib", resident), ("device_growth_bytes", DEVICE_BYTES))
         if (figures[name] or 0) > limit
     ]
     for line in found:

@@ -15,6 +15,7 @@ import fresh
 import hip_programs
 import pytest
 import software
+import sync_files
 
 pytestmark = [
     pytest.mark.sanitizer,
@@ -58,7 +59,7 @@ def sanitizer(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def environment(sanitizer: str) -> dict[str, str]:
+def environment(sanitizer: str, **switches: str) -> dict[str, str]:
     """Return variables that put the built drivers and the sanitizer's runtime into a process."""
     asked = [[compiler(), f"-print-file-name={name}"] for name in RUNTIMES[sanitizer]]
     runtimes = [
@@ -66,7 +67,8 @@ def environment(sanitizer: str) -> dict[str, str]:
     ]
     build = CACHE / sanitizer
     return {
-        **software.environment(),
+        **software.environment("swiftshader", **switches),
+        "VK_ADD_LAYER_PATH": str(build / "vulkan"),
         "ROCM_PATH": str(build / "rocm"),
         "OPENCL_LAYERS": str(build / "opencl/libsoftgpu_opencl.so"),
         "LD_PRELOAD": " ".join(runtimes),
@@ -113,6 +115,17 @@ def test_frames(sanitizer: str, consumer: str, sync: str) -> None:
     assert done.status == 0, done.output
     assert done.result["wrong"] == 0
     assert done.result["plan"] == [sync, sync]
+
+
+@pytest.mark.parametrize("use", [sync_files.many_in_flight, sync_files.fallen_through, frames.many])
+def test_sync_files(sanitizer: str, use: Any) -> None:
+    drivers = environment(sanitizer, SOFTGPU_SEMAPHORE_HANDLES="sync_fd")
+    frames_of: dict[str, Any] = {"consumer": "opencl", "sync": "native", "frames": 100}
+    arguments = frames_of if use is frames.many else {}
+    done = fresh.attempt(use, drivers, prefix=FIXED_ADDRESSES, timeout=150, **arguments)
+    assert complaints(done.output) == [], done.output
+    assert done.status == 0, done.output
+    assert not done.result or not done.result["wrong"]
 
 
 @pytest.mark.parametrize(

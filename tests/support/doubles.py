@@ -12,7 +12,7 @@ import math
 import random
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
@@ -30,6 +30,21 @@ if TYPE_CHECKING:
 UUID = bytes(range(16))
 BOTH = (SemaphoreKind.BINARY, SemaphoreKind.TIMELINE)
 FD = frozenset({HandleType.OPAQUE_FD})
+ONE_SHOT = {SemaphoreKind.BINARY: frozenset({HandleType.SYNC_FD})}
+
+
+def one_shot_infos(*, out: bool = True, back: bool = True) -> tuple[DeviceInfo, DeviceInfo]:
+    """Describe a pair whose semaphores travel as sync files alone, to the consumer, back, or both."""
+    left, right = producer_info(()), consumer_info(())
+    one = replace(
+        left.capabilities, semaphore_export=ONE_SHOT if out else {}, semaphore_import=ONE_SHOT if back else {}
+    )
+    other = replace(
+        right.capabilities,
+        semaphore_import=ONE_SHOT if out else {},
+        semaphore_export=ONE_SHOT if back else {},
+    )
+    return replace(left, capabilities=one), replace(right, capabilities=other)
 
 
 def producer_info(kinds: Sequence[SemaphoreKind] = BOTH, **changes: object) -> DeviceInfo:
@@ -61,6 +76,22 @@ def consumer_info(kinds: Sequence[SemaphoreKind] = BOTH, **changes: object) -> D
         ),
         **changes,  # type: ignore[arg-type]
     )
+
+
+def _pair(*kinds: SemaphoreKind) -> tuple[DeviceInfo, DeviceInfo]:
+    return producer_info(kinds), consumer_info(kinds)
+
+
+PAIRS = {
+    "native timeline": ("native", _pair(*BOTH)),
+    "native binary": ("native", _pair(SemaphoreKind.BINARY)),
+    "one-shot": ("native", one_shot_infos()),
+    "one-shot, bridged back": ("auto", one_shot_infos(back=False)),
+    "bridged, one-shot back": ("auto", one_shot_infos(out=False)),
+    "bridged": ("bridged", _pair()),
+    "blocking": ("blocking", _pair()),
+}
+"""By name: the strategy to ask for, and two devices that have it."""
 
 
 @dataclass
@@ -163,6 +194,14 @@ class Semaphore:
     def export_semaphore(self) -> tuple[object, SemaphoreDescriptor]:
         return FakeHandle(self), SemaphoreDescriptor(kind=self.kind, handle_type=HandleType.OPAQUE_FD)
 
+    def signalling(self) -> Payload:
+        """What the next submission signals."""
+        return self.payload
+
+    def waiting(self) -> Payload:
+        """What the next submission waits for."""
+        return self.payload
+
     def wait_host(self, value: int, timeout: float) -> bool:
         deadline = time.monotonic() + timeout
         while True:
@@ -195,10 +234,63 @@ class FakeHandle:
         return None
 
 
+class OneShot(Semaphore):
+    """A semaphore of either side whose signals are handed out, or taken in, one at a time."""
+
+    next: Payload | None = None
+
+    def signalling(self) -> Payload:
+        assert self.next is None, "signalled again before the last signal was handed out"
+        self.next = Payload(self.kind)
+        return self.next
+
+    def signal(self, stream: FakeStream, value: int | None = None) -> None:
+        assert value is None
+        payload = self.signalling()
+        stream.push("consumer signals", _always, lambda: payload.signal(1))
+
+    def waiting(self) -> Payload:
+        assert self.next is not None, "waited for nothing that was taken in"
+        payload, self.next = self.next, None
+        return payload
+
+    def export_semaphore(self) -> tuple[object, SemaphoreDescriptor]:
+        assert self.next is not None, "nothing to hand out"
+        payload, self.next = self.next, None
+        return SyncFile(self.world, payload), SemaphoreDescriptor(
+            kind=self.kind, handle_type=HandleType.SYNC_FD
+        )
+
+    def import_semaphore(self, handle: SyncFile, descriptor: SemaphoreDescriptor) -> None:
+        assert descriptor.handle_type is HandleType.SYNC_FD
+        assert self.next is None, "taken in before a submission waited for the last one"
+        self.next = handle.payload
+        handle.close()
+
+
+class SyncFile:
+    """Carries one signal; counted, since it stands for a descriptor."""
+
+    def __init__(self, world: World, payload: Payload) -> None:
+        self.world, self.payload, self.kind = world, payload, payload.kind
+        world.open_objects += 1
+        self._open = True
+
+    def close(self) -> None:
+        self.world.open_objects -= self._open
+        self._open = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
 class External:
     """An imported semaphore."""
 
-    def __init__(self, semaphore: Semaphore) -> None:
+    def __init__(self, semaphore: Semaphore | SyncFile) -> None:
         self.kind, self._payload = semaphore.kind, semaphore.payload
         semaphore.world.open_objects += 1
         self._world, self._open = semaphore.world, True
@@ -322,10 +414,19 @@ class Consumer:
         assert isinstance(handle.thing, FakeBuffer)
         return Memory(handle.thing)
 
-    def import_semaphore(self, handle: FakeHandle, descriptor: SemaphoreDescriptor) -> External:
-        del descriptor
+    def import_semaphore(self, handle: FakeHandle | SyncFile, descriptor: SemaphoreDescriptor) -> External:
+        if self.fail_import:
+            raise MemoryError
+        if isinstance(handle, SyncFile):
+            assert descriptor.handle_type is HandleType.SYNC_FD
+            handle.close()
+            return External(handle)
         assert isinstance(handle.thing, Semaphore)
         return External(handle.thing)
+
+    def create_semaphore(self, kind: SemaphoreKind, *, export: HandleType) -> OneShot:
+        assert export is HandleType.SYNC_FD
+        return OneShot(self.world, kind)
 
     def allocate(self, size: int) -> View:
         return View((size,), DTYPES["uint8"], bytearray(size))
@@ -421,9 +522,8 @@ class FakeSubmission:
         assert self._open, "submitted after close"
         wait, signal, progress = self._wait, self._signal, self._producer.progress
         if wait is not None:
-            self._push(
-                "producer waits", wait.payload.take, lambda: wait.payload.ready(wait_value), wait.payload
-            )
+            waited = wait.waiting()
+            self._push("producer waits", waited.take, lambda: waited.ready(wait_value), waited)
         for buffer in self._acquire:
             self._push("producer acquires", partial(self._own, buffer, external=False))
         for name, action in self._commands.actions if self._commands else ():
@@ -431,7 +531,8 @@ class FakeSubmission:
         for buffer in self._release:
             self._push("producer releases", partial(self._own, buffer, external=True))
         if signal is not None:
-            self._push("producer signals", lambda: signal.payload.signal(signal_value))
+            signalled = signal.signalling()
+            self._push("producer signals", lambda: signalled.signal(signal_value))
         point = next(self._producer.points)
         self._push("producer done", lambda: progress.payload.signal(point))
         if not self._repeat:
@@ -473,8 +574,11 @@ class Producer:
         return FakeBuffer(self.world, size)
 
     def create_semaphore(self, kind: SemaphoreKind, *, export: object = None) -> Semaphore:
-        del export
-        return Semaphore(self.world, kind)
+        return (OneShot if export is HandleType.SYNC_FD else Semaphore)(self.world, kind)
+
+    def create_importing_semaphore(self, handle_type: HandleType) -> OneShot:
+        assert handle_type is HandleType.SYNC_FD
+        return OneShot(self.world, SemaphoreKind.BINARY)
 
     def prepare(
         self,

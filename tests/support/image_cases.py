@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 import gc
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -29,12 +29,21 @@ KINDS: dict[str, dict[str, Any]] = {
     "2D mips": {"extent": (67, 41, 1), "mip_levels": 7},
 }
 TIMEOUT = 10.0  # seconds that one copy may take
+Texels: TypeAlias = "dict[tuple[int, int], NDArray[Any]]"
+"""By level and layer."""
 
 
-def texels(made: ImageFormat, nbytes: int, random: np.random.Generator) -> NDArray[Any]:
-    """Return random texels; floats that are numbers, as drivers may change the others."""
+def texels(
+    made: ImageFormat, nbytes: int, random: np.random.Generator, *, flat: bool = False
+) -> NDArray[Any]:
+    """Return random texels; floats that are numbers, as drivers may change the others.
+
+    ``flat``: one random number for all, which a GPU may keep compressed.
+    """
     dtype = np.dtype(made.dtype.name)
     count = nbytes // dtype.itemsize
+    if flat:
+        return np.repeat(texels(made, dtype.itemsize, random), count)
     if dtype.kind == "f":
         return random.standard_normal(count).astype(dtype)
     limits = np.iinfo(dtype)
@@ -92,20 +101,32 @@ def case(
                     return f"failed: a refused import took the handle: {one_line(error)}"
                 return f"refused: {type(error).__name__}: {one_line(error)}"
         stack.callback(mapped.close)
-        mapped.acquire(consumer.stream)
-        for part, values in sent.items():
-            if wrong := compare(mapped, part, values, f"what {link.plan.consumer.backend} read"):
+        for flat in (False, True):
+            answers = {part: texels(made, size, random, flat=flat) for part, size in sizes.items()}
+            if wrong := exchange(link, image, mapped, sent, answers):
                 return f"failed: {wrong}"
-        answers = {part: texels(made, size, random) for part, size in sizes.items()}
-        for (level, layer), values in answers.items():
-            mapped.write(values, level=level, layer=layer, timeout=TIMEOUT)
-        mapped.release(consumer.stream)
-        consumer.stream.synchronize(TIMEOUT)
-        hand_over(producer, image.acquire)
-        for part, values in answers.items():
-            if wrong := compare(image, part, values, f"what {link.plan.consumer.backend} wrote"):
-                return f"failed: {wrong}"
+            sent = answers
+            hand_over(producer, image.release)
     return "pass"
+
+
+def exchange(link: interop.Link, image: Any, mapped: MappedImage, sent: Texels, answers: Texels) -> str:
+    """Have the consumer read what was sent and write answers, and the producer read those; say what is wrong."""
+    consumer = link.consumer
+    name = link.plan.consumer.backend
+    mapped.acquire(consumer.stream)
+    for part, values in sent.items():
+        if wrong := compare(mapped, part, values, f"what {name} read"):
+            return wrong
+    for (level, layer), values in answers.items():
+        mapped.write(values, level=level, layer=layer, timeout=TIMEOUT)
+    mapped.release(consumer.stream)
+    consumer.stream.synchronize(TIMEOUT)
+    hand_over(link.producer, image.acquire)
+    for part, values in answers.items():
+        if wrong := compare(image, part, values, f"what {name} wrote"):
+            return wrong
+    return ""
 
 
 def compare(image: MappedImage, part: tuple[int, int], values: NDArray[Any], where: str) -> str:

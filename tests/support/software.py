@@ -21,10 +21,12 @@ def available() -> activate.Available:
     """Return the drivers that are installed, built, or set in the environment already."""
     given = os.environ.get("VK_DRIVER_FILES", "")
     layer = os.environ.get("OPENCL_LAYERS", "")
+    beside = Path(layer).parents[1] / paths.VULKAN_LAYER if "softgpu" in layer else Path("/nowhere")
     rocm = Path(os.environ.get("ROCM_PATH", "/nowhere")) / "lib/libamdhip64.so"
     return activate.Available(
         swiftshader=swiftshader.swiftshader() or (Path(given) if "swiftshader" in given else None),
         lavapipe=swiftshader.lavapipe(),
+        vulkan_layer=paths.native(paths.VULKAN_LAYER) or (beside if beside.is_file() else None),
         opencl_layer=paths.native(paths.LAYER) or (Path(layer) if "softgpu" in layer else None),
         hip=paths.native(paths.HIP) or (rocm if rocm.is_file() else None),
         cache=paths.cache(),
@@ -42,6 +44,14 @@ def environment(vulkan: activate.VulkanChoice = "swiftshader", **switches: str) 
     assert found.opencl_layer is not None, "the OpenCL layer is not built: ./run test does that"
     assert found.hip is not None, "the HIP runtime is not built: ./run test does that"
     machine = detect(os.environ, own_rocm=found.hip.parent.parent)
-    report = activate.plan(machine, found, {}, choice=vulkan, mode="on")
+    if vulkan != "lavapipe" and switches.get("SOFTGPU_SEMAPHORE_HANDLES", "opaque_fd") != "opaque_fd":
+        assert found.vulkan_layer is not None, "the Vulkan layer is not built: ./run test does that"
+    report = activate.plan(machine, found, switches, choice=vulkan, mode="on")
     # The child is not to look for itself: its environment is complete.
-    return {**report.environment, "INTEROP_SOFTGPU": "off", **switches}
+    # Lists that were made longer go before what they were made from.
+    longer = {
+        name: value
+        for name, value in report.environment.items()
+        if name.startswith("VK_") and name in switches
+    }
+    return {**report.environment, "INTEROP_SOFTGPU": "off", **switches, **longer}

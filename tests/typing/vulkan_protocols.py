@@ -1,10 +1,12 @@
-"""Checked by mypy and pyright, never run: the Vulkan classes fulfil the protocols of the core."""
+"""Checked by mypy and pyright, never run: the Vulkan classes, and OpenCL's signals, fulfil the core's protocols."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from interop_opencl import backend as opencl
+    from interop_opencl import semaphore as signals
     from interop_vulkan import backend, image, memory, render, semaphore, stream
     from interop_vulkan._recording import Recording
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
         Submission,
     )
     from interop.images import ImageProducer, ProducerImage
+    from interop.one_shot import ConsumerSemaphore, ExportingConsumer, ImportingProducer, ImportingSemaphore
+    from interop.semaphore import ExternalSemaphore
 
     def fulfilled(
         a: backend.VulkanBackend,
@@ -32,3 +36,11 @@ if TYPE_CHECKING:
 
     def images(a: backend.Producer, b: image.Image) -> tuple[ImageProducer, ProducerImage]:
         return a, b
+
+    def one_shot(
+        a: backend.Producer, b: semaphore.Inlet, c: opencl.OpenCLConsumer, d: signals.OpenCLSignals
+    ) -> tuple[ImportingProducer, ImportingSemaphore, ExportingConsumer, ConsumerSemaphore]:
+        return a, b, c, d
+
+    def one_signal(a: signals.OneShotSemaphore) -> ExternalSemaphore:
+        return a

@@ -6,6 +6,7 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import doubles
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -177,3 +178,51 @@ def test_what_was_forced_is_not_tried() -> None:
     drivers = Drivers(set(EVERY), "import", DriverError("f", 7))
     decide(drivers, memory=False, semaphores=False, handle_type="opaque_fd", sync="native")
     assert drivers.tried == []
+
+
+@pytest.mark.parametrize("refusing", ["producer", "consumer"])
+def test_sync_files_are_tried_with_a_signal_that_is_on_its_way(
+    refusing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each direction by itself; one that fails is a reason, and nothing of either stays open."""
+    world = doubles.World()
+    left, right = doubles.one_shot_infos()
+    sides = doubles.Producer(world, left), doubles.Consumer(world, right)
+    choose = partial(negotiate, left, right, MatchKey.UUID)
+
+    def settled() -> Plan:
+        return settle(choose, lambda *_: None, *sides, memory=False, semaphores=True)  # type: ignore[arg-type]
+
+    plan = settled()
+    assert plan.to_consumer.handle_type is plan.to_producer.handle_type is HandleType.SYNC_FD
+    world.settle()
+    assert (world.open_objects, world.producer_queue, world.consumer_queue) == (1, [], [])
+
+    def refuse(*_: object) -> None:
+        raise DriverError("f", 7, "SEVEN")
+
+    into = doubles.OneShot if refusing == "producer" else doubles.Consumer
+    monkeypatch.setattr(into, "import_semaphore", refuse)
+    plan = settled()
+    assert plan.to_consumer.strategy is plan.to_producer.strategy is Strategy.BRIDGED
+    assert plan.explain().count("sync_fd: tried, and failed: f ") == 2
+    assert world.open_objects == 1
+
+
+def test_sides_that_say_more_than_they_have_are_passed_over() -> None:
+    """Capabilities with sync files, and no method to hand one out or to take one in."""
+    world = doubles.World()
+    left, right = doubles.one_shot_infos(out=False)
+
+    class Bare:
+        """A side with none of the methods for it."""
+
+    for lacking in ("producer", "consumer"):
+        sides: list[Any] = [doubles.Producer(world, left), doubles.Consumer(world, right)]
+        bare = Bare()
+        vars(bare)["device"] = left if lacking == "producer" else right
+        sides[lacking == "consumer"] = bare
+        choose = partial(negotiate, left, right, MatchKey.UUID)
+        plan = settle(choose, lambda *_: None, *sides, memory=False, semaphores=True)
+        assert plan.to_producer.strategy is Strategy.BRIDGED
+        assert f"the {bare.device.backend} {lacking} has no create" in plan.explain()  # type: ignore[attr-defined]

@@ -18,6 +18,7 @@ from interop.checking.watch import Records, watch
 from interop.connection import _link_type
 from interop.device import MatchKey
 from interop.errors import ClosedError, ClosedMisuse, Misuse, TurnError, Unsupported, WaitTimeout
+from interop.handles import HandleType
 from interop.link import Link
 from interop.negotiation import negotiate
 from interop.semaphore import SemaphoreKind
@@ -26,24 +27,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 BINARY, TIMELINE = SemaphoreKind.BINARY, SemaphoreKind.TIMELINE
-CASES = {
-    "native timeline": ("native", (TIMELINE,)),
-    "native binary": ("native", (BINARY,)),
-    "bridged": ("bridged", ()),
-    "blocking": ("blocking", ()),
-}
 
 
 def make_link(case: str, *, staged: bool = False, world: doubles.World | None = None) -> CheckedLink:
-    sync, kinds = CASES[case]
+    sync, (left, right) = doubles.PAIRS[case]
     world = world or doubles.World()
-    left, right = doubles.producer_info(kinds), doubles.consumer_info(kinds)
     require = "staged" if staged else None
     plan = negotiate(left, right, MatchKey.UUID, sync="auto" if staged else sync, require=require)
     return CheckedLink(plan, doubles.Producer(world, left), doubles.Consumer(world, right), timeout=0.2)  # type: ignore[arg-type]
 
 
-@pytest.fixture(params=CASES)
+@pytest.fixture(params=doubles.PAIRS)
 def case(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -82,7 +76,7 @@ def test_any_right_order_of_turns_is_silent(case: str) -> None:
                     view.read(bytearray(16))
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", doubles.PAIRS)
 @settings(max_examples=200, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_any_turns_in_any_schedule_are_silent(case: str, seed: int) -> None:
@@ -240,6 +234,30 @@ def test_a_binary_signal_that_may_overtake_the_last_wait_is_named(link: Any) -> 
     signal.submit()
     external.wait(link.consumer.stream)
     link.synchronize()
+
+
+def test_a_wait_for_an_earlier_sync_file_covers_no_later_work() -> None:
+    with make_link("one-shot") as made:
+        link: Any = made
+        stream = link.consumer.stream
+        semaphore = link.producer.create_semaphore(BINARY, export=HandleType.SYNC_FD)
+        buffer, memory = imported(link)
+        view = memory.map_buffer(size=16, shape=(4,), dtype=None)
+        submission = link.producer.prepare(release=[buffer], signal=semaphore)
+        submission.submit()
+        first = link.consumer.import_semaphore(*semaphore.export_semaphore())
+        submission = link.producer.prepare(acquire=[buffer], release=[buffer], signal=semaphore)
+        submission.submit()
+        second = link.consumer.import_semaphore(*semaphore.export_semaphore())
+        first.wait(stream)
+        first.close()  # at once: the driver keeps it for the wait
+        memory.acquire(stream)
+        with pytest.raises(Misuse, match="has not waited for the work of"):
+            view.read(bytearray(16))
+        second.wait(stream)
+        second.close()
+        view.read(bytearray(16))
+        memory.release(stream)
 
 
 def test_a_timeline_grows_whoever_signals(link: Any) -> None:

@@ -67,7 +67,10 @@ def test_a_step_that_does_not_end_says_where_it_stood(tmp_path: Path) -> None:
     ],
 )
 def test_a_soak_that_grows_fails(resident: int, device: int | None, fails: bool) -> None:
-    assert soak.grown({"resident_growth_kib": resident, "device_growth_bytes": device}) is fails
+    figures = {"frames": 1024, "resident_growth_kib": resident, "device_growth_bytes": device}
+    assert soak.grown(figures) is fails
+    figures["resident_growth_kib"] = resident + 130
+    assert soak.grown(figures, kept_a_frame=130) is fails
 
 
 def test_device_memory_is_that_of_the_gpu_asked_for(tmp_path: Path) -> None:

@@ -73,6 +73,49 @@ def test_without_a_runtime(tmp_path: Path) -> None:
     assert "pip install" in said
 
 
+class SlowToOpen:
+    """A compiler's library that must be opened by one thread alone, and by a call that nothing depends on."""
+
+    def __init__(self) -> None:
+        self.opening = 0
+        self.opened = False
+        self.faults: list[str] = []
+
+    def hiprtcVersion(self) -> tuple[int, int, int]:  # noqa: N802 - the name of the API
+        """Take a while."""
+        self.opening += 1
+        if self.opening > 1:
+            self.faults.append("opened by two threads at once")
+        threading.Event().wait(0.05)
+        self.opening -= 1
+        self.opened = True
+        return 0, 9, 0
+
+    def hiprtcCreateProgram(self) -> tuple[int, str]:  # noqa: N802 - the name of the API
+        """Work only with an open library."""
+        if not self.opened:
+            self.faults.append("called before the library was open")
+        return 0, "program"
+
+
+def test_threads_that_compile_first_open_the_compiler_one_by_one() -> None:
+    library = SlowToOpen()
+    drivers = [Driver.__new__(Driver) for _ in range(2)]
+    for made in drivers:
+        made.hiprtc = library
+        made._compiler_open = False
+    found: list[Any] = []
+    threads = [
+        threading.Thread(target=lambda made=made: found.append(made.rtc("hiprtcCreateProgram")))
+        for made in drivers * 3
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert (library.faults, found) == ([], ["program"] * 6)
+
+
 @pytest.fixture
 def driver() -> Driver:
     """A driver whose library exports nothing of HIP: enough for the translation of errors."""

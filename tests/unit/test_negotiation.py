@@ -67,6 +67,55 @@ def test_each_direction_is_negotiated_by_itself() -> None:
     assert plan.to_producer.strategy is Strategy.BRIDGED
 
 
+@pytest.mark.parametrize(
+    ("out", "back", "expected"),
+    [
+        (True, True, ["native (binary, sync_fd)", "native (binary, sync_fd)"]),
+        (True, False, ["native (binary, sync_fd)", "bridged (notify)"]),
+        (False, True, ["bridged (hold)", "native (binary, sync_fd)"]),
+    ],
+)
+def test_sync_files_are_negotiated_for_each_direction(*, out: bool, back: bool, expected: list[str]) -> None:
+    plan = negotiate(*doubles.one_shot_infos(out=out, back=back), MatchKey.UUID)
+    assert [str(plan.to_consumer), str(plan.to_producer)] == expected
+    assert all(f" {each}" in plan.explain() for each in expected)
+
+
+def test_a_reusable_semaphore_goes_before_sync_files_and_they_before_a_bridge() -> None:
+    left, right = doubles.one_shot_infos()
+    binary = {SemaphoreKind.BINARY: frozenset({HandleType.OPAQUE_FD, HandleType.SYNC_FD})}
+    left = replace(left, capabilities=replace(left.capabilities, semaphore_export=binary))
+    right = replace(right, capabilities=replace(right.capabilities, semaphore_import=binary))
+    assert negotiate(left, right, MatchKey.UUID).to_consumer.handle_type is HandleType.OPAQUE_FD
+
+    def veto(_producer: object, _consumer: object, handle_type: HandleType, _purpose: str) -> str | None:
+        return "loses signals" if handle_type is HandleType.OPAQUE_FD else None
+
+    with pytest.raises(NoCommonHandleType):
+        negotiate(left, right, MatchKey.UUID, veto=veto, require="zero-copy")
+    memory = frozenset({HandleType.DMA_BUF})
+    left = replace(left, capabilities=replace(left.capabilities, memory_export=memory))
+    right = replace(right, capabilities=replace(right.capabilities, memory_import=memory))
+    plan = negotiate(left, right, MatchKey.UUID, veto=veto)
+    assert plan.to_consumer.handle_type is plan.to_producer.handle_type is HandleType.SYNC_FD
+    assert "native binary semaphore, to consumer: opaque_fd: loses signals" in plan.explain()
+
+
+def test_sync_files_that_only_one_side_knows_are_a_reason() -> None:
+    left, right = doubles.one_shot_infos()
+    right = replace(right, capabilities=replace(right.capabilities, semaphore_import={}, semaphore_export={}))
+    plan = negotiate(left, right, MatchKey.UUID)
+    assert plan.to_consumer.strategy is plan.to_producer.strategy is Strategy.BRIDGED
+    reasons = {rejection.candidate: rejection.reason for rejection in plan.rejected}
+    assert "sync_fd: double does not import it" in reasons["native binary semaphore, to consumer"]
+    assert "sync_fd: double does not export it" in reasons["native binary semaphore, to producer"]
+
+
+def test_sync_files_do_not_leave_their_process() -> None:
+    with pytest.raises(NoCommonSync, match="not sent to another process"):
+        negotiate(*doubles.one_shot_infos(), MatchKey.UUID, sync="native", apart=True)
+
+
 def test_memory_that_no_one_can_carry_is_staged_with_the_reason() -> None:
     consumer = replace(CONSUMER, capabilities=Capabilities(notes=("this driver has no external memory",)))
     plan = negotiate(PRODUCER, consumer, MatchKey.UUID)
@@ -174,7 +223,10 @@ def test_a_plan_holds_only_what_both_sides_offer(left: Capabilities, right: Capa
         assert sync in ("auto", direction.strategy)
         if direction.strategy is Strategy.NATIVE:
             assert direction.kind is not None
-            assert direction.handle_type in left.exportable(direction.kind) & right.importable(direction.kind)
+            out, into = left, right
+            if direction.handle_type is HandleType.SYNC_FD and direction is plan.to_producer:
+                out, into = right, left
+            assert direction.handle_type in out.exportable(direction.kind) & into.importable(direction.kind)
         elif direction.strategy is Strategy.BRIDGED:
             assert left.host_timeline
             assert hold

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interop import ClosedError, InvalidArgument, SemaphoreKind, TurnError, Unsupported, WaitTimeout
+from interop import ClosedError, InvalidArgument, TurnError, Unsupported, WaitTimeout
 from interop.device import MatchKey
 from interop.link import Link
 from interop.negotiation import negotiate
@@ -21,25 +21,17 @@ if TYPE_CHECKING:
     from interop.backend import Commands
     from interop.ring import FrameRing, Slot
 
-CASES = {
-    "native timeline": ("native", doubles.BOTH),
-    "native binary": ("native", (SemaphoreKind.BINARY,)),
-    "bridged": ("bridged", ()),
-    "blocking": ("blocking", ()),
-}
-
 
 def make_link(case: str, require: str | None = None, timeout: float = 1.0) -> tuple[Link, doubles.World]:
-    sync, kinds = CASES[case]
+    sync, (left, right) = doubles.PAIRS[case]
     world = doubles.World()
-    left, right = doubles.producer_info(kinds), doubles.consumer_info(kinds)
     plan = negotiate(
         left, right, MatchKey.UUID, sync="auto" if require == "staged" else sync, require=require
     )
     return Link(plan, doubles.Producer(world, left), doubles.Consumer(world, right), timeout=timeout), world  # type: ignore[arg-type]
 
 
-@pytest.fixture(params=CASES)
+@pytest.fixture(params=doubles.PAIRS)
 def case(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -220,7 +212,7 @@ def fail_in_one_batch(kind: str, ring: FrameRing, frames: Frames, first: int, ex
     return [first][: expected if kind == "consumer fails" else 0]
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", doubles.PAIRS)
 @settings(max_examples=300, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_any_use_and_any_schedule_keeps_every_semaphore_legal(case: str, seed: int) -> None:

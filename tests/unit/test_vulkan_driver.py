@@ -121,6 +121,18 @@ def test_what_a_structure_points_to_lives_as_long_as_it() -> None:
         assert _driver.ffi.string(each.ppEnabledExtensionNames[0]) == f"extension {i}".encode()
 
 
+def test_no_python_code_runs_when_a_structure_goes() -> None:
+    """Ctrl-C that arrives in such code is lost: nobody called it."""
+    made = _driver.struct("VkApplicationInfo", pApplicationName=b"name")
+    calls: list[str] = []
+    sys.setprofile(lambda frame, event, _: calls.append(frame.f_code.co_name) if event == "call" else None)
+    try:
+        del made
+    finally:
+        sys.setprofile(None)
+    assert calls == []
+
+
 def test_nested_structures_keep_their_strings() -> None:
     stage = _driver.struct("VkPipelineShaderStageCreateInfo", pName=b"main")
     info = _driver.struct("VkComputePipelineCreateInfo", stage=stage)

@@ -23,6 +23,7 @@ EXTENSION_FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "clGetSemaphoreInfoKHR": (c_int, [c_void_p, c_uint, c_size_t, c_void_p, POINTER(c_size_t)]),
     "clRetainSemaphoreKHR": (c_int, [c_void_p]),
     "clReleaseSemaphoreKHR": (c_int, [c_void_p]),
+    "clReImportSemaphoreSyncFdKHR": (c_int, [c_void_p, c_void_p, c_int]),
     "clGetSemaphoreHandleForTypeKHR": (
         c_int,
         [c_void_p, c_void_p, c_uint, c_size_t, c_void_p, POINTER(c_size_t)],

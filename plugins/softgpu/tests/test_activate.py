@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from interop_softgpu.machine import Machine, detect
 ALL = Available(
     swiftshader=Path("/s/vk_swiftshader_icd.json"),
     lavapipe=Path("/l/lvp_icd.json"),
+    vulkan_layer=Path("/v/layer.json"),
     opencl_layer=Path("/o/layer.so"),
     hip=Path("/package/rocm/lib/libamdhip64.so"),
     cache=Path("/cache"),
@@ -55,6 +57,25 @@ def test_hardware_is_left_alone(machine: Machine, expected: tuple[bool, bool, bo
     forced = plan(machine, ALL, {}, choice="swiftshader", mode="on")
     assert (forced.vulkan, forced.opencl, forced.hip) == (True, True, True)
     assert plan(machine, ALL, {}, choice="swiftshader", mode="off").environment == {}
+
+
+def test_the_layer_for_sync_files_is_put_in_where_they_are_asked_for() -> None:
+    asked = {"SOFTGPU_SEMAPHORE_HANDLES": "sync_fd"}
+    report = plan(BARE, ALL, asked, choice="swiftshader", mode="auto")
+    assert report.environment["VK_ADD_LAYER_PATH"] == "/v"
+    assert report.environment["VK_INSTANCE_LAYERS"] == "VK_LAYER_SOFTGPU_sync_fd"
+    assert any("sync files" in line for line in report.lines)
+    others = {**asked, "VK_INSTANCE_LAYERS": "VK_LAYER_other", "VK_ADD_LAYER_PATH": "/other"}
+    behind = plan(BARE, ALL, others, choice="swiftshader", mode="auto").environment
+    assert behind["VK_INSTANCE_LAYERS"] == "VK_LAYER_other:VK_LAYER_SOFTGPU_sync_fd", "closest to the driver"
+    assert behind["VK_ADD_LAYER_PATH"] == "/other:/v"
+    done = {**asked, **report.environment}
+    assert "VK_INSTANCE_LAYERS" not in plan(BARE, ALL, done, choice="swiftshader", mode="auto").environment
+    for handles, choice in (("opaque_fd", "swiftshader"), ("sync_fd", "lavapipe")):
+        without = plan(BARE, ALL, {"SOFTGPU_SEMAPHORE_HANDLES": handles}, choice=choice, mode="auto")  # type: ignore[arg-type]
+        assert "VK_INSTANCE_LAYERS" not in without.environment
+    missing = replace(ALL, vulkan_layer=None)
+    assert any("not built" in line for line in plan(BARE, missing, asked, choice="both", mode="auto").lines)
 
 
 def test_lavapipe_stands_in_and_says_so() -> None:

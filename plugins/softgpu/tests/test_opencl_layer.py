@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
 import time
 from ctypes import byref, c_int, c_size_t, c_void_p
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from .conftest import OpenCL
 
-MEMORY_FD, SEMAPHORE_FD = 0x2060, 0x2055
+MEMORY_FD, SEMAPHORE_FD, SYNC_FD = 0x2060, 0x2055, 0x2058
 TYPE, EXPORT, SEMAPHORE_DEVICES, MEMORY_DEVICES = 0x203D, 0x203F, 0x2053, 0x2051
 BINARY = [TYPE, 1]
 SIZE = 1 << 16
@@ -621,6 +622,118 @@ def test_ping_pong(
     release(opencl, *handles)
     vulkan.destroy_semaphore(ready)
     vulkan.destroy_semaphore(done)
+
+
+# Sync files
+
+
+def export_file(opencl: OpenCL, semaphore: int) -> tuple[int, int]:
+    fd = c_int(-2)
+    get: Any = opencl.clGetSemaphoreHandleForTypeKHR  # type: ignore[attr-defined]
+    return get(semaphore, opencl.device.int_ptr, SYNC_FD, 4, byref(fd), None), fd.value
+
+
+def import_file(opencl: OpenCL, fd: int) -> int:
+    code, made = opencl.semaphore([*BINARY, SYNC_FD, fd, 0])
+    assert code == 0
+    assert made is not None
+    return made
+
+
+@pytest.mark.parametrize(("handles", "types"), [("sync_fd", [SYNC_FD]), ("both", [SEMAPHORE_FD, SYNC_FD])])
+def test_handle_types_are_a_switch(
+    opencl: OpenCL, controls: Controls, handles: str, types: list[int]
+) -> None:
+    controls.set("SEMAPHORE_HANDLES", handles)
+    extensions = opencl.info(0x1030)[1].split()
+    assert b"cl_khr_external_semaphore_sync_fd" in extensions
+    assert (b"cl_khr_external_semaphore_opaque_fd" in extensions) is (SEMAPHORE_FD in types)
+    assert opencl.words(0x204D) == opencl.words(0x2037, platform=True) == types
+    assert opencl.words(0x204E) == opencl.words(0x2038, platform=True) == types
+    controls.set("CL_QUERIES", "nvidia")
+    assert opencl.words(0x204D) == types
+    assert opencl.words(0x204E) == []
+
+
+def test_a_sync_file_carries_one_signal(opencl: OpenCL, controls: Controls) -> None:
+    controls.set("SEMAPHORE_HANDLES", "both")
+    controls.set("SIGNAL_DELAY_MS", "100")
+    queue, other = opencl.queue(), opencl.queue()
+    source = own_semaphore(opencl, EXPORT, SYNC_FD, 0)
+    ask: Any = opencl.clGetSemaphoreInfoKHR  # type: ignore[attr-defined]
+    assert query(ask, source, 0x203F) == (0, SYNC_FD.to_bytes(4, "little"))
+    assert query(ask, source, 0x2054) == (0, (1).to_bytes(4, "little"))
+    assert export_file(opencl, source) == (-59, -2), "there is no signal"
+    for _ in range(2):
+        begin = time.monotonic()
+        opencl.enqueue(SIGNAL, queue, [source])
+        assert opencl.try_enqueue(SIGNAL, queue.int_ptr, [source])[0] == -59, "signalled already"
+        code, fd = export_file(opencl, source)
+        assert (code, select.select([fd], [], [], 0)[0]) == (0, [])
+        assert export_file(opencl, source) == (-59, -2), "taken back by the export"
+        imported = import_file(opencl, fd)
+        assert query(ask, imported, 0x203C) == (0, bytes(8))
+        assert opencl.try_enqueue(SIGNAL, other.int_ptr, [imported])[0] == -59, "not from this side"
+        waited = opencl.enqueue(WAIT, other, [imported])
+        assert opencl.try_enqueue(WAIT, other.int_ptr, [imported])[0] == -59, "used up"
+        release(opencl, imported)
+        waited.wait()
+        assert time.monotonic() - begin > 0.09
+    queue.finish()
+    release(opencl, source)
+
+
+def test_a_signal_that_has_run_is_minus_one(opencl: OpenCL, controls: Controls) -> None:
+    controls.set("SEMAPHORE_HANDLES", "sync_fd")
+    queue = opencl.queue()
+    source = own_semaphore(opencl, EXPORT, SYNC_FD, 0)
+    opencl.enqueue(SIGNAL, queue, [source]).wait()
+    queue.finish()
+    assert export_file(opencl, source) == (0, -1)
+    imported = import_file(opencl, -1)
+    ask: Any = opencl.clGetSemaphoreInfoKHR  # type: ignore[attr-defined]
+    assert query(ask, imported, 0x203C) == (0, (1).to_bytes(8, "little"))
+    opencl.enqueue(WAIT, queue, [imported]).wait()
+    release(opencl, source, imported)
+
+
+def test_reimport(opencl: OpenCL, controls: Controls) -> None:
+    controls.set("SEMAPHORE_HANDLES", "both")
+    queue = opencl.queue()
+    again: Any = opencl.clReImportSemaphoreSyncFdKHR  # type: ignore[attr-defined]
+    imported, own = import_file(opencl, -1), own_semaphore(opencl)
+    null = os.open(os.devnull, os.O_RDWR)
+    assert again(own, None, -1) == -1142
+    assert again(imported, None, null) == -30
+    os.close(null)
+    for _ in range(3):
+        fd = os.eventfd(0)
+        kept = os.dup(fd)
+        assert again(imported, None, fd) == 0
+        waited = opencl.enqueue(WAIT, queue, [imported])
+        assert waited.command_execution_status > 0
+        os.eventfd_write(kept, 1)
+        waited.wait()
+        os.close(kept)
+    release(opencl, imported, own)
+
+
+@pytest.mark.parametrize(
+    ("properties", "expected"),
+    [
+        ([TYPE, 1, SYNC_FD, "null", 0], -64),
+        ([TYPE, 1, SYNC_FD, -64, 0], -64),
+        ([TYPE, 1, SEMAPHORE_FD, "null", 0], -33),  # not offered now
+        ([TYPE, 1, EXPORT, SEMAPHORE_FD, 0, 0], -64),
+    ],
+)
+def test_refused_sync_files_stay_open(
+    opencl: OpenCL, controls: Controls, properties: list[Any], expected: int
+) -> None:
+    controls.set("SEMAPHORE_HANDLES", "sync_fd")
+    null = os.open(os.devnull, os.O_RDWR)
+    assert opencl.semaphore([null if word == "null" else word for word in properties]) == (expected, None)
+    os.close(null)
 
 
 # Faults

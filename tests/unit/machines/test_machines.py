@@ -16,6 +16,7 @@ from interop.backend import Capabilities
 from interop.device import PciAddress
 from interop.errors import NoCommonHandleType, NoCommonSync
 from interop.negotiation import MEMORY_TYPES, SEMAPHORE_TYPES, Path, negotiate, select_devices
+from interop.one_shot import ONE_SHOT
 from interop.quirks import KNOWN, Quirk
 
 if TYPE_CHECKING:
@@ -48,12 +49,17 @@ def _device(role: str, name: str, identity: DeviceIdentity) -> DeviceInfo:
     if role == "producer":
         timeline = profile.get("host_timeline", True)
         capabilities = Capabilities(
-            memory_export=memory, semaphore_export=semaphores, host_timeline=timeline, notes=notes
+            memory_export=memory,
+            semaphore_export=semaphores,
+            semaphore_import=semaphores,  # Vulkan drivers take in what they hand out
+            host_timeline=timeline,
+            notes=notes,
         )
     else:
         capabilities = Capabilities(
             memory_import=memory,
             semaphore_import=semaphores,
+            semaphore_export={SemaphoreKind.BINARY: _types(profile, "handed_out")},
             stream_hold=profile.get("hold", "a user event"),
             stream_notify=profile.get("notify", "a callback"),
             host_memory=profile.get("host_memory", ""),
@@ -86,7 +92,8 @@ def _plan(machine: dict[str, Any]) -> Plan:
 
 
 def _short(sync: SyncPlan) -> str:
-    return f"{sync.strategy.value} {sync.kind.value}" if sync.kind else sync.strategy.value
+    kind = "sync_fd" if sync.handle_type is ONE_SHOT else sync.kind and sync.kind.value
+    return f"{sync.strategy.value} {kind}" if kind else sync.strategy.value
 
 
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine["name"])
@@ -150,9 +157,20 @@ def test_a_quirk_has_a_driver_and_versions(driver: str, has_it: bool) -> None:
 TYPES = st.frozensets(st.sampled_from(HandleType))
 KINDS = st.fixed_dictionaries(dict.fromkeys(SemaphoreKind, TYPES))
 HOW = st.sampled_from(["", "a call"])
-PRODUCERS = st.builds(Capabilities, memory_export=TYPES, semaphore_export=KINDS, host_timeline=st.booleans())
+PRODUCERS = st.builds(
+    Capabilities,
+    memory_export=TYPES,
+    semaphore_export=KINDS,
+    semaphore_import=KINDS,
+    host_timeline=st.booleans(),
+)
 CONSUMERS = st.builds(
-    Capabilities, memory_import=TYPES, semaphore_import=KINDS, stream_hold=HOW, stream_notify=HOW
+    Capabilities,
+    memory_import=TYPES,
+    semaphore_import=KINDS,
+    semaphore_export=KINDS,
+    stream_hold=HOW,
+    stream_notify=HOW,
 )
 VETOES = st.frozensets(
     st.tuples(st.sampled_from(HandleType), st.sampled_from(["memory", "binary", "timeline"]))
@@ -219,8 +237,18 @@ def _check_offered(
         if sync.strategy is Strategy.NATIVE:
             assert plan.match is not None
             assert sync.kind is not None
-            assert sync.handle_type in SEMAPHORE_TYPES
-            assert sync.handle_type in offered.exportable(sync.kind) & taken.importable(sync.kind)
+            assert sync.handle_type in (*SEMAPHORE_TYPES, ONE_SHOT)
+            out, into = offered, taken
+            if sync.handle_type is ONE_SHOT:
+                assert sync.kind is SemaphoreKind.BINARY
+                reusable = {(each, kind) for kind in SemaphoreKind for each in SEMAPHORE_TYPES}
+                assert not any(
+                    each in offered.exportable(kind) & taken.importable(kind)
+                    and (each, kind.value) not in vetoed
+                    for each, kind in reusable
+                )
+                out, into = (offered, taken) if sync is plan.to_consumer else (taken, offered)
+            assert sync.handle_type in out.exportable(sync.kind) & into.importable(sync.kind)
             assert (sync.handle_type, sync.kind.value) not in vetoed
         elif sync.strategy is Strategy.BRIDGED:
             assert offered.host_timeline

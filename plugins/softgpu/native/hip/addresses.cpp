@@ -7,11 +7,12 @@ namespace softgpu
 
 bool locate(const void *address, size_t size, Located *out)
 {
-    *out = {const_cast<void *>(address), false};
+    *out = {const_cast<void *>(address), false, false};
     const auto range = runtime().ranges.containing(address);
     if (!range)
         return true;
     out->known = true;
+    out->shared = range->kind == RangeKind::External && !range->external->dedicated;
     const auto inside = static_cast<size_t>(static_cast<const char *>(address) - range->start);
     if (size > range->size - inside)
         return false;

@@ -9,6 +9,7 @@ namespace softgpu
 struct Located {
     void *address; // where the bytes really are
     bool known;    // in the pointer map; else pageable host memory
+    bool shared;   // of an imported allocation that more than one buffer or image may be in
 };
 
 // false: the range is known and ends before address + size.

@@ -46,6 +46,7 @@ hipError_t copy_2d(Copy2D copy, hipStreamHandle stream, When when)
         return hipErrorInvalidValue;
     copy.destination = destination.address;
     copy.source = source.address;
+    copy.compress = destination.shared && copy.height > 1 && softgpu_switch_is("HIP_COMPRESS", "1", "0");
     const hipError_t error = queue->copy(copy);
     // Pageable host memory: AMD's runtime waits, as it could not pin it for as long as the copy takes.
     const bool pageable = !destination.known || !source.known;

@@ -96,7 +96,7 @@ HIP_EXPORT hipError_t hipImportExternalMemory(hipExternalMemory_t *out,
             return hipErrorOutOfMemory; // whatever the reason was
         softgpu_count("memory", 1);
         *out = runtime().memories.add(std::make_shared<ExternalObject>(
-            ExternalObject{current_device_index(), desc->size, std::move(memory)}));
+            ExternalObject{current_device_index(), desc->size, desc->flags != 0, std::move(memory)}));
         return hipSuccess;
     });
 }

@@ -57,6 +57,7 @@ struct Copy2D {
     size_t width; // bytes
     size_t height;
     hipMemcpyKind kind;
+    bool compress = false; // imitate memory whose compressed blocks another API takes for plain ones
 };
 
 struct Fill {

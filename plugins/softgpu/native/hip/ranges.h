@@ -15,6 +15,7 @@ namespace softgpu
 struct ExternalObject {
     int device;
     uint64_t size;
+    bool dedicated; // belongs to one buffer or image alone, as the importer said
     std::shared_ptr<ExternalMemory> memory;
 };
 

@@ -10,10 +10,12 @@
 
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 struct job {
     cl_semaphore_khr semaphore;
     cl_event done;
+    int file; /* of a semaphore whose signals are sync files; -1: it has been signalled */
 };
 
 struct command {
@@ -23,13 +25,14 @@ struct command {
 };
 
 /* The semaphore goes first: whoever waits for the event may release and count semaphores at once. */
-static void finish(struct job *job, cl_int status)
+static void finish(const struct job *job, cl_int status)
 {
     cl_event done = job->done;
     semaphore_drop(job->semaphore, false);
+    if (job->file >= 0)
+        close(job->file);
     target.clSetUserEventStatus(done, status);
     target.clReleaseEvent(done);
-    free(job);
 }
 
 static void wait_job(void *argument)
@@ -37,16 +40,24 @@ static void wait_job(void *argument)
     struct job *job = argument;
     /* CL_WAIT_LIMIT_MS bounds a wait whose signal never comes, as a driver's watchdog would. */
     const long limit = softgpu_switch_number("CL_WAIT_LIMIT_MS", 0);
-    const int status =
-        softgpu_semaphore_wait(job->semaphore->payload, limit > 0 ? (double)limit / 1e3 : -1.0, NULL);
-    finish(job, status == SOFTGPU_PAYLOAD_OK ? CL_COMPLETE : CL_OUT_OF_RESOURCES);
+    const double timeout = limit > 0 ? (double)limit / 1e3 : -1.0;
+    const bool passed = one_shot(job->semaphore) ? softgpu_sync_file_wait(job->file, timeout)
+                                                 : softgpu_semaphore_wait(job->semaphore->payload, timeout,
+                                                                          NULL) == SOFTGPU_PAYLOAD_OK;
+    finish(job, passed ? CL_COMPLETE : CL_OUT_OF_RESOURCES);
+    free(job);
 }
 
 static void signal_job(void *argument)
 {
     struct job *job = argument;
-    const int status = softgpu_semaphore_signal(job->semaphore->payload);
-    finish(job, status == SOFTGPU_PAYLOAD_OK ? CL_COMPLETE : CL_OUT_OF_RESOURCES);
+    bool given = true;
+    if (one_shot(job->semaphore))
+        softgpu_sync_file_signal(job->file);
+    else
+        given = softgpu_semaphore_signal(job->semaphore->payload) == SOFTGPU_PAYLOAD_OK;
+    finish(job, given ? CL_COMPLETE : CL_OUT_OF_RESOURCES);
+    free(job);
 }
 
 static void delayed_signal_job(void *argument)
@@ -61,9 +72,7 @@ static void start(const struct job *source, bool signals)
 {
     struct job *job = malloc(sizeof *job);
     if (job == NULL) {
-        semaphore_drop(source->semaphore, false);
-        target.clSetUserEventStatus(source->done, CL_OUT_OF_HOST_MEMORY);
-        target.clReleaseEvent(source->done);
+        finish(source, CL_OUT_OF_HOST_MEMORY);
         return;
     }
     *job = *source;
@@ -71,17 +80,24 @@ static void start(const struct job *source, bool signals)
         signal_job(job);
         return;
     }
+    if (!signals && one_shot(job->semaphore) && softgpu_sync_file_ready(job->file)) {
+        wait_job(job); /* no thread for a single wait that has nothing to wait for */
+        return;
+    }
     struct worker *worker = semaphore_worker(signals ? &job->semaphore->delayer : &job->semaphore->waiter);
-    if (worker == NULL || !worker_push(worker, signals ? delayed_signal_job : wait_job, job))
+    if (worker == NULL || !worker_push(worker, signals ? delayed_signal_job : wait_job, job)) {
         finish(job, CL_OUT_OF_RESOURCES);
+        free(job);
+    }
 }
 
+/* A sync file is signalled also when the work before it has failed: the kernel lets nobody wait for ever. */
 static void give_up(struct command *command, cl_int status)
 {
     for (cl_uint i = 0; i < command->count; ++i) {
-        semaphore_drop(command->jobs[i].semaphore, false);
-        target.clSetUserEventStatus(command->jobs[i].done, status);
-        target.clReleaseEvent(command->jobs[i].done);
+        if (command->signals && command->jobs[i].file >= 0)
+            softgpu_sync_file_signal(command->jobs[i].file);
+        finish(&command->jobs[i], status);
     }
     free(command);
 }
@@ -99,7 +115,8 @@ static void CL_CALLBACK first_reached(cl_event event, cl_int status, void *argum
     free(command);
 }
 
-static cl_int check(const struct queue_facts *facts, cl_uint count, const cl_semaphore_khr *semaphores)
+static cl_int check(const struct queue_facts *facts, cl_uint count, const cl_semaphore_khr *semaphores,
+                    bool signals)
 {
     if (count == 0)
         return CL_INVALID_VALUE;
@@ -113,6 +130,8 @@ static cl_int check(const struct queue_facts *facts, cl_uint count, const cl_sem
             return CL_INVALID_CONTEXT;
         if (semaphores[i]->device != facts->device)
             return CL_INVALID_COMMAND_QUEUE;
+        if (one_shot(semaphores[i]) && one_shot_check(semaphores[i], signals) != CL_SUCCESS)
+            return CL_INVALID_OPERATION;
     }
     return CL_SUCCESS;
 }
@@ -133,10 +152,21 @@ static struct command *prepare(cl_context context, cl_uint count, const cl_semap
             return NULL;
         }
         semaphore_keep(semaphores[i]);
-        command->jobs[i] = (struct job){.semaphore = semaphores[i], .done = done[i]};
+        command->jobs[i] = (struct job){.semaphore = semaphores[i], .done = done[i], .file = -1};
         command->count = i + 1;
+        if (one_shot(semaphores[i]) && !one_shot_file(semaphores[i], signals, &command->jobs[i].file)) {
+            give_up(command, CL_OUT_OF_RESOURCES);
+            return NULL;
+        }
     }
     return command;
+}
+
+static void drop_one_shots(cl_uint count, const cl_semaphore_khr *semaphores)
+{
+    for (cl_uint i = 0; i < count; ++i)
+        if (one_shot(semaphores[i]))
+            one_shot_drop(semaphores[i]);
 }
 
 static cl_int enqueue(cl_command_queue queue, cl_uint count, const cl_semaphore_khr *semaphores, bool signals,
@@ -145,7 +175,7 @@ static cl_int enqueue(cl_command_queue queue, cl_uint count, const cl_semaphore_
     struct queue_facts facts;
     cl_int error = queue_facts(queue, &facts);
     if (error == CL_SUCCESS)
-        error = check(&facts, count, semaphores);
+        error = check(&facts, count, semaphores, signals);
     if (error == CL_SUCCESS)
         error = check_wait_list(facts.context, event_count, events);
     if (error != CL_SUCCESS)
@@ -154,6 +184,8 @@ static cl_int enqueue(cl_command_queue queue, cl_uint count, const cl_semaphore_
     struct command *command = done != NULL ? prepare(facts.context, count, semaphores, signals, done) : NULL;
     if (command == NULL) {
         free(done);
+        if (signals)
+            drop_one_shots(count, semaphores);
         return CL_OUT_OF_HOST_MEMORY;
     }
     cl_event first = NULL;
@@ -170,6 +202,8 @@ static cl_int enqueue(cl_command_queue queue, cl_uint count, const cl_semaphore_
     if (first != NULL)
         target.clReleaseEvent(first);
     target.clFlush(queue);
+    if (signals == (error != CL_SUCCESS)) /* a wait has used the signal up, or one was not given */
+        drop_one_shots(count, semaphores);
     if (error != CL_SUCCESS) {
         if (last != NULL)
             target.clReleaseEvent(last);

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define EXTENSION_COUNT 7
+#define EXTENSION_COUNT 8
 #define VERSION(major, minor, patch)                                                                         \
     (((cl_version)(major) << 22) | ((cl_version)(minor) << 12) | (cl_version)(patch))
 #define NAME_SUFFIX " (software)"
@@ -17,6 +17,8 @@ static const struct extension {
         WITH_OPAQUE_MEMORY,
         WITH_DMA_BUF,
         WITH_SEMAPHORES,
+        WITH_OPAQUE_FDS,
+        WITH_SYNC_FDS,
         WITH_UUID
     } when;
 } extensions[EXTENSION_COUNT] = {
@@ -25,7 +27,8 @@ static const struct extension {
     {"cl_khr_external_memory_dma_buf", VERSION(1, 0, 0), WITH_DMA_BUF},
     {"cl_khr_semaphore", VERSION(1, 0, 0), WITH_SEMAPHORES},
     {"cl_khr_external_semaphore", VERSION(1, 0, 1), WITH_SEMAPHORES},
-    {"cl_khr_external_semaphore_opaque_fd", VERSION(1, 0, 0), WITH_SEMAPHORES},
+    {"cl_khr_external_semaphore_opaque_fd", VERSION(1, 0, 0), WITH_OPAQUE_FDS},
+    {"cl_khr_external_semaphore_sync_fd", VERSION(1, 0, 1), WITH_SYNC_FDS},
     {"cl_khr_device_uuid", VERSION(1, 0, 0), WITH_UUID},
 };
 
@@ -84,6 +87,10 @@ static bool offered(const struct extension *extension)
         return dma_buf_offered();
     case WITH_SEMAPHORES:
         return semaphores_offered();
+    case WITH_OPAQUE_FDS:
+        return semaphores_offered() && softgpu_offers_opaque_fd();
+    case WITH_SYNC_FDS:
+        return semaphores_offered() && softgpu_offers_sync_fd();
     case WITH_UUID:
         return vulkan_uuid(uuid);
     default:
@@ -222,6 +229,17 @@ static cl_int answer_memory_types(bool any, size_t capacity, void *value, size_t
     return answer(types, any ? count * sizeof types[0] : 0, capacity, value, size);
 }
 
+static cl_int answer_semaphore_handles(bool any, size_t capacity, void *value, size_t *size)
+{
+    cl_uint types[2];
+    size_t count = 0;
+    if (any && softgpu_offers_opaque_fd())
+        types[count++] = KHR_SEMAPHORE_HANDLE_OPAQUE_FD;
+    if (any && softgpu_offers_sync_fd())
+        types[count++] = KHR_SEMAPHORE_HANDLE_SYNC_FD;
+    return answer(types, count * sizeof types[0], capacity, value, size);
+}
+
 /* Answers that a platform and its devices share; false when the name is none of these. */
 static bool answer_handle_types(cl_uint name, size_t capacity, void *value, size_t *size, cl_int *result)
 {
@@ -240,12 +258,11 @@ static bool answer_handle_types(cl_uint name, size_t capacity, void *value, size
         break;
     case KHR_PLATFORM_SEMAPHORE_IMPORT_HANDLE_TYPES:
     case KHR_DEVICE_SEMAPHORE_IMPORT_HANDLE_TYPES:
-        *result = answer_type(KHR_SEMAPHORE_HANDLE_OPAQUE_FD, true, capacity, value, size);
+        *result = answer_semaphore_handles(true, capacity, value, size);
         break;
     case KHR_PLATFORM_SEMAPHORE_EXPORT_HANDLE_TYPES:
     case KHR_DEVICE_SEMAPHORE_EXPORT_HANDLE_TYPES:
-        *result =
-            answer_type(KHR_SEMAPHORE_HANDLE_OPAQUE_FD, semaphore_export_offered(), capacity, value, size);
+        *result = answer_semaphore_handles(semaphore_export_offered(), capacity, value, size);
         break;
     default:
         return false;
@@ -373,6 +390,7 @@ static void *own_function(const char *name)
         {"clReleaseSemaphoreKHR", (void (*)(void))layer_ReleaseSemaphoreKHR, true},
         {"clRetainSemaphoreKHR", (void (*)(void))layer_RetainSemaphoreKHR, true},
         {"clGetSemaphoreHandleForTypeKHR", (void (*)(void))layer_GetSemaphoreHandleForTypeKHR, true},
+        {"clReImportSemaphoreSyncFdKHR", (void (*)(void))layer_ReImportSemaphoreSyncFdKHR, true},
     };
     for (size_t i = 0; i < sizeof functions / sizeof functions[0]; ++i)
         if (strcmp(functions[i].name, name) == 0)

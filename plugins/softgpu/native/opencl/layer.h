@@ -1,9 +1,9 @@
 /* What the files of the OpenCL layer share.
  *
  * The layer sits between an OpenCL loader and its drivers. It adds cl_khr_external_memory,
- * cl_khr_external_semaphore (both with opaque fds), cl_khr_semaphore and cl_khr_device_uuid to CPU devices
- * and leaves every other device alone. Own calls go to the saved table of the next layer or driver, never
- * through the loader. */
+ * cl_khr_external_semaphore (both with opaque fds, semaphores with sync files too), cl_khr_semaphore and
+ * cl_khr_device_uuid to CPU devices and leaves every other device alone. Own calls go to the saved table of
+ * the next layer or driver, never through the loader. */
 #ifndef SOFTGPU_LAYER_H
 #define SOFTGPU_LAYER_H
 
@@ -14,6 +14,7 @@
 #include "opencl_abi.h"
 #include "payload.h"
 #include "switches.h"
+#include "sync_file.h"
 
 /* Of the extensions that the layer adds. */
 enum {
@@ -52,6 +53,7 @@ enum {
     KHR_COMMAND_RELEASE = 0x2048,
 
     KHR_SEMAPHORE_HANDLE_OPAQUE_FD = 0x2055,
+    KHR_SEMAPHORE_HANDLE_SYNC_FD = 0x2058,
     KHR_MEMORY_HANDLE_OPAQUE_FD = 0x2060,
     KHR_MEMORY_HANDLE_DMA_BUF = 0x2067
 };
@@ -169,10 +171,14 @@ cl_int CL_API_CALL layer_GetMemObjectInfo(cl_mem object, cl_mem_info name, size_
 /* -- semaphore.c -- */
 
 struct _cl_semaphore_khr {
-    const void *dispatch; /* first word of every OpenCL handle */
-    int references;       /* the application's and the commands' */
-    struct softgpu_semaphore *payload;
-    int export_fd; /* -1: not exportable */
+    const void *dispatch;                           /* first word of every OpenCL handle */
+    int references;                                 /* the application's and the commands' */
+    struct softgpu_semaphore *payload;              /* NULL where sync files carry the signals */
+    int export_fd;                                  /* of the payload; -1: not exportable */
+    cl_external_semaphore_handle_type_khr imported; /* handle type, or 0 */
+    cl_external_semaphore_handle_type_khr exported; /* handle type, or 0 */
+    bool signalled; /* sync files: a signal was enqueued or imported, and neither waited for nor exported */
+    int file;       /* it; -1: the signal has run */
     cl_context context;
     cl_device_id device;
     struct worker *waiter;  /* started by the first wait */
@@ -189,7 +195,15 @@ cl_int CL_API_CALL layer_ReleaseSemaphoreKHR(cl_semaphore_khr semaphore);
 cl_int CL_API_CALL layer_GetSemaphoreHandleForTypeKHR(cl_semaphore_khr semaphore, cl_device_id device,
                                                       cl_external_semaphore_handle_type_khr type,
                                                       size_t capacity, void *handle, size_t *size);
+cl_int CL_API_CALL layer_ReImportSemaphoreSyncFdKHR(cl_semaphore_khr semaphore,
+                                                    const cl_semaphore_properties_khr *properties, int fd);
 bool known_semaphore(cl_semaphore_khr semaphore);
+/* Where sync files carry a semaphore's signals: whether a wait or signal is in order, the file of its job
+ * (false: no descriptor left), and giving up what a wait has used or a signal could not enqueue. */
+bool one_shot(cl_semaphore_khr semaphore);
+cl_int one_shot_check(cl_semaphore_khr semaphore, bool signals);
+bool one_shot_file(cl_semaphore_khr semaphore, bool signals, int *file);
+void one_shot_drop(cl_semaphore_khr semaphore);
 void semaphore_keep(cl_semaphore_khr semaphore);
 /* join: the last one waits for the semaphore's threads to end. */
 void semaphore_drop(cl_semaphore_khr semaphore, bool join);

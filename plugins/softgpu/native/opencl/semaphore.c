@@ -1,4 +1,6 @@
-/* cl_khr_semaphore objects over SwiftShader's payload; imported, or new and exportable in the same layout. */
+/* cl_khr_semaphore objects over SwiftShader's payload; imported, or new and exportable in the same layout. Or
+ * over sync files, of which each carries one signal: one is imported with the semaphore, or made by each
+ * signal. */
 #include "layer.h"
 
 #include <fcntl.h>
@@ -8,6 +10,7 @@
 #include <unistd.h>
 
 static pthread_mutex_t starting = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t one_shots = PTHREAD_MUTEX_INITIALIZER; /* signalled and file of all */
 
 /* What a property list asks for. */
 struct request {
@@ -15,9 +18,10 @@ struct request {
     bool listed;
     bool imports;
     bool exports;
-    bool foreign; /* a handle type that cannot be imported here */
+    cl_external_semaphore_handle_type_khr import_type;
     int fd;
     cl_uint exported; /* how many types to export */
+    cl_external_semaphore_handle_type_khr export_type;
     cl_uint device_count;
     cl_device_id device;
     cl_uint property_count;
@@ -29,15 +33,22 @@ static bool handle_type(cl_semaphore_properties_khr name)
     return (name >= KHR_SEMAPHORE_HANDLE_OPAQUE_FD && name <= 0x2059) || name == 0x2068;
 }
 
+static bool offered(cl_semaphore_properties_khr type)
+{
+    return (type == KHR_SEMAPHORE_HANDLE_OPAQUE_FD && softgpu_offers_opaque_fd()) ||
+           (type == KHR_SEMAPHORE_HANDLE_SYNC_FD && softgpu_offers_sync_fd());
+}
+
 static cl_int read_export_list(const cl_semaphore_properties_khr **at, struct request *request)
 {
     if (request->exports)
         return CL_INVALID_PROPERTY;
     request->exports = true;
     for (; **at != 0; *at += 1) {
-        if (**at != KHR_SEMAPHORE_HANDLE_OPAQUE_FD || !semaphore_export_offered())
+        if (!offered(**at) || !semaphore_export_offered())
             return CL_INVALID_PROPERTY;
         request->exported += 1;
+        request->export_type = (cl_external_semaphore_handle_type_khr) * *at;
     }
     *at += 1;
     return CL_SUCCESS;
@@ -76,7 +87,7 @@ static cl_int read_properties(const cl_semaphore_properties_khr *properties, str
             if (request->imports)
                 return CL_INVALID_PROPERTY;
             request->imports = true;
-            request->foreign = name != KHR_SEMAPHORE_HANDLE_OPAQUE_FD;
+            request->import_type = (cl_external_semaphore_handle_type_khr)name;
             request->fd = (int)(int64_t)*at++;
         } else {
             return CL_INVALID_PROPERTY;
@@ -103,7 +114,7 @@ static cl_int check_request(cl_context context, struct request *request)
     } else if (request->device_count != 1 || !contains_device(members, count, request->device)) {
         return CL_INVALID_DEVICE;
     }
-    if (request->foreign || !emulated_device(request->device))
+    if ((request->imports && !offered(request->import_type)) || !emulated_device(request->device))
         return CL_INVALID_DEVICE;
     return CL_SUCCESS;
 }
@@ -127,6 +138,49 @@ static cl_int open_payload(int fd, struct softgpu_semaphore **payload)
     }
 }
 
+/* Takes the fd over only when it succeeds. */
+static cl_int import_file(cl_semaphore_khr semaphore, int fd, cl_int refusal)
+{
+    int file = fd < 0 ? -1 : fd;
+    if (fd < -1 || (fd >= 0 && !softgpu_sync_file_known(fd)))
+        return refusal;
+    if (fd >= 0 && softgpu_switch_is("CL_FD", "keep", "consume") &&
+        (file = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0)
+        return CL_OUT_OF_RESOURCES;
+    pthread_mutex_lock(&one_shots);
+    const int before = semaphore->file;
+    semaphore->file = file;
+    semaphore->signalled = true;
+    pthread_mutex_unlock(&one_shots);
+    if (before >= 0)
+        close(before);
+    return CL_SUCCESS;
+}
+
+static cl_int open_state(cl_semaphore_khr semaphore, const struct request *request)
+{
+    if (request->import_type == KHR_SEMAPHORE_HANDLE_SYNC_FD)
+        return import_file(semaphore, request->fd, CL_INVALID_PROPERTY);
+    if (request->export_type == KHR_SEMAPHORE_HANDLE_SYNC_FD)
+        return CL_SUCCESS;
+    if (request->imports)
+        return open_payload(request->fd, &semaphore->payload);
+    int *export_fd = request->exported != 0 ? &semaphore->export_fd : NULL;
+    return softgpu_semaphore_create(&semaphore->payload, export_fd) == SOFTGPU_PAYLOAD_OK
+               ? CL_SUCCESS
+               : CL_OUT_OF_RESOURCES;
+}
+
+static void close_state(cl_semaphore_khr semaphore)
+{
+    if (semaphore->payload != NULL)
+        softgpu_semaphore_close(semaphore->payload);
+    if (semaphore->export_fd >= 0)
+        close(semaphore->export_fd);
+    if (semaphore->file >= 0)
+        close(semaphore->file);
+}
+
 static cl_int make(cl_context context, const cl_semaphore_properties_khr *properties,
                    const struct request *request, cl_semaphore_khr *out)
 {
@@ -134,17 +188,14 @@ static cl_int make(cl_context context, const cl_semaphore_properties_khr *proper
     if (semaphore == NULL)
         return CL_OUT_OF_HOST_MEMORY;
     semaphore->export_fd = -1;
-    cl_int error = CL_SUCCESS;
-    if (request->imports)
-        error = open_payload(request->fd, &semaphore->payload);
-    else if (softgpu_semaphore_create(&semaphore->payload,
-                                      request->exported != 0 ? &semaphore->export_fd : NULL) !=
-             SOFTGPU_PAYLOAD_OK)
-        error = CL_OUT_OF_RESOURCES;
+    semaphore->file = -1;
+    semaphore->imported = request->import_type;
+    semaphore->exported = request->export_type;
+    cl_int error = open_state(semaphore, request);
     if (error == CL_SUCCESS && !registry_put(registry_of_semaphores, semaphore, semaphore)) {
-        softgpu_semaphore_close(semaphore->payload);
-        if (semaphore->export_fd >= 0)
-            close(semaphore->export_fd);
+        if (semaphore->file == request->fd)
+            semaphore->file = -1; /* still the caller's */
+        close_state(semaphore);
         error = CL_OUT_OF_HOST_MEMORY;
     }
     if (error != CL_SUCCESS) {
@@ -179,9 +230,10 @@ cl_semaphore_khr CL_API_CALL layer_CreateSemaphoreWithPropertiesKHR(
             code = check_request(context, &request);
         if (code == CL_SUCCESS)
             code = make(context, properties, &request, &semaphore);
-        if (code == CL_SUCCESS && request.imports)
+        const bool opaque = request.import_type == KHR_SEMAPHORE_HANDLE_OPAQUE_FD;
+        if (code == CL_SUCCESS && opaque)
             note_semaphore_number(request.fd);
-        if (code == CL_SUCCESS && request.imports && !softgpu_switch_is("CL_FD", "keep", "consume"))
+        if (code == CL_SUCCESS && opaque && !softgpu_switch_is("CL_FD", "keep", "consume"))
             close(request.fd); /* NVIDIA closes a semaphore's fd at once, so "hold" is about memory only */
     }
     if (error != NULL)
@@ -208,9 +260,7 @@ void semaphore_drop(cl_semaphore_khr semaphore, bool join)
         worker_stop(semaphore->waiter, join);
     if (semaphore->delayer != NULL)
         worker_stop(semaphore->delayer, join);
-    softgpu_semaphore_close(semaphore->payload);
-    if (semaphore->export_fd >= 0)
-        close(semaphore->export_fd);
+    close_state(semaphore);
     target.clReleaseContext(semaphore->context);
     free(semaphore);
     softgpu_count("semaphore", -1);
@@ -247,6 +297,73 @@ cl_int CL_API_CALL layer_ReleaseSemaphoreKHR(cl_semaphore_khr semaphore)
     return CL_SUCCESS;
 }
 
+bool one_shot(cl_semaphore_khr semaphore)
+{
+    return semaphore->payload == NULL;
+}
+
+/* What is undefined by the extension is refused here: a real driver may do anything. */
+cl_int one_shot_check(cl_semaphore_khr semaphore, bool signals)
+{
+    pthread_mutex_lock(&one_shots);
+    const bool allowed = signals ? semaphore->imported == 0 && !semaphore->signalled : semaphore->signalled;
+    pthread_mutex_unlock(&one_shots);
+    return allowed ? CL_SUCCESS : CL_INVALID_OPERATION;
+}
+
+bool one_shot_file(cl_semaphore_khr semaphore, bool signals, int *file)
+{
+    pthread_mutex_lock(&one_shots);
+    if (signals) {
+        semaphore->file = softgpu_sync_file_create();
+        semaphore->signalled = semaphore->file >= 0;
+    }
+    *file = semaphore->file >= 0 ? fcntl(semaphore->file, F_DUPFD_CLOEXEC, 0) : -1;
+    const bool made = *file >= 0 || (!signals && semaphore->file < 0);
+    pthread_mutex_unlock(&one_shots);
+    return made;
+}
+
+/* Takes the signal back and returns its file, -1 where it has run. */
+static int take_file(cl_semaphore_khr semaphore)
+{
+    pthread_mutex_lock(&one_shots);
+    const int file = semaphore->file;
+    semaphore->file = -1;
+    semaphore->signalled = false;
+    pthread_mutex_unlock(&one_shots);
+    return file;
+}
+
+void one_shot_drop(cl_semaphore_khr semaphore)
+{
+    const int file = take_file(semaphore);
+    if (file >= 0)
+        close(file);
+}
+
+static bool is_signalled(cl_semaphore_khr semaphore)
+{
+    if (!one_shot(semaphore))
+        return softgpu_semaphore_signalled(semaphore->payload);
+    pthread_mutex_lock(&one_shots);
+    const bool signalled = semaphore->signalled && softgpu_sync_file_ready(semaphore->file);
+    pthread_mutex_unlock(&one_shots);
+    return signalled;
+}
+
+cl_int CL_API_CALL layer_ReImportSemaphoreSyncFdKHR(cl_semaphore_khr semaphore,
+                                                    const cl_semaphore_properties_khr *properties, int fd)
+{
+    cl_int error = CL_SUCCESS;
+    (void)properties; /* none is defined */
+    if (fail("clReImportSemaphoreSyncFdKHR", &error))
+        return error;
+    if (!known_semaphore(semaphore) || semaphore->imported != KHR_SEMAPHORE_HANDLE_SYNC_FD)
+        return KHR_INVALID_SEMAPHORE;
+    return import_file(semaphore, fd, CL_INVALID_VALUE);
+}
+
 cl_int CL_API_CALL layer_GetSemaphoreInfoKHR(cl_semaphore_khr semaphore, cl_semaphore_info_khr name,
                                              size_t capacity, void *value, size_t *size)
 {
@@ -255,10 +372,10 @@ cl_int CL_API_CALL layer_GetSemaphoreInfoKHR(cl_semaphore_khr semaphore, cl_sema
         return error;
     if (!known_semaphore(semaphore))
         return KHR_INVALID_SEMAPHORE;
-    const bool exportable = semaphore->export_fd >= 0;
+    const cl_external_semaphore_handle_type_khr exported = semaphore->exported;
+    const bool exportable = exported != 0;
     const cl_uint references = (cl_uint)__atomic_load_n(&semaphore->references, __ATOMIC_RELAXED);
     const cl_semaphore_type_khr type = KHR_SEMAPHORE_TYPE_BINARY;
-    const cl_external_semaphore_handle_type_khr exported = KHR_SEMAPHORE_HANDLE_OPAQUE_FD;
     const cl_bool can_export = exportable ? CL_TRUE : CL_FALSE;
     cl_semaphore_payload_khr payload = 0;
     switch (name) {
@@ -270,7 +387,7 @@ cl_int CL_API_CALL layer_GetSemaphoreInfoKHR(cl_semaphore_khr semaphore, cl_sema
         return answer(semaphore->properties, semaphore->property_count * sizeof semaphore->properties[0],
                       capacity, value, size);
     case KHR_SEMAPHORE_PAYLOAD:
-        payload = softgpu_semaphore_signalled(semaphore->payload) ? 1 : 0;
+        payload = is_signalled(semaphore) ? 1 : 0;
         return answer(&payload, sizeof payload, capacity, value, size);
     case KHR_SEMAPHORE_TYPE:
         return answer(&type, sizeof type, capacity, value, size);
@@ -296,13 +413,23 @@ cl_int CL_API_CALL layer_GetSemaphoreHandleForTypeKHR(cl_semaphore_khr semaphore
         return KHR_INVALID_SEMAPHORE;
     if (device != semaphore->device)
         return CL_INVALID_DEVICE;
-    if (type != KHR_SEMAPHORE_HANDLE_OPAQUE_FD || semaphore->export_fd < 0)
+    if (type == 0 || type != semaphore->exported)
         return CL_INVALID_VALUE;
     int fd = -1;
     if (handle == NULL) /* a question about the size makes no fd */
         return answer(&fd, sizeof fd, capacity, handle, size);
     if (capacity < sizeof fd)
         return CL_INVALID_VALUE;
+    if (one_shot(semaphore)) {
+        if (one_shot_check(semaphore, false) != CL_SUCCESS)
+            return CL_INVALID_OPERATION;
+        fd = take_file(semaphore);
+        if (fd >= 0 && softgpu_sync_file_ready(fd)) {
+            close(fd);
+            fd = -1;
+        }
+        return answer(&fd, sizeof fd, capacity, handle, size);
+    }
     fd = fcntl(semaphore->export_fd, F_DUPFD_CLOEXEC, 0);
     if (fd < 0)
         return CL_OUT_OF_RESOURCES;

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+VULKAN_LAYER_NAME = "VK_LAYER_SOFTGPU_sync_fd"
 VulkanChoice = Literal["swiftshader", "lavapipe", "both"]
 Mode = Literal["off", "on", "auto"]
 
@@ -27,6 +28,8 @@ class Available:
 
     swiftshader: Path | None = None
     lavapipe: Path | None = None
+    vulkan_layer: Path | None = None
+    """The manifest of the layer that gives SwiftShader sync files."""
     opencl_layer: Path | None = None
     hip: Path | None = None
     """The library; its ROCm folder is two levels up."""
@@ -81,6 +84,7 @@ def activate(vulkan: VulkanChoice | None = None, *, force: bool = False) -> Repo
     available = Available(
         swiftshader=swiftshader.swiftshader(),
         lavapipe=swiftshader.lavapipe(),
+        vulkan_layer=paths.native(paths.VULKAN_LAYER),
         opencl_layer=paths.native(paths.LAYER),
         hip=hip,
         nvrtc=nvrtc(),
@@ -143,7 +147,26 @@ def _plan_vulkan(made: _Plan, available: Available, choice: VulkanChoice, *, for
     for name in ("VK_DRIVER_FILES", "VK_ICD_FILENAMES"):
         made.set(name, ":".join(str(path) for _, path in found))
     made.lines.append("Vulkan: " + " and ".join(f"{label} at {path}" for label, path in found))
+    if available.swiftshader in [path for _, path in found]:
+        _plan_sync_files(made, available)
     return True
+
+
+def _plan_sync_files(made: _Plan, available: Available) -> None:
+    """Put the layer in where sync files are asked for. It reads the switch as the other drivers do."""
+    if made.before.get("SOFTGPU_SEMAPHORE_HANDLES", "opaque_fd") == "opaque_fd":
+        return
+    if available.vulkan_layer is None:
+        made.lines.append("Vulkan: the layer for sync files was not built with this package")
+        return
+    folder = str(available.vulkan_layer.parent)
+    folders = [path for path in made.before.get("VK_ADD_LAYER_PATH", "").split(":") if path]
+    if folder not in folders:
+        made.set("VK_ADD_LAYER_PATH", ":".join([*folders, folder]))
+    layers = [name for name in made.before.get("VK_INSTANCE_LAYERS", "").split(":") if name]
+    if VULKAN_LAYER_NAME not in layers:
+        made.set("VK_INSTANCE_LAYERS", ":".join([*layers, VULKAN_LAYER_NAME]))  # last: closest to the driver
+    made.lines.append(f"Vulkan: sync files for semaphores (software) by {available.vulkan_layer}")
 
 
 def _plan_opencl(made: _Plan, machine: Machine, available: Available) -> bool:

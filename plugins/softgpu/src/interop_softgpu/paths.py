@@ -9,12 +9,13 @@ from pathlib import Path
 import interop_softgpu
 
 LAYER = "opencl/libsoftgpu_opencl.so"
+VULKAN_LAYER = "vulkan/VkLayer_softgpu_sync_fd.json"
 PROBE = "lib/libsoftgpu_probe.so"
 HIP = "rocm/lib/libamdhip64.so"
 
 
 def native(name: str) -> Path | None:
-    """Return the path of a built library (``LAYER``, ``PROBE``, ``HIP``), or None where it was not built.
+    """Return the path of what was built (``LAYER``, ``VULKAN_LAYER``, ``PROBE``, ``HIP``), or None where it was not.
 
     ``INTEROP_SOFTGPU_BUILD`` names a CMake build folder that goes first. An editable install keeps the
     libraries in site-packages and the Python files in the source tree.

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "payload.h"
 #include "switches.h"
+#include "sync_file.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -207,8 +208,38 @@ static void test_uuids(void)
     CHECK(softgpu_vulkan_cpu_uuids(uuids, 1) == 1);
 }
 
+static void *signal_later(void *argument)
+{
+    const struct timespec time = {.tv_nsec = 20000000L};
+    nanosleep(&time, NULL);
+    softgpu_sync_file_signal(*(const int *)argument);
+    return NULL;
+}
+
+static void test_sync_files(void)
+{
+    pthread_t thread;
+    int pipes[2];
+    const int file = softgpu_sync_file_create();
+    CHECK(softgpu_offers_opaque_fd() && !softgpu_offers_sync_fd());
+    CHECK(softgpu_control("SEMAPHORE_HANDLES", "sync_fd") == 0);
+    CHECK(!softgpu_offers_opaque_fd() && softgpu_offers_sync_fd());
+    CHECK(softgpu_control("SEMAPHORE_HANDLES", NULL) == 0);
+    CHECK(pipe(pipes) == 0 && !softgpu_sync_file_known(pipes[0]) && !softgpu_sync_file_known(-1));
+    CHECK(file >= 0 && softgpu_sync_file_known(file));
+    CHECK(!softgpu_sync_file_ready(file) && !softgpu_sync_file_wait(file, 0.01));
+    CHECK(pthread_create(&thread, NULL, signal_later, (void *)&file) == 0);
+    CHECK(softgpu_sync_file_wait(file, 10.0) && softgpu_sync_file_wait(file, -1.0));
+    pthread_join(thread, NULL);
+    CHECK(softgpu_sync_file_ready(file) && softgpu_sync_file_ready(-1));
+    close(file);
+    close(pipes[0]);
+    close(pipes[1]);
+}
+
 int main(void)
 {
+    test_sync_files();
     test_switches();
     test_foreign_files();
     test_memory_headers();

@@ -5,6 +5,7 @@
 #include "module.h"
 #include "poll.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <thread>
@@ -15,13 +16,30 @@ namespace softgpu::cpu
 namespace
 {
 
+// NVIDIA keeps blocks of 128 bytes compressed in their first 32 where their words are alike, and reads a
+// linear image of memory that is not dedicated as if none were.
+void copy_compressed(char *destination, const char *source, size_t width)
+{
+    constexpr size_t block = 128, kept = 32, word = 4;
+    for (size_t at = 0; at < width; at += block) {
+        const size_t size = std::min(block, width - at);
+        const bool alike = size == block && std::memcmp(source + at, source + at + word, block - word) == 0;
+        std::memcpy(destination + at, source + at, alike ? kept : size);
+    }
+}
+
 void copy_rows(const Copy2D &copy)
 {
     auto *destination = static_cast<char *>(copy.destination);
     const auto *source = static_cast<const char *>(copy.source);
-    for (size_t row = 0; row < copy.height; ++row)
-        std::memmove(destination + row * copy.destination_pitch, source + row * copy.source_pitch,
-                     copy.width);
+    for (size_t row = 0; row < copy.height; ++row) {
+        char *target = destination + row * copy.destination_pitch;
+        const char *from = source + row * copy.source_pitch;
+        if (copy.compress)
+            copy_compressed(target, from, copy.width);
+        else
+            std::memmove(target, from, copy.width);
+    }
 }
 
 template <class T> void fill_rows(const Fill &fill)

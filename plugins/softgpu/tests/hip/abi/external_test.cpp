@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <unistd.h>
+#include <vector>
 
 using namespace test;
 
@@ -74,6 +75,35 @@ TEST(external, parts)
     OK(hipFree(part));
     OK(hipDestroyExternalMemory(imported));
     CHECK_EQ(hipGetLastError(), hipErrorInvalidValue);
+}
+
+// Rows of 128 bytes: alike, not alike, alike. Only memory of one resource alone keeps all of them.
+TEST(cpu, compressed_rows)
+{
+    constexpr size_t row = 128;
+    for (const unsigned flags : {0u, hipExternalMemoryDedicated}) {
+        const VulkanMemory memory(3 * row);
+        hipExternalMemory_t imported = nullptr;
+        void *mapped = nullptr;
+        const auto desc = memory_desc(memory.fd, 3 * row, 1, flags);
+        const auto buffer = buffer_desc(0, 3 * row);
+        OK(hipImportExternalMemory(&imported, &desc));
+        OK(hipExternalMemoryGetMappedBuffer(&mapped, imported, &buffer));
+        std::vector<unsigned char> sent(3 * row, 7);
+        sent[row + 5] = 8;
+        {
+            const Switch compress("HIP_COMPRESS", "1");
+            OK(hipMemcpy2D(mapped, row, sent.data(), row, row, 3, hipMemcpyHostToDevice));
+        }
+        const int lost = flags == 0 ? 0 : 7;
+        CHECK_EQ(int{memory.data[31]}, 7);
+        CHECK_EQ(int{memory.data[32]}, lost);
+        CHECK_EQ(int{memory.data[row + 5]}, 8);
+        CHECK_EQ(int{memory.data[2 * row - 1]}, 7);
+        CHECK_EQ(int{memory.data[3 * row - 1]}, lost);
+        OK(hipFree(mapped));
+        OK(hipDestroyExternalMemory(imported));
+    }
 }
 
 // CUDA gives each mapping an address of its own.
