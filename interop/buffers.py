@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from interop.backend import BufferPart, Commands, Consumer, Producer
+    from interop.device import DeviceInfo
     from interop.dtypes import DType
     from interop.handles import HandleType
     from interop.memory import ExternalMemory, MappedBuffer
@@ -200,6 +201,15 @@ def open_shared(
         )
 
 
+def part_offsets(sizes: Sequence[int], consumer: DeviceInfo) -> list[int]:
+    """Return where each part of an allocation begins, so that both sides' kernels take it, and its whole size."""
+    alignment = max(PART_ALIGNMENT, consumer.capabilities.view_alignment)
+    offsets = [0]
+    for nbytes in sizes:
+        offsets.append(-(-(offsets[-1] + nbytes) // alignment) * alignment)
+    return offsets
+
+
 class _Backing:
     """A producer's buffer that several buffers of a link are parts of; freed with the last of them."""
 
@@ -230,10 +240,7 @@ def open_parts(
 
     Everything is undone when a step fails. The allocation goes with the last of the buffers.
     """
-    alignment = max(PART_ALIGNMENT, consumer.device.capabilities.view_alignment)
-    offsets = [0]
-    for _, _, nbytes in layouts:
-        offsets.append(-(-(offsets[-1] + nbytes) // alignment) * alignment)
+    offsets = part_offsets([nbytes for _, _, nbytes in layouts], consumer.device)
     made: list[Buffer] = []
     with ExitStack() as undo:
         whole = producer.create_buffer(offsets[-1], export=handle_type)

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from interop import doctor as diagnosis
 from interop import registry
 from interop.backend import Role
 from interop.bench.measures import MEASURES
 from interop.compare import measure, report
-from interop.errors import InteropError
+from interop.connection import connect
+from interop.errors import InteropError, InvalidArgument
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -143,6 +144,9 @@ def backends() -> None:
 @app.command()
 def doctor(
     *,
+    consumers: Annotated[
+        str, typer.Option(help="Comma-separated consumers to look at; every registered one by default.")
+    ] = "",
     json: Annotated[Path | None, typer.Option(help="Write the whole report to this file.")] = None,
     test: Annotated[
         bool, typer.Option("--test", help="Send bytes both ways over each pair, path and strategy.")
@@ -150,53 +154,40 @@ def doctor(
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds after which any wait gives up.")] = 10.0,
 ) -> None:
     """Show what is here, which devices are one, and what would be chosen for each pair. For bug reports."""
-    found = diagnosis.examine()
-    _out.print(f"interop {found.version}, {found.python}, {found.system}", highlight=False)
-    for line in found.environment:
-        _out.print(f"[dim]{line}[/]", highlight=False)
-    for state in found.backends:
-        versions = ", ".join(f"{what} {version}" for what, version in state.versions.items())
-        mark = "[yellow]not available[/]" if state.trouble else "[green]available[/]"
-        _out.print(f"[bold]{state.name}[/] ({', '.join(state.roles)}) {mark} {versions}", highlight=False)
-        if state.trouble:
-            _out.print(f"  {escape(state.trouble)}", highlight=False)
-        for device in state.devices:
-            _out.print(f"  {escape(str(device))} {device.driver}", highlight=False)
-            for line in diagnosis.capabilities(device):
-                _out.print(f"    {escape(line)}", highlight=False)
-    pairs = Table(title="pairs", title_justify="left", header_style="bold")
-    for title in ("producer", "consumer", "same by", "memory", "to consumer", "to producer"):
-        pairs.add_column(title, overflow="fold")
-    for pair in found.pairs:
-        names = (
-            f"{pair.producer.backend}:{pair.producer.index}",
-            f"{pair.consumer.backend}:{pair.consumer.index}",
-        )
-        if pair.plan is None:
-            pairs.add_row(*names, pair.match or "-", f"[yellow]{escape(pair.trouble)}[/]", "-", "-")
-            continue
-        plan = pair.plan
-        memory = plan.path.value + (f", {plan.handle_type.value}" if plan.handle_type else "")
-        pairs.add_row(*names, pair.match or "-", memory, str(plan.to_consumer), str(plan.to_producer))
-    _out.print(pairs)
-    for pair in found.pairs:
-        if pair.images is not None:
-            which = (
-                f"{pair.producer.backend}:{pair.producer.index} {pair.consumer.backend}:{pair.consumer.index}"
-            )
-            _out.print(f"{which} images: {escape(str(pair.images))}", highlight=False)
+    try:
+        found = diagnosis.examine([name.strip() for name in consumers.split(",") if name.strip()])
+    except InvalidArgument as error:
+        _err.print(f"[red]{error}[/]", highlight=False)
+        raise typer.Exit(2) from error
     passed = diagnosis.test(found, timeout) if test else True
-    for pair in found.pairs:
-        for trial in pair.trials:
-            mark = "[green]passed[/]" if trial.passed else "[red]FAILED[/]"
-            which = (
-                f"{pair.producer.backend}:{pair.producer.index} {pair.consumer.backend}:{pair.consumer.index}"
-            )
-            _out.print(f"{which} {trial.path} {trial.sync} {mark} {escape(trial.words)}", highlight=False)
+    for line in diagnosis.lines(found):
+        _say(line)
     _print_failures()
     if json is not None:
         report.write_json(json, diagnosis.document(found))
     raise typer.Exit(0 if passed else 1)
+
+
+def _say(line: diagnosis.Line) -> None:
+    """Print a line: on a terminal broken between words and its rest indented, or cut where that may be; else whole."""
+    text = Text.assemble((line.head, line.style), line.text)
+    margin = Text("  " * line.depth)
+    if not _out.is_terminal:
+        _out.print(margin + text, soft_wrap=True)
+        return
+    room = _out.width - len(margin)
+    if line.may_be_cut:
+        text.truncate(room, overflow="ellipsis")
+    first, *rest = text.wrap(_out, room) or [text]
+    parts = [first]
+    if rest:  # again, as what follows the first line has less room
+        done = len(first)
+        while text.plain[done] == " ":
+            done += 1
+        parts += text[done:].wrap(_out, room - 2)
+    for number, part in enumerate(parts):
+        part.rstrip()
+        _out.print(margin + ("  " if number else "") + part)
 
 
 @app.command()

@@ -64,7 +64,9 @@ class DeviceIdentity:
     alternate_uuids: tuple[bytes, ...] = ()
     """Other 16-byte names under which another API may know this device (RADV derives one from PCI)."""
     luid: bytes | None = None
-    """8 bytes, Windows only."""
+    """8 bytes, Windows only: the adapter, which may be several GPUs that the driver links to one."""
+    node_mask: int = 0
+    """Which GPUs of the adapter that :attr:`luid` names, a bit for each; 0 where the driver does not tell."""
     pci: PciAddress | None = None
     drm: tuple[int, int] | None = None
     """(major, minor) of the DRM render node."""
@@ -90,15 +92,16 @@ class DeviceIdentity:
     def match(self, other: DeviceIdentity) -> MatchKey | None:
         """Return the strongest key that proves both to be one physical device, or ``None``.
 
-        A PCI address or LUID that both know and that differs disproves the match whatever else agrees:
-        identical boards report equal uuids in some virtual machines.
+        A PCI address or LUID that both know and that differs disproves the match whatever else agrees, as do node
+        masks without a common bit: identical boards report equal uuids in some virtual machines, and linked GPUs
+        have one LUID.
         """
         if self.disproves(other):
             return None
         if self.uuids & other.uuids:
             return MatchKey.UUID
         pairs: list[tuple[MatchKey, object, object]] = [
-            (MatchKey.LUID, self.luid, other.luid),
+            (MatchKey.LUID, self.luid, other.luid),  # other nodes of one adapter have been ruled out
             (MatchKey.PCI, self.pci, other.pci),
             (MatchKey.DRM, self.drm, other.drm),
         ]
@@ -107,11 +110,15 @@ class DeviceIdentity:
         return next((key for key, mine, theirs in pairs if mine is not None and mine == theirs), None)
 
     def disproves(self, other: DeviceIdentity) -> bool:
-        """Whether both know their LUID or PCI address and it is not the same: then they are two devices."""
-        return any(
+        """Whether both know LUID and nodes, or PCI address, and they are not the same: then they are two devices."""
+        return self._other_node(other) or any(
             mine is not None and theirs is not None and mine != theirs
             for mine, theirs in ((self.luid, other.luid), (self.pci, other.pci))
         )
+
+    def _other_node(self, other: DeviceIdentity) -> bool:
+        known = bool(self.node_mask and other.node_mask) and self.luid is not None
+        return known and self.luid == other.luid and not self.node_mask & other.node_mask
 
     def compare(self, other: DeviceIdentity) -> str:
         """Say in words what each key says about the two: differs, agrees, or is known to one alone."""
@@ -126,6 +133,8 @@ class DeviceIdentity:
             if mine and theirs:
                 same = bool(self.uuids & other.uuids) if key is MatchKey.UUID else mine == theirs
                 words.append(f"{key.value} {'agrees' if same else 'differs'}")
+                if key is MatchKey.LUID and self._other_node(other):
+                    words.append("node mask differs")
             elif mine or theirs:
                 words.append(f"{key.value} is known to the {'producer' if mine else 'consumer'} alone")
         return ", ".join(words) or "neither driver tells any identity"
@@ -133,7 +142,8 @@ class DeviceIdentity:
     def __str__(self) -> str:
         parts = [f"uuid {self.uuid.hex()}"] if self.uuid else []
         parts += [f"or {uuid.hex()}" for uuid in self.alternate_uuids]
-        parts += [f"luid {self.luid.hex()}"] if self.luid else []
+        nodes = f" nodes {self.node_mask:#x}" if self.node_mask > 1 else ""
+        parts += [f"luid {self.luid.hex()}{nodes}"] if self.luid else []
         parts += [f"pci {self.pci}"] if self.pci else []
         parts += [f"drm {self.drm[0]}:{self.drm[1]}"] if self.drm else []
         parts += [f"host {self.host}"] if self.host else []

@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from interop import negotiation, registry, trial
 from interop.backend import Role
-from interop.errors import InteropError
+from interop.errors import BackendUnavailable, InteropError, InvalidArgument
 from interop.images import ImageOffer, offered
 from interop.semaphore import SemaphoreKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from interop.device import DeviceInfo
+
+
+_DISTRIBUTION = "gpu-interop"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,24 +65,31 @@ class Report:
     failures: Sequence[str]
 
 
-def examine() -> Report:
-    """Look at every registered backend and every pair of devices. Never raises for what is merely missing."""
+def examine(consumers: Sequence[str] = ()) -> Report:
+    """Look at every registered backend and every pair of devices. Never raises for what is merely missing.
+
+    With ``consumers``, the names of some, only those are looked at. Raises :class:`InvalidArgument` for one that is
+    not registered.
+    """
     plugins = registry.default()
+    known = plugins.backends(Role.CONSUMER)
+    if unknown := [name for name in consumers if name not in known]:
+        raise InvalidArgument(f"no consumer {', '.join(unknown)}; there are: {', '.join(sorted(known))}")
     environment = plugins.prepare_environment()
-    backends = [_backend(plugins, name) for name in plugins.backends()]
-    producers = [
-        device for state in backends if Role.PRODUCER.value in state.roles for device in state.devices
+    backends = [
+        _backend(plugins, name)
+        for name, info in plugins.backends().items()
+        if not consumers or name in consumers or Role.PRODUCER in info.roles
     ]
-    consumers = [
-        device for state in backends if Role.CONSUMER.value in state.roles for device in state.devices
-    ]
+    makers = [device for state in backends if Role.PRODUCER.value in state.roles for device in state.devices]
+    takers = [device for state in backends if Role.CONSUMER.value in state.roles for device in state.devices]
     return Report(
-        version=metadata.version("gpu-interop"),
+        version=_version(),
         python=f"{platform.python_implementation()} {platform.python_version()}",
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         environment=environment,
         backends=backends,
-        pairs=[_pair(plugins, left, right) for left in producers for right in consumers],
+        pairs=[_pair(plugins, left, right) for left in makers for right in takers],
         failures=[str(failure) for failure in plugins.failures],
     )
 
@@ -100,9 +110,18 @@ def _backend(plugins: registry.Registry, name: str) -> BackendState:
         backend = plugins.load_backend(name)
         state.devices = tuple(backend.devices())
         state.versions = dict(backend.versions())
+    except BackendUnavailable as error:
+        state.trouble = error.reason + (f"; to fix: {error.install_hint}" if error.install_hint else "")
     except InteropError as error:
         state.trouble = str(error)
     return state
+
+
+def _version() -> str:
+    try:
+        return metadata.version(_DISTRIBUTION)
+    except metadata.PackageNotFoundError:  # run from a checkout, by its path
+        return f"(distribution {_DISTRIBUTION} not installed)"
 
 
 def _pair(plugins: registry.Registry, producer: DeviceInfo, consumer: DeviceInfo) -> PairState:
@@ -140,6 +159,66 @@ def capabilities(device: DeviceInfo) -> list[str]:
 
 def _names(types: frozenset[Any]) -> str:
     return ", ".join(sorted(handle_type.value for handle_type in types)) or "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line for people: a head in a style of its own, and the rest."""
+
+    depth: int
+    head: str
+    text: str = ""
+    style: str = "bold"
+    """As the command line's library writes it: ``bold``, ``dim``, ``yellow``, ``green``, ``red``."""
+    may_be_cut: bool = False
+    """Whether a terminal may show its beginning alone."""
+
+
+def lines(report: Report) -> Iterator[Line]:
+    """Tell what is here, what can be used first, then each pair in a block of its own."""
+    yield Line(0, "", f"interop {report.version}, {report.python}, {report.system}")
+    for each in report.environment:
+        yield Line(0, each, style="dim")
+    for state in sorted(report.backends, key=lambda state: bool(state.trouble)):
+        head = f"{state.name} ({', '.join(state.roles)})"
+        if state.trouble:
+            yield Line(0, head, f" not available: {state.trouble}", "yellow")
+            continue
+        versions = (f"{what} {version}" for what, version in state.versions.items())
+        yield Line(0, head, f" {', '.join(versions)}", may_be_cut=True)
+        for device in state.devices:
+            yield Line(1, "", f"{device} {device.driver}".rstrip())
+            yield from (Line(2, "", offer) for offer in capabilities(device))
+    for pair in report.pairs:
+        yield from _pair_lines(pair)
+    if not report.pairs:
+        yield Line(0, "no pair", ": a link takes a producer and a consumer that are available", "yellow")
+
+
+def _pair_lines(pair: PairState) -> Iterator[Line]:
+    names = f"{pair.producer.backend}:{pair.producer.index} and {pair.consumer.backend}:{pair.consumer.index}"
+    plan = pair.plan
+    if plan is None:
+        yield Line(0, names, f" cannot be joined: {pair.trouble}", "yellow")
+        return
+    yield Line(0, names, f" are one device, by {pair.match}" if pair.match else " are two devices")
+    how = f" by {plan.handle_type.value}" if plan.handle_type else " through host memory"
+    yield Line(1, "", f"memory       {plan.path.value}{how}")
+    yield Line(1, "", f"to consumer  {plan.to_consumer}")
+    yield Line(1, "", f"to producer  {plan.to_producer}")
+    if pair.images is not None:
+        yield Line(1, "", f"images       {pair.images}")
+    passed: dict[str, list[str]] = {}
+    for each in pair.trials:
+        way = " ".join(filter(None, (each.path, each.handle_type)))
+        if each.passed:
+            passed.setdefault(way, []).append(each.sync)
+        else:
+            yield Line(1, "FAILED", f"       {way}, {each.sync}: {each.words}", "red")
+    if passed:
+        ways = "; ".join(f"{way}: {', '.join(syncs)}" for way, syncs in passed.items())
+        seen = next(each.words for each in pair.trials if each.passed)
+        yield Line(1, "passed", f"       {ways} ({seen})", "green")
 
 
 def document(report: Report) -> dict[str, Any]:

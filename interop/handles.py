@@ -2,18 +2,22 @@
 
 A :class:`Handle` has exactly one owner. An import consumes it only when the import succeeds, on every
 backend and platform; :func:`lend` is how a backend keeps that promise whatever its driver does.
+
+On Windows there are two kinds. An NT handle is a reference: it is duplicated by ``DuplicateHandle``, closed by
+``CloseHandle``, and no import takes it over. A global (KMT) handle is the bare name of an object: it is never closed,
+and holds nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
 import enum
-import fcntl
 import os
 import warnings
 import weakref
 from typing import TYPE_CHECKING
 
+from interop import win32
 from interop.errors import ClosedError, HandleError
 
 if TYPE_CHECKING:
@@ -42,8 +46,14 @@ class HandleType(enum.StrEnum):
         """Whether a handle of this type is a POSIX file descriptor."""
         return self in _FD_TYPES
 
+    @property
+    def is_win32(self) -> bool:
+        """Whether a handle of this type is one of Windows', NT or global."""
+        return self in _WIN32_TYPES
+
 
 _FD_TYPES = frozenset({HandleType.OPAQUE_FD, HandleType.DMA_BUF, HandleType.SYNC_FD})
+_WIN32_TYPES = frozenset({HandleType.OPAQUE_WIN32, HandleType.OPAQUE_WIN32_KMT})
 
 
 def _drop(value: int, handle_type: HandleType) -> None:
@@ -53,6 +63,11 @@ def _drop(value: int, handle_type: HandleType) -> None:
             os.close(value)
         except OSError as error:
             warnings.warn(f"closing fd {value} failed: {error}", ResourceWarning, stacklevel=3)
+    elif handle_type is HandleType.OPAQUE_WIN32:
+        try:
+            win32.close(value)
+        except HandleError as error:
+            warnings.warn(f"closing NT handle {value:#x} failed: {error}", ResourceWarning, stacklevel=3)
 
 
 def _dropped_unclosed(value: int, handle_type: HandleType) -> None:
@@ -82,15 +97,15 @@ class Handle:
     def adopt(cls, value: int, handle_type: HandleType) -> Self:
         """Take ownership of an integer handle.
 
-        ``value`` is a file descriptor, an NT handle or a host address, according to ``handle_type``.
-        Raises :class:`HandleError`, and takes nothing, when an fd is negative (-1 is allowed for SYNC_FD,
-        where it means "already signalled") or not open.
+        ``value`` is a file descriptor, an NT or global handle or a host address, according to ``handle_type``.
+        A global handle is not owned by anybody, so whoever exported it must keep its object alive. Raises
+        :class:`HandleError`, and takes nothing, when an fd is negative (-1 is allowed for SYNC_FD, where it means
+        "already signalled") or not open, when a Windows handle is 0, ``INVALID_HANDLE_VALUE`` or wider than a
+        pointer, when an NT handle is not open, and for a kind that this system does not have.
         """
-        if handle_type.is_fd and not (handle_type is HandleType.SYNC_FD and value == -1):
-            check_fd(value)
-        elif not handle_type.is_fd and value <= 0:
-            msg = f"{handle_type.value} handle must be positive, got {value}"
-            raise HandleError(msg)
+        check_value(value, handle_type)
+        if handle_type is HandleType.OPAQUE_WIN32:
+            win32.check_open(value)
         return cls(value, handle_type)
 
     @property
@@ -112,10 +127,15 @@ class Handle:
         return not self._finalizer.alive
 
     def dup(self) -> Handle:
-        """Make a second handle to the same object (``F_DUPFD_CLOEXEC``); both must be closed."""
+        """Make a second handle to the same object (``F_DUPFD_CLOEXEC``, ``DuplicateHandle``); close both.
+
+        A global handle or an address has no references, so its duplicate is the same number.
+        """
         value = self.value
         if self._type.is_fd and value >= 0:
-            value = fcntl.fcntl(value, fcntl.F_DUPFD_CLOEXEC, 0)
+            value = _duplicate_fd(value, 0)
+        elif self._type is HandleType.OPAQUE_WIN32:
+            value = win32.duplicate(value)
         return Handle(value, self._type, keep=self._keep)
 
     def detach(self) -> int:
@@ -140,6 +160,30 @@ class Handle:
     def __repr__(self) -> str:
         state = "closed" if self.closed else str(self._value)
         return f"<Handle {self._type.value} {state}>"
+
+
+def check_value(value: int, handle_type: HandleType) -> None:
+    """Raise :class:`HandleError` unless ``value`` may be a handle of this type in this process.
+
+    An fd must be open. Whether a handle of Windows is open is not asked, as it may just have come from a driver.
+    """
+    if (handle_type.is_win32 or handle_type.is_fd) and handle_type.is_win32 != win32.is_windows():
+        raise HandleError(
+            f"{handle_type.value} handles exist {'on' if handle_type.is_win32 else 'off'} Windows only"
+        )
+    if handle_type.is_win32:
+        win32.check_number(value, handle_type.value)
+    elif handle_type is HandleType.HOST_ALLOCATION:
+        if value <= 0:
+            raise HandleError(f"{handle_type.value} handle must be positive, got {value}")
+    elif not (handle_type is HandleType.SYNC_FD and value == -1):
+        check_fd(value)
+
+
+def _duplicate_fd(fd: int, floor: int) -> int:
+    import fcntl  # here, as Windows has no such module
+
+    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, floor)
 
 
 def check_fd(fd: int) -> os.stat_result:
@@ -179,8 +223,9 @@ def lend(handle: Handle, fate: FdFate, *, floor: int = MEMORY_FLOOR) -> Generato
     Leaving the block normally means that the import succeeded: ``handle`` is consumed, and the duplicate
     is settled as ``fate`` says. Leaving it by an exception means that it failed: ``handle`` stays the
     caller's and open, and the duplicate is closed unless the driver closed it already (NVIDIA's does on
-    some failures). Yields the number to give to the driver. Handles that are no fds are lent as they are
-    and, as no driver takes ownership of those, closed on success by their owner's rules.
+    some failures). Yields the number to give to the driver. Handles that are no fds are lent as they are:
+    no driver takes ownership of those, so on success they are closed here (an NT handle by ``CloseHandle``, as
+    the import has a reference of its own; a global handle not at all), and on failure they stay as they were.
     """
     value = handle.value
     if not handle.type.is_fd or value < 0:
@@ -189,9 +234,9 @@ def lend(handle: Handle, fate: FdFate, *, floor: int = MEMORY_FLOOR) -> Generato
         return
     before = check_fd(value)
     try:
-        number = fcntl.fcntl(value, fcntl.F_DUPFD_CLOEXEC, floor)
+        number = _duplicate_fd(value, floor)
     except OSError:  # the process may have fewer descriptors than that
-        number = fcntl.fcntl(value, fcntl.F_DUPFD_CLOEXEC, 0)
+        number = _duplicate_fd(value, 0)
     try:
         yield number
     except BaseException:

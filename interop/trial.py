@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from interop.connection import connect
-from interop.errors import InteropError, NoCommonSync
+from interop.errors import InteropError, NoCommonHandleType, NoCommonSync
+from interop.handles import HandleType
 from interop.negotiation import Path, Strategy
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ class Trial:
     """What became of one path and strategy."""
 
     path: str
+    handle_type: str | None
+    """How the memory travelled; None where it was staged."""
     sync: str
     passed: bool
     words: str
@@ -31,22 +34,28 @@ class Trial:
 
 
 def run(plan: Plan, timeout: float) -> Iterator[Trial]:
-    """Try staged memory, and each strategy over shared memory where the plan shares. Each wait takes ``timeout`` s.
+    """Try each strategy over the memory of the plan, then over host memory where both sides have it, then staging.
 
-    A strategy that negotiation refuses is no trial and is left out: the plan has its reason.
+    Each wait takes at most ``timeout`` s. A strategy that negotiation refuses is no trial and is left out: the plan
+    has its reason.
     """
-    if plan.path is Path.ZERO_COPY:
+    host = HandleType.HOST_ALLOCATION
+    shared = [plan.handle_type] if plan.handle_type not in (None, host) else []
+    if host in plan.producer.capabilities.memory_export & plan.consumer.capabilities.memory_import:
+        shared.append(host)
+    for handle_type in shared:
         for strategy in Strategy:
             try:
-                seen = _try(plan, Path.ZERO_COPY, strategy, timeout)
-            except NoCommonSync:
+                seen = _try(plan, handle_type, strategy, timeout)
+            except (NoCommonSync, NoCommonHandleType):
                 continue
             yield seen
-    yield _try(plan, Path.STAGED, Strategy.BLOCKING, timeout)
+    yield _try(plan, None, Strategy.BLOCKING, timeout)
 
 
-def _try(plan: Plan, path: Path, strategy: Strategy, timeout: float) -> Trial:
+def _try(plan: Plan, handle_type: HandleType | None, strategy: Strategy, timeout: float) -> Trial:
     trouble = ""
+    path = Path.STAGED if handle_type is None else Path.ZERO_COPY
     try:
         with connect(
             plan.producer.backend,
@@ -54,16 +63,23 @@ def _try(plan: Plan, path: Path, strategy: Strategy, timeout: float) -> Trial:
             device=plan.producer.index,
             consumer_device=plan.consumer.index,
             require=path.value,
+            handle_type=handle_type,
             sync=strategy.value,
             timeout=timeout,
         ) as link:
             trouble = _ping_pong(link, timeout)
-    except NoCommonSync:
+    except (NoCommonSync, NoCommonHandleType):
         raise
     except InteropError as error:
         trouble = f"{type(error).__name__}: {error}"
     words = trouble or f"{FRAMES} frames of {4 * WORDS} bytes, both ways, every byte right"
-    return Trial(path=path.value, sync=strategy.value, passed=not trouble, words=words)
+    return Trial(
+        path=path.value,
+        handle_type=handle_type.value if handle_type else None,
+        sync=strategy.value,
+        passed=not trouble,
+        words=words,
+    )
 
 
 def _ping_pong(link: Link, timeout: float) -> str:

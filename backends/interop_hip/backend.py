@@ -175,6 +175,7 @@ def _describe(driver: Driver, index: int) -> DeviceInfo:
     software = "software" in name.lower()
     amd = arch.startswith("gfx")
     pci = _pci(driver, index)
+    luid = _luid(bytes(properties.luid))
     version = driver.versions()["HIP runtime"]
     return DeviceInfo(
         backend="hip",
@@ -184,7 +185,8 @@ def _describe(driver: Driver, index: int) -> DeviceInfo:
             uuid=None if amd else _uuid(driver, index),
             # Mesa's name for a GPU; a processor that answers to HIP is none.
             alternate_uuids=(radv_uuid(pci),) if amd and pci and not software else (),
-            luid=_luid(bytes(properties.luid)),
+            luid=luid,
+            node_mask=int(properties.luidDeviceNodeMask) if luid else 0,
             pci=pci,
             host=host_identity() if software else None,
         ),

@@ -11,7 +11,6 @@ import ctypes
 import functools
 import importlib
 import importlib.metadata
-import os
 import sys
 import warnings
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from interop.errors import BackendUnavailable, DriverError, HandleError, Unsupported
 from interop.handles import HandleType
+from interop.win32 import is_windows
 from interop_opencl.plugin import INSTALL_HINT
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ QUEUE_PROPERTIES = 0x1093
 DEVICE_UUID = 0x106A
 DEVICE_LUID_VALID = 0x106C
 DEVICE_LUID = 0x106D
+DEVICE_NODE_MASK = 0x106E
 DEVICE_PCI_BUS_INFO = 0x410F
 DEVICE_SEMAPHORE_TYPES = 0x204C
 DEVICE_SEMAPHORE_IMPORT = 0x204D
@@ -360,7 +361,7 @@ def loader_path() -> str:
 def _loader(cl: Any) -> ctypes.CDLL:
     """Open what pyopencl has opened: through its own module where that resolves dependencies."""
     module = importlib.import_module("pyopencl._cl")
-    if os.name != "nt":
+    if not is_windows():
         return ctypes.CDLL(module.__file__)
     folder = Path(cl.__file__).parent.with_name("pyopencl.libs")
     bundled = sorted(folder.glob("opencl*.dll")) if folder.is_dir() else []

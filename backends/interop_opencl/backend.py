@@ -258,13 +258,15 @@ def _asked(driver: cl.Driver, index: int, platform: Any, native: Any) -> DeviceI
     extensions = frozenset(native.extensions.split())
     name = native.name.strip()
     software = bool(native.type & _CPU) or "(software)" in name
+    luid = _luid(driver, address)
     return DeviceInfo(
         backend="opencl",
         index=index,
         name=name,
         identity=DeviceIdentity(
             uuid=_exactly(driver.query(address, cl.DEVICE_UUID), 16),
-            luid=_luid(driver, address),
+            luid=luid,
+            node_mask=next(iter(driver.query_numbers(address, cl.DEVICE_NODE_MASK)), 0) if luid else 0,
             pci=_pci(driver.query(address, cl.DEVICE_PCI_BUS_INFO)),
             host=host_identity() if software else None,
         ),

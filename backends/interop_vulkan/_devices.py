@@ -12,6 +12,7 @@ from interop.errors import BackendUnavailable, DriverError
 from interop.handles import HandleType
 from interop.images import Tiling
 from interop.semaphore import SemaphoreKind
+from interop.win32 import is_windows
 from interop_vulkan import _driver
 from interop_vulkan._driver import API_VERSION_1_2, API_VERSION_1_3, NULL, VK, Functions, struct, text
 from interop_vulkan._images import exportable_tilings
@@ -47,6 +48,9 @@ WANTED_EXTENSIONS = frozenset(
     name for table in (MEMORY_TYPES, SEMAPHORE_TYPES) for _, names in table.values() for name in names
 )
 
+
+_WORTH_A_WORD = frozenset({HandleType.OPAQUE_FD, HandleType.DMA_BUF, HandleType.OPAQUE_WIN32})
+"""Handle types whose absence is reported, on the system that has them."""
 
 _keeping = threading.Lock()
 _kept: list[Any] = []
@@ -159,6 +163,7 @@ def _identity(
     return DeviceIdentity(
         uuid=bytes(ids.deviceUUID),
         luid=bytes(ids.deviceLUID) if ids.deviceLUIDValid else None,
+        node_mask=int(ids.deviceNodeMask) if ids.deviceLUIDValid else 0,
         pci=PciAddress(pci.pciDomain, pci.pciBus, pci.pciDevice, pci.pciFunction) if pci else None,
         drm=(int(drm.renderMajor), int(drm.renderMinor)) if drm and drm.hasRender else None,
         host=host_identity() if software else None,
@@ -205,7 +210,7 @@ def _capabilities(
             missing = [name for name in needed if name not in usable]
             if not missing:
                 result.append(handle_type)
-            elif handle_type in (HandleType.OPAQUE_FD, HandleType.DMA_BUF):
+            elif handle_type in _WORTH_A_WORD and handle_type.is_win32 == is_windows():
                 absent = [name for name in missing if name not in listed]
                 why = "the driver does not list" if absent else "the VkDevice was made without"
                 notes.append(f"{what} as {handle_type.value}: {why} {', '.join(absent or missing)}")

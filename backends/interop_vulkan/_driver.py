@@ -17,8 +17,8 @@ from functools import partial
 from operator import is_
 from typing import TYPE_CHECKING, Any
 
-from interop.errors import BackendUnavailable, DriverError
-from interop.handles import Handle
+from interop.errors import BackendUnavailable, DriverError, HandleError
+from interop.handles import Handle, check_value
 from interop_vulkan.plugin import INSTALL_HINT
 
 if TYPE_CHECKING:
@@ -199,10 +199,16 @@ class Functions:
         return found
 
 
-def take_handle(number: Any, handle_type: HandleType) -> Handle:
+def take_handle(function: str, number: Any, handle_type: HandleType) -> Handle:
     """Own what an export returned: an ``int`` or a Windows ``HANDLE``."""
     if not handle_type.is_fd:
-        return Handle(address(number), handle_type)
+        value = address(number)
+        try:
+            check_value(value, handle_type)
+        except HandleError as error:
+            text = f"reported success and returned no handle: {error}"
+            raise DriverError(function, 0, "VK_SUCCESS", text) from error
+        return Handle(value, handle_type)
     handle = Handle(int(number), handle_type)
     if handle.value >= 0:
         os.set_inheritable(handle.value, False)  # noqa: FBT003 - lavapipe 22.3 lets child processes inherit it

@@ -60,7 +60,7 @@ def create_host_buffer(context: Context, size: int, pages: HostPages | None, *, 
         return Buffer(
             context,
             native,
-            memory,
+            None,
             size=size,
             allocation_size=pages.size,
             export=_HOST,

@@ -17,8 +17,9 @@ from interop_vulkan import _devices, _driver
 from interop_vulkan._context import Context, queue_flags
 from interop_vulkan._devices import WANTED_EXTENSIONS, version_text
 from interop_vulkan._driver import API_VERSION_1_2, NULL, VK, Functions, address, ffi, struct
+from interop_vulkan._exports import Exports, memory_exports
 from interop_vulkan._queue_lock import QueueLock
-from interop_vulkan.memory import PART_ALIGNMENT, Buffer, export_allocation, exportable
+from interop_vulkan.memory import PART_ALIGNMENT, Buffer, exportable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -142,27 +143,27 @@ class AdoptedBuffer(Buffer):
         self,
         context: Context,
         native: Any,
-        memory: Any,
+        source: Exports | Handle,
         *,
         offset: int,
         size: int,
         descriptor: MemoryDescriptor,
-        handle: Handle | None,
     ) -> None:
+        """``source`` is where handles of the memory come from; closed with this buffer."""
         super().__init__(
             context,
             native,
-            memory,
+            None,
             size=size,
             allocation_size=descriptor.allocation_size,
             export=descriptor.handle_type,
             dedicated=descriptor.dedicated,
             mapped=NULL,
-            destroy=(lambda: None) if handle is None else handle.close,
+            destroy=source.close,
         )
         self._offset = offset
         self._descriptor = descriptor
-        self._handle = handle
+        self._source = source
 
     @property
     def offset(self) -> int:
@@ -177,9 +178,8 @@ class AdoptedBuffer(Buffer):
     def export_memory(self) -> tuple[Handle, MemoryDescriptor]:
         """Hand out the allocation: by the driver, or as a duplicate of the handle that the caller gave."""
         self.check_open()
-        if self._handle is not None:
-            return self._handle.dup(), self._descriptor
-        return export_allocation(self.context, self._memory, self._descriptor.handle_type), self._descriptor
+        source = self._source
+        return source.dup() if isinstance(source, Handle) else source.take(), self._descriptor
 
 
 def adopt_buffer(
@@ -229,11 +229,12 @@ def adopt_buffer(
     )
     if given is not None:
         check_import(given, descriptor, frozenset({handle_type}))
-    kept = given.dup() if given is not None else None
-    opened = as_handle("VkDeviceMemory", memory) if given is None else NULL
-    return AdoptedBuffer(
-        context, native, opened, offset=offset, size=size, descriptor=descriptor, handle=kept
-    )
+    source: Exports | Handle
+    if given is not None:
+        source = given.dup()
+    else:
+        source = memory_exports(context, as_handle("VkDeviceMemory", memory), handle_type)
+    return AdoptedBuffer(context, native, source, offset=offset, size=size, descriptor=descriptor)
 
 
 def as_handle(kind: str, given: object) -> Any:

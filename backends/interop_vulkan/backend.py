@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from interop.errors import BackendUnavailable, WaitTimeout
 from interop.handles import HandleType
 from interop.memory import check_range
+from interop.win32 import is_windows
 from interop_vulkan import _devices, _driver
 from interop_vulkan._context import Context, open_device
 from interop_vulkan._host import create_host_buffer
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
     from interop.backend import BufferPart, ProducerSemaphore
     from interop.device import DeviceInfo
+    from interop.handles import Handle
     from interop.images import ImageDescriptor
+    from interop.memory import MemoryDescriptor
     from interop.pages import HostPages
     from interop.semaphore import SemaphoreKind
     from interop_vulkan.adopted import AdoptedBuffer
@@ -119,6 +122,34 @@ class Producer:
         check_range(0, wanted, pages.size)
         return create_host_buffer(self._context, wanted, pages, host_visible=host_visible)
 
+    def import_memory(
+        self,
+        handle: Handle,
+        descriptor: MemoryDescriptor,
+        *,
+        host_visible: bool = False,
+        memory_type: int | None = None,
+    ) -> Buffer:
+        """Make a buffer over memory that another API or driver allocated: a camera's dma-buf, another producer's.
+
+        ``handle`` is consumed when this returns and untouched when it raises. The buffer is the descriptor's
+        ``size`` bytes from its ``offset`` on, and hands the memory on to consumers with :meth:`Buffer.export_memory`.
+        An opaque handle must come from the same driver and device, and its memory from a type that is known by its
+        position, ``memory_type``: by default the one that :meth:`create_buffer` would choose. A dma-buf's types are
+        asked of the driver (``vkGetMemoryFdPropertiesKHR``).
+
+        The first submission must take the buffer over (``prepare(acquire=[buffer])``), or its bytes are undefined.
+        Raises :class:`HandleError` for a handle that the device does not import or that contradicts the descriptor,
+        :class:`InvalidArgument` for an offset or size that its buffers cannot have, :class:`Unsupported` without a
+        memory type that fits, :class:`DriverError` when the driver refuses (``VkImportMemoryFdInfoKHR``,
+        ``VkImportMemoryWin32HandleInfoKHR``).
+        """
+        from interop_vulkan._imported import import_buffer
+
+        return import_buffer(
+            self._context, handle, descriptor, memory_type=memory_type, host_visible=host_visible
+        )
+
     def adopt_buffer(
         self,
         buffer: object,
@@ -136,7 +167,8 @@ class Producer:
         For :meth:`interop.link.Link.adopt`, or to be exported. ``memory`` is the ``VkDeviceMemory`` to which
         the buffer is bound at ``memory_offset``, of ``allocation_size`` bytes
         (``VkMemoryAllocateInfo::allocationSize``; by default just what the buffer needs), allocated with
-        ``VkExportMemoryAllocateInfo`` for ``handle_type`` (``opaque_fd`` unless given), and for this buffer
+        ``VkExportMemoryAllocateInfo`` for ``handle_type`` (by default ``opaque_fd``, on Windows ``opaque_win32``, of
+        which the driver may be asked for a handle once: if you have done so, give that), and for this buffer
         alone when ``dedicated``. Both as :func:`interop_vulkan.adopted.adopt` takes them. In place of the memory
         it may be a :class:`interop.handles.Handle` of the allocation, where a library hands out nothing else;
         it stays the caller's, a duplicate is kept.
@@ -157,7 +189,7 @@ class Producer:
             allocation_size=allocation_size,
             memory_offset=memory_offset,
             offset=offset,
-            handle_type=HandleType.OPAQUE_FD if handle_type is None else handle_type,
+            handle_type=_usual_type() if handle_type is None else handle_type,
             dedicated=dedicated,
         )
 
@@ -225,6 +257,10 @@ class Producer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _usual_type() -> HandleType:
+    return HandleType.OPAQUE_WIN32 if is_windows() else HandleType.OPAQUE_FD
 
 
 def _dropped(context: Context, progress: Progress) -> None:

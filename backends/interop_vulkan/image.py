@@ -22,9 +22,10 @@ from interop_vulkan._driver import (
     check,
     struct,
 )
+from interop_vulkan._exports import exported_memory, memory_exports
 from interop_vulkan._images import TILINGS, ask, image_format, image_type
 from interop_vulkan._lifetime import Child
-from interop_vulkan.memory import allocate, as_buffer, create_buffer, export_allocation, exportable
+from interop_vulkan.memory import allocate, as_buffer, create_buffer, exportable
 from interop_vulkan.stream import prepare
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from interop.images import ImageDescriptor
     from interop.memory import HostBytes
     from interop_vulkan._context import Context
+    from interop_vulkan._exports import Exports
     from interop_vulkan._recording import Recording
 
 DEFAULT_TIMEOUT = 30.0
@@ -53,7 +55,7 @@ class Image(Child):
         self,
         context: Context,
         native: Any,
-        memory: Any,
+        exports: Exports | None,
         *,
         descriptor: ImageDescriptor,
         exported: MemoryDescriptor | None,
@@ -62,7 +64,7 @@ class Image(Child):
         width, height, depth = descriptor.extent
         super().__init__(context, f"{descriptor.format} image of {width} x {height} x {depth}", destroy)
         self._native = native
-        self._memory = memory
+        self._exports = exports
         self._descriptor = descriptor
         self._exported = exported
 
@@ -84,10 +86,9 @@ class Image(Child):
         was not made exportable.
         """
         self.check_open()
-        if self._exported is None:
+        if self._exported is None or self._exports is None:
             raise Unsupported("exporting this image", "it was made without export=")
-        handle = export_allocation(self.context, self._memory, self._exported.handle_type)
-        return handle, self._exported
+        return self._exports.take(), self._exported
 
     def acquire(self, commands: Recording) -> None:
         """Record taking the image over from the other API (from ``VK_QUEUE_FAMILY_EXTERNAL``)."""
@@ -219,14 +220,16 @@ def create_image(context: Context, image: ImageDescriptor, export: HandleType | 
         # tells NVIDIA's that the memory must not be compressed, by which other APIs' texels would get lost.
         dedicated = export is not None or dedicated_only or bool(asked.requiresDedicatedAllocation)
         chain = struct("VkMemoryDedicatedAllocateInfo", image=native) if dedicated else NULL
-        if bit:
-            chain = struct("VkExportMemoryAllocateInfo", pNext=chain, handleTypes=bit)
+        if export is not None:
+            chain = exported_memory(export, chain)
         memory = allocate(context, needs.memoryRequirements, undo, chain=chain)
         check("vkBindImageMemory", context.vk.vkBindImageMemory(context.device, native, memory, 0))
         if image.tiling is Tiling.LINEAR:
             image = _laid_out(context, native, image)
-        exported = None
+        exported = exports = None
         if export is not None:
+            exports = memory_exports(context, memory, export)
+            undo.callback(exports.close)
             size = int(needs.memoryRequirements.size)
             exported = MemoryDescriptor(
                 allocation_size=size,
@@ -236,7 +239,7 @@ def create_image(context: Context, image: ImageDescriptor, export: HandleType | 
                 device=context.info.identity,
             )
         destroy = undo.pop_all().close
-        made = Image(context, native, memory, descriptor=image, exported=exported, destroy=destroy)
+        made = Image(context, native, exports, descriptor=image, exported=exported, destroy=destroy)
     try:
         with submitted(context) as commands:
             made.prime(commands)

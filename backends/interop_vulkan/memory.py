@@ -12,7 +12,8 @@ from interop.handles import Handle, HandleType
 from interop.memory import MemoryDescriptor, check_range
 from interop_vulkan import _driver
 from interop_vulkan._devices import BUFFER_USAGE, MEMORY_TYPES, memory_features
-from interop_vulkan._driver import NULL, VK, WHOLE_SIZE, check, struct, take_handle
+from interop_vulkan._driver import NULL, VK, WHOLE_SIZE, check, struct
+from interop_vulkan._exports import exported_memory, memory_exports
 from interop_vulkan._host import create_host_buffer
 from interop_vulkan._lifetime import Child
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from interop.pages import HostPages
     from interop_vulkan._context import Context
+    from interop_vulkan._exports import Exports
 
 _LIMIT = 2**63
 PART_ALIGNMENT = 4  # vkCmdFillBuffer's and vkCmdCopyBuffer's; descriptors need the device's, up to 256
@@ -36,7 +38,7 @@ class Buffer(Child):
         self,
         context: Context,
         native: Any,
-        memory: Any,
+        exports: Exports | None,
         *,
         size: int,
         allocation_size: int,
@@ -48,7 +50,7 @@ class Buffer(Child):
     ) -> None:
         super().__init__(context, f"buffer of {size} bytes", destroy)
         self._native = native
-        self._memory = memory
+        self._exports = exports
         self._size = size
         self._allocation_size = allocation_size
         self._export = export
@@ -82,13 +84,13 @@ class Buffer(Child):
         was not made exportable.
         """
         self.check_open()
-        if self._export is None:
-            raise Unsupported("exporting this buffer", "it was made without export=")
         handle_type = self._export
-        if self._pages is not None:
+        if handle_type is not None and self._pages is not None:
             handle = Handle(self._pages.address, handle_type, keep=self._pages)
+        elif handle_type is not None and self._exports is not None:
+            handle = self._exports.take()
         else:
-            handle = export_allocation(self.context, self._memory, handle_type)
+            raise Unsupported("exporting this buffer", "it was made without export=")
         return handle, MemoryDescriptor(
             allocation_size=self._allocation_size,
             size=self._size,
@@ -199,17 +201,20 @@ def create_buffer(context: Context, size: int, export: HandleType | None, *, hos
             and bool(memory_features(context.instance_vk, context.physical, export) & _DEDICATED_ONLY)
         )
         chain = struct("VkMemoryDedicatedAllocateInfo", buffer=native) if dedicated else NULL
-        if bit:
-            chain = struct("VkExportMemoryAllocateInfo", pNext=chain, handleTypes=bit)
+        if export is not None:
+            chain = exported_memory(export, chain)
         memory = allocate(context, needs.memoryRequirements, undo, chain=chain, host_visible=host_visible)
         check("vkBindBufferMemory", context.vk.vkBindBufferMemory(context.device, native, memory, 0))
         mapped = NULL
         if host_visible:
             mapped = context.vk.create("vkMapMemory", "void *", context.device, memory, 0, WHOLE_SIZE, 0)
+        exports = memory_exports(context, memory, export) if export is not None else None
+        if exports is not None:
+            undo.callback(exports.close)
         return Buffer(
             context,
             native,
-            memory,
+            exports,
             size=size,
             allocation_size=int(needs.memoryRequirements.size),
             export=export,
@@ -230,17 +235,6 @@ def exportable(context: Context, export: HandleType) -> int:
         reason = f"{context.info.name} exports memory as: {offered}"
         raise Unsupported(f"exporting memory as {export.value}", reason, reasons=capabilities.notes)
     return MEMORY_TYPES[export][0]
-
-
-def export_allocation(context: Context, memory: Any, handle_type: HandleType) -> Handle:
-    """Return a new handle of a ``VkDeviceMemory`` that was made exportable as this type."""
-    name, info, out = (
-        ("vkGetMemoryFdKHR", "VkMemoryGetFdInfoKHR", "int")
-        if handle_type.is_fd
-        else ("vkGetMemoryWin32HandleKHR", "VkMemoryGetWin32HandleInfoKHR", "HANDLE")
-    )
-    request = struct(info, memory=memory, handleType=MEMORY_TYPES[handle_type][0])
-    return take_handle(context.vk.create(name, out, context.device, request), handle_type)
 
 
 def _check_fits(size: int, heap: int) -> None:

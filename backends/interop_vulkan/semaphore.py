@@ -13,7 +13,8 @@ from interop.one_shot import ONE_SHOT
 from interop.semaphore import SemaphoreDescriptor, SemaphoreKind, check_import
 from interop_vulkan._context import Timeline
 from interop_vulkan._devices import SEMAPHORE_KINDS, SEMAPHORE_TYPES
-from interop_vulkan._driver import NULL, VK, check, struct, take_handle
+from interop_vulkan._driver import NULL, VK, check, struct
+from interop_vulkan._exports import exported_semaphore, semaphore_exports
 from interop_vulkan._lifetime import Child
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from interop.handles import Handle, HandleType
     from interop_vulkan._context import Context
     from interop_vulkan._driver import Functions
+    from interop_vulkan._exports import Exports
 
 
 class Semaphore(Child):
@@ -34,11 +36,13 @@ class Semaphore(Child):
         kind: SemaphoreKind,
         export: HandleType | None,
         destroy: Callable[[], None],
+        exports: Exports | None = None,
     ) -> None:
         super().__init__(context, f"{kind.value} semaphore", destroy)
         self._native = native
         self._kind = kind
         self._export = export
+        self._exports = exports
         is_timeline = kind is SemaphoreKind.TIMELINE
         self._timeline = Timeline(context.vk, context.device, native) if is_timeline else None
         self.last_signal = 0
@@ -67,23 +71,14 @@ class Semaphore(Child):
         without one this raises :class:`TurnError`.
         """
         self.check_open()
-        if self._export is None:
+        if self._export is None or self._exports is None:
             raise Unsupported("exporting this semaphore", "it was made without export=")
         if self.one_shot and not self.signalled:
             raise TurnError("a sync_fd carries a signal that is on its way; submit one first")
-        handle_type = self._export
-        bit, _ = SEMAPHORE_TYPES[handle_type]
-        name, info, out = (
-            ("vkGetSemaphoreFdKHR", "VkSemaphoreGetFdInfoKHR", "int")
-            if handle_type.is_fd
-            else ("vkGetSemaphoreWin32HandleKHR", "VkSemaphoreGetWin32HandleInfoKHR", "HANDLE")
-        )
-        request = struct(info, semaphore=self._native, handleType=bit)
-        number = self.context.vk.create(name, out, self.context.device, request)
+        handle = self._exports.take()
         self.signalled = False
-        handle = take_handle(number, handle_type)
         return handle, SemaphoreDescriptor(
-            kind=self._kind, handle_type=handle_type, device=self.context.info.identity
+            kind=self._kind, handle_type=self._export, device=self.context.info.identity
         )
 
     def submitted(self, point: int, *, signal: bool) -> None:  # noqa: ARG002 - for those that count submissions
@@ -235,12 +230,15 @@ def create_semaphore(context: Context, kind: SemaphoreKind, export: HandleType |
         raise Unsupported(what, reason, reasons=capabilities.notes)
     chain = struct("VkSemaphoreTypeCreateInfo", semaphoreType=SEMAPHORE_KINDS[kind])
     if export is not None:
-        chain = struct("VkExportSemaphoreCreateInfo", pNext=chain, handleTypes=SEMAPHORE_TYPES[export][0])
+        chain = exported_semaphore(export, chain)
     with contextlib.ExitStack() as undo:
         info = struct("VkSemaphoreCreateInfo", pNext=chain)
         native = context.create("vkCreateSemaphore", "VkSemaphore", info)
         context.undo(undo, "vkDestroySemaphore", native)
-        return Semaphore(context, native, kind, export, undo.pop_all().close)
+        exports = semaphore_exports(context, native, export) if export is not None else None
+        if exports is not None:
+            undo.callback(exports.close)
+        return Semaphore(context, native, kind, export, undo.pop_all().close, exports)
 
 
 def create_importing_semaphore(context: Context, handle_type: HandleType) -> Inlet:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
 from interop.errors import InteropError, InvalidArgument, ProtocolError
@@ -128,10 +129,14 @@ class Remote(Session):
             raise ProtocolError(f"more than {wire.MAX_BUFFERS} buffers")
         if offer.descriptor.device != self._plan.producer.identity:
             raise ProtocolError(f"buffer {offer.name!r} of another device than the plan's")
+        descriptor = offer.descriptor
+        if descriptor.allocation is not None:
+            # Under the session's name: no other process may name what this one has imported from elsewhere.
+            descriptor = replace(descriptor, allocation=self._channel.session + descriptor.allocation)
         (handle,) = arrivals.adopt(arrival.fds(), [self._plan.handle_type])
         with handle, ExitStack() as undo:
-            arrivals.check_memory(handle, offer.descriptor)
-            memory = self._consumer.import_memory(handle, offer.descriptor)
+            arrivals.check_memory(handle, descriptor)
+            memory = self._consumer.import_memory(handle, descriptor)
             undo.callback(memory.close)
             view = memory.map_buffer(size=offer.nbytes, shape=offer.shape, dtype=offer.dtype)
             undo.callback(view.close)

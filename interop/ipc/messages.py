@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _MAX_DEVICES = 32
 _MAX_REASONS = 64
 _REASON = 300  # characters kept of each reason
+_MOST_ALIGNED = 1 << 16  # bytes; no device asks for more
+_ALLOCATION = 64  # bytes of an allocation's name
 _Name = TypeVar("_Name", HandleType, SemaphoreKind, Strategy, MatchKey)
 
 
@@ -47,6 +49,7 @@ def identity_fields(identity: DeviceIdentity) -> dict[str, Any]:
         "uuid": identity.uuid.hex() if identity.uuid is not None else None,
         "alternates": [uuid.hex() for uuid in identity.alternate_uuids],
         "luid": identity.luid.hex() if identity.luid is not None else None,
+        "nodes": identity.node_mask,
         "pci": str(identity.pci) if identity.pci is not None else None,
         "drm": list(identity.drm or ()),
         "host": identity.host,
@@ -62,6 +65,7 @@ def read_identity(fields: Fields) -> DeviceIdentity:
             uuid=_bytes(fields.optional_text("uuid")),
             alternate_uuids=tuple(_bytes(text) or b"" for text in fields.texts("alternates", 8)),
             luid=_bytes(fields.optional_text("luid")),
+            node_mask=fields.number("nodes"),
             pci=PciAddress.parse(pci) if pci is not None else None,
             drm=(drm[0], drm[1]) if len(drm) == 2 else None,  # noqa: PLR2004 - major and minor
             host=fields.optional_text("host"),
@@ -82,6 +86,7 @@ def device_fields(device: DeviceInfo) -> dict[str, Any]:
         "identity": identity_fields(device.identity),
         "memory": sorted(can.memory_import),
         "semaphores": {kind.value: sorted(can.importable(kind)) for kind in SemaphoreKind},
+        "alignment": can.view_alignment,
         "notes": [note[:_REASON] for note in can.notes[:_MAX_REASONS]],
         "software": device.software,
         "layered": device.layered[:_REASON],
@@ -100,6 +105,7 @@ def read_device(fields: Fields) -> DeviceInfo:
         capabilities=Capabilities(
             memory_import=_types(fields.texts("memory")),
             semaphore_import={kind: _types(semaphores.texts(kind.value)) for kind in SemaphoreKind},
+            view_alignment=_alignment(fields.number("alignment")),
             notes=tuple(fields.texts("notes", _MAX_REASONS)),
         ),
         software=fields.flag("software"),
@@ -109,6 +115,12 @@ def read_device(fields: Fields) -> DeviceInfo:
     semaphores.end()
     fields.end()
     return device
+
+
+def _alignment(number: int) -> int:
+    if number & (number - 1) or not 0 < number <= _MOST_ALIGNED:
+        raise ProtocolError(f"views aligned to {number} bytes")
+    return number
 
 
 def _types(names: Sequence[str]) -> frozenset[HandleType]:
@@ -225,12 +237,16 @@ def offer_fields(offer: Offer) -> dict[str, Any]:
         "size": memory.size,
         "offset": memory.offset,
         "dedicated": memory.dedicated,
+        "allocation": memory.allocation.hex() if memory.allocation is not None else None,
         "device": identity_fields(memory.device),
     }
 
 
 def read_offer(fields: Fields, handle_type: HandleType) -> Offer:
-    """Read a buffer's shape and descriptor; shape, type and sizes must agree."""
+    """Read a buffer's shape and descriptor; shape, type and sizes must agree.
+
+    The name of the allocation is the sender's own: within a session it tells allocations apart, and nothing more.
+    """
     try:
         dtype = as_dtype(fields.text("dtype", 40))
         shape, nbytes = check_shape(tuple(fields.numbers("shape")), dtype)
@@ -240,6 +256,7 @@ def read_offer(fields: Fields, handle_type: HandleType) -> Offer:
             offset=fields.number("offset"),
             handle_type=handle_type,
             dedicated=fields.flag("dedicated"),
+            allocation=_bytes(fields.optional_text("allocation")),
             device=read_identity(fields.part("device")),
         )
     except InvalidArgument as error:
@@ -253,6 +270,10 @@ def read_offer(fields: Fields, handle_type: HandleType) -> Offer:
         descriptor=descriptor,
     )
     fields.end()
+    if descriptor.allocation is not None and not 0 < len(descriptor.allocation) <= _ALLOCATION:
+        raise ProtocolError(
+            f"an allocation's name of {len(descriptor.allocation)} bytes; 1 to {_ALLOCATION} may be"
+        )
     if nbytes > descriptor.size:
         raise ProtocolError(f"buffer {offer.name!r} needs {nbytes} bytes of the {descriptor.size} described")
     return offer

@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 import warnings
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
+from interop.buffers import part_offsets
 from interop.dtypes import DType, as_dtype, check_shape
 from interop.errors import InteropError, InvalidArgument, PeerLost, ProtocolError, Unsupported, WaitTimeout
 from interop.ipc import messages, wire
@@ -19,11 +21,13 @@ from interop.negotiation import Strategy
 from interop.semaphore import SemaphoreKind
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
-    from interop.backend import Commands, Producer, ProducerBuffer, ProducerSemaphore, Submission
+    from interop.backend import BufferPart, Commands, Producer, ProducerSemaphore, Submission
     from interop.handles import Handle
     from interop.ipc.channel import Arrival, Channel
+    from interop.memory import MemoryDescriptor
     from interop.negotiation import Plan, SyncPlan
 
     Cases: TypeAlias = dict[tuple[int, bool], Submission]
@@ -38,7 +42,7 @@ class SharedBuffer:
 
     __slots__ = ("dtype", "name", "nbytes", "number", "producer_buffer", "shape", "used")
 
-    def __init__(self, offer: messages.Offer, buffer: ProducerBuffer) -> None:
+    def __init__(self, offer: messages.Offer, buffer: BufferPart) -> None:
         self.name = offer.name
         self.number = offer.number
         self.shape: tuple[int, ...] = offer.shape
@@ -85,28 +89,69 @@ class Shared(Session):
         """
         element = as_dtype(dtype)
         extents, nbytes = check_shape(shape, element)
-        if any(buffer.name == name for buffer in self._buffers) or len(self._buffers) == wire.MAX_BUFFERS:
-            msg = f"a session has up to {wire.MAX_BUFFERS} buffers of different names, got {name!r} again"
-            raise InvalidArgument(msg)
+        self._check_names([name])
         buffer = self._producer.create_buffer(nbytes, export=self._plan.handle_type)
         with ExitStack() as undo:
             undo.callback(buffer.close)
             handle, descriptor = buffer.export_memory()
             with handle:
-                offer = messages.Offer(
-                    number=len(self._buffers),
-                    name=name,
-                    shape=extents,
-                    dtype=element,
-                    nbytes=nbytes,
-                    descriptor=descriptor,
-                )
-                self._channel.send(Kind.BUFFER, wire.encode_fields(messages.offer_fields(offer)), [handle])
-            undo.pop_all()
-        self._close.callback(buffer.close)
+                shared = self._offer(name, (extents, element, nbytes), buffer, handle, descriptor)
+            self._close.push(undo.pop_all())
+        return shared
+
+    def buffers(self, **layouts: tuple[int | tuple[int, ...], object]) -> tuple[SharedBuffer, ...]:
+        """Allocate once for several buffers: ``buffers(height=((64, 64), "float32"), mask=(4096, "uint8"))``.
+
+        Each is offered under its name and is handed over in turns of its own; the consumer's process imports the
+        allocation once. Contents are undefined. Raises as :meth:`buffer`; nothing is offered of what cannot be.
+        """
+        found = [(as_dtype(dtype), shape) for shape, dtype in layouts.values()]
+        shapes = [(*check_shape(shape, element), element) for element, shape in found]
+        self._check_names(list(layouts))
+        offsets = part_offsets([nbytes for _, nbytes, _ in shapes], self._plan.consumer)
+        whole = self._producer.create_buffer(offsets[-1], export=self._plan.handle_type)
+        made: list[SharedBuffer] = []
+        with ExitStack() as undo:
+            undo.callback(whole.close)  # and with it its parts
+            handle, allocation = whole.export_memory()
+            with handle:
+                parts = [
+                    (offset, whole.part(offset, nbytes))
+                    for offset, (_, nbytes, _) in zip(offsets, shapes, strict=False)
+                ]
+                # What was offered stays the session's, even where sending the rest fails: that ends the session.
+                self._close.push(undo.pop_all())
+                for name, (offset, part), (extents, nbytes, element) in zip(
+                    layouts, parts, shapes, strict=True
+                ):
+                    descriptor = replace(allocation, offset=offset, size=nbytes)
+                    made.append(self._offer(name, (extents, element, nbytes), part, handle, descriptor))
+        return tuple(made)
+
+    def _check_names(self, names: Sequence[str]) -> None:
+        known = {buffer.name for buffer in self._buffers}
+        if not names or known.intersection(names) or len(known) + len(names) > wire.MAX_BUFFERS:
+            msg = f"a session has up to {wire.MAX_BUFFERS} buffers of different names, got {', '.join(names) or 'none'}"
+            raise InvalidArgument(msg)
+
+    def _offer(
+        self,
+        name: str,
+        layout: tuple[tuple[int, ...], DType, int],
+        buffer: BufferPart,
+        handle: Handle,
+        descriptor: MemoryDescriptor,
+    ) -> SharedBuffer:
+        """Tell the consumer's process of a buffer; ``handle`` is lent."""
+        shape, dtype, nbytes = layout
+        number = len(self._buffers)
+        offer = messages.Offer(
+            number=number, name=name, shape=shape, dtype=dtype, nbytes=nbytes, descriptor=descriptor
+        )
+        self._channel.send(Kind.BUFFER, wire.encode_fields(messages.offer_fields(offer)), [handle])
         shared = SharedBuffer(offer, buffer)
         self._buffers.append(shared)
-        self._mine.add(shared.number)
+        self._mine.add(number)
         return shared
 
     def producer_turn(self, *buffers: SharedBuffer) -> ProducerTurn:

@@ -18,7 +18,8 @@ from interop.errors import ProtocolError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-VERSION = 1
+VERSION = 2
+"""2: an offer names its allocation; a device tells the nodes behind its LUID and the alignment of its views."""
 MAX_BODY = 48 * 1024
 """Bytes of the largest body; a socket's default send buffer holds several of them."""
 MAX_FDS = 2

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 import interop
 from interop import Handle, HandleType, MemoryDescriptor, PeerError, PeerLost, ProtocolError, WaitTimeout
+from interop.dtypes import DTYPES
 from interop.ipc import arrivals, messages, wire
 from interop.ipc.channel import Channel, check_peer
 from interop.ipc.wire import Kind, Message, Turn
@@ -65,6 +66,14 @@ def test_frames_then_a_killed_consumer_then_frames(
         assert (run["wrong"], run["consumer_status"]) == (0, 0)
     assert found["killed"]["good"], found["killed"]
     assert found["left"] == []
+
+
+@pytest.mark.parametrize("consumer", ["opencl", "hip", "numpy"])
+def test_parts_of_one_allocation_are_one_import_in_the_other_process(consumer: str) -> None:
+    found = fresh.call(
+        ipc_hosts.parts_over_a_socket, software.environment(), consumer=consumer, count=40, timeout=60
+    )
+    assert found == {"imported": 1, "held": 1, "wrong": 0, "status": 0}
 
 
 @pytest.mark.parametrize("consumer", ["opencl", "hip", "numpy"])
@@ -295,6 +304,7 @@ _OFFER = {
     "size": 16,
     "offset": 0,
     "dedicated": False,
+    "allocation": None,
     "device": messages.identity_fields(interop.DeviceIdentity()),
 }
 
@@ -314,6 +324,30 @@ def test_any_json_is_a_hello_or_refused(value: object) -> None:
     body = json.dumps({"devices": [value], "chosen": False}).encode()
     with pytest.raises(ProtocolError):
         messages.read_hello(wire.Fields.decode(body, "hello"))
+
+
+def test_an_allocation_keeps_its_name_on_the_way() -> None:
+    named = MemoryDescriptor(
+        allocation_size=64, size=16, offset=32, handle_type=HandleType.OPAQUE_FD, allocation=b"\x01" * 16
+    )
+    for descriptor in (named, replace(named, allocation=None)):
+        offer = messages.Offer(
+            number=0,
+            name="a",
+            shape=(4,),
+            dtype=DTYPES["uint32"],
+            nbytes=16,
+            descriptor=descriptor,
+        )
+        body = wire.encode_fields(messages.offer_fields(offer))
+        assert messages.read_offer(wire.Fields.decode(body, "offer"), HandleType.OPAQUE_FD) == offer
+
+
+@pytest.mark.parametrize("name", ["", "ab" * 65, "xyz", 7, [1]])
+def test_a_name_of_an_allocation_that_cannot_be_is_refused(name: object) -> None:
+    body = json.dumps({**_OFFER, "allocation": name}).encode()
+    with pytest.raises(ProtocolError):
+        messages.read_offer(wire.Fields.decode(body, "offer"), HandleType.OPAQUE_FD)
 
 
 class Exporter(doubles.Producer):

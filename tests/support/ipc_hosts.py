@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import signal
@@ -88,6 +89,60 @@ def survive_producer(consumer: str) -> dict[str, Any]:
                 finally:
                     process.kill()
     return {"seen": seen, "left": leaks.leaked_since(before)}
+
+
+def consume_parts(path: str, consumer: str, count: int) -> None:
+    """Be a consumer's process that adds its number to each word of each buffer; print what its driver counted."""
+    import parts
+
+    with interop.ipc.join(path, consumer, timeout=20.0) as remote:
+        remote.buffer("alone")
+        counted = parts.Count(consumer)  # the first buffer has made the driver start
+        buffers = [remote.buffer(f"part{number}") for number in range(count)]
+        made = counted()
+        for number, buffer in enumerate(buffers):
+            with remote.consumer_turn(buffer) as view:
+                words = bytearray(view.nbytes)
+                view.read(words)
+                view.write(_plus(memoryview(words).cast("I"), number))
+        with contextlib.suppress(interop.PeerLost), remote.consumer_turn(*buffers):
+            pass  # the producer's process ends once it has handed this turn over
+        sys.stdout.write(f"{made[0]} {counted()[1]}\n")
+
+
+def _plus(words: memoryview, number: int) -> bytes:
+    return b"".join((word + number).to_bytes(4, "little") for word in words)
+
+
+def parts_over_a_socket(consumer: str, count: int) -> dict[str, Any]:
+    """Share parts of one allocation with another process, both ways; return its driver's count and wrong parts."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "socket")  # noqa: PTH118 - a string is what the call takes
+        code = f"import ipc_hosts; ipc_hosts.consume_parts({path!r}, {consumer!r}, {count})"
+        with (
+            interop.ipc.serve(path, "vulkan", timeout=20.0) as server,
+            subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process,
+        ):
+            with server.accept() as shared:
+                shared.buffer(16, "uint32", name="alone")
+                layout: Any = {f"part{number}": (10 + number, "uint32") for number in range(count)}
+                parts = shared.buffers(**layout)
+                results = [shared.producer.create_buffer(part.nbytes, host_visible=True) for part in parts]
+                for number, part in enumerate(parts):
+                    with shared.producer_turn(part) as commands:
+                        commands.fill(part, 1000 * number)
+                with shared.producer_turn(*parts) as commands:
+                    for part, result in zip(parts, results, strict=True):
+                        commands.copy(part, result)
+                shared.synchronize()
+                wrong = 0
+                for number, result in enumerate(results):
+                    with result.host_view() as seen:
+                        wrong += set(seen[: parts[number].nbytes].cast("I")) != {1001 * number}
+                    result.close()
+            output, _ = process.communicate(timeout=20.0)
+    imported, held = map(int, output.split())
+    return {"imported": imported, "held": held, "wrong": wrong, "status": process.returncode}
 
 
 def refusal(sync: str) -> dict[str, Any]:

@@ -22,6 +22,17 @@ PCI = PciAddress(0, 0xC1, 0)
         (DeviceIdentity(uuid=A, pci=PCI), DeviceIdentity(uuid=A, pci=PciAddress(0, 1, 0)), None),
         (DeviceIdentity(luid=b"1" * 8), DeviceIdentity(luid=b"1" * 8), MatchKey.LUID),
         (DeviceIdentity(uuid=A, luid=b"1" * 8), DeviceIdentity(uuid=A, luid=b"2" * 8), None),
+        (
+            DeviceIdentity(luid=b"1" * 8, node_mask=3),
+            DeviceIdentity(luid=b"1" * 8, node_mask=2),
+            MatchKey.LUID,
+        ),
+        (
+            DeviceIdentity(uuid=A, luid=b"1" * 8, node_mask=1),
+            DeviceIdentity(uuid=A, luid=b"1" * 8, node_mask=2),
+            None,
+        ),
+        (DeviceIdentity(uuid=A, node_mask=1), DeviceIdentity(uuid=A, node_mask=2), MatchKey.UUID),
         (DeviceIdentity(drm=(226, 128)), DeviceIdentity(drm=(226, 128)), MatchKey.DRM),
         (DeviceIdentity(host="x"), DeviceIdentity(host="x"), MatchKey.HOST),
         (DeviceIdentity(uuid=A, host="x"), DeviceIdentity(host="x"), MatchKey.HOST),

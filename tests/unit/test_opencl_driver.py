@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import sys
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +16,9 @@ from interop_opencl import _driver, _events, backend
 
 from interop.device import PciAddress
 from interop.errors import DriverError, HandleError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class FakeDriver:
@@ -143,6 +148,22 @@ def test_zero_identities_name_nothing() -> None:
     assert backend._exactly(bytes(16), 16) is None
     assert backend._exactly(b"\1" * 8, 16) is None
     assert backend._exactly(b"\1" * 16, 16) == b"\1" * 16
+
+
+def test_the_loader_of_windows_is_the_one_that_pyopencl_has(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its module does not resolve what it is linked to there, so the file is opened by name."""
+    opened: list[str] = []
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(ctypes, "CDLL", opened.append)
+    package = SimpleNamespace(__file__=str(tmp_path / "pyopencl" / "__init__.py"))
+    _driver._loader(package)
+    libraries = tmp_path / "pyopencl.libs"
+    libraries.mkdir()
+    (libraries / "opencl-0123.dll").touch()
+    _driver._loader(package)
+    assert opened == ["OpenCL.dll", str(libraries / "opencl-0123.dll")]
 
 
 def test_declaring_the_backend_opens_nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CASES = Path(__file__).parent / "fake" / "cases.py"
+WINDOWS_CASES = CASES.with_name("windows_cases.py")
+SUPPORT = Path(__file__).parents[3] / "tests" / "support"
 PYTEST = ("-m", "pytest", "-q", "-x", "-c", "/dev/null", "-W", "error", "-p", "no:cacheprovider")
 
 
@@ -32,6 +35,15 @@ def test_cases(
 ) -> None:
     arguments = (*PYTEST, "--rootdir", str(CASES.parent), "-k", chosen, str(CASES))
     done = python(*arguments, LD_LIBRARY_PATH=search(stand_in), **environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed" in done.stdout
+    assert "skipped" not in done.stdout
+
+
+def test_cases_of_windows(python: Callable[..., subprocess.CompletedProcess[str]], stand_in: Path) -> None:
+    arguments = (*PYTEST, "--rootdir", str(CASES.parent), str(WINDOWS_CASES))
+    path = os.pathsep.join(filter(None, [str(SUPPORT), os.environ.get("PYTHONPATH")]))
+    done = python(*arguments, LD_LIBRARY_PATH=search(stand_in), PYTHONPATH=path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert " passed" in done.stdout
     assert "skipped" not in done.stdout

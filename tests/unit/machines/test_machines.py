@@ -31,6 +31,7 @@ def _identity(known: dict[str, Any]) -> DeviceIdentity:
     return DeviceIdentity(
         uuid=bytes([known["uuid"]]) * 16 if "uuid" in known else None,
         luid=bytes([known["luid"]]) * 8 if "luid" in known else None,
+        node_mask=known.get("nodes", 0),
         pci=PciAddress.parse(known["pci"]) if "pci" in known else None,
         host=known.get("host"),
     )

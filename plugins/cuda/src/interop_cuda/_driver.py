@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 _NO_HINTS: Mapping[int, str] = MappingProxyType({})
 _COMPILATION_FAILED = 6  # NVRTC_ERROR_COMPILATION
-_LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+_LIBRARY = "libcuda.so.1"
+_WINDOWS_LIBRARY = "nvcuda.dll"
 
 # What a driver's refusal to start means to whoever installed it.
 _START_HINTS: Mapping[int, str] = MappingProxyType(
@@ -218,7 +219,7 @@ def kernel_module() -> str:
 def _loaded_library() -> ctypes.CDLL:
     """Open the library that cuda-bindings has opened, never a second copy of it."""
     if sys.platform == "win32":
-        return ctypes.WinDLL(_LIBRARY)
+        return ctypes.WinDLL(_WINDOWS_LIBRARY)
     try:
         return ctypes.CDLL(_LIBRARY, mode=os.RTLD_NOLOAD | os.RTLD_NOW)
     except OSError as error:

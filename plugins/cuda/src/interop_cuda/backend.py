@@ -160,14 +160,15 @@ def _describe(driver: Driver, index: int) -> DeviceInfo:
     minor = _attribute(driver, device, Attribute.COMPUTE_CAPABILITY_MINOR)
     memory_size = driver.number("cuDeviceTotalMem_v2", device)
     module = kernel_module()
-    windows = sys.platform == "win32"
+    luid, node_mask = _luid(driver, device) if sys.platform == "win32" else (None, 0)
     return DeviceInfo(
         backend="cuda",
         index=index,
         name=driver.text("cuDeviceGetName", device),
         identity=DeviceIdentity(
             uuid=_uuid(driver, device),
-            luid=_luid(driver, device) if windows else None,
+            luid=luid,
+            node_mask=node_mask,
             pci=_pci(driver, device),
         ),
         capabilities=_capabilities(driver, device),
@@ -230,7 +231,8 @@ def _uuid(driver: Driver, device: int) -> bytes | None:
     return raw.raw if driver.raw(name)(raw, device) == 0 else None
 
 
-def _luid(driver: Driver, device: int) -> bytes | None:
+def _luid(driver: Driver, device: int) -> tuple[bytes | None, int]:
+    """Return the adapter and which of its GPUs the device is (``cuDeviceGetLuid``)."""
     raw, mask = ctypes.create_string_buffer(8), ctypes.c_uint()
     code = driver.raw("cuDeviceGetLuid")(raw, ctypes.byref(mask), device)
-    return raw.raw if code == 0 and any(raw.raw) else None
+    return (raw.raw, mask.value) if code == 0 and any(raw.raw) else (None, 0)

@@ -161,6 +161,27 @@ int softgpu_memory_map(int fd, size_t size, struct softgpu_memory *out)
     return SOFTGPU_PAYLOAD_OK;
 }
 
+int softgpu_memory_map_any(int fd, size_t size, struct softgpu_memory *out)
+{
+    struct stat status;
+    if (fd < 0 || fstat(fd, &status) != 0)
+        return SOFTGPU_PAYLOAD_BAD_FD;
+    const off_t end = lseek(fd, 0, SEEK_END); /* fstat says 0 of a dma-buf */
+    if (end <= 0)
+        return SOFTGPU_PAYLOAD_FOREIGN;
+    if (size > (size_t)end)
+        return SOFTGPU_PAYLOAD_TOO_SMALL;
+    void *mapping = NULL;
+    if (map_shared(fd, (size_t)end, &mapping) != SOFTGPU_PAYLOAD_OK)
+        return SOFTGPU_PAYLOAD_FOREIGN; /* /dev/null and the like */
+    *out = (struct softgpu_memory){.data = mapping,
+                                   .size = (size_t)end,
+                                   .mapping = mapping,
+                                   .mapping_size = (size_t)end,
+                                   .driver = SOFTGPU_MEMORY_ANY};
+    return SOFTGPU_PAYLOAD_OK;
+}
+
 void softgpu_memory_unmap(struct softgpu_memory *memory)
 {
     if (memory->mapping != NULL)
@@ -173,9 +194,12 @@ static size_t round_up(size_t value, size_t unit)
     return (value + unit - 1) / unit * unit;
 }
 
-/* SwiftShader draws 2 x 2 pixels at a time; llvmpipe keeps blocks of 4 x 4 and rows of whole cache lines. */
+/* SwiftShader draws 2 x 2 pixels at a time; llvmpipe keeps blocks of 4 x 4 and rows of whole cache lines. Of
+ * memory that is nobody's, rows and slices without gaps are all that can be meant. */
 size_t softgpu_memory_row_pitch(const struct softgpu_memory *memory, size_t width, size_t texel_size)
 {
+    if (memory->driver == SOFTGPU_MEMORY_ANY)
+        return width * texel_size;
     if (memory->driver == SOFTGPU_MEMORY_SWIFTSHADER)
         return round_up(width, 2) * texel_size;
     return round_up(round_up(width, 4) * texel_size, 64);
@@ -183,6 +207,8 @@ size_t softgpu_memory_row_pitch(const struct softgpu_memory *memory, size_t widt
 
 size_t softgpu_memory_slice_pitch(const struct softgpu_memory *memory, size_t row_pitch, size_t height)
 {
+    if (memory->driver == SOFTGPU_MEMORY_ANY)
+        return height * row_pitch;
     if (memory->driver == SOFTGPU_MEMORY_SWIFTSHADER)
         return round_up(round_up(height, 2) * row_pitch, 16);
     return round_up(height, 4) * row_pitch;

@@ -27,7 +27,8 @@ enum softgpu_payload_status {
 
 enum softgpu_memory_driver {
     SOFTGPU_MEMORY_SWIFTSHADER = 1,
-    SOFTGPU_MEMORY_LAVAPIPE = 2
+    SOFTGPU_MEMORY_LAVAPIPE = 2,
+    SOFTGPU_MEMORY_ANY = 3 /* a dma-buf, or another file of memory: data from its first byte on */
 };
 
 /* Memory: the data bytes behind a Vulkan OPAQUE_FD memory export. */
@@ -40,6 +41,8 @@ struct softgpu_memory {
 };
 /* size: bytes the caller wants to use; 0 maps all there is. */
 int softgpu_memory_map(int fd, size_t size, struct softgpu_memory *out);
+/* The same of any file that can be mapped and tells its size by lseek, as dma-bufs do. */
+int softgpu_memory_map_any(int fd, size_t size, struct softgpu_memory *out);
 void softgpu_memory_unmap(struct softgpu_memory *memory);
 /* Bytes from one row to the next, and from one slice to the next, that the driver uses for an uncompressed
  * image without mip levels at offset 0, whatever its tiling. */

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define EXTENSION_COUNT 7
+#define EXTENSION_COUNT 8
 #define VERSION(major, minor, patch)                                                                         \
     (((cl_version)(major) << 22) | ((cl_version)(minor) << 12) | (cl_version)(patch))
 #define NAME_SUFFIX " (software)"
@@ -14,6 +14,8 @@ static const struct extension {
     cl_version version;
     enum {
         ALWAYS,
+        WITH_OPAQUE_MEMORY,
+        WITH_DMA_BUF,
         WITH_SEMAPHORES,
         WITH_OPAQUE_FDS,
         WITH_SYNC_FDS,
@@ -21,7 +23,8 @@ static const struct extension {
     } when;
 } extensions[EXTENSION_COUNT] = {
     {"cl_khr_external_memory", VERSION(1, 0, 1), ALWAYS},
-    {"cl_khr_external_memory_opaque_fd", VERSION(1, 0, 0), ALWAYS},
+    {"cl_khr_external_memory_opaque_fd", VERSION(1, 0, 0), WITH_OPAQUE_MEMORY},
+    {"cl_khr_external_memory_dma_buf", VERSION(1, 0, 0), WITH_DMA_BUF},
     {"cl_khr_semaphore", VERSION(1, 0, 0), WITH_SEMAPHORES},
     {"cl_khr_external_semaphore", VERSION(1, 0, 1), WITH_SEMAPHORES},
     {"cl_khr_external_semaphore_opaque_fd", VERSION(1, 0, 0), WITH_OPAQUE_FDS},
@@ -30,6 +33,17 @@ static const struct extension {
 };
 
 static const uint8_t driver_uuid[16] = "interop softgpu";
+
+/* DMA_BUF: "0", "1", or "only", as Intel's driver, which takes no other handles of memory. */
+bool opaque_memory_offered(void)
+{
+    return !softgpu_switch_is("DMA_BUF", "only", "0");
+}
+
+bool dma_buf_offered(void)
+{
+    return !softgpu_switch_is("DMA_BUF", "0", "0");
+}
 
 bool semaphores_offered(void)
 {
@@ -67,6 +81,10 @@ static bool offered(const struct extension *extension)
 {
     uint8_t uuid[16];
     switch (extension->when) {
+    case WITH_OPAQUE_MEMORY:
+        return opaque_memory_offered();
+    case WITH_DMA_BUF:
+        return dma_buf_offered();
     case WITH_SEMAPHORES:
         return semaphores_offered();
     case WITH_OPAQUE_FDS:
@@ -200,6 +218,17 @@ static cl_int answer_type(cl_uint type, bool any, size_t capacity, void *value, 
     return answer(&type, any ? sizeof type : 0, capacity, value, size);
 }
 
+static cl_int answer_memory_types(bool any, size_t capacity, void *value, size_t *size)
+{
+    cl_uint types[2];
+    size_t count = 0;
+    if (opaque_memory_offered())
+        types[count++] = KHR_MEMORY_HANDLE_OPAQUE_FD;
+    if (dma_buf_offered())
+        types[count++] = KHR_MEMORY_HANDLE_DMA_BUF;
+    return answer(types, any ? count * sizeof types[0] : 0, capacity, value, size);
+}
+
 static cl_int answer_semaphore_handles(bool any, size_t capacity, void *value, size_t *size)
 {
     cl_uint types[2];
@@ -217,11 +246,10 @@ static bool answer_handle_types(cl_uint name, size_t capacity, void *value, size
     switch (name) {
     case KHR_PLATFORM_EXTERNAL_MEMORY_IMPORT_HANDLE_TYPES:
     case KHR_DEVICE_EXTERNAL_MEMORY_IMPORT_HANDLE_TYPES:
-        *result = answer_type(KHR_MEMORY_HANDLE_OPAQUE_FD, true, capacity, value, size);
+        *result = answer_memory_types(true, capacity, value, size);
         return true;
     case KHR_DEVICE_EXTERNAL_MEMORY_IMPORT_ASSUME_LINEAR_IMAGES:
-        *result = answer_type(KHR_MEMORY_HANDLE_OPAQUE_FD, !like_nvidia() && !images_are_tiled(), capacity,
-                              value, size);
+        *result = answer_memory_types(!like_nvidia() && !images_are_tiled(), capacity, value, size);
         return true;
     case KHR_PLATFORM_SEMAPHORE_TYPES:
     case KHR_DEVICE_SEMAPHORE_TYPES:

@@ -54,7 +54,8 @@ enum {
 
     KHR_SEMAPHORE_HANDLE_OPAQUE_FD = 0x2055,
     KHR_SEMAPHORE_HANDLE_SYNC_FD = 0x2058,
-    KHR_MEMORY_HANDLE_OPAQUE_FD = 0x2060
+    KHR_MEMORY_HANDLE_OPAQUE_FD = 0x2060,
+    KHR_MEMORY_HANDLE_DMA_BUF = 0x2067
 };
 
 #define MAX_PROPERTIES 64 /* words of a property list, device list included */
@@ -74,6 +75,8 @@ cl_int answer(const void *value, size_t size, size_t capacity, void *out, size_t
 
 bool emulated_device(cl_device_id device);
 bool emulated_platform(cl_platform_id platform);
+bool opaque_memory_offered(void);
+bool dma_buf_offered(void);
 bool semaphores_offered(void);
 bool semaphore_export_offered(void);
 cl_int CL_API_CALL layer_GetPlatformInfo(cl_platform_id platform, cl_platform_info name, size_t capacity,
@@ -135,6 +138,7 @@ struct imported {
     struct softgpu_memory memory;
     struct imported *parent; /* of a sub-buffer; else NULL */
     int held_fd;             /* CL_FD=hold: closed with the object */
+    bool dma_buf;            /* came as one: any file of memory will do */
     bool acquired;           /* as enqueued */
     cl_mem_flags flags;
     cl_uint device_count;

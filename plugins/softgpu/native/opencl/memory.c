@@ -27,7 +27,8 @@ cl_mem refuse_handle(cl_context context, cl_int code, cl_int *error)
     return code == 999 ? object_beside_refusal(context) : NULL;
 }
 
-/* OPAQUE_WIN32, WIN32_KMT, ..., DMA_BUF, WIN32_NAME, AHB: known names of handles that no CPU device takes. */
+/* OPAQUE_WIN32, WIN32_KMT, ..., DMA_BUF, WIN32_NAME, AHB: known names of handles, which no CPU device takes,
+ * dma-bufs apart when a switch says so. */
 static bool other_handle_type(cl_mem_properties name)
 {
     return (name > KHR_MEMORY_HANDLE_OPAQUE_FD && name <= 0x2067) || name == 0x2069 || name == 0x2070;
@@ -67,7 +68,8 @@ cl_int read_memory_properties(cl_context context, const cl_mem_properties *prope
             if (handle)
                 return CL_INVALID_PROPERTY;
             handle = true;
-            foreign = name != KHR_MEMORY_HANDLE_OPAQUE_FD;
+            imported->dma_buf = name == KHR_MEMORY_HANDLE_DMA_BUF && dma_buf_offered();
+            foreign = !imported->dma_buf && !(name == KHR_MEMORY_HANDLE_OPAQUE_FD && opaque_memory_offered());
             *fd = (int)(int64_t)*at++;
         } else if (name == KHR_MEM_DEVICE_HANDLE_LIST) {
             const cl_int error = read_device_list(context, &at, imported);
@@ -100,7 +102,8 @@ cl_int read_memory_properties(cl_context context, const cl_mem_properties *prope
 cl_int map_payload(int fd, size_t size, struct imported *imported)
 {
     const bool nvidia = errors_like_nvidia();
-    switch (softgpu_memory_map(fd, size, &imported->memory)) {
+    switch (imported->dma_buf ? softgpu_memory_map_any(fd, size, &imported->memory)
+                              : softgpu_memory_map(fd, size, &imported->memory)) {
     case SOFTGPU_PAYLOAD_OK:
         return CL_SUCCESS;
     case SOFTGPU_PAYLOAD_BAD_FD:

@@ -1,4 +1,5 @@
 #include "external.h"
+#include "switches.h"
 
 #include <cstdio>
 #include <sys/mman.h>
@@ -40,7 +41,11 @@ hipError_t extend_with_faulting_pages(softgpu_memory *memory, uint64_t size)
 hipError_t CpuExternalMemory::import(int fd, uint64_t size, std::shared_ptr<ExternalMemory> *out)
 {
     auto object = std::make_shared<CpuExternalMemory>();
-    if (softgpu_memory_map(fd, 0, &object->memory_) != SOFTGPU_PAYLOAD_OK)
+    int mapped = softgpu_memory_map(fd, 0, &object->memory_);
+    // HIP has one type for all fds: what a dma-buf is, the runtime finds out.
+    if (mapped == SOFTGPU_PAYLOAD_FOREIGN && !softgpu_switch_is("DMA_BUF", "0", "0"))
+        mapped = softgpu_memory_map_any(fd, 0, &object->memory_);
+    if (mapped != SOFTGPU_PAYLOAD_OK)
         return hipErrorOutOfMemory;
     if (size > object->memory_.size) {
         const hipError_t error = extend_with_faulting_pages(&object->memory_, size);

@@ -1,0 +1,136 @@
+"""Buffers over memory that another API or driver allocated."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from interop.errors import InvalidArgument, Unsupported
+from interop.handles import FdFate, HandleType, lend
+from interop.memory import check_import, check_range
+from interop_vulkan import _driver
+from interop_vulkan._devices import BUFFER_USAGE, MEMORY_TYPES, memory_features
+from interop_vulkan._driver import NULL, VK, WHOLE_SIZE, check, struct
+from interop_vulkan.memory import Buffer, allocate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from interop.handles import Handle
+    from interop.memory import MemoryDescriptor
+    from interop_vulkan._context import Context
+
+_DEDICATED_ONLY: int = VK.VK_EXTERNAL_MEMORY_FEATURE_DEDICATED_ONLY_BIT
+
+
+class ImportedBuffer(Buffer):
+    """Memory of another's. Hands it on as duplicates of the handle that it came by."""
+
+    def __init__(
+        self,
+        context: Context,
+        native: Any,
+        descriptor: MemoryDescriptor,
+        handle: Handle,
+        *,
+        mapped: Any,
+        destroy: Callable[[], None],
+    ) -> None:
+        super().__init__(
+            context,
+            native,
+            None,
+            size=descriptor.size,
+            allocation_size=descriptor.allocation_size,
+            export=descriptor.handle_type,
+            dedicated=descriptor.dedicated,
+            mapped=mapped,
+            destroy=destroy,
+        )
+        self._handle = handle
+        self._descriptor = descriptor
+
+    def export_memory(self) -> tuple[Handle, MemoryDescriptor]:
+        """Hand on what was imported, with the descriptor that it came with; the caller owns the handle."""
+        self.check_open()
+        return self._handle.dup(), self._descriptor
+
+
+def import_buffer(
+    context: Context,
+    handle: Handle,
+    descriptor: MemoryDescriptor,
+    *,
+    memory_type: int | None,
+    host_visible: bool,
+) -> ImportedBuffer:
+    """Take an allocation in; see :meth:`interop_vulkan.backend.Producer.import_memory`."""
+    context.check_open()
+    context.sweep()
+    host = frozenset({HandleType.HOST_ALLOCATION})
+    if handle.type in host:
+        raise InvalidArgument("host memory is taken in by import_pages, not by a handle")
+    check_import(handle, descriptor, context.info.capabilities.memory_import - host)
+    bit = MEMORY_TYPES[handle.type][0]
+    with ExitStack() as undo:
+        kept = handle.dup()
+        undo.callback(kept.close)
+        external = struct("VkExternalMemoryBufferCreateInfo", handleTypes=bit)
+        info = struct("VkBufferCreateInfo", pNext=external, size=descriptor.size, usage=BUFFER_USAGE)
+        native = context.create("vkCreateBuffer", "VkBuffer", info)
+        context.undo(undo, "vkDestroyBuffer", native)
+        asked = struct("VkMemoryDedicatedRequirements")
+        answer = struct("VkMemoryRequirements2", pNext=asked)
+        which = struct("VkBufferMemoryRequirementsInfo2", buffer=native)
+        context.vk.vkGetBufferMemoryRequirements2(context.device, which, answer)
+        needs = answer.memoryRequirements
+        total = descriptor.allocation_size
+        check_range(descriptor.offset, int(needs.size), total, alignment=int(needs.alignment))
+        needs.memoryTypeBits &= _types_of(context, handle, bit, memory_type)
+        if not needs.memoryTypeBits:
+            reason = f"{context.info.name} has no memory type for both a storage buffer and this handle"
+            raise Unsupported(f"a buffer in {handle.type.value} memory", reason)
+        needs.size = total
+        features = memory_features(context.instance_vk, context.physical, handle.type)
+        dedicated = descriptor.dedicated or bool(
+            features & _DEDICATED_ONLY or asked.requiresDedicatedAllocation
+        )
+        chain = struct("VkMemoryDedicatedAllocateInfo", buffer=native) if dedicated else NULL
+        # Inside, a failure frees the memory first: with it goes the fd, which is then not ours to close.
+        with lend(handle, FdFate.TAKEN) as number, ExitStack() as inner:
+            chain = _import_info(handle.type, bit, number, chain)
+            memory = allocate(context, needs, inner, chain=chain, host_visible=host_visible)
+            bind = context.vk.vkBindBufferMemory
+            check("vkBindBufferMemory", bind(context.device, native, memory, descriptor.offset))
+            mapped = NULL
+            if host_visible:
+                place = (memory, descriptor.offset, WHOLE_SIZE, 0)
+                mapped = context.vk.create("vkMapMemory", "void *", context.device, *place)
+            taken = inner.pop_all()
+        undo.push(taken)
+        destroy = undo.pop_all().close
+        return ImportedBuffer(context, native, descriptor, kept, mapped=mapped, destroy=destroy)
+
+
+def _import_info(handle_type: HandleType, bit: int, number: int, chain: Any) -> Any:
+    """Put in front of ``chain`` what ``VkMemoryAllocateInfo`` is told of an import."""
+    if handle_type.is_fd:
+        return struct("VkImportMemoryFdInfoKHR", pNext=chain, handleType=bit, fd=number)
+    value = _driver.ffi.cast("HANDLE", number)
+    return struct("VkImportMemoryWin32HandleInfoKHR", pNext=chain, handleType=bit, handle=value)
+
+
+def _types_of(context: Context, handle: Handle, bit: int, memory_type: int | None) -> int:
+    """Return the bits of the memory types in which a handle may be imported.
+
+    Drivers are asked (``vkGetMemoryFdPropertiesKHR``) about what may come from elsewhere. Of opaque handles they must
+    not be asked (VUID-vkGetMemoryFdPropertiesKHR-handleType-00674,
+    VUID-vkGetMemoryWin32HandlePropertiesKHR-handleType-00666): those have the type with which they were allocated.
+    """
+    bits = 0xFFFFFFFF if memory_type is None else 1 << memory_type
+    if handle.type is not HandleType.DMA_BUF:
+        return bits
+    answer = struct("VkMemoryFdPropertiesKHR")
+    name = "vkGetMemoryFdPropertiesKHR"
+    check(name, getattr(context.vk, name)(context.device, bit, handle.value, answer))
+    return bits & int(answer.memoryTypeBits)
