@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -18,7 +19,6 @@ from interop import registry
 from interop.backend import Role
 from interop.bench.measures import MEASURES
 from interop.compare import measure, report
-from interop.connection import connect
 from interop.errors import InteropError, InvalidArgument
 
 if TYPE_CHECKING:
