@@ -146,7 +146,7 @@ def capabilities(device: DeviceInfo) -> list[str]:
         return "; ".join(parts) or "none"
 
     lines: list[str] = []
-    if offers.memory_export or offers.semaphore_export:
+    if offers.memory_export or any(offers.semaphore_export.values()):
         lines.append(
             f"exports memory {_names(offers.memory_export)}, semaphores {kinds(offers.semaphore_export)}"
         )
