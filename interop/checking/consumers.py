@@ -51,7 +51,7 @@ def _create_stream(consumer: object, original: Call) -> Any:
 def _import_memory(consumer: object, original: Call, handle: object, descriptor: object) -> Any:
     found = memories.get(handle)
     memory = original(handle, descriptor)
-    if found is None:
+    if found is None or found.imported:  # each import is acquired and released by itself
         scope = scope_of(consumer)
         found = Memory(scope.label("memory"), scope)
     found.imported = True

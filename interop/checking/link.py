@@ -67,6 +67,11 @@ class CheckedLink(Link):
         self._claim()
         made = super().buffers(*layouts)
         for each in made:
+            # Parts of one allocation, and yet each has turns of its own.
+            own = Memory("", self._scope, imported=True)
+            for place in (each.producer_buffer, each.consumer_view, each.external):
+                if place is not None:
+                    records.memories.put(place, own)
             self._adopt(each)
         return made
 

@@ -43,6 +43,20 @@ def test_frames_run_as_without_checks(consumer: str, sync: str) -> None:
         bench.close()
 
 
+def test_parts_of_one_allocation_have_turns_of_their_own(link: Any) -> None:
+    first, second = link.buffers((64, "uint32"), (64, "uint32"))
+    for each, value in ((first, 1), (second, 2)):  # the second's work comes after the first's
+        with link.producer_turn(each) as commands:
+            commands.fill(each, value)
+    for each, value in ((first, 1), (second, 2)):
+        found = np.zeros(64, np.uint32)
+        with link.consumer_turn(each) as view:
+            view.read(found)
+        assert (found == value).all()
+        with pytest.raises(Misuse, match="outside a turn"):
+            view.read(found)
+
+
 @pytest.mark.parametrize("consumer", CONSUMERS)
 def test_a_ring_runs_as_without_checks(consumer: str) -> None:
     with interop.connect(consumer=consumer, check=True) as link:
