@@ -71,7 +71,8 @@ def screen(columns: int, *arguments: str) -> list[str]:
     """Run it on a terminal of that width and return what it shows, colours and all."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    environment = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "NO_COLOR"}}
+    complete = {**os.environ, **software.environment("swiftshader")}
+    environment = {name: value for name, value in complete.items() if name not in {"COLUMNS", "NO_COLOR"}}
     command = [sys.executable, "-m", "interop.cli", "doctor", *arguments]
     with subprocess.Popen(
         command, env=environment | {"TERM": "xterm"}, stdout=theirs, stderr=theirs, stdin=theirs

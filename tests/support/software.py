@@ -52,7 +52,7 @@ def environment(vulkan: activate.VulkanChoice = "swiftshader", **switches: str) 
     longer = {
         name: value
         for name, value in report.environment.items()
-        if name.startswith("VK_") and name in switches
+        if name.startswith("VK_") and switches.get(name, value) in value
     }
     return {**report.environment, "INTEROP_SOFTGPU": "off", **switches, **longer}
 
