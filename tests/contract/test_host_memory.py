@@ -90,6 +90,8 @@ def test_the_kit_passes_by_host_memory(tmp_path: Path, consumer: str) -> None:
         f"--interop-backend={consumer}",
     ]
     command += ["--interop-handle-type=host_allocation", f"--interop-matrix={matrix}"]
+    if consumer != "hip":  # the whole kit once: what is no matter of memory passes by device memory as well
+        command += ["-k", "test_import or test_mapping or ping_pong"]
     done = fresh.run(command, software.environment("lavapipe"), timeout=390, cwd=tmp_path)
     assert done.status == 0, done.output
     content = json.loads(matrix.read_text(encoding="utf-8"))
