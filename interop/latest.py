@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -239,7 +240,7 @@ class LatestRing(Slots):
         return f"<LatestRing {self.shape} {self.dtype}, {state}>"
 
 
-class _Once(Batch):
+class _Once(Batch, ABC):
     """A batch that one side of the ring uses once."""
 
     __slots__ = ("_done", "_ring", "busy")
@@ -277,8 +278,9 @@ class _Once(Batch):
             self.busy = False
             self._leave()
 
+    @abstractmethod
     def _leave(self) -> None:
-        raise NotImplementedError
+        """Note that the side that used it is done."""
 
     def void(self) -> Block:
         """Refuse further use; return the block."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-import fresh
+import kit
 import pytest
 import software
 
@@ -15,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Future
     from pathlib import Path
+
+    import fresh
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the software drivers are for Linux")
 
@@ -33,10 +34,7 @@ def run_kit(folder: Path, run: str) -> fresh.Finished:
     """Run the kit in a process and folder of its own."""
     backend, switches, _ = RUNS[run]
     folder.mkdir()
-    command = [sys.executable, "-m", "pytest", "-p", "interop.testing.plugin", "--pyargs"]
-    command += ["interop.testing.conformance", "-p", "no:cacheprovider", "-q", f"--interop-backend={backend}"]
-    command += [f"--interop-matrix={folder / 'matrix.json'}"]
-    return fresh.run(command, software.environment("swiftshader", **switches), timeout=390, cwd=folder)
+    return kit.run(folder, backend, software.environment("swiftshader", **switches))
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +54,7 @@ def kits(
 def test_no_case_fails(kits: dict[str, tuple[Path, Future[fresh.Finished]]], run: str) -> None:
     backend, _, offered = RUNS[run]
     folder, running = kits[run]
-    matrix = folder / "matrix.json"
-    done = running.result()
-    assert done.status == 0, done.output
-    content = json.loads(matrix.read_text(encoding="utf-8"))
-    outcomes = {row["case"]: row["outcome"] for row in content["cases"]}
-    assert set(outcomes.values()) <= {"passed", "unsupported", "not offered"}
+    content, outcomes = kit.matrix(folder, running.result())
     assert all(content["themes"][theme]["passed"] for theme in THEMES | offered - {"native"})
     for strategy in ("bridged", "blocking", *offered & {"native"}):
         assert outcomes[f"link::ping_pong[{strategy}]"] == "passed"
