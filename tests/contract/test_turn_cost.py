@@ -12,7 +12,10 @@ import pytest
 import software
 import turn_cost
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the software drivers are for Linux")
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.skipif(sys.platform != "linux", reason="the software drivers are for Linux"),
+]
 CONSUMERS = ("opencl", "hip")
 LIMIT = 1.15
 """Over the same calls through the bindings' functions."""
@@ -40,7 +43,7 @@ def test_a_pair_of_turns_calls_the_drivers_as_often_as_by_hand() -> None:
     found = fresh.call(turn_cost.crossings, software.environment("swiftshader"))
     ours, theirs = found["interop"], found["by hand"]
     asked = "vkGetSemaphoreCounterValue"  # how far the queue has come: not in each turn, by neither
-    assert ours.pop(asked, 0) <= 16, found
+    assert ours.pop(asked, 0) <= 4, found
     theirs.pop(asked, 0)
     theirs.pop("vkWaitSemaphores", 0)
     assert ours == theirs

@@ -80,6 +80,12 @@ class Bench:
             wrong += sum(map(self.wrong, batch))
         return wrong
 
+    def rest(self) -> None:
+        """Let the consumer take what was handed over last: a sync file stays open until somebody waits for it."""
+        with self.link.consumer_turn(self.buffer):
+            pass
+        self.link.synchronize()
+
     def close(self) -> None:
         """Free what the link does not own."""
         for result in self.results:
@@ -102,8 +108,10 @@ def many(consumer: str, sync: str, frames: int) -> dict[str, Any]:
     with interop.connect(consumer=consumer, sync=sync) as link:
         bench = Bench(link)
         wrong = bench.run(range(BATCH))
+        bench.rest()
         early = leaks.snapshot()
         wrong += bench.run(range(BATCH, frames))
+        bench.rest()
         growth = leaks.leaked_since(early)
         found = {
             "plan": [link.plan.to_consumer.strategy.value, link.plan.to_producer.strategy.value],

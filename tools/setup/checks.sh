@@ -31,7 +31,8 @@ run_tests() {
     run_lint || lint=$?
     # Kernels compiled by an earlier run must not hide a compiler that fails now.
     export PYOPENCL_NO_CACHE=1
-    python -m pytest -p tests._skips "$@" || tests=$?
+    # Whole files to each worker, in the order of tests/conftest.py: what a file shares, it makes once.
+    python -m pytest -p tests._skips -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder "$@" || tests=$?
     if [ $lint -ne 0 ] || [ ${#shortfalls[@]} -gt 0 ]; then
         [ $lint -eq 0 ] || say "./run test: failed, by lint (${failed_checks[*]})"
         report_shortfalls
