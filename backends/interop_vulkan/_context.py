@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from interop import forks
-from interop.errors import BackendUnavailable, ClosedError, DriverError, Unsupported
+from interop.errors import ClosedError, DriverError, Unsupported
 from interop.semaphore import SemaphoreKind
 from interop_vulkan import _devices, _driver
 from interop_vulkan._driver import API_VERSION_1_2, NULL, VK, Functions, check, struct
@@ -76,8 +76,8 @@ class Timeline:
 class Context:
     """A ``VkDevice`` with one queue, shared by everything made from it.
 
-    Children refer to it strongly, so the device outlives them. ``undo`` holds what destroys device and
-    instance and is taken over on success; for a device that somebody else owns it is empty, ``queue`` is
+    Children refer to it strongly, so the device outlives them. ``undo`` holds what destroys the
+    device and is taken over on success; for a device that somebody else owns it is empty, ``queue`` is
     the queue to use, and ``lock`` what guards it.
     """
 
@@ -260,15 +260,13 @@ def queue_flags(functions: Functions, physical: Any) -> list[int]:
 
 
 def open_device(info: DeviceInfo) -> Context:
-    """Make an instance and a device of its own for ``info``. A failure leaves nothing behind.
+    """Make a device of its own for ``info``. A failure leaves nothing behind.
 
     Raises :class:`Unsupported` for a driver below Vulkan 1.2, without timeline semaphores or without a
     compute queue, and :class:`BackendUnavailable` when the device is not there any more.
     """
     with contextlib.ExitStack() as undo:
-        instance, functions = _devices.create_instance()
-        undo.callback(functions.vkDestroyInstance, instance, NULL)
-        physical = _find(functions, instance, info)
+        instance, functions, physical = _devices.find_device(info)
         basic = _driver.ffi.new("VkPhysicalDeviceProperties *")
         functions.vkGetPhysicalDeviceProperties(physical, basic)
         if basic.apiVersion < API_VERSION_1_2:
@@ -296,14 +294,3 @@ def open_device(info: DeviceInfo) -> Context:
         device = functions.create("vkCreateDevice", "VkDevice", physical, device_info, NULL)
         undo.callback(_driver.device_functions(functions, device).vkDestroyDevice, device, NULL)
         return Context(info, functions, instance, physical, device, family, undo)
-
-
-def _find(functions: Functions, instance: Any, info: DeviceInfo) -> Any:
-    """Return the physical device that ``info`` describes, which may have moved in the loader's order."""
-    found = _devices.physical_devices(functions, instance)
-    order = sorted(range(len(found)), key=lambda index: index != info.index)
-    for index in order:
-        seen = _devices.describe(functions, found[index], index)
-        if (seen.name, seen.identity) == (info.name, info.identity):
-            return found[index]
-    raise BackendUnavailable("vulkan", f"{info} is not there any more", "list the devices again")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from interop import forks
 from interop.backend import Capabilities
 from interop.device import DeviceIdentity, DeviceInfo, PciAddress, host_identity
 from interop.errors import BackendUnavailable, DriverError
@@ -17,9 +17,6 @@ from interop_vulkan import _driver
 from interop_vulkan._driver import API_VERSION_1_2, API_VERSION_1_3, NULL, VK, Functions, struct, text
 from interop_vulkan._images import exportable_tilings
 from interop_vulkan.plugin import INSTALL_HINT
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
 
 BUFFER_USAGE: int = (
     VK.VK_BUFFER_USAGE_STORAGE_BUFFER_BIT
@@ -52,22 +49,59 @@ WANTED_EXTENSIONS = frozenset(
 _WORTH_A_WORD = frozenset({HandleType.OPAQUE_FD, HandleType.DMA_BUF, HandleType.OPAQUE_WIN32})
 """Handle types whose absence is reported, on the system that has them."""
 
-_keeping = threading.Lock()
-_kept: list[Any] = []
-"""An instance that stays for the life of the process, and with it the drivers that the loader has loaded.
-
-Without it each instance loads them anew, and NVIDIA's (580) can be loaded 30 times: then libnvidia-tls.so has
-used up the process's static thread-local storage. It also makes later instances cheap, 2 ms and not 72 there.
-"""
+_making = threading.Lock()
+_made: dict[int, Any] = {}
 
 
-def create_instance() -> tuple[Any, Functions]:
-    """Make an instance, the caller's to destroy. Raises :class:`BackendUnavailable` without a driver."""
-    with _keeping:
-        if not _kept:
-            _kept.append(_create())
-    instance = _create()
+def process_instance() -> tuple[Any, Functions]:
+    """Return the one instance of this process, made on first use and never destroyed; a forked child makes its own.
+
+    Devices are listed and opened on it, so that drivers are loaded once: an instance of NVIDIA's (580) takes 72 ms
+    when it is the first and 2 ms beside another, and where none stays, loading it for the 30th time fails, as
+    libnvidia-tls.so has used up the process's static thread-local storage. Raises :class:`BackendUnavailable`
+    without a driver.
+    """
+    with _making:
+        generation = forks.generation()
+        if generation not in _made:
+            _made[generation] = _create()
+        instance = _made[generation]
     return instance, _driver.instance_functions(instance)
+
+
+def list_devices() -> list[DeviceInfo]:
+    """Describe the devices of the process's instance in the loader's order."""
+    instance, functions = process_instance()
+    devices: list[DeviceInfo] = []
+    for index, physical in enumerate(physical_devices(functions, instance)):
+        devices.append(describe(functions, physical, index))
+        _listed[physical] = devices[-1]
+    return devices
+
+
+_listed: dict[Any, DeviceInfo] = {}
+"""What was found of a ``VkPhysicalDevice``, which is good for as long as its instance."""
+
+
+def find_device(info: DeviceInfo) -> tuple[Any, Functions, Any]:
+    """Return the instance, its functions, and the physical device that ``info`` describes.
+
+    Raises :class:`BackendUnavailable` when it is not there any more.
+    """
+    instance, functions = process_instance()
+    found = physical_devices(functions, instance)
+    order = sorted(range(len(found)), key=lambda index: index != info.index)  # it may have moved
+    for index in order:
+        seen = _listed.get(found[index])
+        if seen is None or not _same(seen, info):
+            seen = describe(functions, found[index], index)
+        if _same(seen, info):
+            return instance, functions, found[index]
+    raise BackendUnavailable("vulkan", f"{info} is not there any more", "list the devices again")
+
+
+def _same(one: DeviceInfo, other: DeviceInfo) -> bool:
+    return (one.name, one.identity) == (other.name, other.identity)
 
 
 def _create() -> Any:
@@ -80,16 +114,6 @@ def _create() -> Any:
         if error.name == "VK_ERROR_INCOMPATIBLE_DRIVER":
             raise BackendUnavailable("vulkan", "no Vulkan driver on this machine", INSTALL_HINT) from error
         raise
-
-
-@contextlib.contextmanager
-def temporary_instance() -> Generator[tuple[Any, Functions], None, None]:
-    """Make an instance for the length of a block; physical devices are valid inside only."""
-    instance, functions = create_instance()
-    try:
-        yield instance, functions
-    finally:
-        functions.vkDestroyInstance(instance, NULL)
 
 
 def physical_devices(functions: Functions, instance: Any) -> list[Any]:

@@ -47,19 +47,17 @@ class VulkanBackend:
         return {"vulkan (package)": _driver.VERSION, "Vulkan loader": _devices.version_text(loader)}
 
     def devices(self) -> Sequence[DeviceInfo]:
-        """List the devices in the loader's order, with an instance of its own that is gone afterwards.
+        """List the devices in the loader's order.
 
         Raises :class:`BackendUnavailable` when there is no driver or no device.
         """
-        with _devices.temporary_instance() as (instance, functions):
-            found = _devices.physical_devices(functions, instance)
-            devices = [_devices.describe(functions, physical, index) for index, physical in enumerate(found)]
+        devices = _devices.list_devices()
         if not devices:
             raise BackendUnavailable(self.name, "the Vulkan drivers find no device", INSTALL_HINT)
         return devices
 
     def open_producer(self, device: DeviceInfo) -> Producer:
-        """Open a device with an instance, a ``VkDevice`` and a queue of its own. The caller owns the result.
+        """Open a device with a ``VkDevice`` and a queue of its own. The caller owns the result.
 
         Raises :class:`Unsupported` for a driver below Vulkan 1.2, without timeline semaphores or without a
         compute queue.
