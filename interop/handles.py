@@ -15,6 +15,7 @@ import enum
 import os
 import warnings
 import weakref
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interop import win32
@@ -214,6 +215,18 @@ MEMORY_FLOOR = 200
 SEMAPHORE_FLOOR = 500
 """And for semaphores here: NVIDIA's OpenCL (580) never closes a memory handle whose number it has had before
 as a semaphore's."""
+
+
+def widen_table() -> None:
+    """Make room for those numbers in the process's table of descriptors, best before drivers start threads.
+
+    Linux makes a table larger when a number is first beyond it. Once there are threads that takes milliseconds, as
+    it waits until none of them reads the old one (``synchronize_rcu``).
+    """
+    if win32.is_windows():
+        return
+    with contextlib.suppress(OSError), Path(os.devnull).open("rb") as nothing:
+        os.close(_duplicate_fd(nothing.fileno(), SEMAPHORE_FLOOR))
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ import pluggy
 from interop import hookspecs
 from interop.backend import API_VERSION, Backend, BackendInfo, ConsumerBackend, ProducerBackend, Role
 from interop.errors import BackendUnavailable, InteropError, RegistryError, UnknownBackend
+from interop.handles import widen_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -165,6 +166,7 @@ class Registry:
                 raise RegistryError(msg)
             if name not in self._loaded:
                 self.prepare_environment()
+                widen_table()
                 self._loaded[name] = _load(info)
             return self._loaded[name]
 
