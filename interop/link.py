@@ -14,6 +14,7 @@ from interop.buffers import Buffer, open_given, open_parts, open_shared, open_st
 from interop.dtypes import as_dtype, check_shape
 from interop.errors import ClosedError, DriverError, InteropError, InvalidArgument, TurnError
 from interop.interrupts import Deferred
+from interop.notifications import HOLD
 from interop.queue_turns import QueueTurn
 from interop.rings import Rings
 from interop.sync import open_directions
@@ -298,7 +299,7 @@ class Link:
             self._order.orphan(why)
 
     def synchronize(self, timeout: float | None = None) -> None:
-        """Block until both sides have done all that was enqueued. Raises :class:`WaitTimeout`.
+        """Block until both sides have done all that was enqueued. Raises :class:`WaitTimeout`, :class:`DriverError`.
 
         ``timeout`` in seconds for both together; the link's own by default.
         """
@@ -307,7 +308,12 @@ class Link:
 
     def _drain(self, timeout: float) -> None:
         deadline = time.monotonic() + timeout
-        self._consumer.stream.synchronize(timeout)
+        try:
+            self._consumer.stream.synchronize(timeout)
+        except DriverError as error:  # the stream knows that a hold failed, and the direction why
+            if error.function != HOLD or self._order.to_consumer.failure is None:
+                raise
+            raise self._order.to_consumer.failure from error
         self._producer.wait_idle(max(deadline - time.monotonic(), 0.001))
 
     def close(self) -> None:

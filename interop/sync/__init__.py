@@ -15,6 +15,7 @@ from interop.semaphore import SemaphoreKind
 
 if TYPE_CHECKING:
     from interop.backend import Consumer, Producer, ProducerSemaphore
+    from interop.errors import InteropError
     from interop.semaphore import Stream
 
 
@@ -34,6 +35,11 @@ class ToConsumer(Protocol):
     @property
     def unclaimed(self) -> bool:
         """Whether a single-use signal is out that nobody was made to wait for."""
+        ...
+
+    @property
+    def failure(self) -> InteropError | None:
+        """Why a hand-over did not come, where a thread of the direction found that out; :meth:`wait` raises it."""
         ...
 
     def can_signal(self) -> bool:

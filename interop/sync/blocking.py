@@ -17,6 +17,7 @@ class BlockingToConsumer:
     semaphore = None
     single_use = False
     unclaimed = False
+    failure = None
 
     def __init__(self, producer: Producer, timeout: float) -> None:
         self._progress = producer.progress

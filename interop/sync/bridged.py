@@ -88,6 +88,11 @@ class BridgedToConsumer:
         self._stream: Stream | None = None
         self._holds = Holds()
 
+    @property
+    def failure(self) -> InteropError | None:
+        """See :class:`interop.sync.ToConsumer`."""
+        return self._watcher.failure
+
     def next_value(self) -> int:
         """See :class:`interop.sync.ToConsumer`."""
         return 0

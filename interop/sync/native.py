@@ -32,6 +32,7 @@ class TimelineToConsumer:
 
     single_use = False
     unclaimed = False
+    failure = None
 
     def __init__(self, plan: SyncPlan, producer: Producer, consumer: Consumer) -> None:
         self._external: ExternalSemaphore
@@ -81,6 +82,7 @@ class BinaryToConsumer:
     """
 
     single_use = True
+    failure = None
 
     def __init__(
         self, plan: SyncPlan, producer: Producer, consumer: Consumer, to_producer: ToProducer

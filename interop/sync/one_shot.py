@@ -25,6 +25,7 @@ class OneShotToConsumer:
 
     single_use = False
     unclaimed = False
+    failure = None
 
     def __init__(self, producer: Producer, consumer: Consumer) -> None:
         self.semaphore: ProducerSemaphore = producer.create_semaphore(SemaphoreKind.BINARY, export=ONE_SHOT)

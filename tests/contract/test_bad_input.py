@@ -409,6 +409,30 @@ def test_wait_for_a_signal_that_comes_too_late(
         gate.close()
 
 
+@pytest.mark.parametrize("consumer", CONSUMERS)
+def test_a_failed_hold_is_told_by_what_it_waited_for(used_once: None, consumer: str) -> None:
+    """The stream knows only that a hold failed; the link says that Vulkan did not finish in time."""
+    with interop.connect(consumer=consumer, sync="bridged", timeout=0.2) as link:
+        buffer = link.buffer(SIZE, "uint8")
+        gate = link.producer.create_semaphore(SemaphoreKind.TIMELINE)
+        stop = link.producer.prepare(wait=gate)
+        stop.submit(1)
+        with link.producer_turn(buffer) as commands:
+            commands.fill(buffer, 0x07070707)
+        with link.consumer_turn(buffer):
+            pass
+        deadline = time.monotonic() + 5
+        while link._order.to_consumer.failure is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        with pytest.raises(WaitTimeout, match="vulkan to finish a submission"):
+            link.synchronize(2)
+        gate.signal_host(1)
+        link.producer.wait_idle(5)
+        stop.close()
+        gate.close()
+
+
 def wait_for_the_consumer(link: Link, buffer: interop.Buffer) -> None:
     with link.consumer_turn(buffer):
         pass
