@@ -13,6 +13,7 @@ import misuse
 import pytest
 import ring_frames
 import software
+from validation import LAYER, complaints
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,8 +26,6 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the software drivers are for Linux"),
 ]
 
-LAYER = "VK_LAYER_KHRONOS_validation"
-WORDS = ("VUID-", "Validation Error", "Validation Warning", "UNASSIGNED", "SYNC-HAZARD")
 DRIVERS: tuple[VulkanChoice, ...] = ("swiftshader", "lavapipe")
 
 
@@ -40,10 +39,6 @@ def environment(vulkan: VulkanChoice, *, hazards: bool = False, **switches: str)
     enabled = "VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT" if hazards else ""
     # Without settings of its own the layer reports errors and warnings on standard output.
     return software.environment(vulkan, VK_INSTANCE_LAYERS=LAYER, VK_LAYER_ENABLES=enabled, **switches)
-
-
-def complaints(output: str) -> list[str]:
-    return [line for line in output.splitlines() if any(word in line for word in WORDS)]
 
 
 def compare(vulkan: VulkanChoice, folder: Path, *arguments: str, hazards: bool = False) -> dict[str, Any]:

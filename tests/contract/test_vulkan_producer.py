@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from interop_vulkan import _driver, stream
 from interop_vulkan.backend import Producer, VulkanBackend
+from validation import LAYER, complaints
 
 from interop.backend import Commands, Mesh, ProducerBuffer, ProducerSemaphore, Submission
 from interop.backend import Producer as ProducerProtocol
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from interop.device import DeviceInfo
 
 SHADER = Path(__file__).with_name("shaders") / "add.comp"
-VALIDATION = "VK_LAYER_KHRONOS_validation"
 BINARY, TIMELINE = SemaphoreKind.BINARY, SemaphoreKind.TIMELINE
 
 
@@ -874,14 +874,14 @@ def test_a_thousand_turns_cost_no_memory_and_little_time(producer: Producer) -> 
 
 def validated(code: str) -> str:
     layers = _driver.global_functions().enumerate("vkEnumerateInstanceLayerProperties", "VkLayerProperties")
-    if VALIDATION not in {_driver.text(layer.layerName) for layer in layers}:
-        pytest.skip(f"no {VALIDATION}")
+    if LAYER not in {_driver.text(layer.layerName) for layer in layers}:
+        pytest.skip(f"no {LAYER}")
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={
             **os.environ,
-            "VK_INSTANCE_LAYERS": VALIDATION,
-            "VK_LAYER_ENABLES": "VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT",
+            "VK_INSTANCE_LAYERS": LAYER,
+            "VK_LAYER_ENABLES": "VK_LAYER_FEATURE_ENABLE_SYNCHRONIZATION_LAYER_EXT",
         },
         cwd=Path(__file__).parents[2],
         capture_output=True,
@@ -909,14 +909,15 @@ def test_the_validation_layer_is_listening(info: DeviceInfo) -> None:
 
 @pytest.mark.validation
 def test_the_validation_layer_stays_silent(info: DeviceInfo) -> None:
-    chosen = f"not validation and not any_driver_call and not never_ends and {info.index}-"
+    # Nor what signals a timeline while another thread waits for it: with these checks the layer locks itself out.
+    left_out = "not validation and not any_driver_call and not never_ends and not timelines_order"
+    chosen = f"{left_out} and {info.index}-"
     said = validated(
         "import pytest, sys\n"
         f"sys.exit(pytest.main([{__file__!r}, '-q', '-s', '-p', 'no:cacheprovider', '-k', {chosen!r}]))"
     )
     assert " passed" in said
-    for word in ("VUID", "UNASSIGNED", "SYNC-HAZARD", "Validation Error"):
-        assert word not in said, said[said.index(word) - 200 :][:3000]
+    assert complaints(said) == []
 
 
 def test_errors_are_of_one_tree() -> None:
