@@ -59,6 +59,11 @@ def sanitizer(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+def suppressed(name: str) -> str:
+    """Return the option that names a list of what a sanitizer is wrong about."""
+    return f"suppressions={Path(__file__).with_name(name)}:print_suppressions=0"
+
+
 def environment(sanitizer: str, **switches: str) -> dict[str, str]:
     """Return variables that put the built drivers and the sanitizer's runtime into a process."""
     asked = [[compiler(), f"-print-file-name={name}"] for name in RUNTIMES[sanitizer]]
@@ -75,7 +80,7 @@ def environment(sanitizer: str, **switches: str) -> dict[str, str]:
         # Python and the loaders keep memory to the end on purpose; the C programs are checked for leaks.
         "ASAN_OPTIONS": "detect_leaks=0",
         # PoCL, LLVM and SwiftShader are not instrumented: their locks are not seen.
-        "TSAN_OPTIONS": "ignore_noninstrumented_modules=1",
+        "TSAN_OPTIONS": f"ignore_noninstrumented_modules=1:{suppressed('races.txt')}",
         "UBSAN_OPTIONS": "print_stacktrace=1",
     }
 
@@ -90,9 +95,9 @@ def complaints(output: str) -> list[str]:
 
 def test_programs_in_c(sanitizer: str) -> None:
     command = [*FIXED_ADDRESSES, tool("ctest"), "--test-dir", str(CACHE / sanitizer), "--output-on-failure"]
-    leaks = f"suppressions={Path(__file__).with_name('leaks.txt')}:print_suppressions=0"
     # By default a program under the thread sanitizer sleeps for a second at its end.
-    changes = {"PYTHONPATH": "", "LSAN_OPTIONS": leaks, "TSAN_OPTIONS": "atexit_sleep_ms=100"}
+    races = f"{suppressed('races.txt')}:atexit_sleep_ms=100"
+    changes = {"PYTHONPATH": "", "LSAN_OPTIONS": suppressed("leaks.txt"), "TSAN_OPTIONS": races}
     done = fresh.run([*command, "--no-tests=error", "--parallel", "2"], changes, timeout=200)
     assert done.status == 0, done.output
     assert complaints(done.output) == []
