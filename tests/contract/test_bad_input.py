@@ -391,14 +391,14 @@ def test_wait_for_a_signal_that_comes_too_late(
         gate = link.producer.create_semaphore(SemaphoreKind.TIMELINE)
         stop = link.producer.prepare(wait=gate)
         stop.submit(1)
-        opener = threading.Timer(1.0, gate.signal_host, [1])
-        opener.start()
+        opener = threading.Timer(3.0, gate.signal_host, [1])
         begun = time.monotonic()
+        opener.start()
         with link.producer_turn(buffer) as commands:
             commands.fill(buffer, 0x07070707)
         with pytest.raises(WaitTimeout) as caught:
             wait_for_the_consumer(link, buffer)
-        assert time.monotonic() - begun < 0.9
+        assert time.monotonic() - begun < 2.5
         assert re.search("vulkan|opencl|hip", str(caught.value), re.IGNORECASE)
         assert caught.value.seconds <= 0.5
         opener.join()

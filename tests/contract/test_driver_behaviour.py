@@ -95,8 +95,8 @@ def test_a_context_with_acquired_memory_is_never_released() -> None:
 
 def test_a_hand_over_behind_a_user_event_holds_its_caller_up() -> None:
     found = ask(probes.user_events)
-    assert found["marker"] < 50
-    assert min(found["acquire"], found["release"]) > 90
+    assert found["marker"] < 400
+    assert min(found["acquire"], found["release"]) >= 490
 
 
 def test_vulkan_can_be_asked_again_and_again() -> None:
@@ -136,7 +136,7 @@ def test_no_wrong_texel_is_read() -> None:
 def test_a_wait_may_come_before_its_signal() -> None:
     found = ask(probes.wait_before_signal)
     assert found["code"] == 0
-    assert found["milliseconds"] < 100
+    assert found["milliseconds"] < 2000  # the signal comes after that, so it would have waited for ever
     assert not found["early"]
 
 

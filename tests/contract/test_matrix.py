@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the software drivers are for Linux")
 
 FRAMES = 1000
-HELD = 0.75
-"""Seconds for which the producer's queue is stopped."""
+HELD = 1.5
+"""Seconds for which the producer's queue is stopped: long beside what a busy machine takes to enqueue a frame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,7 @@ def test_the_caller_is_blocked_by_the_blocking_strategy_alone(case: Case) -> Non
         assert found["enqueued"] >= HELD
     else:
         assert not found["ran while held"]
-        assert found["enqueued"] < HELD / 5
+        assert found["enqueued"] < HELD / 2
 
 
 @pytest.mark.parametrize("room", ["1", "2", "3", "8"])
