@@ -36,7 +36,7 @@ class Timeline:
     """The host's side of a timeline ``VkSemaphore``. Does not own it."""
 
     def __init__(self, vk: Functions, device: Any, semaphore: Any) -> None:
-        self._device = device
+        self.device = device
         self._get = vk.vkGetSemaphoreCounterValue
         self._wait = vk.vkWaitSemaphores
         self._signal = vk.vkSignalSemaphore
@@ -48,7 +48,7 @@ class Timeline:
     def counter(self) -> int:
         """Return the counter's present value."""
         value = _driver.ffi.new("uint64_t *")
-        check("vkGetSemaphoreCounterValue", self._get(self._device, self.semaphore, value))
+        check("vkGetSemaphoreCounterValue", self._get(self.device, self.semaphore, value))
         return int(value[0])
 
     def wait(self, value: int, timeout: float) -> bool:
@@ -59,7 +59,7 @@ class Timeline:
         left = max(timeout, 0.0)
         while True:
             part = min(left, _SLICE)
-            result = self._wait(self._device, info, int(part * 1e9))
+            result = self._wait(self.device, info, int(part * 1e9))
             check("vkWaitSemaphores", result)
             if result == VK.VK_SUCCESS:
                 return True
@@ -70,7 +70,7 @@ class Timeline:
     def signal(self, value: int) -> None:
         """Set the counter; it must grow."""
         info = _new("VkSemaphoreSignalInfo *", (_SIGNAL_INFO, NULL, self.semaphore, value))
-        check("vkSignalSemaphore", self._signal(self._device, info))
+        check("vkSignalSemaphore", self._signal(self.device, info))
 
 
 class Context:
@@ -128,9 +128,8 @@ class Context:
         self._born = forks.generation()
         self.closed = False
         # Of somebody else's device no other queue may be waited for, nor touched.
-        ended = (
-            partial(_device_idle, self.vk, device) if queue is None else partial(_all_ended, self.timeline)
-        )
+        own = self.vk if queue is None else None
+        ended = partial(_all_ended, self.timeline, own)
         # Collected without close(): the children have gone before, as they hold the context.
         rest = ended, self._retired, undo.pop_all()
         self._finalizer = weakref.finalize(self, _drop, self._born, *rest)
@@ -223,16 +222,15 @@ class Context:
             self._finalizer()
 
 
-def _device_idle(vk: Functions, device: Any) -> bool:
-    vk.vkDeviceWaitIdle(device)
-    return True
-
-
-def _all_ended(timeline: Timeline) -> bool:
+def _all_ended(timeline: Timeline, own: Functions | None = None) -> bool:
+    """Wait for what was submitted; then, of a device of our own, for the last steps of the driver."""
     try:
-        return timeline.wait(timeline.submitted, CLOSE_TIMEOUT)
+        ended = timeline.wait(timeline.submitted, CLOSE_TIMEOUT)
     except DriverError:  # lost: nothing runs any more
         return True
+    if ended and own is not None:
+        own.vkDeviceWaitIdle(timeline.device)
+    return ended
 
 
 def _drop(

@@ -242,10 +242,12 @@ class PreparedSubmission(Child):
         with context.lock:
             value = timeline.submitted + 1
             self._progress_slot[0] = value
+            # Before the call: a Ctrl-C during it is raised as it returns, and what it submitted is then in flight.
+            timeline.submitted = value
             result = self._queue_submit(context.queue, 1, shape.info, NULL)
             if result:
+                timeline.submitted = value - 1
                 check("vkQueueSubmit", result)
-            timeline.submitted = value
         if self._signals_value and signal is not None:
             signal.last_signal = signal_value
         for semaphore in self._one_shots:

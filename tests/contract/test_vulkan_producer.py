@@ -346,6 +346,31 @@ def test_progress_belongs_to_the_submissions(producer: Producer) -> None:
     assert producer.progress.wait_host(point, 10)
 
 
+def test_ctrl_c_during_a_submission_counts_what_was_submitted(
+    producer: Producer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is raised as the driver returns; what is then in flight must not be destroyed."""
+    gate = producer.create_semaphore(SemaphoreKind.TIMELINE)
+    buffer = producer.create_buffer(256, host_visible=True)
+    submission = producer.prepare(wait=gate, release=[buffer])
+    driver = submission._queue_submit
+
+    def interrupted(*arguments: Any) -> None:
+        assert driver(*arguments) == 0
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(submission, "_queue_submit", interrupted)
+    before = producer.context.submitted
+    submission.begin().fill(buffer, 7)
+    with pytest.raises(KeyboardInterrupt):
+        submission.submit(1)
+    assert producer.context.submitted == before + 1
+    submission.close()
+    gate.signal_host(1)
+    producer.wait_idle(5)
+    assert (words(buffer) == 7).all()
+
+
 def test_threads_submit_at_the_same_time(producer: Producer) -> None:
     buffers = [producer.create_buffer(4096, host_visible=True) for _ in range(4)]
     points: list[int] = []
