@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from interop.errors import ClosedError, HandleError
-from interop.handles import HandleType, check_fd
+from interop.handles import HandleType
 from interop.lifetime import Owned
 from interop.memory import check_import
 from interop.views import resolve
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable
 
     from interop.dtypes import DType
@@ -98,13 +98,13 @@ class Imports(Generic[View]):
         :func:`interop.memory.check_import` and ``open_whole`` raise, and :class:`HandleError` for a handle or
         descriptor that contradicts the import of the allocation that it names.
         """
-        check_import(handle, descriptor, supported)
+        status = check_import(handle, descriptor, supported)
         key, token = descriptor.allocation, object()
-        file = _behind(handle)
+        file = _behind(handle, status)
         with self.lock:
             found = self._known.get(key) if key is not None else None
             if found is None:
-                whole = replace(descriptor, offset=0, size=descriptor.allocation_size)
+                whole = descriptor.of_all()
                 found = _Import(open_whole(handle, whole), whole, file)
                 found.shares.add(token)
                 if key is not None:
@@ -134,14 +134,11 @@ class Imports(Generic[View]):
                     shared.whole.release(stream)
 
 
-def _behind(handle: Handle) -> tuple[int, int] | None:
+def _behind(handle: Handle, status: os.stat_result | None) -> tuple[int, int] | None:
     """Return what is equal for handles of one allocation, where that can be told."""
     if handle.type is HandleType.HOST_ALLOCATION:
         return handle.value, 0
-    if not handle.type.is_fd:
-        return None
-    status = check_fd(handle.value)
-    return status.st_dev, status.st_ino
+    return None if status is None else (status.st_dev, status.st_ino)
 
 
 def _check_same(shared: _Import[View], descriptor: MemoryDescriptor, file: tuple[int, int] | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from interop.device import DeviceIdentity
@@ -10,6 +10,7 @@ from interop.errors import HandleError, InvalidArgument
 from interop.handles import Handle, HandleType, check_fd
 
 if TYPE_CHECKING:
+    import os
     from typing import Any, TypeAlias
 
     from numpy.typing import NDArray
@@ -54,6 +55,12 @@ class MemoryDescriptor:
             raise InvalidArgument(msg)
         check_range(self.offset, self.size, self.allocation_size)
 
+    def of_all(self) -> MemoryDescriptor:
+        """Return the descriptor of the whole allocation."""
+        if not self.offset and self.size == self.allocation_size:
+            return self
+        return replace(self, offset=0, size=self.allocation_size)
+
 
 def check_range(offset: int, size: int, total: int, *, alignment: int = 1) -> None:
     """Raise :class:`InvalidArgument` unless ``size`` > 0 bytes at ``offset`` lie within ``total`` bytes.
@@ -75,8 +82,10 @@ def check_range(offset: int, size: int, total: int, *, alignment: int = 1) -> No
         raise InvalidArgument(msg)
 
 
-def check_import(handle: Handle, descriptor: MemoryDescriptor, supported: frozenset[HandleType]) -> None:
-    """Check a memory handle against its descriptor before any driver sees it.
+def check_import(
+    handle: Handle, descriptor: MemoryDescriptor, supported: frozenset[HandleType]
+) -> os.stat_result | None:
+    """Check a memory handle against its descriptor before any driver sees it; return what an fd says of its file.
 
     Raises :class:`HandleError`, leaving the handle with the caller, when the handle is closed, not of the
     descriptor's type or of no type in ``supported``, when the file behind an fd tells its size and is
@@ -95,7 +104,7 @@ def check_import(handle: Handle, descriptor: MemoryDescriptor, supported: frozen
 
         keeper(handle.value, descriptor.allocation_size)
     if not handle.type.is_fd:
-        return
+        return None
     status = check_fd(handle.value)
     if 0 < status.st_size < descriptor.allocation_size:
         msg = (
@@ -103,6 +112,7 @@ def check_import(handle: Handle, descriptor: MemoryDescriptor, supported: frozen
             f"the descriptor promises {descriptor.allocation_size}"
         )
         raise HandleError(msg)
+    return status
 
 
 @runtime_checkable
