@@ -4,8 +4,9 @@
 
 Runs `interop doctor`; `interop compare` with each synchronisation strategy; every kind of shared image; the
 conformance kit for each consumer, by device memory and by host memory; a soak with every frame verified; the
-same between two processes; several links at once; frame rings; PyTorch's tensors, where there is PyTorch, and
-under NVIDIA's memory checker, where there is that; and the plugins' own device tests. On an NVIDIA GPU without
+same between two processes; several links at once; frame rings, imports, copies, turns and the first frame, each
+against the same by hand; PyTorch's tensors, where there is PyTorch, and under NVIDIA's memory checker, where there
+is that; and the plugins' own device tests. On an NVIDIA GPU without
 ROCm it first builds the software HIP runtime, runs its suites over CUDA, and lets the HIP backend use it. Writes
 everything into the folder given, with `report.json` as the summary; `--only 'compare-*,soak-*'` runs a part of
 it. Exits with 1 when something failed; a consumer that is not available is reported with its reason and fails
@@ -30,6 +31,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import memcheck
+
+from interop.bench.measures import MEASURES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -176,6 +179,24 @@ def each(report: Report, name: str, options: argparse.Namespace) -> None:
         report.run(f"{step}-{name}", sys.executable, *map(str, program), "--consumer", name)
 
 
+def speed(report: Report, consumers: str, ring: float) -> None:
+    """Hold what a hand-over, an import, a copy and the first frame cost against the same by hand in the same run."""
+    folder = report.folder
+    outputs = ["--json", str(folder / "bench.json"), "--png", str(folder / "bench.png")]
+    measures = ",".join(sorted(set(MEASURES) - {"ring"}))  # which has a program of its own
+    bench = [sys.executable, "-m", "interop.cli", "bench", "--consumers", consumers, "--measure", measures]
+    report.run("bench", *bench, *outputs, timeout=300.0)
+    programs: dict[str, tuple[object, ...]] = {
+        "ring": ("--seconds", ring, "--png", folder / "ring.png"),
+        "peers": (),
+        "growth": (),
+    }
+    for name, options in programs.items():
+        command = [ROOT / "benchmarks" / f"{name}.py", "--consumers", consumers]
+        command += ["--json", folder / f"{name}.json", *options]
+        report.run(name, sys.executable, *map(str, command), timeout=600.0)
+
+
 def main() -> int:
     """Run everything."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -221,9 +242,7 @@ def main() -> int:
         report.run("driver-behaviour", *PYTEST, str(behaviour))
         report.run("probes", sys.executable, str(HERE / "probes.py"))
     if consumers:
-        rings = ["--consumers", ",".join(consumers), "--json", str(folder / "ring.json")]
-        rings += ["--png", str(folder / "ring.png"), "--seconds", str(options.ring)]
-        report.run("ring", sys.executable, str(ROOT / "benchmarks" / "ring.py"), *rings, timeout=900.0)
+        speed(report, ",".join(consumers), options.ring)
     tensors(report, consumers)
     for tests in sorted([HERE / "test_two_gpus.py", *ROOT.glob("plugins/*/tests/test_*_device.py")]):
         report.run(tests.stem, *PYTEST, str(tests))
