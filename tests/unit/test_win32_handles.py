@@ -135,7 +135,7 @@ def test_a_failed_import_leaves_it_open(kernel: windows.Kernel32, fate: FdFate, 
 def test_the_package_imports_where_posix_is_missing() -> None:
     """Every module of the core and of the backends but the binding's own: no fcntl, no fork, no Unix socket."""
     code = """
-        import importlib, os, pkgutil, socket, sys
+        import importlib.metadata, os, pkgutil, shutil, socket, subprocess, sys  # which know this system
         for name in ("fcntl", "resource", "pwd", "grp", "termios"):
             sys.modules[name] = None
         for place, names in (
