@@ -289,11 +289,11 @@ OPENCL = (
     ),
     _opencl(
         "the import is given the size of the part",
-        "interop/imports.py",
+        "interop/memory.py",
         _MAPPED,
         (
-            "whole = replace(descriptor, offset=0, size=descriptor.allocation_size)",
-            "whole = replace(descriptor, offset=0, allocation_size=descriptor.size)",
+            "return replace(self, offset=0, size=self.allocation_size)",
+            "return replace(self, offset=0, allocation_size=self.size)",
         ),
     ),
     Fault(
