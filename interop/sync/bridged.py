@@ -117,7 +117,7 @@ class BridgedToConsumer:
             return point
         if stream is not self._stream:
             self._stream, self._holds = stream, holds_of(stream)
-        watcher.jobs.put((stream, point, self._holds.hold(stream)))
+        self._holds.hold(stream, point, watcher.jobs)
         return point
 
     def rescue(self) -> None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import threading
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from queue import SimpleQueue
+
     from interop.semaphore import Stream
 
 
@@ -26,18 +28,29 @@ class Holds:
         self._released = 0
         self._done: dict[int, bool] = {}
 
-    def hold(self, stream: Stream) -> int:
-        """Enqueue a hold on ``stream`` and return its number, which :meth:`release` takes once."""
+    def hold(self, stream: Stream, point: int, jobs: SimpleQueue[Any]) -> None:
+        """Enqueue a hold on ``stream``, and put it into ``jobs`` with its number, which :meth:`release` takes.
+
+        Where Ctrl-C is raised in the middle, the hold may have been enqueued, so it is put there all the same.
+        """
         with self._entering:
             number = self._last + 1
-            stream.hold(number)
-            self._last = number
-            return number
+            try:
+                stream.hold(number)
+                self._last = number
+                jobs.put((stream, point, number))
+            except Exception:  # refused: there is no such hold
+                raise
+            except BaseException:
+                self._last = number
+                jobs.put((stream, point, number))
+                raise
 
     def release(self, stream: Stream, number: int, *, failed: bool) -> None:
         """End a hold, as soon as all earlier ones have ended: the stream is in order, so nothing is lost."""
         with self._releasing:
-            self._done[number] = failed
+            if number > self._released:
+                self._done[number] = failed
             while self._released + 1 in self._done:
                 self._released += 1
                 stream.release(self._released, failed=self._done.pop(self._released))

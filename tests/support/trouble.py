@@ -70,8 +70,8 @@ def interrupted_wait(consumer: str, sync: str) -> dict[str, Any]:
         gate = link.producer.create_semaphore(SemaphoreKind.TIMELINE)
         stop = link.producer.prepare(wait=gate)
         stop.submit(1)
-        print("running", flush=True)  # noqa: T201 - the parent waits for it
         try:
+            print("running", flush=True)  # noqa: T201 - the parent waits for it, and interrupts from then on
             bench.enqueue(0)
             link.synchronize()
         except KeyboardInterrupt:
