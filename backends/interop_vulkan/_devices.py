@@ -51,6 +51,9 @@ _WORTH_A_WORD = frozenset({HandleType.OPAQUE_FD, HandleType.DMA_BUF, HandleType.
 
 _making = threading.Lock()
 _made: dict[int, Any] = {}
+"""The instance, by the number of forks before it."""
+_listed: dict[Any, DeviceInfo] = {}
+"""What was found of a ``VkPhysicalDevice``, which is good for as long as its instance."""
 
 
 def process_instance() -> tuple[Any, Functions]:
@@ -72,15 +75,10 @@ def process_instance() -> tuple[Any, Functions]:
 def list_devices() -> list[DeviceInfo]:
     """Describe the devices of the process's instance in the loader's order."""
     instance, functions = process_instance()
-    devices: list[DeviceInfo] = []
-    for index, physical in enumerate(physical_devices(functions, instance)):
-        devices.append(describe(functions, physical, index))
-        _listed[physical] = devices[-1]
+    found = physical_devices(functions, instance)
+    devices = [describe(functions, physical, index) for index, physical in enumerate(found)]
+    _listed.update(zip(found, devices, strict=True))
     return devices
-
-
-_listed: dict[Any, DeviceInfo] = {}
-"""What was found of a ``VkPhysicalDevice``, which is good for as long as its instance."""
 
 
 def find_device(info: DeviceInfo) -> tuple[Any, Functions, Any]:

@@ -335,9 +335,9 @@ def release_of_a_context(*, give_back: bool) -> dict[str, object]:
 def _wait_for_the_last(rig: Rig, context: int) -> None:
     """Wait a second at most until nobody else refers to a context: drivers let go of what has ended a little later."""
     references = ctypes.c_uint(0)
-    ask = rig.driver.library["clGetContextInfo"]
+    ask, what = rig.driver.library["clGetContextInfo"], cl.context_info.REFERENCE_COUNT
     for _ in range(100):
-        ask(ctypes.c_void_p(context), 0x1080, ctypes.c_size_t(4), ctypes.byref(references), None)
+        ask(ctypes.c_void_p(context), what, ctypes.c_size_t(4), ctypes.byref(references), None)
         if references.value == 1:
             return
         time.sleep(0.01)
