@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _EVERYTHING: int = VK.VK_PIPELINE_STAGE_ALL_COMMANDS_BIT
 _WRITE: int = VK.VK_ACCESS_MEMORY_WRITE_BIT
-_ORDER = struct("VkMemoryBarrier", srcAccessMask=_WRITE, dstAccessMask=_WRITE | VK.VK_ACCESS_MEMORY_READ_BIT)
+ORDER = struct("VkMemoryBarrier", srcAccessMask=_WRITE, dstAccessMask=_WRITE | VK.VK_ACCESS_MEMORY_READ_BIT)
+"""After all that was written before, by earlier submissions too."""
 _WORDS = range(-(2**31), 2**32)
 
 
@@ -41,6 +42,8 @@ class Recording:
         self._region = struct("VkBufferCopy")
         self._native: Any = NULL
         self._dirty = False
+        self.seen_by_host = False
+        """Whether the host may read what was recorded to be written."""
         self._ranges: dict[Any, list[tuple[int, int]]] = {}
         """By ``VkBuffer``, the bytes touched since the last barrier, while that is known: disjoint and in order."""
         self.uses: list[Child] = []
@@ -48,10 +51,11 @@ class Recording:
         self.submitted: list[Callable[[int], None]] = []
         """Called with the point on the progress timeline, once that is known."""
 
-    def start(self, native: Any) -> None:
-        """Begin with a command buffer in the recording state."""
+    def start(self, native: Any, *, ordered: bool) -> None:
+        """Begin with a command buffer in the recording state; ``ordered``: after what earlier submissions wrote."""
         self._native = native
-        self._dirty = True  # by earlier submissions
+        self._dirty = not ordered
+        self.seen_by_host = False
         if self._ranges:
             self._ranges.clear()
         if self.submitted:
@@ -122,7 +126,7 @@ class Recording:
         self._check_recording()
         if self._dirty or self._ranges:
             self._order()
-        self._dirty = True
+        self._dirty = self.seen_by_host = True  # whatever it writes
         self.uses.extend(uses)
         return self._native
 
@@ -136,10 +140,11 @@ class Recording:
         for native, span in touched:
             insort(ranges.setdefault(native, []), span)
         self.uses.extend(buffers)
+        self.seen_by_host |= buffers[-1].seen_by_host  # the one that is written
         return self._native
 
     def _order(self) -> None:
-        self._barrier(self._native, _EVERYTHING, _EVERYTHING, 0, 1, _ORDER, 0, NULL, 0, NULL)
+        self._barrier(self._native, _EVERYTHING, _EVERYTHING, 0, 1, ORDER, 0, NULL, 0, NULL)
         self._dirty = False
         self._ranges.clear()
 

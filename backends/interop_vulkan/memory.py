@@ -29,6 +29,7 @@ PART_ALIGNMENT = 4  # vkCmdFillBuffer's and vkCmdCopyBuffer's; descriptors need 
 _MAPPABLE: int = VK.VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK.VK_MEMORY_PROPERTY_HOST_COHERENT_BIT
 # Never ours: protected memory, lazily allocated memory, and AMD's uncached kinds, which need a feature.
 _AVOIDED: int = 0x20 | 0x10 | 0x40 | 0x80
+_OPAQUE = frozenset({HandleType.OPAQUE_FD, HandleType.OPAQUE_WIN32, HandleType.OPAQUE_WIN32_KMT})
 
 
 class Buffer(Child):
@@ -60,6 +61,9 @@ class Buffer(Child):
         # Every view of the mapped bytes keeps this object alive, and this object keeps the bytes mapped.
         self._bytes: Any = _driver.ffi.buffer(mapped, size) if mapped != NULL else None
         self._parts: list[Part] = []
+        shared = export is not None and (exports is None or export not in _OPAQUE)
+        self.seen_by_host = self._bytes is not None or pages is not None or shared
+        """Whether the host may read the memory; what the device alone reads need not be made visible to it."""
 
     @property
     def size(self) -> int:
@@ -149,6 +153,7 @@ class Part(Child):
         self.offset = whole.offset + offset
         self.size = size
         self.span = size
+        self.seen_by_host = whole.seen_by_host
 
     def part(self, offset: int, size: int) -> Part:
         """Return a part of this part; closed with the buffer."""

@@ -15,7 +15,7 @@ from interop.errors import ClosedError, DriverError, InvalidArgument, TurnError,
 from interop.semaphore import SemaphoreKind
 from interop_vulkan._driver import NULL, QUEUE_FAMILY_EXTERNAL, VK, array, check, struct
 from interop_vulkan._lifetime import Child
-from interop_vulkan._recording import Recording
+from interop_vulkan._recording import ORDER, Recording
 from interop_vulkan.memory import as_buffer
 from interop_vulkan.semaphore import Inlet, Semaphore
 
@@ -54,8 +54,11 @@ class _Shape:
         )
 
 
-def _transfer(buffers: Sequence[Buffer | Part], source: int, target: int) -> tuple[Any, ...]:
-    """Return what ``vkCmdPipelineBarrier`` needs to transfer ownership, and towards others what the host needs."""
+def _transfer(buffers: Sequence[Buffer | Part], source: int, target: int, memory: Any) -> tuple[Any, ...]:
+    """Return what ``vkCmdPipelineBarrier`` needs to transfer ownership, with a barrier for all other memory.
+
+    Each barrier costs an NVIDIA GPU some 3 µs (an H200; ``benchmarks/ring.py``), so one does both.
+    """
     giving = target == QUEUE_FAMILY_EXTERNAL
     barriers = [
         struct(
@@ -72,9 +75,8 @@ def _transfer(buffers: Sequence[Buffer | Part], source: int, target: int) -> tup
     ]
     packed = array("VkBufferMemoryBarrier", [each[0] for each in barriers])
     # All commands on both sides, so that a transfer chains with the semaphores around it.
-    stages = _EVERYTHING | (VK.VK_PIPELINE_STAGE_HOST_BIT if giving else 0)
-    memory = (1, _TO_HOST) if giving else (0, NULL)
-    return (_EVERYTHING, stages, 0, *memory, len(barriers), packed, 0, NULL)
+    stages = _EVERYTHING | (VK.VK_PIPELINE_STAGE_HOST_BIT if memory is _TO_HOST else 0)
+    return (_EVERYTHING, stages, 0, int(memory != NULL), memory, len(barriers), packed, 0, NULL)
 
 
 class PreparedSubmission(Child):
@@ -99,8 +101,13 @@ class PreparedSubmission(Child):
             pool = struct("VkCommandPoolCreateInfo", flags=_RESETTABLE, queueFamilyIndex=context.family)
             self._pool = context.create("vkCreateCommandPool", "VkCommandPool", pool)
             context.undo(undo, "vkDestroyCommandPool", self._pool)  # frees its command buffers too
-            self._takes = _transfer(acquire, QUEUE_FAMILY_EXTERNAL, context.family) if acquire else None
-            self._gives = _transfer(release, context.family, QUEUE_FAMILY_EXTERNAL)
+            self._takes = (
+                _transfer(acquire, QUEUE_FAMILY_EXTERNAL, context.family, ORDER) if acquire else None
+            )
+            self._gives = _transfer(release, context.family, QUEUE_FAMILY_EXTERNAL, _TO_HOST)
+            self._gives_unseen = (
+                _transfer(release, context.family, QUEUE_FAMILY_EXTERNAL, NULL) if release else None
+            )
             head = self._record(context, self._takes) if self._takes else None
             tail = self._record(context, self._gives)
             super().__init__(context, "submission", undo.pop_all().close)
@@ -189,7 +196,7 @@ class PreparedSubmission(Child):
         self._recording = native
         if repeat and self._takes:
             self.context.vk.vkCmdPipelineBarrier(native, *self._takes)
-        self._commands.start(native)
+        self._commands.start(native, ordered=self._takes is not None)
         return self._commands
 
     def _unused(self) -> Any:
@@ -286,8 +293,9 @@ class PreparedSubmission(Child):
                 child.add_dependent(self)
         shape = self._alone if self._repeat else self._full
         shape.buffers[shape.slot] = native
-        if self._repeat:
-            self.context.vk.vkCmdPipelineBarrier(native, *self._gives)
+        gives = self._gives if commands.seen_by_host else self._gives_unseen
+        if self._repeat and gives is not None:
+            self.context.vk.vkCmdPipelineBarrier(native, *gives)
         commands.stop()
         self._recording = None
         self._free.append(native)  # until it is in flight it counts as free, whatever comes
