@@ -10,6 +10,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
+from interop.bare import ownership
 from interop.errors import ClosedError, HandleError
 from interop.handles import HandleType
 from interop.lifetime import Owned
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable
 
+    from interop.bare import BareOwnership
     from interop.dtypes import DType
     from interop.handles import Handle
     from interop.memory import MappedBuffer, MemoryDescriptor
@@ -193,6 +195,15 @@ class Share(Owned, Generic[View]):
             self._descriptor, offset=offset, size=size, shape=shape, dtype=dtype
         )
         return self._shared.whole.map_buffer(offset=start, shape=extents, dtype=element)
+
+    def bare(self, stream: Stream) -> BareOwnership | None:
+        """Return the calls of the driver's import, valid as long as nobody shares it."""
+        self.check_open()
+        shared = self._shared
+        found = ownership(shared.whole, stream)
+        if found is None:
+            return None
+        return found._replace(valid=lambda: self.alive and len(shared.shares) == 1)
 
     def acquire(self, stream: Stream) -> None:
         """Enqueue taking ownership on ``stream``.

@@ -26,15 +26,16 @@ from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from interop.blocks import State
 from interop.errors import InvalidArgument, TurnError
-from interop.handover import Handover, State
+from interop.handover import Handover
 from interop.slots import Batch, Counts, Layout, Slots, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
     from interop.backend import Commands, Consumer, Producer
-    from interop.handover import Block
+    from interop.blocks import Block
     from interop.memory import MappedBuffer
     from interop.negotiation import Plan
     from interop.slots import Slot

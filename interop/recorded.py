@@ -1,22 +1,45 @@
 """Frames recorded once and run again and again: the fast path of a ring.
 
 Per batch there is one submission of the producer that was recorded before, one wait, the prepared launches,
-and one signal.
+and one signal. Where both sides' calls are the same each time, as with binary semaphores, they are all that Python
+makes of a batch after the first of its block.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from interop import bare
 from interop.errors import ClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from interop.backend import Commands, Producer, Submission
-    from interop.handover import Block, Handover
+    from interop.bare import BareLaunch, Steps
+    from interop.blocks import Block
+    from interop.handover import Handover
     from interop.ring import FrameRing
     from interop.slots import Slot
+
+
+_UNFLUSHED = 8
+"""Batches at most that the consumer's stream keeps before they are flushed; no more than a quarter of a ring's."""
+
+
+class _Work:
+    """What a block's whole batches are, after the first: known as soon as that one was enqueued."""
+
+    __slots__ = ("bare", "launches", "row", "steps", "submission")
+
+    def __init__(self, launches: Sequence[Callable[[], object]]) -> None:
+        self.launches = launches
+        self.bare: Sequence[BareLaunch] = bare.launches(launches) or ()
+        """The same, where all of them can be had as bare calls."""
+        self.row = launches
+        """What enqueues them, in fewer calls where that can be."""
+        self.submission: Submission | None = None
+        self.steps: Steps | None = None
 
 
 class Recorded:
@@ -25,12 +48,11 @@ class Recorded:
     __slots__ = (
         "_closed",
         "_handover",
-        "_launches",
         "_produce",
         "_producer",
         "_ring",
-        "_steady",
         "_submissions",
+        "_works",
     )
 
     def __init__(
@@ -47,11 +69,11 @@ class Recorded:
         self._producer = producer
         self._produce = produce
         self._submissions: dict[tuple[int, tuple[bool, bool], int], Submission] = {}
-        self._steady: list[Submission | None] = [None] * len(ring.blocks)
-        """What every full batch after the first of its block is, by the block's number."""
+        self._works: list[_Work] = []
+        """By the block's number."""
         self._closed = False
         try:
-            self._launches = [[consume(slot) for slot in slots] for _, slots in ring.blocks]
+            self._works += [_Work([consume(slot) for slot in slots]) for _, slots in ring.blocks]
             for block, slots in ring.blocks:
                 self._recorded(block, slots)
         except BaseException:
@@ -67,25 +89,47 @@ class Recorded:
         """
         if self._closed:
             raise ClosedError("what was recorded for this ring is closed")
-        ring, handover = self._ring, self._handover
-        make_room, run, known, launches = handover.make_room, handover.run, self._steady, self._launches
+        ring, handover, works = self._ring, self._handover, self._works
+        make_room, run, repeat = handover.make_room, handover.run, handover.repeat
         whole, first = ring.batch, ring.source == "producer"
-        for block, _, slots in ring.rounds(count):
-            number, frames = block.number, len(slots)
-            calls = launches[number] if frames == whole else launches[number][:frames]
-            make_room()
-            if first:
-                submission = known[number] if frames == whole and block.used else None
-                run(block, submission or self._recorded(block, slots), calls)
-            else:
-                handover.take(block)
-                try:
-                    for launch in calls:
-                        launch()
-                finally:
-                    handover.give_back(block)
-                handover.submit(block, self._recorded(block, slots))
-            ring.passed(frames)
+        patience = min(max(1, len(works) // 4), _UNFLUSHED)
+        looked_at: set[int] = set()
+        try:
+            for block, _, slots in ring.rounds(count):
+                number, frames = block.number, len(slots)
+                work = works[number]
+                make_room()
+                if first and frames == whole and block.used and work.submission is not None:
+                    if number not in looked_at:
+                        looked_at.add(number)
+                        self._look_at(block, work)
+                    if work.steps is not None:
+                        repeat(block, work.submission, work.steps, patience)
+                    else:
+                        run(block, work.submission, work.row)
+                elif first:
+                    run(block, self._recorded(block, slots), work.launches[:frames])
+                else:
+                    handover.take(block)
+                    try:
+                        for launch in work.launches[:frames]:
+                            launch()
+                    finally:
+                        handover.give_back(block)
+                    handover.submit(block, self._recorded(block, slots))
+                ring.passed(frames)
+        finally:
+            handover.flush()
+
+    def _look_at(self, block: Block, work: _Work) -> None:
+        """See once in each run whether what the bare calls of a block use is still there, and what they are."""
+        for launch in work.bare:
+            launch.check_open()
+        if work.bare and work.row is work.launches:
+            work.row = [bare.row([each.bare() for each in work.bare])]
+            work.steps = self._handover.steps(block, work.bare)
+        if work.steps is not None and not work.steps.valid:
+            work.steps = None
 
     def _recorded(self, block: Block, slots: Sequence[Slot]) -> Submission:
         """Return the submission for some frames of a block and its present owner, recording it if need be."""
@@ -103,13 +147,12 @@ class Recorded:
                 raise
             self._submissions[key] = found
             if block.used and len(slots) == self._ring.batch:
-                self._steady[block.number] = found
+                self._works[block.number].submission = found
         return found
 
     def close(self) -> None:
         """Free it, as soon as the devices have done what was run. A second call does nothing."""
         self._closed = True
-        self._launches = []
-        self._steady = []
+        self._works = []
         while self._submissions:
             self._submissions.popitem()[1].close()

@@ -21,8 +21,9 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from interop.blocks import State
 from interop.errors import InvalidArgument, TurnError
-from interop.handover import Handover, State
+from interop.handover import Handover
 from interop.recorded import Recorded
 from interop.slots import Batch, Layout, Slot, Slots
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
     from interop.backend import Commands, Consumer, Producer
-    from interop.handover import Block
+    from interop.blocks import Block
     from interop.negotiation import Plan
     from interop.tuning import Tuning
     from interop.turns import Order

@@ -6,9 +6,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from interop.blocks import State, open_block
 from interop.buffers import PART_ALIGNMENT
 from interop.errors import ClosedError, InvalidArgument, TurnError, Unsupported
-from interop.handover import Handover, State, open_block
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from typing import Self
 
     from interop.backend import BufferPart, Commands, Consumer, Producer
+    from interop.blocks import Block
     from interop.dtypes import DType
-    from interop.handover import Block
+    from interop.handover import Handover
     from interop.memory import MappedBuffer
     from interop.negotiation import Plan
     from interop.turns import Order

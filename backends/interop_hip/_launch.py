@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+from functools import partial
 from typing import TYPE_CHECKING
 
+from interop.bare import BareCall
+from interop_hip._driver import bare
 from interop_hip.memory import HipBuffer
 
 if TYPE_CHECKING:
@@ -41,11 +44,21 @@ class HipLaunch:
             None,
         )
 
-    def __call__(self) -> None:
-        """Enqueue (``hipModuleLaunchKernel``)."""
+    def check_open(self) -> None:
+        """Raise :class:`ClosedError` once the module or memory that it takes has been closed."""
         self._module.check_open()
         for view in self._memory:
             view.check_open()
+
+    def bare(self) -> BareCall:
+        """Return the call alone; see :class:`interop.bare.BareLaunch`."""
+        driver = self._driver
+        fail = partial(driver.check, "hipModuleLaunchKernel")
+        return BareCall(partial(bare(self._launch), *self._call), fail, partial(driver.use, self._device))
+
+    def __call__(self) -> None:
+        """Enqueue (``hipModuleLaunchKernel``)."""
+        self.check_open()
         driver, device = self._driver, self._device
         driver.use(device)
         code = self._launch(*self._call)

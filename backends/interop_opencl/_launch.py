@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from interop_opencl._driver import check
+from interop.bare import BareCall
+from interop_opencl._driver import bare, check
 from interop_opencl.memory import OpenCLBuffer
 
 if TYPE_CHECKING:
@@ -43,11 +45,19 @@ class OpenCLLaunch:
             None,
         )
 
-    def __call__(self) -> None:
-        """Enqueue (``clEnqueueNDRangeKernel``)."""
+    def check_open(self) -> None:
+        """Raise :class:`ClosedError` once the module or memory that it takes has been closed."""
         self._module.check_open()
         for view in self._memory:
             view.check_open()
+
+    def bare(self) -> BareCall:
+        """Return the call alone; see :class:`interop.bare.BareLaunch`."""
+        return BareCall(partial(bare(self._launch), *self._call), partial(check, "clEnqueueNDRangeKernel"))
+
+    def __call__(self) -> None:
+        """Enqueue (``clEnqueueNDRangeKernel``)."""
+        self.check_open()
         code = self._launch(*self._call)
         if code:
             check("clEnqueueNDRangeKernel", code)

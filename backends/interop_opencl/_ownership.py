@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+from functools import partial
 from typing import TYPE_CHECKING
 
+from interop.bare import BareCall, BareOwnership
 from interop_opencl._driver import bare, check
 from interop_opencl.stream import stream_address
 
@@ -51,6 +53,17 @@ class Ownership:
         if code:
             check(_RELEASE, code)
         self._held = None
+
+    def bare(self, stream: Stream) -> BareOwnership:
+        """Return both calls alone; see :class:`interop.bare.BareMemory`."""
+        call = self._arguments(stream_address(stream, self._context))
+
+        def broken() -> None:
+            self._held = call
+
+        acquire = BareCall(partial(self._acquire, *call), partial(check, _ACQUIRE))
+        release = BareCall(partial(self._give, *call), partial(check, _RELEASE))
+        return BareOwnership(acquire, release, broken, lambda: True)
 
     def _arguments(self, queue: int) -> tuple[object, ...]:
         """Convert what both calls take."""

@@ -17,6 +17,7 @@ from interop_opencl._driver import FALSE, MEM_READ_WRITE, MEMORY_HANDLES, check,
 from interop_opencl._ownership import Ownership, require
 
 if TYPE_CHECKING:
+    from interop.bare import BareOwnership
     from interop.dtypes import DType
     from interop.memory import HostBytes, MemoryDescriptor
     from interop.semaphore import Stream
@@ -88,6 +89,11 @@ class OpenCLExternalMemory(Block):
         if not self.alive:
             self.check_open()
         self._ownership.release(stream)
+
+    def bare(self, stream: Stream) -> BareOwnership | None:
+        """Return both calls alone; None for host memory, which is mapped and unmapped."""
+        self.check_open()
+        return self._ownership.bare(stream) if isinstance(self._ownership, Ownership) else None
 
     def close(self) -> None:
         """Give ownership back where that was not done, and release the import. A second call does nothing."""

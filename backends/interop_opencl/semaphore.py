@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+from functools import partial
 from typing import TYPE_CHECKING
 
+from interop.bare import BareCall
 from interop.errors import DriverError, TurnError, Unsupported
 from interop.handles import SEMAPHORE_FLOOR, FdFate, Handle, HandleType, lend
 from interop.lifetime import Owned
@@ -79,6 +81,16 @@ class OpenCLSemaphore(Owned):
         code = self._flush(queue)
         if code:
             check("clFlush", code)
+
+    def bare_wait(self, stream: Stream) -> BareCall:
+        """Return the wait alone; see :class:`interop.bare.BareSemaphore`."""
+        _, call = self._prepare(stream)
+        return BareCall(partial(self._wait, *call), partial(check, _WAIT))
+
+    def bare_signal(self, stream: Stream) -> BareCall:
+        """Return the signal alone, without a flush; see :class:`interop.bare.BareSemaphore`."""
+        _, call = self._prepare(stream)
+        return BareCall(partial(self._signal, *call), partial(check, _SIGNAL))
 
     def _prepare(self, stream: Stream) -> tuple[ctypes.c_void_p, tuple[object, ...]]:
         """Convert what both calls take, once for as long as they name the same queue."""

@@ -29,7 +29,7 @@ SIZES = (1 << 26, 1 << 30)
 """64 MiB and 1 GiB."""
 SOFTWARE_SIZES = (1 << 22,)
 _WORK_ITEMS = 1 << 20
-_LAUNCHES, _ROUNDS = 8, 5
+_LAUNCHES, _ROUNDS = 8, 15
 
 
 def rows(link: Link, notes: list[str]) -> Iterator[Row]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from interop import bare
 from interop.semaphore import SemaphoreKind
 
 if TYPE_CHECKING:
     from interop.backend import Consumer, Producer, ProducerSemaphore, Submission
+    from interop.bare import BareCall
     from interop.negotiation import SyncPlan
     from interop.semaphore import ExternalSemaphore, Stream
     from interop.sync import ToProducer
@@ -129,6 +131,10 @@ class BinaryToConsumer:
             self._external.wait(stream)
         return self._covered
 
+    def bare(self, stream: Stream) -> BareCall | None:
+        """Return the wait for what a submission has signalled, where each one is waited for and none is late."""
+        return bare.wait(self._external, stream)
+
     def _signal_late(self, stream: Stream) -> None:
         """Submit nothing but a signal, for turns that gave none; first make sure that it may be given."""
         value, waits = 0, not self._free
@@ -169,6 +175,10 @@ class NativeToProducer:
         self._external.signal(stream, None if self.single_use else value)
         self._value = value
         return value
+
+    def bare(self, stream: Stream) -> BareCall | None:
+        """Return a signal without a value."""
+        return bare.signal(self._external, stream) if self.single_use else None
 
     def rescue(self) -> None:
         """Signal from the host what the queue still waits for; a binary semaphore only its consumer can signal."""

@@ -231,15 +231,19 @@ def test_turns_do_not_block_the_caller(link_factory: LinkFactory, sync: str) -> 
             spin(view, np.uint32(rounds), global_size=1)
         link.synchronize()
         long = time.monotonic() - start
-    with link.consumer_turn(buffer) as view:
-        spin(view, np.uint32(rounds), global_size=1)
-    start = time.monotonic()
-    for frame in range(3):
-        fill(link, buffer, frame)
-        add(kernel, link, buffer, 1)
-    taken = time.monotonic() - start
-    link.synchronize()
-    assert (words(link, buffer) == 3).all()  # noqa: PLR2004 - 2 + 1; right whether or not the turns blocked
+    taken = long
+    for _ in range(3):  # a busy machine may take its time once; a driver that blocks does so each time
+        with link.consumer_turn(buffer) as view:
+            spin(view, np.uint32(rounds), global_size=1)
+        start = time.monotonic()
+        for frame in range(3):
+            fill(link, buffer, frame)
+            add(kernel, link, buffer, 1)
+        taken = min(taken, time.monotonic() - start)
+        link.synchronize()
+        assert (words(link, buffer) == 3).all()  # noqa: PLR2004 - 2 + 1; right whether or not the turns blocked
+        if taken < long / 2:
+            break
     assert taken < long / 2, f"the turns blocked their caller for {taken:.2f} s, the kernel runs {long:.2f} s"
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+from functools import partial
 from typing import TYPE_CHECKING
 
+from interop.bare import BareCall
+from interop_cuda._driver import bare
 from interop_cuda.memory import CudaBuffer
 
 if TYPE_CHECKING:
@@ -40,11 +43,21 @@ class CudaLaunch:
             None,
         )
 
-    def __call__(self) -> None:
-        """Enqueue (``cuLaunchKernel``)."""
+    def check_open(self) -> None:
+        """Raise :class:`ClosedError` once the module or memory that it takes has been closed."""
         self._module.check_open()
         for view in self._memory:
             view.check_open()
+
+    def bare(self) -> BareCall:
+        """Return the call alone; see :class:`interop.bare.BareLaunch`."""
+        context = self._context
+        fail = partial(context.driver.check, "cuLaunchKernel")
+        return BareCall(partial(bare(self._launch), *self._call), fail, context.select)
+
+    def __call__(self) -> None:
+        """Enqueue (``cuLaunchKernel``)."""
+        self.check_open()
         context = self._context
         context.select()
         code = self._launch(*self._call)
