@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import threading
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
+from instructions import instructions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-FILE = Path(__file__).parents[2] / "benchmarks" / "instructions.py"
-
-
-def _load() -> Any:
-    spec = importlib.util.spec_from_file_location("instructions", FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-instructions = _load().instructions
 
 
 def _numbers(count: int) -> Iterator[int]:
@@ -47,7 +33,7 @@ def test_every_run_counts_the_same_from_the_first_on() -> None:
 
 
 def test_the_count_grows_with_the_work_alone() -> None:
-    ten, twenty, thirty = (instructions(lambda n=n: _work(n)) for n in (10, 20, 30))
+    ten, twenty, thirty = (instructions(partial(_work, count)) for count in (10, 20, 30))
     assert thirty - twenty == twenty - ten
     assert twenty - ten >= 10 * 10  # a turn of this loop is above ten instructions on every version
 
