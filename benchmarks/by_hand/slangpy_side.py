@@ -14,6 +14,10 @@ filled by Vulkan, handed to CUDA and given back, and the caller waits for its en
 The program by hand runs beside them, in turns, as the reference. Each line of the file is JSON: ``way`` with
 ``nbytes`` and ``times`` in microseconds, or with the ``reason`` why it is not there. Before a way is timed, CUDA
 must have read what slangpy wrote.
+
+A process of its own is needed: with a buffer, slangpy 0.43.1 closes the number of the descriptor that it exported.
+CUDA has closed that at the import, so the number may be somebody else's by then; and on a driver that exports no
+timeline semaphores its fence ends the process by SIGSEGV.
 """
 
 from __future__ import annotations
