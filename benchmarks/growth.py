@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from instructions import instructions
 from rich.console import Console
 from rich.table import Table
 
@@ -29,8 +30,7 @@ import interop
 from interop import registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from types import FrameType
+    from collections.abc import Iterator, Sequence
 
     from interop import Link
     from interop.backend import Consumer, Producer
@@ -88,25 +88,6 @@ class Subject:
             with batch.consumer():
                 for _, slot in batch:
                     launches[slot.index]()
-
-
-def instructions(work: Callable[[], object]) -> int:
-    """Count the bytecode instructions that this thread runs."""
-    count = 0
-
-    def look(frame: FrameType, event: str, _: object) -> Any:
-        nonlocal count
-        frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        count += event == "opcode"
-        return look
-
-    before = sys.gettrace()
-    sys.settrace(look)
-    try:
-        work()
-    finally:
-        sys.settrace(before)
-    return count
 
 
 class Machine:

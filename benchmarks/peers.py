@@ -4,8 +4,10 @@
 
 A frame is filled by Vulkan, handed to the consumer, and given back; the caller waits for it before the next one. The
 ways are links of each strategy and path, programs by hand over the raw bindings (``by_hand/``) with semaphores and
-without, and slangpy's own copy. What is not here is named with its reason. Ratios are over the program by hand
-through the bindings' functions, or where there is none over the first way that ran.
+without, and where CUDA is asked for slangpy's own (``by_hand/slangpy_side.py``). Those run last in a process of
+their own, with the program by hand once more beside them, since a crash there must not take the other figures away.
+What is not here is named with its reason. Ratios are over the program by hand through the bindings' functions that
+took turns with it, or where there is none over the first way that ran.
 """
 
 from __future__ import annotations
@@ -13,8 +15,12 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import re
+import signal
 import statistics
+import subprocess
 import sys
+import tempfile
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,20 +34,26 @@ from interop.bench.by_hand import load
 from interop.bench.environment import machine
 from interop.bench.measure import KIB, MIB, Contestant, p99, race, size_text, wall
 from interop.errors import InteropError, WaitTimeout
+from interop.semaphore import SemaphoreKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from interop.link import Link
+    from interop.negotiation import Plan
 
 HERE = Path(__file__).resolve().parent
-LINKS = (
+SLANGPY = HERE / "by_hand" / "slangpy_side.py"
+LINKS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("interop, native", {"sync": "native", "require": "zero-copy"}),
     ("interop, bridged", {"sync": "bridged", "require": "zero-copy"}),
     ("interop, blocking", {"sync": "blocking", "require": "zero-copy"}),
     ("interop, staged", {"require": "staged"}),
 )
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 BASE = "by hand, functions"
+BASES = (BASE, "by hand, beside slangpy")
+"""What figures are held against."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,19 +100,109 @@ def by_program(program: Any, size: int, stack: ExitStack) -> Callable[[], object
     return frame
 
 
-def slangpy() -> str:
-    """Say why slangpy's copy is not among the ways."""
+def figures_of(consumer: str, size: int, times: Mapping[str, Sequence[float]]) -> list[Figure]:
+    """Make figures of ways that took turns: each one's microseconds."""
+    medians = {way: statistics.median(each) for way, each in times.items()}
+    reference = next((way for way in BASES if way in medians), None) or next(iter(medians))
+    return [
+        Figure(
+            consumer=consumer,
+            way=way,
+            nbytes=size,
+            microseconds=medians[way],
+            p99=p99(each),
+            ratio=None if way == reference else medians[way] / medians[reference],
+            reference="" if way == reference else reference,
+        )
+        for way, each in times.items()
+    ]
+
+
+def ended(status: int) -> str:
+    """Say how a process ended that should not have: by a signal or with a status."""
+    return f"ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+
+
+def last_words(output: str) -> str:
+    """Return the last line that a process printed, without colours: where drivers and libraries say why."""
+    lines = [line.strip() for line in COLOUR.sub("", output).splitlines() if line.strip()]
+    return f", after: {lines[-1]}" if lines else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a process told of the ways that it timed."""
+
+    times: dict[int, dict[str, list[float]]]
+    """Microseconds of each frame, by size and way."""
+    versions: dict[str, str]
+    """Of the packages that it ran on."""
+    reasons: dict[str, str]
+    """Why ways are not there; the process itself is one, by its name."""
+
+
+def apart(name: str, command: Sequence[str | Path], timeout: float) -> Told:
+    """Run a program that times ways of its own, where it may crash or hang without harm to this process.
+
+    It writes a line of JSON for each result into the file that ``--out`` names; what it has written before it ends
+    counts, however it ends. It is killed after ``timeout`` seconds.
+    """
+    told = Told({}, {}, {})
+    with tempfile.TemporaryDirectory() as folder:
+        results = Path(folder) / "results.jsonl"
+        results.touch()
+        words = ""
+        try:
+            done = subprocess.run(
+                [*command, f"--out={results}"],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=timeout,
+                check=False,
+                text=True,
+                errors="replace",
+            )
+            words = last_words(done.stdout)
+            if done.returncode:
+                told.reasons[name] = f"its process {ended(done.returncode)}{words}"
+        except subprocess.TimeoutExpired:
+            told.reasons[name] = f"its process was killed after {timeout:g} s"
+        lines = results.read_text(encoding="utf-8").splitlines(keepends=True)
+    for line in lines:
+        if not line.endswith("\n"):  # the process ended while it wrote this
+            continue
+        result = json.loads(line)
+        told.versions.update(result.get("versions", {}))
+        if "reason" in result:
+            told.reasons[result["way"]] = result["reason"] + (words if result["way"] == name else "")
+        elif "times" in result:
+            told.times.setdefault(result["nbytes"], {})[result["way"]] = result["times"]
+    return told
+
+
+def slangpy(options: argparse.Namespace, plan: Plan | None) -> Told:
+    """Time slangpy's ways on the devices of ``plan``, or on the first ones where no link could be made."""
     if importlib.util.find_spec("slangpy") is None:
-        return "not installed: pip install slangpy"
-    return "installed, and no program for it is here yet"
+        return Told({}, {}, {"slangpy": "not installed: pip install slangpy"})
+    arguments = [f"--sizes={options.sizes}", f"--frames={options.frames}"]
+    if plan is not None:
+        arguments += [f"--vulkan={plan.producer.index}", f"--cuda={plan.consumer.index}"]
+        arguments += [f"--uuid={(plan.producer.identity.uuid or b'').hex()}"]
+        arguments += ["--timeline"] if by_timeline(plan) else []
+    return apart("slangpy", [sys.executable, SLANGPY, *arguments], options.patience)
+
+
+def by_timeline(plan: Plan) -> bool:
+    """Whether the link's semaphores are timeline semaphores, which the programs by hand then use as well."""
+    return plan.to_consumer.kind is SemaphoreKind.TIMELINE
 
 
 def compete(
     consumer: str, size: int, frames: int, timeout: float, missing: dict[str, str]
-) -> tuple[list[Figure], Any]:
+) -> tuple[list[Figure], Plan | None]:
     """Time all ways of one consumer at one size; ``missing`` gets the reasons of those that are not here."""
     ways: dict[str, Callable[[], object]] = {}
-    plan = None
+    plan: Plan | None = None
     with ExitStack() as stack:
         for name, wanted in LINKS:
             try:
@@ -112,12 +214,12 @@ def compete(
             plan = plan or link.plan
         if plan is None:
             return [], None
-        timeline = plan.to_consumer.kind is not None and plan.to_consumer.kind.value == "timeline"
+        timeline = by_timeline(plan)
         for name, pointers in ((BASE, False), ("by hand, entry points", True), ("by hand, blocking", False)):
             try:
                 made = load(HERE / "by_hand", consumer)
                 numbers = plan.producer.index, plan.consumer.index
-                program = made(*numbers, timeline=timeline, pointers=pointers)
+                program: Any = made(*numbers, timeline=timeline, pointers=pointers)
                 stack.callback(program.close)
                 if name.endswith("blocking"):
                     ways[name], close = program.blocking(size)
@@ -128,21 +230,7 @@ def compete(
                 missing[f"{consumer}, {name}"] = f"{type(error).__name__}: {error}"
         runs = {name: Contestant(step, lambda: None, wall) for name, step in ways.items()}
         race(list(runs.values()), frames)
-        medians = {name: statistics.median(run.times) for name, run in runs.items()}
-        reference = BASE if BASE in medians else next(iter(medians))
-        figures = [
-            Figure(
-                consumer=consumer,
-                way=name,
-                nbytes=size,
-                microseconds=medians[name],
-                p99=p99(run.times),
-                ratio=None if name == reference else medians[name] / medians[reference],
-                reference="" if name == reference else reference,
-            )
-            for name, run in runs.items()
-        ]
-    return figures, plan
+    return figures_of(consumer, size, {name: run.times for name, run in runs.items()}), plan
 
 
 def show(figures: Sequence[Figure]) -> Table:
@@ -166,24 +254,36 @@ def main() -> int:
     parser.add_argument("--sizes", default=f"{64 * KIB},{16 * MIB}", help="bytes, comma-separated")
     parser.add_argument("--frames", type=int, default=200)
     parser.add_argument("--timeout", type=float, default=10.0)
+    parser.add_argument(
+        "--patience", type=float, default=120.0, help="seconds that slangpy's process may take"
+    )
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     figures: list[Figure] = []
-    missing = {"slangpy": slangpy()}
+    missing: dict[str, str] = {}
+    versions: dict[str, str] = {}
     devices: dict[str, Any] = {}
     for consumer in options.consumers.split(","):
+        plan = None
         for size in map(int, options.sizes.split(",")):
             found, plan = compete(consumer, size, options.frames, options.timeout, missing)
             figures += found
             if plan is not None:
                 devices |= {plan.producer.backend: plan.producer, consumer: plan.consumer}
+        if consumer == "cuda":
+            told = slangpy(options, plan)
+            figures += [
+                each for size, ways in told.times.items() for each in figures_of(consumer, size, ways)
+            ]
+            missing |= {f"{consumer}, {way}": reason for way, reason in told.reasons.items()}
+            versions = told.versions
     console = Console()
     console.print(show(figures))
     for name, reason in missing.items():
         console.print(f"{name}: {reason}", markup=False, highlight=False)
     if options.json:
         document = {
-            "environment": machine(devices),
+            "environment": machine(devices) | versions,
             "figures": [asdict(each) for each in figures],
             "missing": missing,
         }
