@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from interop.semaphore import Stream
+    from interop.sync.native import BinaryToConsumer, NativeToProducer, TimelineToConsumer
 
 
 class BareCall(NamedTuple):
@@ -23,13 +24,16 @@ class BareCall(NamedTuple):
     """Raises the error that another status stands for."""
     begin: Callable[[], object] | None = None
     """What this thread must do before a row of such calls, as making a context current."""
+    value: Callable[[int], object] | None = None
+    """Sets the value of a timeline that the next call is about; None where it takes none."""
 
 
 class BareOwnership(NamedTuple):
     """How a memory changes hands in bare calls on one stream."""
 
-    acquire: BareCall
-    release: BareCall
+    acquire: BareCall | None
+    """None where the API does not know of owners."""
+    release: BareCall | None
     broken: Callable[[], None]
     """To be called where a row of calls was broken off: the memory may be acquired still."""
     valid: Callable[[], bool]
@@ -49,7 +53,7 @@ class BareLaunch(Protocol):
 
 
 class BareSemaphore(Protocol):
-    """An external semaphore whose waits and signals are the same each time: a binary one."""
+    """An external semaphore whose waits and signals are the same each time but for the value."""
 
     def bare_wait(self, stream: Stream) -> BareCall:
         """Return :meth:`interop.semaphore.ExternalSemaphore.wait` on a stream."""
@@ -119,16 +123,28 @@ def row(calls: Sequence[BareCall]) -> Callable[[], None]:
 class Steps:
     """The bare calls of one batch: the consumer's stream takes it, works on it, and gives it back."""
 
-    __slots__ = ("_fails", "_owning", "give", "take", "work")
+    __slots__ = ("_fails", "_owning", "await_value", "back", "give", "give_value", "ready", "take", "work")
 
     def __init__(
-        self, wait: BareCall, owning: BareOwnership, work: Sequence[BareCall], signal: BareCall
+        self,
+        wait: BareCall,
+        owning: BareOwnership,
+        work: Sequence[BareCall],
+        signal: BareCall,
+        ready: TimelineToConsumer | BinaryToConsumer,
+        back: NativeToProducer,
     ) -> None:
-        every = (wait, owning.acquire, *work, owning.release, signal)
+        acquire, release = ([each] if each is not None else [] for each in (owning.acquire, owning.release))
+        every = (wait, *acquire, *work, *release, signal)
         begins = dict.fromkeys(each.begin for each in every if each.begin is not None)
-        self.take = (*map(_begun, begins), wait.call, owning.acquire.call)
+        self.take = [*map(_begun, begins), wait.call, *(each.call for each in acquire)]
         self.work = [each.call for each in work]
-        self.give = (owning.release.call, signal.call)
+        self.give = [*(each.call for each in release), signal.call]
+        self.ready = ready if wait.value is not None else None
+        self.back = back if signal.value is not None else None
+        """The directions, where they count: those with timelines."""
+        self.await_value, self.give_value = wait.value or _ignore, signal.value or _ignore
+        """To be told what the batch waits for, and what it signals."""
         self._fails = {id(each.call): each.fail for each in every}
         self._owning = owning
 
@@ -152,3 +168,7 @@ def _begun(begin: Callable[[], object]) -> Callable[[], int]:
         return 0
 
     return call
+
+
+def _ignore(_value: int) -> None:
+    pass

@@ -9,7 +9,7 @@ from interop.bare import Steps, ownership
 from interop.blocks import State
 from interop.errors import ClosedError, TurnError, WaitTimeout
 from interop.negotiation import Strategy
-from interop.sync.native import BinaryToConsumer, NativeToProducer
+from interop.sync.native import BinaryToConsumer, NativeToProducer, TimelineToConsumer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -159,25 +159,38 @@ class Handover:
         if not self._eager or block.late:
             return None
         stream = self._order.stream
-        wait = block.to_consumer.bare(stream) if isinstance(block.to_consumer, BinaryToConsumer) else None
-        signal = block.to_producer.bare(stream) if isinstance(block.to_producer, NativeToProducer) else None
+        to_consumer, to_producer = block.to_consumer, block.to_producer
+        if not isinstance(to_consumer, BinaryToConsumer | TimelineToConsumer):
+            return None
+        if not isinstance(to_producer, NativeToProducer):
+            return None
+        wait, signal = to_consumer.bare(stream), to_producer.bare(stream)
         owning = ownership(block.memory, stream)
         if wait is None or signal is None or owning is None:
             return None
-        return Steps(wait, owning, [each.bare() for each in launches], signal)
+        return Steps(wait, owning, [each.bare() for each in launches], signal, to_consumer, to_producer)
 
     def repeat(self, block: Block, submission: Submission, steps: Steps, patience: int) -> None:
         """Do what :meth:`run` did, by bare calls. The stream is flushed once for ``patience`` batches.
 
-        What the directions count is as it was: the signals of the batch are used up by its waits.
+        What binary semaphores count is as it was: the signals of the batch are used up by its waits.
         """
         order = self._order
         raised: BaseException | None = None
         order.take_lock()
         try:
             self._check(block, State.IDLE)
-            block.progress = submission.submit()
+            point = value = 0
+            if steps.ready is not None:
+                point = steps.ready.next_value()
+            block.progress = submission.submit(block.value, point)
             self._flying.append(block.progress)
+            if steps.ready is not None:
+                block.point = steps.ready.submitted(block.progress, signalled=True)
+                steps.await_value(point)
+            if steps.back is not None:
+                value = steps.back.next_value()
+                steps.give_value(value)
             block.state = State.TAKEN  # before it is: an interrupt may come as any of the calls returns
             for call in steps.take:
                 status = call()
@@ -194,6 +207,8 @@ class Handover:
                 status = call()
                 if status:
                     steps.fail(call, status)
+            if steps.back is not None:
+                block.value = steps.back.signalled(value)
             block.state = State.IDLE
             self._unflushed += 1
             if self._unflushed >= patience:

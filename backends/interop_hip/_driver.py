@@ -20,6 +20,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from interop.errors import BackendUnavailable, DriverError, InteropError, Unsupported, WaitTimeout
+from interop.polling import poll
 from interop_hip.plugin import INSTALL_HINT
 
 if TYPE_CHECKING:
@@ -34,9 +35,6 @@ NOT_SUPPORTED = 801
 PATIENCE = 5.0
 """Seconds that a close waits for streams whose work should have ended."""
 
-_SPIN = 100e-6
-_FIRST_NAP = 20e-6
-_LONGEST_NAP = 500e-6
 
 HOST_FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
@@ -88,6 +86,7 @@ class Driver:
         self.streams: dict[int, int] = {}
         """Device of each stream that is open or was leaked, by address."""
         self._functions: dict[str, Callable[..., int]] = {}
+        self._using: dict[int, Callable[[], None]] = {}
         self._compiler_open = False
         with _opening:
             self.runtime_version: int = int(self.call("hipRuntimeGetVersion"))
@@ -182,6 +181,10 @@ class Driver:
         if getattr(self._current, "device", None) != device:
             self.select(device)
 
+    def using(self, device: int) -> Callable[[], None]:
+        """Return what does :meth:`use`: the same for the same device."""
+        return self._using.setdefault(device, functools.partial(self.use, device))
+
     def select(self, device: int) -> None:
         """Make ``device`` current in this thread, even when another library has changed it since.
 
@@ -211,15 +214,9 @@ class Driver:
         HIP's own waits have no timeout. Raises what :meth:`check` raises when the work failed.
         """
         ask = self.raw(query)
-        start = time.monotonic()
-        nap = _FIRST_NAP
-        while (code := ask(address)) == NOT_READY:
-            waited = time.monotonic() - start
-            if waited >= timeout:
-                return False
-            if waited > _SPIN:
-                time.sleep(min(nap, timeout - waited))
-                nap = min(2 * nap, _LONGEST_NAP)
+        code = poll(lambda: ask(address), NOT_READY, timeout)
+        if code == NOT_READY:
+            return False
         self.check(query, code)
         return True
 

@@ -54,7 +54,7 @@ class HipLaunch:
         """Return the call alone; see :class:`interop.bare.BareLaunch`."""
         driver = self._driver
         fail = partial(driver.check, "hipModuleLaunchKernel")
-        return BareCall(partial(bare(self._launch), *self._call), fail, partial(driver.use, self._device))
+        return BareCall(partial(bare(self._launch), *self._call), fail, driver.using(self._device))
 
     def __call__(self) -> None:
         """Enqueue (``hipModuleLaunchKernel``)."""

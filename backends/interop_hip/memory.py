@@ -6,6 +6,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeVar
 
+from interop.bare import BareOwnership
 from interop.dlpack import capsule, check_request
 from interop.dtypes import DType, check_shape
 from interop.errors import ClosedError, InvalidArgument, WaitTimeout
@@ -89,6 +90,15 @@ class HipExternalMemory(Block):
     def release(self, stream: Stream) -> None:
         """As :meth:`acquire`."""
         self.acquire(stream)
+
+    def bare(self, stream: Stream) -> BareOwnership:
+        """Return no calls, as HIP has no ownership of memory."""
+        self.acquire(stream)
+        return BareOwnership(None, None, _nothing, lambda: not self._given_up)
+
+
+def _nothing() -> None:
+    """Take note of nothing."""
 
 
 class HipBuffer:

@@ -6,8 +6,10 @@ import ctypes
 import os
 import sys
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
+from interop.bare import BareCall
 from interop.errors import BackendUnavailable, DriverError, Unsupported
 from interop.handles import SEMAPHORE_FLOOR, FdFate, Handle, HandleType, lend
 from interop.lifetime import Owned
@@ -16,7 +18,7 @@ from interop_hip._driver import INVALID_VALUE, bare
 from interop_hip.stream import HipStream, stream_address
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from interop.semaphore import SemaphoreDescriptor, Stream
     from interop_hip._driver import Driver
@@ -97,6 +99,22 @@ class HipSemaphore(Owned):
             self._lock.release()
         if code:
             self._driver.check(_SIGNAL, code)
+
+    def bare_wait(self, stream: Stream) -> BareCall:
+        """Return the wait alone; see :class:`interop.bare.BareSemaphore`."""
+        return self._bare(self._wait, _WAIT, stream)
+
+    def bare_signal(self, stream: Stream) -> BareCall:
+        """Return the signal alone; see :class:`interop.bare.BareSemaphore`."""
+        return self._bare(self._signal, _SIGNAL, stream)
+
+    def _bare(self, function: Callable[..., int], name: str, stream: Stream) -> BareCall:
+        self.check_open()
+        words = (ctypes.c_uint64 * (_PARAMETERS_SIZE // 8))()
+        address = ctypes.c_void_p(stream_address(stream, self._device))
+        call = partial(function, self._semaphores, words, ctypes.c_uint(1), address)
+        value = partial(words.__setitem__, 0) if self._kind is SemaphoreKind.TIMELINE else None
+        return BareCall(call, partial(self._driver.check, name), self._driver.using(self._device), value)
 
     def _prepare(self, stream: Stream) -> tuple[object, ...]:
         """Convert what both calls take, once for as long as they name the same stream."""

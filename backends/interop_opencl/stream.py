@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import time
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from interop.dlpack import DeviceType
 from interop.errors import DriverError, InteropError, InvalidArgument, WaitTimeout
 from interop.lifetime import Owned
 from interop.notifications import HOLD, Notifications
+from interop.polling import poll
 from interop_opencl._driver import (
     COMPLETE,
     EVENT_EXECUTION_STATUS,
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from interop.semaphore import Stream
     from interop_opencl._driver import Driver
 
-_SPIN = 100e-6
-_FIRST_NAP = 20e-6
-_LONGEST_NAP = 500e-6
 _DRAIN = 0.25  # how long a closed queue may take to make the calls that it owes, in seconds
 
 
@@ -127,17 +124,10 @@ class OpenCLStream(Owned):
         """
         try:
             check("clFlush", self._flush(self.address))
-            start = time.monotonic()
-            nap = _FIRST_NAP
-            while not self._ended(event):
-                waited = time.monotonic() - start
-                if waited >= timeout:
-                    if keep is not None:
-                        on_completion(self._driver, self._owed, event, partial(_let_go, keep))
-                    raise WaitTimeout(self._what, timeout)
-                if waited > _SPIN:
-                    time.sleep(min(nap, timeout - waited))
-                    nap = min(2 * nap, _LONGEST_NAP)
+            if not poll(lambda: self._ended(event), busy=False, timeout=timeout):
+                if keep is not None:
+                    on_completion(self._driver, self._owed, event, partial(_let_go, keep))
+                raise WaitTimeout(self._what, timeout)
         finally:
             self._driver.raw("clReleaseEvent")(event)
 

@@ -63,6 +63,10 @@ class TimelineToConsumer:
         self._external.wait(stream, point)
         return point
 
+    def bare(self, stream: Stream) -> BareCall | None:
+        """Return the wait alone, which must be told the value."""
+        return bare.wait(self._external, stream)
+
     def rescue(self) -> None:
         """Signal from the host what the consumer may still wait for."""
         if self.semaphore.counter() < self._value:
@@ -177,8 +181,17 @@ class NativeToProducer:
         return value
 
     def bare(self, stream: Stream) -> BareCall | None:
-        """Return a signal without a value."""
-        return bare.signal(self._external, stream) if self.single_use else None
+        """Return the signal alone; a timeline's must be told :meth:`next_value`, and :meth:`signalled` of it."""
+        return bare.signal(self._external, stream)
+
+    def next_value(self) -> int:
+        """The value of the next signal."""
+        return self._value + 1
+
+    def signalled(self, value: int) -> int:
+        """Record a signal that was enqueued; return its value."""
+        self._value = value
+        return value
 
     def rescue(self) -> None:
         """Signal from the host what the queue still waits for; a binary semaphore only its consumer can signal."""

@@ -7,6 +7,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeVar
 
+from interop.bare import BareOwnership
 from interop.dlpack import DeviceType, capsule, check_request
 from interop.dtypes import DType, check_shape
 from interop.errors import ClosedError, InvalidArgument, WaitTimeout
@@ -86,6 +87,15 @@ class CudaExternalMemory(Block):
     def release(self, stream: Stream) -> None:
         """As :meth:`acquire`."""
         self.acquire(stream)
+
+    def bare(self, stream: Stream) -> BareOwnership:
+        """Return no calls, as CUDA has no ownership of memory."""
+        self.acquire(stream)
+        return BareOwnership(None, None, _nothing, lambda: not self._given_up)
+
+
+def _nothing() -> None:
+    """Take note of nothing."""
 
 
 class CudaBuffer:

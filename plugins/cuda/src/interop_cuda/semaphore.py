@@ -5,8 +5,10 @@ from __future__ import annotations
 import ctypes
 import threading
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
+from interop.bare import BareCall
 from interop.handles import SEMAPHORE_FLOOR, FdFate, Handle, HandleType, lend
 from interop.lifetime import Owned
 from interop.semaphore import SemaphoreKind, ValueRule, check_import
@@ -15,6 +17,8 @@ from interop_cuda._driver import bare
 from interop_cuda.stream import CudaStream, stream_address
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from interop.semaphore import SemaphoreDescriptor, Stream
     from interop_cuda._context import Context
 
@@ -93,6 +97,22 @@ class CudaSemaphore(Owned):
             self._lock.release()
         if code:
             self._context.driver.check(_SIGNAL, code)
+
+    def bare_wait(self, stream: Stream) -> BareCall:
+        """Return the wait alone; see :class:`interop.bare.BareSemaphore`."""
+        return self._bare(self._wait, _WAIT, stream)
+
+    def bare_signal(self, stream: Stream) -> BareCall:
+        """Return the signal alone; see :class:`interop.bare.BareSemaphore`."""
+        return self._bare(self._signal, _SIGNAL, stream)
+
+    def _bare(self, function: Callable[..., int], name: str, stream: Stream) -> BareCall:
+        self.check_open()
+        params = SemaphoreParams()
+        address = ctypes.c_void_p(stream_address(stream, self._context.index))
+        call = partial(function, self._semaphores, ctypes.byref(params), ctypes.c_uint(1), address)
+        value = partial(setattr, params, "fence_value") if self._kind is SemaphoreKind.TIMELINE else None
+        return BareCall(call, partial(self._context.driver.check, name), self._context.select, value)
 
     def _prepare(self, stream: Stream) -> tuple[object, ...]:
         """Convert what both calls take, once for as long as they name the same stream."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from interop.errors import DriverError, InvalidArgument, WaitTimeout
 from interop.lifetime import Owned
 from interop.notifications import HOLD, Notifications
+from interop.polling import poll
 from interop_cuda._abi import EVENT_DISABLE_TIMING, NOT_READY, STREAM_NON_BLOCKING
 from interop_cuda._gate import WAIT_VALUE, CallbackGate, Callbacks, Gate, WordGate
 
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
     from interop.semaphore import Stream
     from interop_cuda._context import Context
 
-_SPIN = 100e-6
-_FIRST_NAP = 20e-6
-_LONGEST_NAP = 500e-6
+_NAP = 20e-6
 _DRAIN = 0.25  # how long a closed stream may take to run out, in seconds
 _HOLDS = 2**63 - 1
 
@@ -105,16 +104,9 @@ class CudaStream(Owned):
         if code != NOT_READY:
             driver.check("cuStreamQuery", code)
         with self._mark() as event:
-            # cuStreamSynchronize has no timeout, so the end is polled for.
-            start = time.monotonic()
-            nap = _FIRST_NAP
-            while (code := self._query_event(event)) == NOT_READY:
-                waited = time.monotonic() - start
-                if waited >= timeout:
-                    raise WaitTimeout(f"{self._what} on device {self.device}", timeout)
-                if waited > _SPIN:
-                    time.sleep(min(nap, timeout - waited))
-                    nap = min(2 * nap, _LONGEST_NAP)
+            code = poll(lambda: self._query_event(event), NOT_READY, timeout)
+            if code == NOT_READY:
+                raise WaitTimeout(f"{self._what} on device {self.device}", timeout)
             driver.check("cuEventQuery", code)
 
     @contextmanager
@@ -217,7 +209,7 @@ def _release(
         query = driver.raw("cuStreamQuery")
         deadline = time.monotonic() + _DRAIN
         while (busy := query(address) == NOT_READY) and time.monotonic() < deadline:
-            time.sleep(_FIRST_NAP)
+            time.sleep(_NAP)
         if not busy:
             every.callback(owed.end)
         if busy or not callbacks.idle:
