@@ -17,9 +17,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from interop.backend import Capabilities
+from interop.bare import BareCall, BareOwnership
 from interop.device import DeviceIdentity, DeviceInfo, MatchKey
 from interop.dtypes import DTYPES, DType
-from interop.errors import WaitTimeout
+from interop.errors import DriverError, WaitTimeout
 from interop.handles import HandleType
 from interop.link import Link
 from interop.memory import MemoryDescriptor
@@ -306,9 +307,39 @@ class External:
         assert (value is None) == (self.kind is SemaphoreKind.BINARY)
         stream.push("consumer signals", _always, lambda: self._payload.signal(value or 0))
 
+    def bare_wait(self, stream: FakeStream) -> BareCall:
+        return self._bare(partial(self.wait, stream))
+
+    def bare_signal(self, stream: FakeStream) -> BareCall:
+        def signal(value: int | None = None) -> None:
+            now = stream.flushes  # until then the device does not get it
+            payload = self._payload
+            stream.push("consumer signals", lambda: stream.flushes > now, lambda: payload.signal(value or 0))
+
+        return self._bare(signal)
+
+    def _bare(self, enqueue: Callable[..., None]) -> BareCall:
+        if self.kind is SemaphoreKind.BINARY:
+            return bare_call(enqueue)
+        told: list[int] = []
+        return bare_call(lambda: enqueue(told.pop()))._replace(value=told.append)
+
     def close(self) -> None:
         self._world.open_objects -= self._open
         self._open = False
+
+
+def bare_call(enqueue: Callable[[], object]) -> BareCall:
+    """Return a call that succeeds."""
+
+    def call() -> int:
+        enqueue()
+        return 0
+
+    def fail(status: int) -> None:
+        raise DriverError("a bare call", status)
+
+    return BareCall(call, fail)
 
 
 class FakeStream:
@@ -317,7 +348,7 @@ class FakeStream:
     native = None
 
     def __init__(self, world: World) -> None:
-        self.world, self.released = world, 0
+        self.world, self.released, self.flushes = world, 0, 0
 
     def push(
         self,
@@ -329,7 +360,7 @@ class FakeStream:
         self.world.consumer_queue.append(Step(name, ready, run, waits_for))
 
     def flush(self) -> None:
-        return None
+        self.flushes += 1
 
     def synchronize(self, timeout: float) -> None:
         if not self.world.drained(self.world.consumer_queue, timeout):
@@ -379,7 +410,7 @@ class Memory:
     """An imported allocation; checks that acquire and release alternate."""
 
     def __init__(self, buffer: FakeBuffer) -> None:
-        self.buffer, self.acquired = buffer, False
+        self.buffer, self.acquired, self.alone = buffer, False, True
         self.descriptor = buffer.descriptor
         self._world, self._open = buffer.world, True
         buffer.world.open_objects += 1
@@ -397,6 +428,10 @@ class Memory:
         assert self.acquired, "released without acquire"
         self.acquired = False
         stream.push("consumer releases", _always)
+
+    def bare(self, stream: FakeStream) -> BareOwnership:
+        acquire, release = (bare_call(partial(each, stream)) for each in (self.acquire, self.release))
+        return BareOwnership(acquire, release, lambda: self._world.log.append("broken"), lambda: self.alone)
 
     def close(self) -> None:
         self._world.open_objects -= self._open

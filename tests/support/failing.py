@@ -238,7 +238,7 @@ def frames(consumer: str, sync: str, timeout: float = PATIENCE) -> bool:
             with link.producer_turn(buffer) as commands:
                 commands.fill(buffer, 7 + frame)
             with link.consumer_turn(buffer) as view:
-                kernel(view, np.uint32(frame), global_size=COUNT)
+                kernel(view, np.uint32(frame), global_size=COUNT, local_size=COUNT)
                 if frame == FRAMES - 1:
                     seen = np.zeros(COUNT, np.uint32)
                     view.read(seen, timeout=4 * timeout)
@@ -250,6 +250,29 @@ def frames(consumer: str, sync: str, timeout: float = PATIENCE) -> bool:
             right = right and bool(
                 (np.frombuffer(view, np.uint32)[:COUNT] == (6 + FRAMES) * 3 + FRAMES - 1).all()
             )
+        if sync == "native":
+            right = right and recorded(link, kernel, timeout)
+    return right
+
+
+def recorded(link: interop.Link, kernel: Any, timeout: float) -> bool:
+    """Run frames through a ring, recorded once, until they repeat; return whether every word came out right."""
+    ring = link.ring((COUNT,), "uint32", slots=4, batch=2)
+    ring.run(
+        6 * len(ring.slots),
+        produce=lambda commands, slot: commands.fill(slot, 5 + slot.index),
+        consume=lambda slot: kernel.prepare(slot.view, np.uint32(1), global_size=COUNT, local_size=COUNT),
+    )
+    right = True
+    for batch in ring.batches(len(ring.slots)):  # as they are
+        with batch.producer():
+            pass
+        with batch.consumer():
+            for _, slot in batch:
+                seen = np.zeros(COUNT, np.uint32)
+                slot.view.read(seen, timeout=4 * timeout)
+                right = right and bool((seen == (5 + slot.index) * 3 + 1).all())
+    ring.close()
     return right
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,13 +14,17 @@ from doubles import make_link
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interop import ClosedError, InvalidArgument, TurnError, Unsupported, WaitTimeout
+from interop import ClosedError, DriverError, InvalidArgument, TurnError, Unsupported, WaitTimeout
+from interop.bare import signal, wait
+from interop.semaphore import SemaphoreKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from interop.backend import Commands
+    from interop.bare import BareCall
     from interop.ring import Batch, FrameRing, Slot
+    from interop.semaphore import Stream
 
 
 @pytest.fixture(params=CASES)
@@ -38,6 +43,10 @@ class Frames:
         """Enqueue the kernel on the double's stream."""
         self.world.consumer_queue.append(doubles.Step("kernel", lambda: True, lambda: self.look(slot)))
 
+    def enqueue(self, slot: Slot) -> Callable[[], object]:
+        """Return a launch that is no bare call."""
+        return lambda: self.launch(slot)
+
     def look(self, slot: Slot) -> None:
         data: memoryview = slot.view.data  # type: ignore[attr-defined]
         self.seen.append(int.from_bytes(data[:4], "little"))
@@ -54,6 +63,31 @@ class Frames:
                 for _, slot in batch:
                     self.launch(slot)
             between()
+
+
+class Launch:
+    """A prepared launch that can be had as a bare call."""
+
+    def __init__(self, frames: Frames, slot: Slot) -> None:
+        self.frames, self.slot = frames, slot
+        self.closed, self.status = False, 0
+        self.ordinary = self.begun = 0
+
+    def __call__(self) -> None:
+        self.check_open()
+        self.ordinary += 1
+        self.frames.launch(self.slot)
+
+    def check_open(self) -> None:
+        if self.closed:
+            raise ClosedError("the module was used after close()")
+
+    def begin(self) -> None:
+        self.begun += 1
+
+    def bare(self) -> BareCall:
+        made = doubles.bare_call(partial(self.frames.launch, self.slot))
+        return made._replace(call=lambda: self.status or made.call(), begin=self.begin)
 
 
 def nothing() -> None:
@@ -236,9 +270,11 @@ def check_any_schedule(case: str, choose: random.Random) -> None:
                 with link.consumer_turn(buffer):
                     pass
 
+        launched: Callable[[Slot], Callable[[], object]] = partial(Launch, frames)
+        if choose.random() < 0.5:
+            launched = frames.enqueue
         recorded = ring.record(
-            produce=lambda commands, slot: commands.fill(slot, 500 + slot.index),
-            consume=lambda slot: lambda: frames.launch(slot),
+            produce=lambda commands, slot: commands.fill(slot, 500 + slot.index), consume=launched
         )
         for first in range(0, choose.randint(1, 5) * 100, 100):
             count = choose.randint(0, 9)
@@ -307,6 +343,113 @@ def test_recorded_work_is_recorded_once_and_run_again(case: str) -> None:
         recorded.close()
         with pytest.raises(ClosedError):
             recorded.run(1)
+
+
+class Bare:
+    """A ring whose launches are bare calls from its third round on: the second still records."""
+
+    def __init__(self, case: str, batches: int = 2) -> None:
+        self.link, self.world = make_link(case)
+        self.ring, self.frames = self.link.ring(4, "uint32", slots=2 * batches, batch=2), Frames(self.world)
+        self.launches: list[Launch] = []
+        self.recorded = self.ring.record(
+            produce=lambda commands, slot: commands.fill(slot, slot.index), consume=self.consume
+        )
+        self.recorded.run(2 * 2 * batches)
+
+    def consume(self, slot: Slot) -> Launch:
+        self.launches.append(Launch(self.frames, slot))
+        return self.launches[-1]
+
+    @property
+    def flushes(self) -> int:
+        """How often the stream was flushed."""
+        found: int = self.link.consumer.stream.flushes  # type: ignore[attr-defined]
+        return found
+
+
+def test_what_repeats_is_enqueued_by_bare_calls(case: str) -> None:
+    bare = Bare(case, batches=12)
+    with bare.link:
+        before = bare.flushes
+        bare.recorded.run(24 * 4)
+        bare.ring.synchronize()
+        assert [each.ordinary for each in bare.launches] == [2] * 24
+        assert [each.begun for each in bare.launches] == [4] * 24
+        assert bare.frames.seen == [*range(24)] * 6
+        if case.startswith("native"):  # by its signals in the other cases
+            assert bare.flushes - before == 4 * 12 / 3, "one for a quarter of the ring's batches"
+
+
+def test_bare_calls_of_what_was_closed_are_not_made(case: str) -> None:
+    bare = Bare(case)
+    with bare.link:
+        bare.launches[1].closed = True
+        with pytest.raises(ClosedError, match="module"):
+            bare.recorded.run(4)
+        bare.launches[1].closed = False
+        bare.recorded.run(4)
+        bare.ring.synchronize()
+        assert bare.frames.seen == [0, 1, 2, 3] * 2 + [2, 3, 0, 1]
+
+
+def test_a_bare_launch_that_fails_leaves_the_ring_usable(case: str) -> None:
+    bare = Bare(case)
+    with bare.link:
+        bare.launches[1].status = -5
+        with pytest.raises(DriverError, match="-5"):
+            bare.recorded.run(4)
+        bare.launches[1].status = 0
+        bare.recorded.run(4)
+        bare.ring.synchronize()
+        assert bare.frames.seen == [0, 1, 2, 3] * 2 + [0, 2, 3, 0, 1]
+
+
+@pytest.mark.parametrize("case", ["native timeline", "native binary"])
+@pytest.mark.parametrize("call", ["bare_wait", "bare_signal"])
+def test_a_bare_hand_over_that_fails_ends_the_ring(
+    case: str, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ordinary: Callable[..., BareCall] = getattr(doubles.External, call)
+
+    def failing(semaphore: doubles.External, stream: doubles.FakeStream) -> BareCall:
+        return ordinary(semaphore, stream)._replace(call=lambda: -5)
+
+    monkeypatch.setattr(doubles.External, call, failing)
+    bare = Bare(case)
+    with pytest.raises(DriverError, match="-5"):
+        bare.recorded.run(4)
+    assert bare.world.log.count("broken") == 1, "the memory may be acquired still"
+    with pytest.raises(TurnError, match="-5"):
+        bare.recorded.run(2)
+    with suppress(WaitTimeout):  # for the signal that was not given
+        bare.link.close()
+
+
+@pytest.mark.parametrize("case", ["native timeline", "native binary"])
+def test_memory_that_somebody_else_shares_is_acquired_in_the_ordinary_way(case: str) -> None:
+    bare = Bare(case)
+    with bare.link:
+        bare.recorded.run(4)
+        before = bare.flushes
+        for block, _ in bare.ring.blocks:
+            vars(block.memory)["alone"] = False
+        bare.recorded.run(4)
+        bare.ring.synchronize()
+        assert bare.flushes == before
+        assert bare.frames.seen == [0, 1, 2, 3] * 4
+
+
+def test_who_changes_an_ordinary_call_must_offer_the_bare_one() -> None:
+    class Watched(doubles.External):
+        def wait(self, stream: doubles.FakeStream, value: int | None = None) -> None:
+            super().wait(stream, value)
+
+    world = doubles.World()
+    semaphore = Watched(doubles.Semaphore(world, SemaphoreKind.BINARY))
+    stream: Stream = doubles.FakeStream(world)
+    assert wait(semaphore, stream) is None
+    assert signal(semaphore, stream) is not None
 
 
 def test_run_ends_in_the_middle_of_a_batch(case: str) -> None:
