@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib
-import importlib.metadata
 import os
 import re
 import sys
@@ -25,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _NO_HINTS: Mapping[int, str] = MappingProxyType({})
+REGISTER = "cuMemHostRegister_v2"
+MAP_ARRAY = "cuExternalMemoryGetMappedMipmappedArray"
+"""Functions that not every driver exports, so that what a device offers depends on them."""
 _COMPILATION_FAILED = 6  # NVRTC_ERROR_COMPILATION
 _LIBRARY = "libcuda.so.1"
 _WINDOWS_LIBRARY = "nvcuda.dll"
@@ -45,7 +47,6 @@ class Driver:
 
     def __init__(self) -> None:
         binding: Any = importlib.import_module("cuda.bindings.driver")
-        self._nvrtc: Any = importlib.import_module("cuda.bindings.nvrtc")
         self._functions: dict[str, Callable[..., int]] = {}
         try:
             binding.cuInit(0)  # opens the library; what it answers is judged below
@@ -58,6 +59,14 @@ class Driver:
         if code:
             reason = f"cuInit returned {code} {' '.join(self._words(code))}".rstrip()
             raise BackendUnavailable("cuda", reason, _START_HINTS.get(code, INSTALL_HINT))
+
+    @functools.cached_property
+    def _nvrtc(self) -> Any:
+        """The binding of the compiler, imported by the first who compiles."""
+        try:
+            return importlib.import_module("cuda.bindings.nvrtc")
+        except ImportError as error:
+            raise Unsupported("NVRTC", f"its binding cannot be imported: {error}; {INSTALL_HINT}") from error
 
     def raw(self, name: str) -> Callable[..., int]:
         """Return a prepared function of the library. Raises :class:`Unsupported` when it has none."""
@@ -184,6 +193,8 @@ class Driver:
 
     def versions(self) -> dict[str, str]:
         """Versions of the binding, the driver and NVRTC."""
+        import importlib.metadata  # not for connecting, which needs none of this
+
         return {
             "cuda-bindings": importlib.metadata.version("cuda-bindings"),
             "CUDA driver API": self.cuda_version(),
