@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _SUFFIXES = (".dist-info", ".egg-info")
+_MOST = 1 << 16
+"""Bytes that are looked at; a longer file is parsed."""
 _SEPARATORS = re.compile(r"[-_.]+")
 
 
@@ -56,13 +58,25 @@ def _naming(group: bytes) -> Iterator[str]:
                 continue
             seen.add(name)
             place = os.path.join(folder, child)  # noqa: PTH118 - a Path for each would take longer than its file
-            try:
-                with open(os.path.join(place, "entry_points.txt"), "rb") as file:  # noqa: PTH118, PTH123 - as above
-                    named = group in file.read()
-            except OSError:  # most have none; others cannot be read by importlib.metadata either
-                continue
-            if named:
+            if _names(f"{place}{os.sep}entry_points.txt", group):
                 yield place
+
+
+def _names(path: str, group: bytes) -> bool:
+    """Whether a file has these bytes in it, or is too long to tell. Asks the system for no more than that."""
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except (
+        OSError
+    ):  # most distributions have none; what cannot be read, importlib.metadata does not read either
+        return False
+    try:
+        text = os.read(file, _MOST)
+    except OSError:  # a folder
+        return False
+    finally:
+        os.close(file)
+    return group in text or len(text) == _MOST
 
 
 def _children(folder: str) -> list[str]:

@@ -332,9 +332,9 @@ def _loaded_library() -> ctypes.CDLL:
     name = os.fsdecode(paths.get_library_path("amdhip64"))
     if sys.platform == "win32":
         return ctypes.CDLL(name)
-    for candidate in (name, *sorted(_mapped_libraries())):
-        try:
+    with contextlib.suppress(OSError):
+        return ctypes.CDLL(name, mode=os.RTLD_NOLOAD | os.RTLD_NOW)
+    for candidate in sorted(_mapped_libraries()):
+        with contextlib.suppress(OSError):
             return ctypes.CDLL(candidate, mode=os.RTLD_NOLOAD | os.RTLD_NOW)
-        except OSError:
-            continue
     raise BackendUnavailable("hip", f"hip-python loaded a HIP runtime, but not {name}", INSTALL_HINT)
