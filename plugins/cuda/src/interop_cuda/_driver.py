@@ -1,7 +1,8 @@
 """The CUDA driver as this backend calls it: loading, error translation, raw functions.
 
-cuda-bindings finds and opens the libraries, the driver's and NVRTC's, and serves NVRTC. The driver's own
-functions are called through ctypes: with prepared argument types, without wrapper objects, the GIL released.
+The driver's functions are called through ctypes: with prepared argument types, without wrapper objects, the GIL
+released. cuda-bindings finds, opens and serves NVRTC, so it is imported by who compiles and not before: importing its
+part for the driver takes longer than all modules of this backend together.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib
-import os
 import re
 import sys
 from pathlib import Path
@@ -46,15 +46,8 @@ class Driver:
     """The loaded driver. One per backend; owns nothing that would need closing."""
 
     def __init__(self) -> None:
-        binding: Any = importlib.import_module("cuda.bindings.driver")
         self._functions: dict[str, Callable[..., int]] = {}
-        try:
-            binding.cuInit(0)  # opens the library; what it answers is judged below
-        except (RuntimeError, ValueError) as error:  # no library; a status that the binding does not know
-            if isinstance(error, RuntimeError):
-                reason = f"the CUDA driver cannot be loaded: {error}"
-                raise BackendUnavailable("cuda", reason, INSTALL_HINT) from error
-        self.library: Any = _loaded_library()
+        self.library: Any = _open_library()
         code = self.raw("cuInit")(0)
         if code:
             reason = f"cuInit returned {code} {' '.join(self._words(code))}".rstrip()
@@ -182,7 +175,7 @@ class Driver:
         """Version of NVRTC, or why there is none."""
         try:
             status, major, minor = self._nvrtc.nvrtcVersion()
-        except RuntimeError as error:
+        except (RuntimeError, Unsupported) as error:
             return " ".join(str(error).split()) or "not found"
         return f"{major}.{minor}" if int(status) == 0 else f"failed with {int(status)}"
 
@@ -195,8 +188,12 @@ class Driver:
         """Versions of the binding, the driver and NVRTC."""
         import importlib.metadata  # not for connecting, which needs none of this
 
+        try:
+            binding = importlib.metadata.version("cuda-bindings")
+        except importlib.metadata.PackageNotFoundError:
+            binding = "not installed"
         return {
-            "cuda-bindings": importlib.metadata.version("cuda-bindings"),
+            "cuda-bindings": binding,
             "CUDA driver API": self.cuda_version(),
             "NVIDIA driver": kernel_module(),
             "NVRTC": self.nvrtc_version(),
@@ -227,12 +224,12 @@ def kernel_module() -> str:
     return found.group() if found else ""
 
 
-def _loaded_library() -> ctypes.CDLL:
-    """Open the library that cuda-bindings has opened, never a second copy of it."""
-    if sys.platform == "win32":
-        return ctypes.WinDLL(_WINDOWS_LIBRARY)
+def _open_library() -> ctypes.CDLL:
+    """Open the driver by its name alone, as cuda-bindings and array libraries do: all of a process share one."""
     try:
-        return ctypes.CDLL(_LIBRARY, mode=os.RTLD_NOLOAD | os.RTLD_NOW)
+        if sys.platform == "win32":
+            return ctypes.WinDLL(_WINDOWS_LIBRARY)
+        return ctypes.CDLL(_LIBRARY)
     except OSError as error:
-        reason = f"cuda-bindings loaded a CUDA driver, but not {_LIBRARY}: {error}"
+        reason = f"the CUDA driver cannot be loaded: {error}"
         raise BackendUnavailable("cuda", reason, INSTALL_HINT) from error
