@@ -41,7 +41,9 @@ def test_a_first_frame_loads_what_it_needs_and_no_more(consumer: str) -> None:
     assert len(ours) <= MOST, sorted(map(".".join, ours))
 
 
-def test_a_first_frame_loads_no_compiler() -> None:
+def test_a_first_frame_loads_no_compiler_and_no_wrappers_of_vulkan() -> None:
     found = fresh.call(imports.until_first_frame, software.environment("swiftshader"), consumer="hip")
     assert "rocm.bindings.hip" in found["loaded"]
     assert "rocm.bindings.hiprtc" not in found["loaded"]
+    assert "vulkan._vulkancache" in found["loaded"]
+    assert "vulkan._vulkan" not in found["loaded"]
