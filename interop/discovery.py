@@ -31,9 +31,9 @@ class _NotPlainError(Exception):
 def entry_points(group: str) -> Iterable[importlib.metadata.EntryPoint]:
     """Return what ``importlib.metadata.entry_points(group=group)`` does, reading only what may be of the group.
 
-    So the first distribution of a name on ``sys.path`` hides the others of that name. Where anything but folders
-    holds distributions (a zip file, an egg, a finder of ``sys.meta_path`` that knows of more), it is asked itself. A
-    file that cannot be decoded counts only where it names the group.
+    So the first distribution of a name on ``sys.path`` hides the others of that name. Where anything but folders may
+    hold distributions (a zip file, an egg, a finder of ``sys.meta_path`` that knows of more), that function is called.
+    A file that cannot be decoded matters only where it names the group.
     """
     try:
         places = list(_naming(group.encode()))
@@ -49,7 +49,7 @@ def _naming(group: bytes) -> Iterator[str]:
     if finders != [importlib.machinery.PathFinder]:
         raise _NotPlainError
     seen: set[str] = set()
-    for folder in sys.path:
+    for folder in map(str, sys.path):  # programs put paths of other kinds there too
         for child in _children(folder):
             if not child.lower().endswith(_SUFFIXES):
                 continue
@@ -66,9 +66,7 @@ def _names(path: str, group: bytes) -> bool:
     """Whether a file has these bytes in it, or is too long to tell. Asks the system for no more than that."""
     try:
         file = os.open(path, os.O_RDONLY)
-    except (
-        OSError
-    ):  # most distributions have none; what cannot be read, importlib.metadata does not read either
+    except OSError:  # most have none; what cannot be read, importlib.metadata does not read either
         return False
     try:
         text = os.read(file, _MOST)
@@ -93,6 +91,6 @@ def _children(folder: str) -> list[str]:
 def _name(child: str) -> str:
     """Return the distribution's name as :mod:`importlib.metadata` compares it."""
     stem, suffix = os.path.splitext(child)  # noqa: PTH122 - as above
-    if suffix not in _SUFFIXES:  # in capitals, or nothing else: its name is in its metadata
+    if suffix not in _SUFFIXES:  # in capitals, or there is no more: the name is in the metadata
         raise _NotPlainError
     return _SEPARATORS.sub("-", stem.partition("-")[0]).lower()

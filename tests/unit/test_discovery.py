@@ -76,7 +76,8 @@ def test_the_current_folder_and_files_in_place_of_folders(
     (tmp_path / "odd-1.dist-info" / "entry_points.txt").mkdir(parents=True)
     (tmp_path / "file").write_text("no folder, no zip file", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    for path in ([""], ["", "file"]):
+    paths: list[list[Any]] = [[""], ["", "file"], [tmp_path], [tmp_path, str(tmp_path)]]
+    for path in paths:
         ours, theirs = both(path)
         assert ours == theirs
         assert len(ours) == 2
