@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
     from interop.device import DeviceInfo
+    from interop.discovery import Declared
     from interop.handles import HandleType
 
 
@@ -41,15 +42,15 @@ class PluginFailure:
 class Registry:
     """Plugins, the backends that they declare, and the backends loaded so far. Thread-safe."""
 
-    def __init__(self, entry_points: Iterable[EntryPoint] | None = None) -> None:
+    def __init__(self, entry_points: Iterable[EntryPoint | Declared] | None = None) -> None:
         """Find the plugins among ``entry_points``, by default those of all installed distributions."""
         self._lock = threading.RLock()
         self._manager = pluggy.PluginManager(hookspecs.GROUP)
         self._manager.add_hookspecs(hookspecs)
         self._failures: list[PluginFailure] = []
-        self._origin: dict[str, EntryPoint | str] = {}
+        self._origin: dict[str, EntryPoint | Declared | str] = {}
         self._infos: dict[str, BackendInfo] = {}
-        self._owner: dict[str, EntryPoint | str] = {}
+        self._owner: dict[str, EntryPoint | Declared | str] = {}
         self._duplicates: dict[str, str] = {}
         self._loaded: dict[str, Backend] = {}
         self._environment: tuple[str, ...] | None = None
@@ -60,13 +61,13 @@ class Registry:
                 seen.add((entry_point.name, entry_point.value))
                 self._load_plugin(entry_point)
 
-    def _load_plugin(self, entry_point: EntryPoint) -> None:
+    def _load_plugin(self, entry_point: EntryPoint | Declared) -> None:
         try:
             self._register(entry_point.load(), entry_point.name, entry_point)
         except Exception as error:  # noqa: BLE001 - whatever a plugin raises must not reach the others
             self._fail(entry_point.name, entry_point, f"{type(error).__name__}: {error}")
 
-    def _fail(self, plugin: str, origin: EntryPoint | str, reason: str) -> None:
+    def _fail(self, plugin: str, origin: EntryPoint | Declared | str, reason: str) -> None:
         self._failures.append(PluginFailure(plugin, _distribution(origin), reason))
 
     def register(self, plugin: object, name: str, distribution: str = "this program") -> None:
@@ -77,7 +78,7 @@ class Registry:
         """
         self._register(plugin, name, distribution)
 
-    def _register(self, plugin: object, name: str, origin: EntryPoint | str) -> None:
+    def _register(self, plugin: object, name: str, origin: EntryPoint | Declared | str) -> None:
         with self._lock:
             unknown = [
                 attribute
@@ -107,7 +108,7 @@ class Registry:
         caller = self._manager.subset_hook_caller(hook, remove_plugins=others)
         return [result for result in caller(**arguments) if result is not None]
 
-    def _declare(self, info: object, origin: EntryPoint | str) -> None:
+    def _declare(self, info: object, origin: EntryPoint | Declared | str) -> None:
         if not isinstance(info, BackendInfo):
             msg = f"interop_register_backends returned {info!r}, not a BackendInfo"
             raise RegistryError(msg)
@@ -223,7 +224,7 @@ class Registry:
         return [counter for counters in found for counter in counters]
 
 
-def _distribution(origin: EntryPoint | str) -> str:
+def _distribution(origin: EntryPoint | Declared | str) -> str:
     """Return the name of the distribution, which is read from its metadata only when somebody asks."""
     if isinstance(origin, str):
         return origin

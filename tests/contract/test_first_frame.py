@@ -41,6 +41,17 @@ def test_a_first_frame_loads_what_it_needs_and_no_more(consumer: str) -> None:
     assert len(ours) <= MOST, sorted(map(".".join, ours))
 
 
+def test_a_first_frame_parses_no_metadata() -> None:
+    hip, opencl = (
+        fresh.call(imports.until_first_frame, software.environment("swiftshader"), consumer=consumer)[
+            "loaded"
+        ]
+        for consumer in ("hip", "opencl")
+    )
+    assert "importlib.metadata" in opencl  # by pyopencl, so it was not there before
+    assert "importlib.metadata" not in hip
+
+
 def test_a_first_frame_loads_no_compiler_and_no_wrappers_of_vulkan() -> None:
     found = fresh.call(imports.until_first_frame, software.environment("swiftshader"), consumer="hip")
     assert "rocm.bindings.hip" in found["loaded"]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +20,6 @@ from interop import discovery
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pytest
 
 GROUP = "interop"
 TEXTS = [
@@ -48,7 +48,7 @@ def add(folder: Path, name: str, suffix: str, text: str | None) -> None:
 
 
 def seen(entries: Any) -> list[tuple[str, ...]]:
-    return [(each.name, each.value, each.group, each.dist.name) for each in entries]
+    return [(each.name, each.value, each.dist.name) for each in entries]
 
 
 def both(path: Sequence[str]) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
@@ -122,14 +122,30 @@ def test_only_what_names_the_group_is_parsed(tmp_path: Path) -> None:
     (tmp_path / "other7-1.dist-info" / "entry_points.txt").write_bytes(b"[x]\ny = \xff\n")
     with (
         mock.patch.object(sys, "path", [str(tmp_path)]),
-        mock.patch.object(
-            importlib.metadata.PathDistribution,
-            "read_text",
-            autospec=True,
-            side_effect=importlib.metadata.PathDistribution.read_text,
-        ) as read,
+        mock.patch.object(importlib.metadata, "entry_points", side_effect=AssertionError),
+        mock.patch.object(Path, "read_text", autospec=True, side_effect=Path.read_text) as read,
     ):
         found = list(discovery.entry_points(GROUP))
-        assert [each.name for each in found] == ["one", "two"]
-        assert [call.args[1] for call in read.call_args_list] == ["entry_points.txt"]
-        assert {each.dist.name for each in found if each.dist} == {"mine"}
+    assert [each.name for each in found] == ["one", "two"]
+    assert [call.args[0].parent.name for call in read.call_args_list] == ["mine-1.dist-info"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["json", "os.path:join", "collections.abc : Mapping.get", "json:loads [fast, more]", "json [fast]"],
+)
+def test_what_an_entry_point_names_is_loaded_as_by_the_standard_library(value: str) -> None:
+    theirs = importlib.metadata.EntryPoint("x", value, GROUP)
+    assert discovery.Declared("x", value, "nowhere").load() is theirs.load()
+
+
+@pytest.mark.parametrize(
+    ("value", "error"), [("no_such_module.x", ModuleNotFoundError), ("json:no_such_name", AttributeError)]
+)
+def test_what_is_not_there_is_said_as_by_the_standard_library(value: str, error: type[Exception]) -> None:
+    for entry in (
+        discovery.Declared("x", value, "nowhere"),
+        importlib.metadata.EntryPoint("x", value, GROUP),
+    ):
+        with pytest.raises(error, match="no_such_"):
+            entry.load()
