@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from interop.errors import DriverError, HandleError, InteropError, Unsupported
 from interop.negotiation import Direction
 from interop.one_shot import ONE_SHOT
-from interop.sync.one_shot import OneShotToConsumer, OneShotToProducer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -118,6 +117,8 @@ def _try(
 
 def _try_one_shot(producer: Producer, consumer: Consumer, direction: Direction) -> InteropError | None:
     """Hand one signal over, without waiting for it on the host; return what was refused, or None."""
+    from interop.sync.one_shot import OneShotToConsumer, OneShotToProducer
+
     with ExitStack() as made:
         try:
             if direction is Direction.TO_CONSUMER:

@@ -177,7 +177,7 @@ class DeviceInfo:
 def host_identity() -> str | None:
     """Name the running system (Linux: its boot id), the same in every process and container of it."""
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123 - no pathlib at import
+        with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:  # noqa: PTH123 - no pathlib at import
             return file.read().strip()
     except OSError:
         return None

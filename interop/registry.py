@@ -7,22 +7,23 @@ recorded in :attr:`Registry.failures` and never takes the others down.
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from interop import hookspecs
+from interop import discovery, hookspecs
 from interop.backend import API_VERSION, Backend, BackendInfo, ConsumerBackend, ProducerBackend, Role
 from interop.errors import BackendUnavailable, InteropError, RegistryError, UnknownBackend
 from interop.handles import widen_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from importlib.metadata import EntryPoint
 
     from interop.device import DeviceInfo
+    from interop.discovery import Declared
     from interop.handles import HandleType
 
 
@@ -41,36 +42,33 @@ class PluginFailure:
 class Registry:
     """Plugins, the backends that they declare, and the backends loaded so far. Thread-safe."""
 
-    def __init__(self, entry_points: Iterable[importlib.metadata.EntryPoint] | None = None) -> None:
+    def __init__(self, entry_points: Iterable[EntryPoint | Declared] | None = None) -> None:
         """Find the plugins among ``entry_points``, by default those of all installed distributions."""
         self._lock = threading.RLock()
         self._manager = pluggy.PluginManager(hookspecs.GROUP)
         self._manager.add_hookspecs(hookspecs)
         self._failures: list[PluginFailure] = []
-        self._origin: dict[str, tuple[str, str]] = {}
+        self._origin: dict[str, EntryPoint | Declared | str] = {}
         self._infos: dict[str, BackendInfo] = {}
-        self._owner: dict[str, str] = {}
+        self._owner: dict[str, EntryPoint | Declared | str] = {}
         self._duplicates: dict[str, str] = {}
         self._loaded: dict[str, Backend] = {}
         self._environment: tuple[str, ...] | None = None
-        found = (
-            importlib.metadata.entry_points(group=hookspecs.GROUP) if entry_points is None else entry_points
-        )
+        found = discovery.entry_points(hookspecs.GROUP) if entry_points is None else entry_points
         seen: set[tuple[str, str]] = set()
         for entry_point in sorted(found, key=lambda entry: entry.name):
-            distribution = entry_point.dist.name if entry_point.dist else "an unknown distribution"
             if (entry_point.name, entry_point.value) not in seen:
                 seen.add((entry_point.name, entry_point.value))
-                self._load_plugin(entry_point, distribution)
+                self._load_plugin(entry_point)
 
-    def _load_plugin(self, entry_point: importlib.metadata.EntryPoint, distribution: str) -> None:
+    def _load_plugin(self, entry_point: EntryPoint | Declared) -> None:
         try:
-            self.register(entry_point.load(), entry_point.name, distribution)
+            self._register(entry_point.load(), entry_point.name, entry_point)
         except Exception as error:  # noqa: BLE001 - whatever a plugin raises must not reach the others
-            self._fail(entry_point.name, distribution, f"{type(error).__name__}: {error}")
+            self._fail(entry_point.name, entry_point, f"{type(error).__name__}: {error}")
 
-    def _fail(self, plugin: str, distribution: str, reason: str) -> None:
-        self._failures.append(PluginFailure(plugin, distribution, reason))
+    def _fail(self, plugin: str, origin: EntryPoint | Declared | str, reason: str) -> None:
+        self._failures.append(PluginFailure(plugin, _distribution(origin), reason))
 
     def register(self, plugin: object, name: str, distribution: str = "this program") -> None:
         """Add a plugin (a module or object with hook implementations) by hand.
@@ -78,6 +76,9 @@ class Registry:
         Raises :class:`RegistryError` when it implements a hook that does not exist, declares no valid
         backend, or is registered already.
         """
+        self._register(plugin, name, distribution)
+
+    def _register(self, plugin: object, name: str, origin: EntryPoint | Declared | str) -> None:
         with self._lock:
             unknown = [
                 attribute
@@ -93,11 +94,11 @@ class Registry:
                 self._manager.register(plugin, name=name)
             except ValueError as error:
                 raise RegistryError(str(error)) from error
-            self._origin[name] = (name, distribution)
+            self._origin[name] = origin
             try:
                 for infos in self._call(plugin, "interop_register_backends"):
                     for info in infos:
-                        self._declare(info, distribution)
+                        self._declare(info, origin)
             except BaseException:
                 self._manager.unregister(plugin)
                 raise
@@ -107,7 +108,7 @@ class Registry:
         caller = self._manager.subset_hook_caller(hook, remove_plugins=others)
         return [result for result in caller(**arguments) if result is not None]
 
-    def _declare(self, info: object, distribution: str) -> None:
+    def _declare(self, info: object, origin: EntryPoint | Declared | str) -> None:
         if not isinstance(info, BackendInfo):
             msg = f"interop_register_backends returned {info!r}, not a BackendInfo"
             raise RegistryError(msg)
@@ -117,12 +118,13 @@ class Registry:
             )
             raise RegistryError(msg)
         if info.name in self._infos:
-            first = self._duplicates.get(info.name, self._owner[info.name])
+            first = self._duplicates.get(info.name) or _distribution(self._owner[info.name])
+            distribution = _distribution(origin)
             self._duplicates[info.name] = f"{first} and {distribution}"
             msg = f"backend {info.name!r} is registered by both {first} and {distribution}; uninstall one"
             raise RegistryError(msg)
         self._infos[info.name] = info
-        self._owner[info.name] = distribution
+        self._owner[info.name] = origin
 
     @property
     def failures(self) -> tuple[PluginFailure, ...]:
@@ -144,7 +146,7 @@ class Registry:
                         for result in self._call(plugin, "interop_prepare_environment"):
                             lines += [str(line) for line in result]
                     except Exception as error:  # noqa: BLE001 - as above
-                        self._fail(*self._origin[name], f"interop_prepare_environment: {error}")
+                        self._fail(name, self._origin[name], f"interop_prepare_environment: {error}")
                 self._environment = tuple(lines)
             return self._environment
 
@@ -201,7 +203,7 @@ class Registry:
                     purpose=purpose,
                 )
             except Exception as error:  # noqa: BLE001 - as above
-                self._fail(*self._origin[name], f"interop_veto_handle: {error}")
+                self._fail(name, self._origin[name], f"interop_veto_handle: {error}")
                 continue
             if reasons:
                 return f"{reasons[0]} (said by plugin {name!r})"
@@ -220,6 +222,13 @@ class Registry:
         plugins = [plugin for _name, plugin in self._manager.list_name_plugin()]
         found: list[Any] = [self._call(plugin, "interop_live_objects", backend=backend) for plugin in plugins]
         return [counter for counters in found for counter in counters]
+
+
+def _distribution(origin: EntryPoint | Declared | str) -> str:
+    """Return the name of the distribution, which is read from its metadata only when somebody asks."""
+    if isinstance(origin, str):
+        return origin
+    return origin.dist.name if origin.dist else "an unknown distribution"
 
 
 def _load(info: BackendInfo) -> Backend:

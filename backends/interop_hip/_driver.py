@@ -10,7 +10,6 @@ import contextlib
 import ctypes
 import functools
 import importlib
-import importlib.metadata
 import os
 import re
 import sys
@@ -31,6 +30,10 @@ OUT_OF_MEMORY = 2
 NO_DEVICE = frozenset({100, 101})
 NOT_READY = 600
 NOT_SUPPORTED = 801
+
+REGISTER = "hipHostRegister"
+MAP_ARRAY = "hipExternalMemoryGetMappedMipmappedArray"
+"""Functions that not every runtime exports, so that what a device offers depends on them."""
 
 PATIENCE = 5.0
 """Seconds that a close waits for streams whose work should have ended."""
@@ -81,7 +84,6 @@ class Driver:
 
     def __init__(self) -> None:
         self.hip: Any = importlib.import_module("rocm.bindings.hip")
-        self.hiprtc: Any = importlib.import_module("rocm.bindings.hiprtc")
         self._current = threading.local()
         self.streams: dict[int, int] = {}
         """Device of each stream that is open or was leaked, by address."""
@@ -91,6 +93,14 @@ class Driver:
         with _opening:
             self.runtime_version: int = int(self.call("hipRuntimeGetVersion"))
         self.library = _loaded_library()
+
+    @functools.cached_property
+    def hiprtc(self) -> Any:
+        """The binding of the compiler, imported by the first who compiles."""
+        try:
+            return importlib.import_module("rocm.bindings.hiprtc")
+        except ImportError as error:
+            raise Unsupported("hiprtc", f"its binding cannot be imported: {error}; {INSTALL_HINT}") from error
 
     def call(self, name: str, *args: object, hints: Mapping[int, str] = _NO_HINTS) -> Any:
         """Call a function of hip-python and return what it gives besides the status.
@@ -243,12 +253,21 @@ class Driver:
             text = text[-1] if isinstance(text, tuple) else text
         return str(status.name), _text(text)
 
-    def versions(self) -> dict[str, str]:
-        """Versions of the binding and the runtime, and which file the runtime is."""
+    def version(self) -> str:
+        """Version of the runtime, as AMD writes it."""
         number = self.runtime_version
+        return f"{number // 10_000_000}.{number // 100_000 % 100}.{number % 100_000}"
+
+    def versions(self) -> dict[str, str]:
+        """Versions of the binding and the runtime, and which file the runtime is.
+
+        For reports: it searches the installed distributions and what the process has mapped.
+        """
+        import importlib.metadata  # not for connecting, which needs none of this
+
         found = {
             "hip-python": importlib.metadata.version("hip-python"),
-            "HIP runtime": f"{number // 10_000_000}.{number // 100_000 % 100}.{number % 100_000}",
+            "HIP runtime": self.version(),
             "library": str(getattr(self.library, "_name", "")),
         }
         others = sorted(_mapped_libraries() - {os.path.realpath(found["library"])})
@@ -310,9 +329,9 @@ def _loaded_library() -> ctypes.CDLL:
     name = os.fsdecode(paths.get_library_path("amdhip64"))
     if sys.platform == "win32":
         return ctypes.CDLL(name)
-    for candidate in (name, *sorted(_mapped_libraries())):
-        try:
+    with contextlib.suppress(OSError):
+        return ctypes.CDLL(name, mode=os.RTLD_NOLOAD | os.RTLD_NOW)
+    for candidate in sorted(_mapped_libraries()):
+        with contextlib.suppress(OSError):
             return ctypes.CDLL(candidate, mode=os.RTLD_NOLOAD | os.RTLD_NOW)
-        except OSError:
-            continue
     raise BackendUnavailable("hip", f"hip-python loaded a HIP runtime, but not {name}", INSTALL_HINT)

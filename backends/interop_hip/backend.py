@@ -11,10 +11,11 @@ from interop.device import DeviceIdentity, DeviceInfo, PciAddress, host_identity
 from interop.dlpack import DeviceType
 from interop.errors import BackendUnavailable, ClosedError, InvalidArgument
 from interop.handles import FdFate, HandleType
+from interop.images import Tiling
 from interop.imports import Imports
 from interop.lifetime import Children
-from interop_hip import host, image, kernels, memory, semaphore
-from interop_hip._driver import Driver, text_of
+from interop_hip import memory, semaphore
+from interop_hip._driver import MAP_ARRAY, REGISTER, Driver, text_of
 from interop_hip._gate import HOST_FUNC, WAIT_VALUE
 from interop_hip.plugin import INSTALL_HINT
 from interop_hip.stream import HipStream
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from interop.memory import MemoryDescriptor
     from interop.semaphore import SemaphoreDescriptor
     from interop_hip.image import HipImage
+    from interop_hip.kernels import HipModule
 
 _LINUX_AMD = frozenset({HandleType.OPAQUE_FD, HandleType.DMA_BUF})
 _WINDOWS = frozenset({HandleType.OPAQUE_WIN32, HandleType.OPAQUE_WIN32_KMT})
@@ -115,7 +117,9 @@ class HipConsumer:
     def _import_whole(self, handle: Handle, descriptor: MemoryDescriptor) -> memory.HipExternalMemory:
         supported = self._device.capabilities.memory_import
         if handle.type is HandleType.HOST_ALLOCATION:
-            pinned = host.import_host(self._driver, self.stream, handle, descriptor, supported=supported)
+            from interop_hip.host import import_host
+
+            pinned = import_host(self._driver, self.stream, handle, descriptor, supported=supported)
             return self._children.add(pinned)
         return self._children.add(
             memory.import_memory(
@@ -150,11 +154,13 @@ class HipConsumer:
         self._children.add(block)
         return buffer
 
-    def compile(self, source: str | Mapping[str, str]) -> kernels.HipModule:
+    def compile(self, source: str | Mapping[str, str]) -> HipModule:
         """Compile portable source, or the entry ``"hip"`` of a mapping, with hiprtc."""
+        from interop_hip.kernels import compile_module
+
         arch = self._device.details["architecture"]
         return self._children.add(
-            kernels.compile_module(self._driver, self.stream, source, arch=arch, limit=self._limit)
+            compile_module(self._driver, self.stream, source, arch=arch, limit=self._limit)
         )
 
     def close(self) -> None:
@@ -176,7 +182,6 @@ def _describe(driver: Driver, index: int) -> DeviceInfo:
     amd = arch.startswith("gfx")
     pci = _pci(driver, index)
     luid = _luid(bytes(properties.luid))
-    version = driver.versions()["HIP runtime"]
     return DeviceInfo(
         backend="hip",
         index=index,
@@ -193,7 +198,7 @@ def _describe(driver: Driver, index: int) -> DeviceInfo:
         capabilities=_capabilities(driver, index, amd=amd),
         software=software,
         layered="CUDA" if arch.startswith("sm_") or "cuda" in name.lower() else "",
-        driver=f"HIP runtime {version}",
+        driver=f"HIP runtime {driver.version()}",
         details={
             "architecture": arch,
             "largest group": str(properties.maxThreadsPerBlock),
@@ -216,12 +221,12 @@ def _capabilities(driver: Driver, index: int, *, amd: bool) -> Capabilities:
     else:
         notes = [*notes, f"no {WAIT_VALUE} on this device: streams are held by a blocking host function"]
     importable = importable if driver.exports("hipImportExternalMemory") else frozenset()
-    images, image_notes = image.offered(driver, index, importable)
+    images, image_notes = _images(driver, index, importable)
     attribute = driver.hip.hipDeviceAttribute_t.hipDeviceAttributeHostRegisterSupported
-    pins = driver.exports(host.REGISTER) and bool(driver.call("hipDeviceGetAttribute", attribute, index))
+    pins = driver.exports(REGISTER) and bool(driver.call("hipDeviceGetAttribute", attribute, index))
     return Capabilities(
         memory_import=importable | _HOST if pins else importable,
-        host_memory=f"{host.REGISTER}: pinned, read and written over the bus" if pins else "",
+        host_memory=f"{REGISTER}: pinned, read and written over the bus" if pins else "",
         semaphore_import=semaphores,
         stream_hold=hold,
         stream_notify=notify,
@@ -229,6 +234,25 @@ def _capabilities(driver: Driver, index: int, *, amd: bool) -> Capabilities:
         images=images,
         image_notes=image_notes,
     )
+
+
+def _images(
+    driver: Driver, device: int, importable: frozenset[HandleType]
+) -> tuple[dict[Tiling, frozenset[HandleType]], tuple[str, ...]]:
+    """Return by which handle types images of a tiling come in, and why a tiling is missing.
+
+    Arrays are mapped by a call that runtimes on Linux before ROCm 7 do not export, and not on devices that
+    have no images (``hipDeviceAttributeImageSupport``).
+    """
+    images = {Tiling.LINEAR: importable}
+    value = ctypes.c_int(1)
+    attribute = int(driver.hip.hipDeviceAttribute_t.hipDeviceAttributeImageSupport)
+    if not driver.exports(MAP_ARRAY):
+        return images, (f"the HIP runtime does not export {MAP_ARRAY}",)
+    code = driver.raw("hipDeviceGetAttribute")(ctypes.byref(value), attribute, device)
+    if code == 0 and not value.value:  # an older runtime refuses the question; the import will tell then
+        return images, ("the HIP device has no images, says hipDeviceAttributeImageSupport",)
+    return {Tiling.OPTIMAL: importable, **images}, ()
 
 
 def radv_uuid(pci: PciAddress) -> bytes:

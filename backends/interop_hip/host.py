@@ -10,6 +10,7 @@ from interop.handles import FdFate, lend
 from interop.memory import check_import
 from interop.pages import keeper
 from interop_hip._block import PINS, Host
+from interop_hip._driver import REGISTER
 from interop_hip.memory import HipExternalMemory
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from interop_hip._driver import Driver
     from interop_hip.stream import HipStream
 
-REGISTER = "hipHostRegister"
 _PORTABLE_AND_MAPPED = 3
 _ALREADY = 712
 _HINTS = {_ALREADY: "part of these pages is pinned already, in another range; import them as that range"}

@@ -13,6 +13,7 @@ from interop.images import Tiling, check_image
 from interop.lifetime import Owned
 from interop.views import host_bytes
 from interop_hip._abi import ChannelFormat, Extent, Memcpy3D, MipmappedArrayDesc, PitchedPointer, Position
+from interop_hip._driver import MAP_ARRAY
 from interop_hip.memory import DEFAULT_TIMEOUT, import_external, map_whole
 from interop_hip.stream import stream_address
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 _KINDS = {Numbers.SINT: 0, Numbers.UINT: 1, Numbers.UNORM: 1, Numbers.FLOAT: 2}
 _LAYERED = 1
 _SURFACE_LOAD_STORE = 2
-_MAP = "hipExternalMemoryGetMappedMipmappedArray"
 # Invalid value, unknown: what runtimes answer for an image that they do not map.
 _NOT_THIS_KIND = frozenset({1, 999})
 _HOST_TO_DEVICE = 1
@@ -159,25 +159,6 @@ def _destroy(driver: Driver, function: str, address: int) -> None:
     driver.check(function, driver.raw(function)(address))
 
 
-def offered(
-    driver: Driver, device: int, importable: frozenset[HandleType]
-) -> tuple[dict[Tiling, frozenset[HandleType]], tuple[str, ...]]:
-    """Return by which handle types images of a tiling come in, and why a tiling is missing.
-
-    Arrays are mapped by a call that runtimes on Linux before ROCm 7 do not export, and not on devices that
-    have no images (``hipDeviceAttributeImageSupport``).
-    """
-    images = {Tiling.LINEAR: importable}
-    value = ctypes.c_int(1)
-    attribute = int(driver.hip.hipDeviceAttribute_t.hipDeviceAttributeImageSupport)
-    if not driver.exports(_MAP):
-        return images, (f"the HIP runtime does not export {_MAP}",)
-    code = driver.raw("hipDeviceGetAttribute")(ctypes.byref(value), attribute, device)
-    if code == 0 and not value.value:  # an older runtime refuses the question; the import will tell then
-        return images, ("the HIP device has no images, says hipDeviceAttributeImageSupport",)
-    return {Tiling.OPTIMAL: importable, **images}, ()
-
-
 def import_image(
     driver: Driver,
     stream: HipStream,
@@ -220,7 +201,7 @@ def _array(driver: Driver, undo: ExitStack, external: int, image: ImageDescripto
         levels=image.mip_levels,
     )
     try:
-        native = _make(driver, _MAP, external, ctypes.byref(wanted))
+        native = _make(driver, MAP_ARRAY, external, ctypes.byref(wanted))
     except DriverError as error:
         if error.code not in _NOT_THIS_KIND:
             raise

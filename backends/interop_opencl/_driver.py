@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib
-import importlib.metadata
 import sys
 import warnings
 from pathlib import Path
@@ -29,6 +28,7 @@ FALSE = 0
 COMPLETE = 0
 MEM_READ_WRITE = 1
 MEM_USE_HOST_PTR = 1 << 3
+USE_HOST_PTR = "CL_MEM_USE_HOST_PTR"
 QUEUE_PROPERTIES = 0x1093
 DEVICE_UUID = 0x106A
 DEVICE_LUID_VALID = 0x106C
@@ -269,6 +269,8 @@ class Driver:
 
     def versions(self) -> Mapping[str, str]:
         """Versions of pyopencl and the platforms, and which file the loader is."""
+        import importlib.metadata  # not for connecting, which needs none of this
+
         found = {"pyopencl": importlib.metadata.version("pyopencl"), "loader": loader_path()}
         for platform in self.platforms():
             found[f"platform {platform.name}"] = platform.version

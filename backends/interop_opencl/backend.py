@@ -11,11 +11,12 @@ from interop.backend import Capabilities
 from interop.device import DeviceIdentity, DeviceInfo, PciAddress, host_identity
 from interop.errors import BackendUnavailable, InvalidArgument
 from interop.handles import HandleType
+from interop.images import Tiling
 from interop.imports import Imports
 from interop.lifetime import Children, Owned
 from interop.semaphore import SemaphoreKind
 from interop_opencl import _driver as cl
-from interop_opencl import host, image, kernels, memory, semaphore
+from interop_opencl import memory, semaphore
 from interop_opencl._events import Owed
 from interop_opencl.plugin import INSTALL_HINT
 from interop_opencl.stream import OpenCLStream
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from interop.memory import MemoryDescriptor
     from interop.semaphore import SemaphoreDescriptor
     from interop_opencl.image import OpenCLImage
+    from interop_opencl.kernels import OpenCLModule
 
 _SETTLE = 5.0  # seconds for the driver to make the calls that it owes
 _CPU = 1 << 1  # CL_DEVICE_TYPE_CPU
@@ -145,9 +147,11 @@ class OpenCLConsumer(Owned):
 
     def _import_whole(self, handle: Handle, descriptor: MemoryDescriptor) -> memory.OpenCLExternalMemory:
         if handle.type is HandleType.HOST_ALLOCATION:
+            from interop_opencl.host import import_host
+
             with closing(self.create_stream()) as queue:
                 return self._children.add(
-                    host.import_host(
+                    import_host(
                         self._driver,
                         self.stream,
                         queue,
@@ -222,9 +226,11 @@ class OpenCLConsumer(Owned):
         self._children.add(block)
         return buffer
 
-    def compile(self, source: str | Mapping[str, str]) -> kernels.OpenCLModule:
+    def compile(self, source: str | Mapping[str, str]) -> OpenCLModule:
         """Compile portable source, or the entry ``"opencl"`` of a mapping."""
-        return self._children.add(kernels.compile_module(self._driver, self.native, self.stream, source))
+        from interop_opencl.kernels import compile_module
+
+        return self._children.add(compile_module(self._driver, self.native, self.stream, source))
 
     def __repr__(self) -> str:
         return f"<OpenCLConsumer {self._device.name}>"
@@ -302,12 +308,12 @@ def _capabilities(driver: cl.Driver, platform: int, native: Any, extensions: fro
         if driver.extension(platform, "clGetSemaphoreHandleForTypeKHR") is not None:
             exported = _known(driver.query_numbers(device, cl.DEVICE_SEMAPHORE_EXPORT), cl.SEMAPHORE_HANDLES)
             handed_out[SemaphoreKind.BINARY] = exported & {HandleType.SYNC_FD}  # all that is made here
-    images, image_notes = image.offered(driver, native, importable)
+    images, image_notes = _images(driver, native, importable)
     return Capabilities(
         memory_import=importable | {HandleType.HOST_ALLOCATION},
         semaphore_import=semaphores,
         semaphore_export=handed_out,
-        host_memory=f"{host.USE_HOST_PTR}: mapped and unmapped at each hand-over, when the driver may copy",
+        host_memory=f"{cl.USE_HOST_PTR}: mapped and unmapped at each hand-over, when the driver may copy",
         stream_hold="clCreateUserEvent",
         stream_notify="clSetEventCallback",
         view_alignment=max(1, native.mem_base_addr_align // 8),  # the query counts bits
@@ -315,6 +321,26 @@ def _capabilities(driver: cl.Driver, platform: int, native: Any, extensions: fro
         images=images,
         image_notes=image_notes,
     )
+
+
+def _images(
+    driver: cl.Driver, device: Any, importable: frozenset[HandleType]
+) -> tuple[dict[Tiling, frozenset[HandleType]], tuple[str, ...]]:
+    """Return by which handle types images of a tiling come in, and why a tiling is missing.
+
+    A driver reads the images of one handle type in one way: as rows, or as its Vulkan lays optimal ones out.
+    """
+    if not device.image_support:
+        return {}, ("the OpenCL device has no images, says CL_DEVICE_IMAGE_SUPPORT",)
+    rows = importable & _known(
+        driver.query_numbers(device.int_ptr, cl.DEVICE_LINEAR_IMAGES), cl.MEMORY_HANDLES
+    )
+    notes = [f"the OpenCL driver reads images in {each} memory as rows" for each in sorted(rows)]
+    notes += [
+        f"the OpenCL driver does not read images in {each} memory as rows"
+        for each in sorted(importable - rows)
+    ]
+    return {Tiling.OPTIMAL: importable - rows, Tiling.LINEAR: rows}, tuple(notes)
 
 
 def _known(codes: tuple[int, ...], table: Mapping[int, Any]) -> frozenset[Any]:

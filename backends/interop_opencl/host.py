@@ -15,7 +15,7 @@ from interop.errors import DriverError
 from interop.handles import FdFate, lend
 from interop.memory import check_import
 from interop.pages import keeper
-from interop_opencl._driver import FALSE, MEM_READ_WRITE, MEM_USE_HOST_PTR, check, name_of
+from interop_opencl._driver import FALSE, MEM_READ_WRITE, MEM_USE_HOST_PTR, USE_HOST_PTR, check, name_of
 from interop_opencl.memory import OpenCLExternalMemory
 from interop_opencl.stream import stream_address
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from interop_opencl._driver import Driver
     from interop_opencl.stream import OpenCLStream
 
-USE_HOST_PTR = "CL_MEM_USE_HOST_PTR"
 _MAP = "clEnqueueMapBuffer"
 _UNMAP = "clEnqueueUnmapMemObject"
 _READ_AND_WRITE = 3  # CL_MAP_READ | CL_MAP_WRITE

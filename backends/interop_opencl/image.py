@@ -168,25 +168,6 @@ def _release(native: Any, last: LastReference) -> None:
     last.drop()
 
 
-def offered(
-    driver: Driver, device: Any, importable: frozenset[HandleType]
-) -> tuple[dict[Tiling, frozenset[HandleType]], tuple[str, ...]]:
-    """Return by which handle types images of a tiling come in, and why a tiling is missing.
-
-    A driver reads the images of one handle type in one way: as rows, or as its Vulkan lays optimal ones out.
-    """
-    if not device.image_support:
-        return {}, ("the OpenCL device has no images, says CL_DEVICE_IMAGE_SUPPORT",)
-    codes = driver.query_numbers(device.int_ptr, DEVICE_LINEAR_IMAGES)
-    rows = importable & {MEMORY_HANDLES[code] for code in codes if code in MEMORY_HANDLES}
-    notes = [f"the OpenCL driver reads images in {each} memory as rows" for each in sorted(rows)]
-    notes += [
-        f"the OpenCL driver does not read images in {each} memory as rows"
-        for each in sorted(importable - rows)
-    ]
-    return {Tiling.OPTIMAL: importable - rows, Tiling.LINEAR: rows}, tuple(notes)
-
-
 def import_image(
     driver: Driver,
     platform: int,

@@ -3,16 +3,21 @@
 Built on the C declarations of the PyPI package ``vulkan`` and on nothing else of it. Its Python wrappers
 (1.3.275.1) are passed by: structures nested inline lose their strings, several error codes have the wrong
 sign and surface as ``KeyError``, and every call looks its functions up again. Here functions are raw
-pointers, looked up once per instance or device, and a result is judged by :func:`check`.
+pointers, looked up once per instance or device, and a result is judged by :func:`check`. So the declarations are all
+that is imported: the wrappers take four times as long, and whoever uses them has the same declarations.
 
 cffi releases the GIL during every call made through these pointers.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import importlib.machinery
+import importlib.util
 import os
 import re
+import sys
 from functools import partial
 from operator import is_
 from typing import TYPE_CHECKING, Any
@@ -26,20 +31,57 @@ if TYPE_CHECKING:
 
     from interop.handles import HandleType
 
+_DECLARATIONS = "vulkan._vulkancache"
+_LOADERS = ("libvulkan.so.1", "vulkan-1.dll", "libvulkan.dylib")
+
+
+def _declarations() -> Any:
+    """Import the package's module of declarations alone, under its own name, and return its ``ffi``.
+
+    Whoever imports the package itself, before or after, has the same: objects of one ``ffi`` are none of another's.
+    Where the module is not found by itself, as in frozen programs, the package is imported. Raises
+    :class:`ImportError`, and ``OSError`` from the package where there is no loader.
+    """
+    package = None if _DECLARATIONS in sys.modules else importlib.util.find_spec("vulkan")
+    places = package.submodule_search_locations if package else None
+    spec = importlib.machinery.PathFinder.find_spec(_DECLARATIONS, places) if places else None
+    if spec is not None and spec.loader is not None:
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        sys.modules.setdefault(_DECLARATIONS, module)  # another thread may have imported it meanwhile
+    return importlib.import_module(_DECLARATIONS).ffi
+
+
+def _open_loader(declarations: Any) -> Any:
+    """Open the Vulkan loader by the first of its names, which differ between systems, that there is."""
+    for name in _LOADERS:
+        with contextlib.suppress(OSError):
+            return declarations.dlopen(name)
+    raise OSError(f"none of {', '.join(_LOADERS)} can be opened")
+
+
+class _Constants:
+    """The enumerators among the declarations, each looked up on first use."""
+
+    def __getattr__(self, name: str) -> int:
+        value: int = ffi.integer_const(name)  # an AttributeError for what is none
+        setattr(self, name, value)
+        return value
+
+
 try:
-    import vulkan
+    ffi: Any = _declarations()
+    _loader: Any = _open_loader(ffi)
 except ImportError as error:
     reason = f"the vulkan package cannot be imported ({error})"
     raise BackendUnavailable("vulkan", reason, INSTALL_HINT) from error
-except OSError as error:  # what the package raises when there is no loader
+except OSError as error:
     reason = "no Vulkan loader (libvulkan.so.1, vulkan-1.dll) on this machine"
     raise BackendUnavailable("vulkan", reason, INSTALL_HINT) from error
 
-VERSION: str = vulkan.__version__
-ffi: Any = vulkan.ffi
 NULL: Any = ffi.NULL
-VK: Any = vulkan
-"""The constants: ``VK.VK_WHOLE_SIZE``. Nothing else is to be taken from here."""
+VK: Any = _Constants()
+"""The enumerators: ``VK.VK_QUEUE_COMPUTE_BIT``."""
 
 _RESULTS: dict[int, str] = ffi.typeof("VkResult").elements
 # Constants that the package lacks or has with the wrong sign; values from vulkan_core.h.
@@ -215,7 +257,6 @@ def take_handle(function: str, number: Any, handle_type: HandleType) -> Handle:
     return handle
 
 
-_loader: Any = vulkan.lib
 _get_instance_function: Any = _loader.vkGetInstanceProcAddr
 
 

@@ -43,8 +43,10 @@ class VulkanBackend:
 
     def versions(self) -> Mapping[str, str]:
         """Versions of the package and of the loader (``vkEnumerateInstanceVersion``)."""
+        import vulkan  # for its version, which nothing else needs
+
         loader = _driver.global_functions().create("vkEnumerateInstanceVersion", "uint32_t")
-        return {"vulkan (package)": _driver.VERSION, "Vulkan loader": _devices.version_text(loader)}
+        return {"vulkan (package)": vulkan.__version__, "Vulkan loader": _devices.version_text(loader)}
 
     def devices(self) -> Sequence[DeviceInfo]:
         """List the devices in the loader's order.

@@ -114,33 +114,48 @@ def open_directions(
 
 
 def open_to_producer(plan: Plan, producer: Producer, consumer: Consumer, timeout: float) -> ToProducer:
-    """Make the direction in which the queue waits for the stream."""
-    from interop.sync import blocking, bridged, native, one_shot  # they import this module's neighbours
-
+    """Make the direction in which the queue waits for the stream. Loads no other strategy than the plan's."""
     if plan.to_producer.handle_type is ONE_SHOT:
-        return one_shot.OneShotToProducer(producer, consumer)
+        from interop.sync.one_shot import OneShotToProducer
+
+        return OneShotToProducer(producer, consumer)
     if plan.to_producer.strategy is Strategy.NATIVE:
-        return native.NativeToProducer(plan.to_producer, producer, consumer)
+        from interop.sync.native import NativeToProducer
+
+        return NativeToProducer(plan.to_producer, producer, consumer)
     if plan.to_producer.strategy is Strategy.BRIDGED:
-        return bridged.BridgedToProducer(producer)
-    return blocking.BlockingToProducer(timeout)
+        from interop.sync.bridged import BridgedToProducer
+
+        return BridgedToProducer(producer)
+    from interop.sync.blocking import BlockingToProducer
+
+    return BlockingToProducer(timeout)
 
 
 def open_to_consumer(
     plan: Plan, producer: Producer, consumer: Consumer, timeout: float, to_producer: ToProducer
 ) -> ToConsumer:
-    """Make the direction in which the stream waits for the queue; ``to_producer`` is its opposite."""
-    from interop.sync import blocking, bridged, native, one_shot  # as above
+    """Make the direction in which the stream waits for the queue; ``to_producer`` is its opposite.
 
+    Loads no other strategy than the plan's.
+    """
     if plan.to_consumer.handle_type is ONE_SHOT:
-        return one_shot.OneShotToConsumer(producer, consumer)
+        from interop.sync.one_shot import OneShotToConsumer
+
+        return OneShotToConsumer(producer, consumer)
     if plan.to_consumer.strategy is Strategy.BRIDGED:
-        return bridged.BridgedToConsumer(producer, timeout)
+        from interop.sync.bridged import BridgedToConsumer
+
+        return BridgedToConsumer(producer, timeout)
     if plan.to_consumer.strategy is Strategy.BLOCKING:
-        return blocking.BlockingToConsumer(producer, timeout)
+        from interop.sync.blocking import BlockingToConsumer
+
+        return BlockingToConsumer(producer, timeout)
+    from interop.sync.native import BinaryToConsumer, TimelineToConsumer
+
     if plan.to_consumer.kind is SemaphoreKind.TIMELINE:
-        return native.TimelineToConsumer(plan.to_consumer, producer, consumer)
-    return native.BinaryToConsumer(plan.to_consumer, producer, consumer, to_producer)
+        return TimelineToConsumer(plan.to_consumer, producer, consumer)
+    return BinaryToConsumer(plan.to_consumer, producer, consumer, to_producer)
 
 
 __all__ = [

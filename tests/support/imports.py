@@ -54,3 +54,19 @@ def after_opening() -> dict[str, Any]:
 
     registry.load_backend("vulkan").devices()
     return _opened()
+
+
+def until_first_frame(consumer: str) -> dict[str, Any]:
+    """Connect and send one frame by the best means; return what the import of the package had not loaded by then."""
+    import interop
+
+    before = set(sys.modules)
+    with interop.connect("vulkan", consumer) as link:
+        buffer = link.buffer(16, "uint32")
+        with link.producer_turn(buffer) as commands:
+            commands.fill(buffer, 7)
+        found = bytearray(buffer.nbytes)
+        with link.consumer_turn(buffer) as view:
+            view.read(found, timeout=10)
+        loaded = sorted(set(sys.modules) - before)
+        return {"words": list(memoryview(found).cast("I")), "sync": link.explain(), "loaded": loaded}

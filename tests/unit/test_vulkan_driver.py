@@ -59,9 +59,49 @@ def test_without_the_package() -> None:
 
 
 def test_without_a_loader(tmp_path: Path) -> None:
-    # What the package does when it finds no library.
-    (tmp_path / "vulkan.py").write_text("raise OSError('Cannot find Vulkan SDK version')")
+    (tmp_path / "vulkan").mkdir()
+    (tmp_path / "vulkan/__init__.py").touch()
+    code = "class ffi:\n def dlopen(name): raise OSError(name)\n"
+    (tmp_path / "vulkan/_vulkancache.py").write_text(code)
     assert "no Vulkan loader" in run(f"import sys; sys.path.insert(0, {str(tmp_path)!r})" + LOAD)
+
+
+def test_where_the_declarations_are_not_found_by_themselves_the_package_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "vulkan").mkdir()
+    code = "import sys, types; made = types.ModuleType('vulkan._vulkancache'); sys.modules[made.__name__] = made\n"
+    (tmp_path / "vulkan/__init__.py").write_text(code + "raise OSError('Cannot find Vulkan SDK version')")
+    assert "no Vulkan loader" in run(f"import sys; sys.path.insert(0, {str(tmp_path)!r})" + LOAD)
+
+
+def test_without_the_declarations(tmp_path: Path) -> None:
+    (tmp_path / "vulkan.py").touch()
+    reason = run(f"import sys; sys.path.insert(0, {str(tmp_path)!r})" + LOAD)
+    assert reason.startswith("the vulkan package cannot be imported (No module named 'vulkan._vulkancache'")
+
+
+SAME = """
+import importlib, pathlib, pkgutil, re, sys
+import interop_vulkan
+first = sys.argv[1:] == ["package first"]
+if first:
+    import vulkan
+for module in pkgutil.iter_modules(interop_vulkan.__path__):
+    importlib.import_module(f"interop_vulkan.{module.name}")
+assert first == ("vulkan._vulkan" in sys.modules), "the wrappers are not ours to import"
+import vulkan
+from interop_vulkan._driver import VK, ffi
+assert ffi is vulkan.ffi
+assert vulkan.vkEnumerateInstanceVersion() > 0
+text = "".join(each.read_text() for each in pathlib.Path(*interop_vulkan.__path__).glob("*.py"))
+used = set(re.findall(r"\\bVK\\.(VK_[A-Z0-9_]+)", text))
+assert {name: getattr(vulkan, name) for name in used} == {name: getattr(VK, name) for name in used}
+print(len(used) > 50)
+"""
+
+
+@pytest.mark.parametrize("order", ["package first", "package later"])
+def test_the_declarations_are_those_of_whoever_uses_the_package(order: str) -> None:
+    assert run(f"import sys; sys.argv[1:] = [{order!r}]" + SAME) == "True"
 
 
 def test_without_a_driver() -> None:

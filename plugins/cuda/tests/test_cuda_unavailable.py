@@ -28,15 +28,35 @@ except BackendUnavailable as error:
 
 NO_LIBRARY = (
     """
-from cuda.bindings import driver
+import ctypes
 
-def no_library(flags):
-    raise RuntimeError("Failed to dlopen libcuda.so.1")
+class Library(ctypes.CDLL):
+    def __init__(self, name, *rest, **options):
+        if name == "libcuda.so.1":  # so that the case is the same on machines that have a driver
+            raise OSError(f"{name}: cannot open shared object file: No such file or directory")
+        super().__init__(name, *rest, **options)
 
-driver.cuInit = no_library  # so that the case is the same on machines that have a driver
+ctypes.CDLL = Library
 """
     + LOAD
 )
+
+
+NO_BINDING = """
+import sys
+from interop.errors import Unsupported
+from interop_cuda.backend import CudaBackend
+backend = CudaBackend()
+consumer = backend.open_consumer(backend.devices()[0])
+assert not [name for name in sys.modules if name.startswith("cuda.bindings")]
+sys.modules["cuda.bindings.nvrtc"] = None  # as where it is not installed
+assert "cannot be imported" in backend.versions()["NVRTC"]
+try:
+    consumer.compile("KERNEL void nothing() {}")
+except Unsupported as error:
+    print(error)
+consumer.close()
+"""
 
 
 def test_declaration() -> None:
@@ -58,8 +78,14 @@ def test_no_library(python: Python) -> None:
     assert done.returncode == 0, done.stderr
     backend, reason, hint = done.stdout.split(" | ")
     assert backend == "cuda"
-    assert "Failed to dlopen" in reason
+    assert "cannot open shared object file" in reason
     assert "interop-cuda" in hint
+
+
+def test_the_binding_is_imported_by_who_compiles(python: Python, stand_in: Path) -> None:
+    done = python("-c", NO_BINDING, LD_LIBRARY_PATH=search(stand_in))
+    assert done.returncode == 0, done.stderr
+    assert "interop-cuda" in done.stdout
 
 
 @pytest.mark.parametrize(

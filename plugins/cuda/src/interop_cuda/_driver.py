@@ -1,7 +1,8 @@
 """The CUDA driver as this backend calls it: loading, error translation, raw functions.
 
-cuda-bindings finds and opens the libraries, the driver's and NVRTC's, and serves NVRTC. The driver's own
-functions are called through ctypes: with prepared argument types, without wrapper objects, the GIL released.
+The driver's functions are called through ctypes: with prepared argument types, without wrapper objects, the GIL
+released. cuda-bindings finds, opens and serves NVRTC, so it is imported by who compiles and not before: importing its
+part for the driver takes longer than all modules of this backend together.
 """
 
 from __future__ import annotations
@@ -9,8 +10,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib
-import importlib.metadata
-import os
 import re
 import sys
 from pathlib import Path
@@ -25,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _NO_HINTS: Mapping[int, str] = MappingProxyType({})
+REGISTER = "cuMemHostRegister_v2"
+MAP_ARRAY = "cuExternalMemoryGetMappedMipmappedArray"
+"""Functions that not every driver exports, so that what a device offers depends on them."""
 _COMPILATION_FAILED = 6  # NVRTC_ERROR_COMPILATION
 _LIBRARY = "libcuda.so.1"
 _WINDOWS_LIBRARY = "nvcuda.dll"
@@ -44,20 +46,20 @@ class Driver:
     """The loaded driver. One per backend; owns nothing that would need closing."""
 
     def __init__(self) -> None:
-        binding: Any = importlib.import_module("cuda.bindings.driver")
-        self._nvrtc: Any = importlib.import_module("cuda.bindings.nvrtc")
         self._functions: dict[str, Callable[..., int]] = {}
-        try:
-            binding.cuInit(0)  # opens the library; what it answers is judged below
-        except (RuntimeError, ValueError) as error:  # no library; a status that the binding does not know
-            if isinstance(error, RuntimeError):
-                reason = f"the CUDA driver cannot be loaded: {error}"
-                raise BackendUnavailable("cuda", reason, INSTALL_HINT) from error
-        self.library: Any = _loaded_library()
+        self.library: Any = _open_library()
         code = self.raw("cuInit")(0)
         if code:
             reason = f"cuInit returned {code} {' '.join(self._words(code))}".rstrip()
             raise BackendUnavailable("cuda", reason, _START_HINTS.get(code, INSTALL_HINT))
+
+    @functools.cached_property
+    def _nvrtc(self) -> Any:
+        """The binding of the compiler, imported by the first who compiles."""
+        try:
+            return importlib.import_module("cuda.bindings.nvrtc")
+        except ImportError as error:
+            raise Unsupported("NVRTC", f"its binding cannot be imported: {error}; {INSTALL_HINT}") from error
 
     def raw(self, name: str) -> Callable[..., int]:
         """Return a prepared function of the library. Raises :class:`Unsupported` when it has none."""
@@ -173,7 +175,7 @@ class Driver:
         """Version of NVRTC, or why there is none."""
         try:
             status, major, minor = self._nvrtc.nvrtcVersion()
-        except RuntimeError as error:
+        except (RuntimeError, Unsupported) as error:
             return " ".join(str(error).split()) or "not found"
         return f"{major}.{minor}" if int(status) == 0 else f"failed with {int(status)}"
 
@@ -184,8 +186,14 @@ class Driver:
 
     def versions(self) -> dict[str, str]:
         """Versions of the binding, the driver and NVRTC."""
+        import importlib.metadata  # not for connecting, which needs none of this
+
+        try:
+            binding = importlib.metadata.version("cuda-bindings")
+        except importlib.metadata.PackageNotFoundError:
+            binding = "not installed"
         return {
-            "cuda-bindings": importlib.metadata.version("cuda-bindings"),
+            "cuda-bindings": binding,
             "CUDA driver API": self.cuda_version(),
             "NVIDIA driver": kernel_module(),
             "NVRTC": self.nvrtc_version(),
@@ -216,12 +224,12 @@ def kernel_module() -> str:
     return found.group() if found else ""
 
 
-def _loaded_library() -> ctypes.CDLL:
-    """Open the library that cuda-bindings has opened, never a second copy of it."""
-    if sys.platform == "win32":
-        return ctypes.WinDLL(_WINDOWS_LIBRARY)
+def _open_library() -> ctypes.CDLL:
+    """Open the driver by its name alone, as cuda-bindings and array libraries do: all of a process share one."""
     try:
-        return ctypes.CDLL(_LIBRARY, mode=os.RTLD_NOLOAD | os.RTLD_NOW)
+        if sys.platform == "win32":
+            return ctypes.WinDLL(_WINDOWS_LIBRARY)
+        return ctypes.CDLL(_LIBRARY)
     except OSError as error:
-        reason = f"cuda-bindings loaded a CUDA driver, but not {_LIBRARY}: {error}"
+        reason = f"the CUDA driver cannot be loaded: {error}"
         raise BackendUnavailable("cuda", reason, INSTALL_HINT) from error

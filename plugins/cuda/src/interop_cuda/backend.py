@@ -10,13 +10,14 @@ from interop.backend import Capabilities
 from interop.device import DeviceIdentity, DeviceInfo, PciAddress
 from interop.errors import BackendUnavailable, ClosedError, InvalidArgument
 from interop.handles import HandleType
+from interop.images import Tiling
 from interop.imports import Imports
 from interop.lifetime import Children, Owned
 from interop.semaphore import SemaphoreKind
-from interop_cuda import host, image, kernels, memory, semaphore
+from interop_cuda import memory, semaphore
 from interop_cuda._abi import Attribute
 from interop_cuda._context import Context
-from interop_cuda._driver import Driver, kernel_module
+from interop_cuda._driver import MAP_ARRAY, REGISTER, Driver, kernel_module
 from interop_cuda._gate import HOST_FUNC, WAIT_SYMBOL, WAIT_VALUE
 from interop_cuda.plugin import INSTALL_HINT
 from interop_cuda.stream import CudaStream
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from interop.memory import MemoryDescriptor
     from interop.semaphore import SemaphoreDescriptor
     from interop_cuda.image import CudaImage
+    from interop_cuda.kernels import CudaModule
 
 _LINUX = frozenset({HandleType.OPAQUE_FD})
 _WINDOWS = frozenset({HandleType.OPAQUE_WIN32, HandleType.OPAQUE_WIN32_KMT})
@@ -114,7 +116,9 @@ class CudaConsumer:
     def _import_whole(self, handle: Handle, descriptor: MemoryDescriptor) -> memory.CudaExternalMemory:
         supported = self._device.capabilities.memory_import
         if handle.type is HandleType.HOST_ALLOCATION:
-            return self._children.add(host.import_host(self.stream, handle, descriptor, supported))
+            from interop_cuda.host import import_host
+
+            return self._children.add(import_host(self.stream, handle, descriptor, supported))
         return self._children.add(memory.import_memory(self.stream, handle, descriptor, supported))
 
     def import_image(self, handle: Handle, memory: MemoryDescriptor, image: ImageDescriptor) -> CudaImage:
@@ -136,10 +140,12 @@ class CudaConsumer:
         self._children.add(block)
         return buffer
 
-    def compile(self, source: str | Mapping[str, str]) -> kernels.CudaModule:
+    def compile(self, source: str | Mapping[str, str]) -> CudaModule:
         """Compile portable source, or the entry ``"cuda"`` of a mapping, with NVRTC."""
+        from interop_cuda.kernels import compile_module
+
         return self._children.add(
-            kernels.compile_module(self.stream, source, capability=self._capability, limit=self._limit)
+            compile_module(self.stream, source, capability=self._capability, limit=self._limit)
         )
 
     def close(self) -> None:
@@ -196,8 +202,8 @@ def _capabilities(driver: Driver, device: int) -> Capabilities:
     else:
         notes.append(f"no {WAIT_VALUE} on this device: streams are held by a blocking host function")
     importable = importable if driver.exports("cuImportExternalMemory") else frozenset[HandleType]()
-    images, image_notes = image.offered(driver, importable)
-    pins = driver.exports(host.REGISTER) and _attribute(driver, device, Attribute.HOST_REGISTER_SUPPORTED)
+    images, image_notes = _images(driver, importable)
+    pins = driver.exports(REGISTER) and _attribute(driver, device, Attribute.HOST_REGISTER_SUPPORTED)
     return Capabilities(
         memory_import=importable | _HOST if pins else importable,
         host_memory="cuMemHostRegister: pinned, read and written over the bus" if pins else "",
@@ -208,6 +214,15 @@ def _capabilities(driver: Driver, device: int) -> Capabilities:
         images=images,
         image_notes=image_notes,
     )
+
+
+def _images(
+    driver: Driver, importable: frozenset[HandleType]
+) -> tuple[dict[Tiling, frozenset[HandleType]], tuple[str, ...]]:
+    """Return by which handle types images of a tiling come in, and why a tiling is missing."""
+    if not driver.exports(MAP_ARRAY):
+        return {Tiling.LINEAR: importable}, (f"this CUDA driver does not export {MAP_ARRAY}",)
+    return {Tiling.OPTIMAL: importable, Tiling.LINEAR: importable}, ()
 
 
 def _attribute(driver: Driver, device: int, attribute: int) -> int:

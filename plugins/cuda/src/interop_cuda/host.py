@@ -10,6 +10,7 @@ from interop.handles import FdFate, lend
 from interop.memory import check_import
 from interop.pages import keeper
 from interop_cuda._block import PINS, Host
+from interop_cuda._driver import REGISTER
 from interop_cuda.memory import CudaExternalMemory
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from interop.memory import MemoryDescriptor
     from interop_cuda.stream import CudaStream
 
-REGISTER = "cuMemHostRegister_v2"
 _PORTABLE_AND_MAPPED = 3
 _ALREADY = 712
 _HINTS = {_ALREADY: "part of these pages is pinned already, in another range; import them as that range"}

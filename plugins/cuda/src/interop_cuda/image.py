@@ -21,6 +21,7 @@ from interop_cuda._abi import (
     MipmappedArrayDesc,
     Place,
 )
+from interop_cuda._driver import MAP_ARRAY
 from interop_cuda.memory import DEFAULT_TIMEOUT, import_external
 from interop_cuda.stream import stream_address
 
@@ -47,7 +48,6 @@ _FORMATS = {
     (Numbers.FLOAT, 16): 0x10,
     (Numbers.FLOAT, 32): 0x20,
 }
-_MAP = "cuExternalMemoryGetMappedMipmappedArray"
 # Invalid value, unknown: what the driver answers for an image that it does not map.
 _NOT_THIS_KIND = frozenset({1, 999})
 
@@ -168,15 +168,6 @@ def _release(context: Context, external: int, mapping: _Mapping) -> None:
         every.callback(driver.call, mapping.destroy, mapping.base)
 
 
-def offered(
-    driver: Driver, importable: frozenset[HandleType]
-) -> tuple[dict[Tiling, frozenset[HandleType]], tuple[str, ...]]:
-    """Return by which handle types images of a tiling come in, and why a tiling is missing."""
-    if not driver.exports(_MAP):
-        return {Tiling.LINEAR: importable}, (f"this CUDA driver does not export {_MAP}",)
-    return {Tiling.OPTIMAL: importable, Tiling.LINEAR: importable}, ()
-
-
 def import_image(
     stream: CudaStream,
     handle: Handle,
@@ -219,7 +210,7 @@ def _array(
     array.channels = image.format.components
     array.flags = ARRAY_SURFACE_LOAD_STORE | (ARRAY_LAYERED if layered else 0)
     try:
-        native = driver.make(_MAP, external, ctypes.byref(wanted))
+        native = driver.make(MAP_ARRAY, external, ctypes.byref(wanted))
     except DriverError as error:
         if error.code not in _NOT_THIS_KIND:
             raise

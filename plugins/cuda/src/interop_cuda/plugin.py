@@ -25,6 +25,6 @@ def interop_register_backends() -> tuple[BackendInfo, ...]:
             roles=frozenset({Role.CONSUMER}),
             load=_load,
             install_hint=INSTALL_HINT,
-            summary="CUDA through cuda-bindings: NVIDIA GPUs",
+            summary="CUDA by the driver and NVRTC: NVIDIA GPUs",
         ),
     )

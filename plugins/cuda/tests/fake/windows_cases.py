@@ -193,5 +193,5 @@ def test_the_library_of_windows_is_nvcuda(monkeypatch: pytest.MonkeyPatch) -> No
     asked: list[str] = []
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setattr(ctypes, "WinDLL", asked.append, raising=False)
-    _driver._loaded_library()
+    _driver._open_library()
     assert asked == ["nvcuda.dll"]

@@ -1,0 +1,135 @@
+"""Finding one group's entry points without reading those of every installed distribution.
+
+:func:`importlib.metadata.entry_points` parses what each distribution declares, and where hundreds are installed that
+takes longer than opening a driver; importing that module takes longer still. Here the folders of ``sys.path`` are
+listed, and only an ``entry_points.txt`` that has the group's name somewhere in it is parsed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from functools import reduce
+from importlib import import_module
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from importlib.metadata import Distribution, EntryPoint
+
+_SUFFIXES = (".dist-info", ".egg-info")
+_MOST = 1 << 16
+"""Bytes that are looked at; a longer file is parsed."""
+_SEPARATORS = re.compile(r"[-_.]+")
+
+
+class Declared:
+    """One of a distribution's entry points; what is used of :class:`importlib.metadata.EntryPoint`."""
+
+    def __init__(self, name: str, value: str, place: str) -> None:
+        """``value`` is ``module`` or ``module:object``, ``place`` the folder of the distribution's metadata."""
+        self.name = name
+        self.value = value
+        self._place = place
+
+    @property
+    def dist(self) -> Distribution:
+        """The distribution that declares it; its metadata is read by whoever asks for some."""
+        from importlib.metadata import PathDistribution
+
+        return PathDistribution(Path(self._place))
+
+    def load(self) -> Any:
+        """Import the module and return it, or the object in it.
+
+        Raises what the import raises, and ``AttributeError`` where the object is not there.
+        """
+        module, _, names = self.value.partition("[")[0].partition(":")  # extras are no part of it
+        return reduce(getattr, filter(None, names.strip().split(".")), import_module(module.strip()))
+
+
+class _NotPlainError(Exception):
+    """Something on the path is no plain folder of distributions."""
+
+
+def entry_points(group: str) -> Iterable[EntryPoint | Declared]:
+    """Find what ``importlib.metadata.entry_points(group=group)`` finds, reading only what may be of the group.
+
+    So the first distribution of a name on ``sys.path`` hides the others of that name. Where anything but folders may
+    hold distributions (a zip file, an egg, a finder of ``sys.meta_path`` that knows of more), that function is called.
+    A file that cannot be decoded does no harm.
+    """
+    try:
+        places = list(_naming(group.encode()))
+    except _NotPlainError:
+        from importlib.metadata import entry_points
+
+        return entry_points(group=group)
+    return [entry for place in places for entry in _parsed(place, group)]
+
+
+def _parsed(place: str, group: str) -> Iterator[Declared]:
+    section = None
+    text = Path(place, "entry_points.txt").read_text(encoding="utf-8", errors="replace")
+    for line in map(str.strip, text.splitlines()):
+        if line.startswith("[") and line.endswith("]"):
+            section = line.strip("[]")
+        elif line and not line.startswith("#") and section == group:
+            name, _, value = line.partition("=")
+            yield Declared(name.strip(), value.strip(), place)
+
+
+def _naming(group: bytes) -> Iterator[str]:
+    """Yield the metadata folders of distributions whose entry points have these bytes in them."""
+    finders = [each for each in sys.meta_path if getattr(each, "find_distributions", None) is not None]
+    if finders != [PathFinder]:
+        raise _NotPlainError
+    seen: set[str] = set()
+    for folder in map(str, sys.path):  # programs put paths of other kinds there too
+        for child in _children(folder):
+            if not child.lower().endswith(_SUFFIXES):
+                continue
+            name = _name(child)
+            if name in seen:
+                continue
+            seen.add(name)
+            place = os.path.join(folder, child)  # noqa: PTH118 - a Path for each would take longer than its file
+            if _names(f"{place}{os.sep}entry_points.txt", group):
+                yield place
+
+
+def _names(path: str, group: bytes) -> bool:
+    """Whether a file has these bytes in it, or is too long to tell. Asks the system for no more than that."""
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except OSError:  # most have none; what cannot be read, importlib.metadata does not read either
+        return False
+    try:
+        text = os.read(file, _MOST)
+    except OSError:  # a folder
+        return False
+    finally:
+        os.close(file)
+    return group in text or len(text) == _MOST
+
+
+def _children(folder: str) -> list[str]:
+    if folder.lower().endswith(".egg"):
+        raise _NotPlainError
+    try:
+        return os.listdir(folder or ".")  # noqa: PTH208 - as above
+    except NotADirectoryError:
+        raise _NotPlainError from None
+    except OSError:
+        return []
+
+
+def _name(child: str) -> str:
+    """Return the distribution's name as :mod:`importlib.metadata` compares it."""
+    stem, suffix = os.path.splitext(child)  # noqa: PTH122 - as above
+    if suffix not in _SUFFIXES:  # in capitals, or there is no more: the name is in the metadata
+        raise _NotPlainError
+    return _SEPARATORS.sub("-", stem.partition("-")[0]).lower()
