@@ -106,7 +106,8 @@ class Driver:
         except ValueError as error:
             # hipError_t(code) fails inside the wrapper for a code that the binding does not know.
             raise DriverError(name, _code_in(str(error)), text=str(error)) from error
-        self.check(name, int(status), hints)
+        if status:
+            self.check(name, int(status), hints)
         return results[0] if results else None
 
     def create(self, name: str, *args: object, hints: Mapping[int, str] = _NO_HINTS) -> int:
@@ -187,7 +188,9 @@ class Driver:
 
         For calls that allocate, import or create on the current device.
         """
-        self.check("hipSetDevice", self.raw("hipSetDevice")(device))
+        code = self.raw("hipSetDevice")(device)
+        if code:
+            self.check("hipSetDevice", code)
         self._current.device = device
 
     @contextlib.contextmanager

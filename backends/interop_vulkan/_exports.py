@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from interop.handles import HandleType
 from interop_vulkan import _driver
 from interop_vulkan._devices import MEMORY_TYPES, SEMAPHORE_TYPES
-from interop_vulkan._driver import struct, take_handle
+from interop_vulkan._driver import check, struct, take_handle
 
 if TYPE_CHECKING:
     from interop.handles import Handle
@@ -54,7 +54,7 @@ class Exports:
     ) -> None:
         self._context = context
         self._function = function
-        self._out = out
+        self._out = _driver.ffi.typeof(f"{out} *")
         self._type = handle_type
         self._request = request
         self._kept: Handle | None = None
@@ -71,8 +71,11 @@ class Exports:
 
     def _ask(self) -> Handle:
         context = self._context
-        number = context.vk.create(self._function, self._out, context.device, self._request)
-        return take_handle(self._function, number, self._type)
+        number = _driver.ffi.new(self._out)
+        code = getattr(context.vk, self._function)(context.device, self._request, number)
+        if code:
+            check(self._function, code)
+        return take_handle(self._function, number[0], self._type)
 
     def close(self) -> None:
         """Close what is kept; handles that were taken stay. A second call does nothing."""

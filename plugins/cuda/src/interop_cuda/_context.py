@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from interop_cuda._driver import Driver
 
 _here = threading.local()
@@ -59,14 +56,27 @@ class Context:
             self.driver.check("cuCtxSetCurrent", code)
         _here.context = self
 
-    @contextmanager
-    def current(self) -> Generator[Driver]:
+    def current(self) -> Current:
         """Have it current within the block only. For calls that create, import and release.
 
         Releases may run in a garbage collection in any thread, which must find its own context again.
         """
-        self.driver.call("cuCtxPushCurrent_v2", self._address)
-        try:
-            yield self.driver
-        finally:
-            self.driver.make("cuCtxPopCurrent_v2")
+        return Current(self.driver, self._address)
+
+
+class Current:
+    """What :meth:`Context.current` returns: pushes the context, and pops it at the end of the block."""
+
+    __slots__ = ("_address", "_driver")
+
+    def __init__(self, driver: Driver, address: int) -> None:
+        self._driver = driver
+        self._address = address
+
+    def __enter__(self) -> Driver:
+        driver = self._driver
+        driver.call("cuCtxPushCurrent_v2", self._address)
+        return driver
+
+    def __exit__(self, *_: object) -> None:
+        self._driver.make("cuCtxPopCurrent_v2")
