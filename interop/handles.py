@@ -162,7 +162,8 @@ class Handle:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        if id(self) in _open:  # mostly it has been consumed
+            self.close()
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else str(self._value)

@@ -165,7 +165,7 @@ def _check_same(shared: _Import[View], descriptor: MemoryDescriptor, file: tuple
 class Share(Owned, Generic[View]):
     """One descriptor's part of an imported allocation. Fulfils :class:`interop.memory.ExternalMemory`."""
 
-    __slots__ = ("_descriptor", "_imports", "_shared", "_token")
+    __slots__ = ("_descriptor", "_shared", "_token")
 
     def __init__(
         self, imports: Imports[View], shared: _Import[View], descriptor: MemoryDescriptor, token: object
@@ -173,7 +173,6 @@ class Share(Owned, Generic[View]):
         what = f"external memory of {descriptor.size} bytes"
         super().__init__(what, imports.give_up, shared, token)
         self._descriptor = descriptor
-        self._imports = imports
         self._shared = shared
         self._token = token
 

@@ -30,8 +30,10 @@ def resolve(
     """
     element = dtype or BYTES
     if shape is None:
-        nbytes = descriptor.size - offset if size is None else size
-        check_range(offset, nbytes, descriptor.size)
+        room = descriptor.size - offset
+        nbytes = room if size is None else size
+        if not (offset >= 0 and 0 < nbytes <= room):
+            check_range(offset, nbytes, descriptor.size)
         itemsize = element.itemsize
         if nbytes % itemsize:
             raise InvalidArgument(f"{nbytes} bytes are no whole number of {element} elements")

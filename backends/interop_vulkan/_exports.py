@@ -56,18 +56,19 @@ class Exports:
         self._function = function
         self._out = _driver.ffi.typeof(f"{out} *")
         self._type = handle_type
+        self._once = handle_type is HandleType.OPAQUE_WIN32
         self._request = request
         self._kept: Handle | None = None
         self._lock = threading.Lock()
 
     def take(self) -> Handle:
         """Return a new handle, the caller's."""
-        if self._type is not HandleType.OPAQUE_WIN32:
-            return self._ask()
-        with self._lock:
-            if self._kept is None:
-                self._kept = self._ask()
-            return self._kept.dup()
+        if self._once:
+            with self._lock:
+                if self._kept is None:
+                    self._kept = self._ask()
+                return self._kept.dup()
+        return self._ask()
 
     def _ask(self) -> Handle:
         context = self._context
