@@ -100,11 +100,15 @@ def take_back(steps: Iterable[Callable[[], object]]) -> None:
             every.callback(step)
 
 
-class _Closable(Protocol):
-    def close(self) -> None: ...
+class Closable(Protocol):
+    """What :class:`Children` close: ``close`` may be called twice."""
+
+    def close(self) -> None:
+        """Release it. A second call does nothing."""
+        ...
 
 
-_Child = TypeVar("_Child", bound=_Closable)
+_Child = TypeVar("_Child", bound=Closable)
 
 
 class Children:
@@ -113,7 +117,7 @@ class Children:
     __slots__ = ("_alive", "_numbers")
 
     def __init__(self) -> None:
-        self._alive: dict[int, ref[_Closable]] = {}
+        self._alive: dict[int, ref[Closable]] = {}
         self._numbers = count()
 
     def add(self, child: _Child) -> _Child:

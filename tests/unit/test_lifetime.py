@@ -33,6 +33,10 @@ print("end")
 """
 
 
+def nothing() -> None:
+    """Release what needs no release."""
+
+
 class Silent(Owned):
     may_be_dropped: ClassVar[bool] = True
 
@@ -74,7 +78,7 @@ def test_a_release_that_fails_warns_where_nobody_can_catch_it() -> None:
 
 def test_what_was_closed_dies_without_a_line_of_python() -> None:
     """A Ctrl-C in such a line would be lost, as nobody is there to catch it."""
-    objects: list[Any] = [Owned("a thing", int), Handle(0, HandleType.HOST_ALLOCATION)]
+    objects: list[Any] = [Owned("a thing", nothing), Handle(0, HandleType.HOST_ALLOCATION)]
     for each in objects:
         each.close()
     del each
@@ -94,11 +98,11 @@ def test_nothing_is_kept_of_what_has_ended() -> None:
     gc.collect()
     open_before = len(lifetime._open)
     for _ in range(100):
-        Owned("a thing", int).close()
-        Silent("a thing", int)
+        Owned("a thing", nothing).close()
+        Silent("a thing", nothing)
     children = Children()
     for _ in range(100):
-        children.add(Silent("a thing", int))
+        children.add(Silent("a thing", nothing))
     assert len(lifetime._open) == open_before
     assert not children._alive
 

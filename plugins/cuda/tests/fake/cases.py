@@ -40,7 +40,7 @@ from interop.errors import (
 from interop.formats import FORMATS
 from interop.handles import Handle, HandleType
 from interop.images import ImageConsumer, ImageDescriptor, MappedImage, Tiling
-from interop.lifetime import Children, Owned
+from interop.lifetime import Children, Closable
 from interop.memory import ExternalMemory, MappedBuffer, MemoryDescriptor
 from interop.pages import HostPages
 from interop.semaphore import ExternalSemaphore, SemaphoreDescriptor, SemaphoreKind, Stream
@@ -59,7 +59,7 @@ KERNEL void add(GLOBAL_MEM uint *data, uint amount, uint count)
     if (i < count) data[i] += amount;
 }
 """
-Child = TypeVar("Child", bound=Owned)
+Child = TypeVar("Child", bound=Closable)
 library = ctypes.CDLL("libcuda.so.1")
 peers: list[Handle | mmap.mmap] = []
 """What the tests made on the other side; the fixture closes it."""
@@ -70,9 +70,9 @@ library.cuCtxSetCurrent.argtypes = [ctypes.c_void_p]
 class Kept(Children):
     """Keeps what was made alive, for the consumer to close it."""
 
-    def __init__(self, *made: Owned) -> None:
+    def __init__(self, *made: Closable) -> None:
         super().__init__()
-        self.kept: list[Owned] = []
+        self.kept: list[Closable] = []
         for child in made:
             self.add(child)
 
