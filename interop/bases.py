@@ -39,7 +39,7 @@ class ConsumerBase(Owned, ABC, Generic[View]):
         children = Children()
         super().__init__(f"consumer on {device}", children.close)
         self._children = children
-        self._imports: Imports[View] = Imports()
+        self._imports: Imports[View] = children.add(Imports())
         self.device = device
         self.stream = self.create_stream()
 
@@ -56,7 +56,7 @@ class ConsumerBase(Owned, ABC, Generic[View]):
         """Import a whole allocation. Must consume ``handle`` by success only.
 
         The handle is of a type in the device's ``memory_import`` and fits the descriptor. What is returned is an
-        :class:`interop.imports.Whole` with the backend's views, and an :class:`interop.lifetime.Owned`.
+        :class:`interop.imports.Whole` with the backend's views.
         """
 
     def create_stream(self) -> Any:
@@ -68,10 +68,7 @@ class ConsumerBase(Owned, ABC, Generic[View]):
         """Take an allocation in, once for all descriptors that name it; see :class:`interop.imports.Imports`."""
         self.check_open()
         supported = self.device.capabilities.memory_import
-        return self.keep(self._imports.take(handle, descriptor, self._open, supported=supported))
-
-    def _open(self, handle: Handle, descriptor: MemoryDescriptor) -> Any:
-        return self.keep(self.open_memory(handle, descriptor))
+        return self.keep(self._imports.take(handle, descriptor, self.open_memory, supported=supported))
 
     def import_semaphore(self, handle: Handle, descriptor: SemaphoreDescriptor) -> ExternalSemaphore:  # noqa: ARG002
         """Raise :class:`Unsupported`; ``handle`` stays the caller's."""

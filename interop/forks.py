@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING
 from interop.errors import Unsupported
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from interop.link import Link
 
 _generation = 0
 _opened: int | None = None
 _parent = 0
 _links: weakref.WeakSet[Link] = weakref.WeakSet()
+_first: list[Callable[[], None]] = []
 _kept: list[object] = []
 """Links of the parent, in the child: kept, so that no finaliser calls a driver."""
 
@@ -42,6 +45,12 @@ def check_connect() -> None:
     _opened = _generation
 
 
+def first_in_child(function: Callable[[], None]) -> Callable[[], None]:
+    """Have ``function`` called in every child that is forked from now on, before its links are closed."""
+    _first.append(function)
+    return function
+
+
 def watch(link: Link) -> None:
     """Have ``link`` closed in every child that is forked from now on."""
     _links.add(link)
@@ -51,6 +60,8 @@ def _in_child() -> None:
     global _generation, _parent  # noqa: PLW0603 - as above
     _generation += 1
     _parent = os.getppid()
+    for function in _first:
+        function()
     for link in list(_links):
         _kept.append(link)
         link.orphan(

@@ -13,16 +13,20 @@ from __future__ import annotations
 import contextlib
 import enum
 import os
+import sys
 import warnings
-import weakref
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import ref
 
 from interop import win32
 from interop.errors import ClosedError, HandleError
 
+if sys.platform != "win32":
+    import fcntl
+
 if TYPE_CHECKING:
-    from collections.abc import Generator
     from typing import Self
 
 
@@ -45,7 +49,7 @@ class HandleType(enum.StrEnum):
     @property
     def is_fd(self) -> bool:
         """Whether a handle of this type is a POSIX file descriptor."""
-        return self in _FD_TYPES
+        return self in FD_TYPES
 
     @property
     def is_win32(self) -> bool:
@@ -53,13 +57,13 @@ class HandleType(enum.StrEnum):
         return self in _WIN32_TYPES
 
 
-_FD_TYPES = frozenset({HandleType.OPAQUE_FD, HandleType.DMA_BUF, HandleType.SYNC_FD})
+FD_TYPES = frozenset({HandleType.OPAQUE_FD, HandleType.DMA_BUF, HandleType.SYNC_FD})
 _WIN32_TYPES = frozenset({HandleType.OPAQUE_WIN32, HandleType.OPAQUE_WIN32_KMT})
 
 
 def _drop(value: int, handle_type: HandleType) -> None:
     """Release the object behind a handle; errors are reported as warnings because callers cannot react."""
-    if handle_type.is_fd and value >= 0:
+    if handle_type in FD_TYPES and value >= 0:
         try:
             os.close(value)
         except OSError as error:
@@ -71,7 +75,13 @@ def _drop(value: int, handle_type: HandleType) -> None:
             warnings.warn(f"closing NT handle {value:#x} failed: {error}", ResourceWarning, stacklevel=3)
 
 
-def _dropped_unclosed(value: int, handle_type: HandleType) -> None:
+_open: dict[int, ref[Handle]] = {}
+"""What tells the end of each handle that is open, by its ``id``: whoever takes an entry out releases the handle."""
+
+
+def _dropped_unclosed(key: int, value: int, handle_type: HandleType, _: object) -> None:
+    if sys.is_finalizing() or _open.pop(key, None) is None:
+        return
     warnings.warn(f"unclosed {handle_type.value} handle {value}", ResourceWarning, stacklevel=2)
     _drop(value, handle_type)
 
@@ -84,15 +94,16 @@ class Handle:
     :meth:`close`. Dropping it unclosed is a ``ResourceWarning`` and closes it.
     """
 
-    __slots__ = ("__weakref__", "_finalizer", "_keep", "_type", "_value")
+    __slots__ = ("__weakref__", "_keep", "_value", "type")
 
     def __init__(self, value: int, handle_type: HandleType, *, keep: object = None) -> None:
         """``keep`` lives until it has gone to another owner: host memory has no references of its own."""
         self._value = value
         self._keep = keep
-        self._type = handle_type
-        self._finalizer = weakref.finalize(self, _dropped_unclosed, value, handle_type)
-        self._finalizer.atexit = False
+        self.type = handle_type
+        """What kind of object this is."""
+        key = id(self)
+        _open[key] = ref(self, partial(_dropped_unclosed, key, value, handle_type))
 
     @classmethod
     def adopt(cls, value: int, handle_type: HandleType) -> Self:
@@ -110,22 +121,17 @@ class Handle:
         return cls(value, handle_type)
 
     @property
-    def type(self) -> HandleType:
-        """What kind of object this is."""
-        return self._type
-
-    @property
     def value(self) -> int:
         """The integer, lent to the caller: do not close it. Raises :class:`ClosedError` once it has gone."""
-        if not self._finalizer.alive:
-            msg = f"{self._type.value} handle was closed, detached or consumed by an import"
+        if id(self) not in _open:
+            msg = f"{self.type.value} handle was closed, detached or consumed by an import"
             raise ClosedError(msg)
         return self._value
 
     @property
     def closed(self) -> bool:
         """Whether this object owns nothing any more."""
-        return not self._finalizer.alive
+        return id(self) not in _open
 
     def dup(self) -> Handle:
         """Make a second handle to the same object (``F_DUPFD_CLOEXEC``, ``DuplicateHandle``); close both.
@@ -133,34 +139,35 @@ class Handle:
         A global handle or an address has no references, so its duplicate is the same number.
         """
         value = self.value
-        if self._type.is_fd and value >= 0:
+        if self.type.is_fd and value >= 0:
             value = _duplicate_fd(value, 0)
-        elif self._type is HandleType.OPAQUE_WIN32:
+        elif self.type is HandleType.OPAQUE_WIN32:
             value = win32.duplicate(value)
-        return Handle(value, self._type, keep=self._keep)
+        return Handle(value, self.type, keep=self._keep)
 
     def detach(self) -> int:
         """Pass ownership of the integer to the caller."""
         value = self.value
-        self._finalizer.detach()
+        _open.pop(id(self), None)
         self._keep = None
         return value
 
     def close(self) -> None:
         """Release the object. A second call does nothing."""
-        if self._finalizer.detach() is not None:
+        if _open.pop(id(self), None) is not None:
             self._keep = None
-            _drop(self._value, self._type)
+            _drop(self._value, self.type)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        if id(self) in _open:  # mostly it has been consumed
+            self.close()
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else str(self._value)
-        return f"<Handle {self._type.value} {state}>"
+        return f"<Handle {self.type.value} {state}>"
 
 
 def check_value(value: int, handle_type: HandleType) -> None:
@@ -182,8 +189,6 @@ def check_value(value: int, handle_type: HandleType) -> None:
 
 
 def _duplicate_fd(fd: int, floor: int) -> int:
-    import fcntl  # here, as Windows has no such module
-
     return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, floor)
 
 
@@ -229,44 +234,63 @@ def widen_table() -> None:
         os.close(_duplicate_fd(nothing.fileno(), SEMAPHORE_FLOOR))
 
 
-@contextlib.contextmanager
-def lend(handle: Handle, fate: FdFate, *, floor: int = MEMORY_FLOOR) -> Generator[int]:
-    """Lend a driver a duplicate of ``handle`` for one import call.
+class lend:  # noqa: N801 - used as a function is, as contextlib's own are; a generator would take three times as long
+    """Lend a driver a duplicate of a handle for one import call: ``with lend(handle, fate) as number``.
 
-    Leaving the block normally means that the import succeeded: ``handle`` is consumed, and the duplicate
-    is settled as ``fate`` says. Leaving it by an exception means that it failed: ``handle`` stays the
+    Leaving the block normally means that the import succeeded: the handle is consumed, and the duplicate
+    is settled as ``fate`` says. Leaving it by an exception means that it failed: the handle stays the
     caller's and open, and the duplicate is closed unless the driver closed it already (NVIDIA's does on
-    some failures). Yields the number to give to the driver. Handles that are no fds are lent as they are:
+    some failures). ``number`` is what to give to the driver. Handles that are no fds are lent as they are:
     no driver takes ownership of those, so on success they are closed here (an NT handle by ``CloseHandle``, as
     the import has a reference of its own; a global handle not at all), and on failure they stay as they were.
+
+    Raises :class:`ClosedError` for a handle that has gone, and :class:`HandleError` for one whose fd is not open.
     """
-    value = handle.value
-    if not handle.type.is_fd or value < 0:
-        yield value
-        handle.close()
-        return
-    before = check_fd(value)
-    try:
-        number = _duplicate_fd(value, floor)
-    except OSError:  # the process may have fewer descriptors than that
-        number = _duplicate_fd(value, 0)
-    try:
-        yield number
-    except BaseException:
-        _close_if_same(number, before)
-        raise
-    if fate is FdFate.KEPT:
-        os.close(number)
-    elif fate is FdFate.VARIES:
-        _close_if_same(number, before)
-    handle.close()
+
+    __slots__ = ("_fate", "_floor", "_handle", "_number")
+
+    def __init__(self, handle: Handle, fate: FdFate, *, floor: int = MEMORY_FLOOR) -> None:
+        self._handle = handle
+        self._fate = fate
+        self._floor = floor
+        self._number: int | None = None
+        """The duplicate; None for what is lent as it is."""
+
+    def __enter__(self) -> int:
+        handle = self._handle
+        value = handle.value
+        if handle.type not in FD_TYPES or value < 0:
+            return value
+        try:
+            number = _duplicate_fd(value, self._floor)
+        except OSError:  # the process may have fewer descriptors than that
+            check_fd(value)
+            number = _duplicate_fd(value, 0)
+        self._number = number
+        return number
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        number = self._number
+        if kind is not None:
+            if number is not None:
+                _close_if_same(number, self._handle)
+            return
+        if number is not None and self._fate is not _TAKEN:
+            if self._fate is FdFate.KEPT:
+                os.close(number)
+            else:
+                _close_if_same(number, self._handle)
+        self._handle.close()
 
 
-def _close_if_same(number: int, before: os.stat_result) -> None:
-    """Close ``number`` if it still names the file that ``before`` describes."""
+_TAKEN = FdFate.TAKEN
+
+
+def _close_if_same(number: int, handle: Handle) -> None:
+    """Close ``number`` if it still names the file of ``handle``, which it was duplicated from."""
     try:
-        now = os.fstat(number)
-    except OSError:
+        now, before = os.fstat(number), os.fstat(handle.value)
+    except (OSError, ClosedError):
         return
     if (now.st_dev, now.st_ino) == (before.st_dev, before.st_ino):
         os.close(number)

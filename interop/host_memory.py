@@ -15,9 +15,9 @@ from interop.dtypes import check_shape
 from interop.errors import ClosedError, HandleError
 from interop.handles import FdFate, HandleType, lend
 from interop.lifetime import Owned
-from interop.memory import MemoryDescriptor, check_import, check_range
+from interop.memory import MemoryDescriptor, check_range
 from interop.pages import keeper, view_of
-from interop.views import BYTES, host_bytes, resolve
+from interop.views import BYTES, host_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,13 +45,13 @@ def _unmap(kept: list[mmap.mmap | memoryview]) -> None:
 
 
 class HostMemory(Owned):
-    """An allocation in this process. Fulfils :class:`interop.memory.ExternalMemory`.
+    """An allocation in this process. Fulfils :class:`interop.imports.Whole`.
 
     Closing it unmaps it, unless something made from its bytes is in use: then the last of that does.
     """
 
     view: ClassVar[type[HostView]]
-    """What :meth:`map_buffer` makes; :class:`HostView`, or what a backend derives from it."""
+    """What :meth:`view_at` makes; :class:`HostView`, or what a backend derives from it."""
 
     def __init__(
         self, mapping: mmap.mmap | memoryview, descriptor: MemoryDescriptor, stream: Stream, *, start: int = 0
@@ -72,12 +72,11 @@ class HostMemory(Owned):
         stream: Stream,
         payload: Callable[[int], tuple[int, int]],
     ) -> Self:
-        """Import an allocation. Consumes ``handle`` on success only.
+        """Import an allocation, as ``open_memory`` of a consumer is asked to. Consumes ``handle`` on success only.
 
         ``payload(fd)`` returns offset and size, in bytes, of the allocation inside the file behind a descriptor; it
         raises :class:`HandleError` for a file that it does not know. Raises that too for a file too small.
         """
-        check_import(handle, descriptor, IMPORTABLE)
         size = descriptor.allocation_size
         if handle.type is HandleType.HOST_ALLOCATION:
             with lend(handle, FdFate.KEPT) as address:
@@ -105,17 +104,10 @@ class HostMemory(Owned):
         self.check_open()
         return self._kept[0], self._start + first
 
-    def map_buffer(
-        self,
-        *,
-        offset: int = 0,
-        size: int | None = None,
-        shape: tuple[int, ...] | None = None,
-        dtype: DType | None = None,
-    ) -> Any:
-        """Return a view of ``size`` bytes (default: all that follow) at ``offset``; maps nothing anew."""
+    def view_at(self, first: int, shape: tuple[int, ...], nbytes: int, dtype: DType) -> Any:  # noqa: ARG002 - by shape
+        """Return a view from byte ``first`` of the allocation on; maps nothing anew."""
         self.check_open()
-        return self.view(self, *resolve(self.descriptor, offset=offset, size=size, shape=shape, dtype=dtype))
+        return self.view(self, first, shape, dtype)
 
     def acquire(self, stream: Stream) -> None:
         """Do nothing: the processor's caches are coherent with a driver that runs on it."""

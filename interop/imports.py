@@ -7,7 +7,7 @@ A consumer keeps one :class:`Imports`. Its driver sees each allocation once, who
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from interop.bare import ownership
@@ -18,7 +18,6 @@ from interop.memory import check_import
 from interop.views import resolve
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable
 
     from interop.bare import BareOwnership
@@ -32,17 +31,13 @@ View_co = TypeVar("View_co", bound="MappedBuffer", covariant=True)
 
 
 class Whole(Protocol[View_co]):
-    """An allocation as the driver imported it: :class:`interop.memory.ExternalMemory` with a view of its own."""
+    """An allocation as the driver imported it; :class:`Share` makes an :class:`interop.memory.ExternalMemory` of it."""
 
-    def map_buffer(
-        self,
-        *,
-        offset: int = 0,
-        size: int | None = None,
-        shape: tuple[int, ...] | None = None,
-        dtype: DType | None = None,
-    ) -> View_co:
-        """See :meth:`interop.memory.ExternalMemory.map_buffer`."""
+    def view_at(self, first: int, shape: tuple[int, ...], nbytes: int, dtype: DType) -> View_co:
+        """Return a view of ``nbytes`` bytes from byte ``first`` of the allocation on.
+
+        What :func:`interop.views.resolve` returned: all has been checked, the descriptor's offset is counted in.
+        """
         ...
 
     def acquire(self, stream: Stream) -> None:
@@ -61,28 +56,38 @@ class Whole(Protocol[View_co]):
 class _Import(Generic[View]):
     """One import, and who shares it."""
 
-    __slots__ = ("descriptor", "file", "held", "ordering", "shares", "whole")
+    __slots__ = ("descriptor", "file", "held", "key", "ordering", "shares", "whole")
 
     def __init__(
-        self, whole: Whole[View], descriptor: MemoryDescriptor, file: tuple[int, int] | None
+        self,
+        whole: Whole[View],
+        descriptor: MemoryDescriptor,
+        key: object,
+        file: tuple[int, int] | None,
+        token: object,
     ) -> None:
         self.whole = whole
         self.descriptor = descriptor
+        self.key = key
         self.file = file
         """What is behind the handle that was imported."""
         self.ordering = threading.RLock()
         """Held over the driver's calls that change ownership, which may wait; the lock of all imports is not."""
-        self.shares: set[object] = set()
+        self.shares: set[object] = {token}
         self.held: dict[object, Stream] = {}
         """Which shares have been acquired and not released, and on which stream."""
 
 
 class Imports(Generic[View]):
-    """What one consumer has imported, by :attr:`interop.memory.MemoryDescriptor.allocation`. For any thread."""
+    """What one consumer has imported, by :attr:`interop.memory.MemoryDescriptor.allocation`. For any thread.
+
+    The imports are its own; the shares are whoever's asked for them.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.RLock()  # a garbage collection inside may give shares up
-        self._known: dict[bytes, _Import[View]] = {}
+        self._known: dict[object, _Import[View]] = {}
+        """By the name of the allocation, or by the token of the only share where it has no name."""
 
     def take(
         self,
@@ -101,16 +106,16 @@ class Imports(Generic[View]):
         descriptor that contradicts the import of the allocation that it names.
         """
         status = check_import(handle, descriptor, supported)
-        key, token = descriptor.allocation, object()
-        file = _behind(handle, status)
+        file = (status.st_dev, status.st_ino) if status is not None else _place(handle)
+        token = object()
+        key: object = descriptor.allocation
+        if key is None:
+            key = token
         with self.lock:
-            found = self._known.get(key) if key is not None else None
+            found = self._known.get(key)
             if found is None:
                 whole = descriptor.of_all()
-                found = _Import(open_whole(handle, whole), whole, file)
-                found.shares.add(token)
-                if key is not None:
-                    self._known[key] = found
+                self._known[key] = found = _Import(open_whole(handle, whole), whole, key, file, token)
             else:
                 found.shares.add(token)
                 try:
@@ -127,20 +132,24 @@ class Imports(Generic[View]):
             shared.shares.discard(token)
             stream = shared.held.pop(token, None)
             if not shared.shares:
-                key = shared.descriptor.allocation
-                if key is not None and self._known.get(key) is shared:
-                    del self._known[key]
+                if self._known.get(shared.key) is shared:
+                    del self._known[shared.key]
                 shared.whole.close()
             elif stream is not None and not shared.held:
                 with suppress(ClosedError):  # of the stream, which has then come to its end
                     shared.whole.release(stream)
 
+    def close(self) -> None:
+        """Close the imports that no share will give back, as one that Ctrl-C kept from being made. When all ends."""
+        with self.lock, ExitStack() as every:
+            for left in self._known.values():
+                every.callback(left.whole.close)
+            self._known.clear()
 
-def _behind(handle: Handle, status: os.stat_result | None) -> tuple[int, int] | None:
-    """Return what is equal for handles of one allocation, where that can be told."""
-    if handle.type is HandleType.HOST_ALLOCATION:
-        return handle.value, 0
-    return None if status is None else (status.st_dev, status.st_ino)
+
+def _place(handle: Handle) -> tuple[int, int] | None:
+    """Return what is equal for handles of one allocation that are no descriptors of files, where that can be told."""
+    return (handle.value, 0) if handle.type is HandleType.HOST_ALLOCATION else None
 
 
 def _check_same(shared: _Import[View], descriptor: MemoryDescriptor, file: tuple[int, int] | None) -> None:
@@ -158,7 +167,7 @@ def _check_same(shared: _Import[View], descriptor: MemoryDescriptor, file: tuple
 class Share(Owned, Generic[View]):
     """One descriptor's part of an imported allocation. Fulfils :class:`interop.memory.ExternalMemory`."""
 
-    __slots__ = ("_descriptor", "_imports", "_shared", "_token")
+    __slots__ = ("_descriptor", "_shared", "_token")
 
     def __init__(
         self, imports: Imports[View], shared: _Import[View], descriptor: MemoryDescriptor, token: object
@@ -166,7 +175,6 @@ class Share(Owned, Generic[View]):
         what = f"external memory of {descriptor.size} bytes"
         super().__init__(what, imports.give_up, shared, token)
         self._descriptor = descriptor
-        self._imports = imports
         self._shared = shared
         self._token = token
 
@@ -190,11 +198,12 @@ class Share(Owned, Generic[View]):
         dtype: DType | None = None,
     ) -> View:
         """Return a view, counted from the descriptor's own offset; no driver maps anything anew."""
-        self.check_open()
-        start, extents, element = resolve(
+        if not self.alive:
+            self.check_open()
+        first, extents, nbytes, element = resolve(
             self._descriptor, offset=offset, size=size, shape=shape, dtype=dtype
         )
-        return self._shared.whole.map_buffer(offset=start, shape=extents, dtype=element)
+        return self._shared.whole.view_at(first, extents, nbytes, element)
 
     def bare(self, stream: Stream) -> BareOwnership | None:
         """Return the calls of the driver's import, valid as long as nobody shares it."""

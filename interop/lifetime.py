@@ -2,38 +2,64 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
-import weakref
 from contextlib import ExitStack
+from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
+from weakref import ref
 
 from interop import forks
 from interop.errors import ClosedError, InteropError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    _End = tuple["ref[Owned] | None", str, bool, Callable[..., None], tuple[object, ...]]
+    """What tells the end of an object, what it is, whether it may be dropped, and what releases it."""
+
+_open: dict[int, _End] = {}
+"""What is to be done at the end of each object that is open, by its ``id``.
+
+Whoever takes an entry out does it: ``dict.pop`` is atomic, so that happens once, in whatever thread. It stands here
+and not in the object, as in :func:`weakref.finalize`, of which this is the part that is needed: what a release needs
+is then no garbage when the object is, and an object that was closed dies without a line of Python, in which a Ctrl-C
+would be lost.
+"""
+_parents: list[dict[int, _End]] = []
+"""What a forked child has from its parent: kept, so that nothing of it is released by a destructor."""
 
 
-def _dropped(born: int, what: str, release: Callable[..., None], *args: object) -> None:
-    if born == forks.generation():
-        warnings.warn(f"unclosed {what}", ResourceWarning, stacklevel=2)
-        _given_up(born, what, release, *args)
-
-
-def _given_up(born: int, what: str, release: Callable[..., None], *args: object) -> None:
-    if born != forks.generation():  # a forked child's copy: the parent's own is the one to release
+def _dropped(key: int, _: object) -> None:
+    if sys.is_finalizing():  # the drivers may have gone
         return
+    _, what, allowed, release, args = _open.pop(key, _DONE)
+    if not allowed:
+        warnings.warn(f"unclosed {what}", ResourceWarning, stacklevel=2)
     try:
         release(*args)
     except InteropError as error:
         warnings.warn(f"releasing {what} failed: {error}", ResourceWarning, stacklevel=2)
 
 
+def _nothing() -> None:
+    """Release what has been released, or is the parent's of a forked process."""
+
+
+_DONE: _End = (None, "", True, _nothing, ())
+
+
+@forks.first_in_child
+def _leave_to_parent() -> None:
+    _parents.append(_open.copy())
+    _open.clear()
+
+
 class Owned:
     """Something of a driver that is released exactly once: by ``close()``, or with a warning when dropped."""
 
-    __slots__ = ("__weakref__", "_finalizer", "_what", "alive")
+    __slots__ = ("__weakref__", "_what", "alive")
 
     may_be_dropped: ClassVar[bool] = False
     """Whether it needs no ``close()``, as a program of which only a kernel is kept: then there is no warning."""
@@ -41,9 +67,8 @@ class Owned:
     def __init__(self, what: str, release: Callable[..., None], *args: object) -> None:
         """Call ``release(*args)`` at the end. The arguments must not lead back to this object."""
         self._what = what
-        end = _given_up if self.may_be_dropped else _dropped
-        self._finalizer = weakref.finalize(self, end, forks.generation(), what, release, *args)
-        self._finalizer.atexit = False
+        key = id(self)
+        _open[key] = ref(self, partial(_dropped, key)), what, self.may_be_dropped, release, args
         self.alive = True
         """Whether it has not been released; an attribute, because each turn looks at several."""
 
@@ -61,14 +86,29 @@ class Owned:
     def close(self) -> None:
         """Release it. A second call does nothing, nor does one in a forked child: the parent has it."""
         self.alive = False
-        found = self._finalizer.detach()
-        if found is not None:
-            _, _, (born, _, release, *args), _ = found
-            if born == forks.generation():
-                release(*args)
+        _, _, _, release, args = _open.pop(id(self), _DONE)
+        release(*args)
 
 
-_Child = TypeVar("_Child", bound=Owned)
+def take_back(steps: Iterable[Callable[[], object]]) -> None:
+    """Undo what was done before something failed, last first: call each step, even where another one fails.
+
+    For what is made often: an :class:`contextlib.ExitStack` that is there from the start costs each success, too.
+    """
+    with ExitStack() as every:
+        for step in steps:
+            every.callback(step)
+
+
+class Closable(Protocol):
+    """What :class:`Children` close: ``close`` may be called twice."""
+
+    def close(self) -> None:
+        """Release it. A second call does nothing."""
+        ...
+
+
+_Child = TypeVar("_Child", bound=Closable)
 
 
 class Children:
@@ -77,19 +117,20 @@ class Children:
     __slots__ = ("_alive", "_numbers")
 
     def __init__(self) -> None:
-        self._alive: weakref.WeakValueDictionary[int, Owned] = weakref.WeakValueDictionary()
+        self._alive: dict[int, ref[Closable]] = {}
         self._numbers = count()
 
     def add(self, child: _Child) -> _Child:
         """Take note of ``child`` and return it."""
-        self._alive[next(self._numbers)] = child
+        number, alive = next(self._numbers), self._alive
+        alive[number] = ref(child, partial(alive.pop, number))  # which is given the reference, as a default
         return child
 
     def close(self) -> None:
         """Close all that are still open; one failure does not keep the others open."""
         with ExitStack() as every:
-            for number in sorted(self._alive.keys()):
-                child = self._alive.get(number)
+            for weak in list(self._alive.values()):  # in the order in which they were added
+                child = weak()
                 if child is not None:
                     every.callback(child.close)
         self._alive.clear()

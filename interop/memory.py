@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from interop.device import DeviceIdentity
 from interop.errors import HandleError, InvalidArgument
-from interop.handles import Handle, HandleType, check_fd
+from interop.handles import FD_TYPES, Handle, HandleType, check_fd
 
 if TYPE_CHECKING:
     import os
@@ -92,25 +92,24 @@ def check_import(
     smaller than the allocation (a too small memfd is otherwise a SIGBUS at first touch), or when host memory
     is not page-aligned or not there.
     """
-    if handle.type is not descriptor.handle_type:
-        msg = f"the handle is {handle.type.value}, the descriptor says {descriptor.handle_type.value}"
+    kind = handle.type
+    if kind is not descriptor.handle_type:
+        msg = f"the handle is {kind.value}, the descriptor says {descriptor.handle_type.value}"
         raise HandleError(msg)
-    if handle.type not in supported:
+    if kind not in supported:
         names = ", ".join(sorted(supported)) or "none"
-        msg = f"{handle.type.value} memory cannot be imported here; importable: {names}"
+        msg = f"{kind.value} memory cannot be imported here; importable: {names}"
         raise HandleError(msg)
-    if handle.type is HandleType.HOST_ALLOCATION:
-        from interop.pages import keeper
+    if kind not in FD_TYPES:
+        if kind is HandleType.HOST_ALLOCATION:
+            from interop.pages import keeper
 
-        keeper(handle.value, descriptor.allocation_size)
-    if not handle.type.is_fd:
+            keeper(handle.value, descriptor.allocation_size)
         return None
-    status = check_fd(handle.value)
+    fd = handle.value
+    status = check_fd(fd)
     if 0 < status.st_size < descriptor.allocation_size:
-        msg = (
-            f"fd {handle.value} holds {status.st_size} bytes, "
-            f"the descriptor promises {descriptor.allocation_size}"
-        )
+        msg = f"fd {fd} holds {status.st_size} bytes, the descriptor promises {descriptor.allocation_size}"
         raise HandleError(msg)
     return status
 

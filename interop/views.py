@@ -21,8 +21,8 @@ def resolve(
     size: int | None,
     shape: tuple[int, ...] | None,
     dtype: DType | None,
-) -> tuple[int, tuple[int, ...], DType]:
-    """Turn the arguments of ``map_buffer`` into first byte of the allocation, shape and element type.
+) -> tuple[int, tuple[int, ...], int, DType]:
+    """Turn the arguments of ``map_buffer`` into first byte of the allocation, shape, bytes and element type.
 
     Without ``shape`` the view is one row over ``size`` bytes, by default all that follow ``offset``. Raises
     :class:`InvalidArgument` for a range outside the descriptor, a size that contradicts the shape, or a first
@@ -30,19 +30,23 @@ def resolve(
     """
     element = dtype or BYTES
     if shape is None:
-        nbytes = descriptor.size - offset if size is None else size
-        check_range(offset, nbytes, descriptor.size)
-        if nbytes % element.itemsize:
+        room = descriptor.size - offset
+        nbytes = room if size is None else size
+        if not (offset >= 0 and 0 < nbytes <= room):
+            check_range(offset, nbytes, descriptor.size)
+        itemsize = element.itemsize
+        if nbytes % itemsize:
             raise InvalidArgument(f"{nbytes} bytes are no whole number of {element} elements")
-        shape = (nbytes // element.itemsize,)
+        shape = (nbytes // itemsize,)
     else:
         shape, nbytes = check_shape(shape, element)
         if size is not None and size != nbytes:
             raise InvalidArgument(f"shape {shape} of {element} has {nbytes} bytes, size says {size}")
         check_range(offset, nbytes, descriptor.size)
     start = descriptor.offset + offset
-    check_range(start, nbytes, descriptor.allocation_size, alignment=element.itemsize)
-    return start, shape, element
+    if start % element.itemsize:  # within the allocation it is, as the descriptor is
+        check_range(start, nbytes, descriptor.allocation_size, alignment=element.itemsize)
+    return start, shape, nbytes, element
 
 
 def host_bytes(host: Any, nbytes: int, *, writable: bool) -> Any:

@@ -33,6 +33,8 @@ class Host(NamedTuple):
 
 PINS = Pins()
 """What this process has pinned: consumers on one device or several share it."""
+_counting = threading.RLock()  # a garbage collection inside may unpin
+"""Held while the pins of a block are counted; by no driver's call, so that one is enough for all blocks."""
 
 
 class Block(Owned):
@@ -41,14 +43,13 @@ class Block(Owned):
     Closing it gives it back at once, unless array libraries hold it: then the last of them does.
     """
 
-    __slots__ = ("_address", "_given_up", "_lock", "_pins")
+    __slots__ = ("_address", "_given_up", "_pins")
 
     def __init__(
         self, what: str, driver: Driver, device: int, address: int, external: int | Host | None
     ) -> None:
         super().__init__(f"{what} at 0x{address:x}", _release, driver, device, address, external)
         self._address = address
-        self._lock = threading.RLock()  # a garbage collection inside may unpin
         self._pins = 0
         self._given_up = False
 
@@ -70,7 +71,7 @@ class Block(Owned):
 
     def close(self) -> None:
         """Give it up. A second call does nothing."""
-        with self._lock:
+        with _counting:
             self._given_up = True
             if self._pins:
                 return
@@ -78,14 +79,14 @@ class Block(Owned):
 
     def pin(self) -> Pin:
         """Keep the memory valid until the result is dropped."""
-        with self._lock:
+        with _counting:
             self.check_open()
             self._pins += 1
         return Pin(self)
 
     def unpin(self) -> None:
         """Take one pin back. Raises nothing, as garbage collections call it."""
-        with self._lock:
+        with _counting:
             self._pins -= 1
             if self._pins or not self._given_up:
                 return

@@ -109,18 +109,20 @@ class Driver:
         """
         try:
             status, *results = getattr(self.hip, name)(*args)
-        except RuntimeError as error:
-            # hip-python opens the library, and looks each symbol up, at the first call.
-            raise _not_loadable(name, error) from error
-        except ValueError as error:
-            # hipError_t(code) fails inside the wrapper for a code that the binding does not know.
-            raise DriverError(name, _code_in(str(error)), text=str(error)) from error
-        self.check(name, int(status), hints)
+        except (RuntimeError, ValueError) as error:
+            raise _unanswered(name, error) from error
+        if status:
+            self.check(name, int(status), hints)
         return results[0] if results else None
 
     def create(self, name: str, *args: object, hints: Mapping[int, str] = _NO_HINTS) -> int:
         """Call a function that makes something, and return the address of what it made."""
-        made = self.call(name, *args, hints=hints)
+        try:  # as in call, and not by it: each import calls this twice
+            status, made = getattr(self.hip, name)(*args)
+        except (RuntimeError, ValueError) as error:
+            raise _unanswered(name, error) from error
+        if status:
+            self.check(name, int(status), hints)
         if made is None:
             raise DriverError(name, 0, text="reported success and returned no object")
         return int(made)
@@ -200,7 +202,9 @@ class Driver:
 
         For calls that allocate, import or create on the current device.
         """
-        self.check("hipSetDevice", self.raw("hipSetDevice")(device))
+        code = self.raw("hipSetDevice")(device)
+        if code:
+            self.check("hipSetDevice", code)
         self._current.device = device
 
     @contextlib.contextmanager
@@ -308,7 +312,13 @@ def _code_in(message: str) -> int:
     return int(found.group()) if found else -1
 
 
-def _not_loadable(function: str, error: RuntimeError) -> InteropError:
+def _unanswered(function: str, error: RuntimeError | ValueError) -> InteropError:
+    """Return what an exception of hip-python in place of a status stands for."""
+    if isinstance(
+        error, ValueError
+    ):  # hipError_t(code) fails inside for a code that the binding does not know
+        return DriverError(function, _code_in(str(error)), text=str(error))
+    # hip-python opens the library, and looks each symbol up, at the first call.
     if "dlsym" in str(error):
         return Unsupported(function, f"the HIP runtime does not export it ({error})")
     return BackendUnavailable("hip", f"the HIP runtime cannot be loaded: {error}", INSTALL_HINT)

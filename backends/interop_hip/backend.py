@@ -80,7 +80,8 @@ class HipConsumer:
         self._fate = FdFate.KEPT if self._amd else FdFate.VARIES
         self._array_type = DeviceType.CUDA if device.layered == "CUDA" else DeviceType.ROCM
         self._children = Children()
-        self._imports: Imports[memory.HipBuffer] = Imports()
+        self._importable = device.capabilities.memory_import
+        self._imports: Imports[memory.HipBuffer] = self._children.add(Imports())
         self._closed = False
         self._stream = self.create_stream()
 
@@ -108,33 +109,26 @@ class HipConsumer:
 
         The driver imports and maps an allocation once, however many descriptors name parts of it.
         """
-        self._check_open()
-        supported = self._device.capabilities.memory_import
+        if self._closed:
+            self._check_open()
         return self._children.add(
-            self._imports.take(handle, descriptor, self._import_whole, supported=supported)
+            self._imports.take(handle, descriptor, self._import_whole, supported=self._importable)
         )
 
     def _import_whole(self, handle: Handle, descriptor: MemoryDescriptor) -> memory.HipExternalMemory:
-        supported = self._device.capabilities.memory_import
         if handle.type is HandleType.HOST_ALLOCATION:
             from interop_hip.host import import_host
 
-            pinned = import_host(self._driver, self.stream, handle, descriptor, supported=supported)
-            return self._children.add(pinned)
-        return self._children.add(
-            memory.import_memory(
-                self._driver, self.stream, handle, descriptor, supported=supported, fate=self._fate
-            )
-        )
+            return import_host(self._driver, self._stream, handle, descriptor)
+        return memory.import_memory(self._driver, self._stream, handle, descriptor, self._fate)
 
     def import_image(self, handle: Handle, memory: MemoryDescriptor, image: ImageDescriptor) -> HipImage:
         """Take an image in; see :meth:`interop.images.ImageConsumer.import_image`."""
         from interop_hip.image import import_image
 
-        supported = self._device.capabilities.memory_import
         return self._children.add(
             import_image(
-                self._driver, self.stream, handle, memory, image, supported=supported, fate=self._fate
+                self._driver, self.stream, handle, memory, image, supported=self._importable, fate=self._fate
             )
         )
 

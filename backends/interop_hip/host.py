@@ -7,14 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from interop.handles import FdFate, lend
-from interop.memory import check_import
 from interop.pages import keeper
 from interop_hip._block import PINS, Host
 from interop_hip._driver import REGISTER
 from interop_hip.memory import HipExternalMemory
 
 if TYPE_CHECKING:
-    from interop.handles import Handle, HandleType
+    from interop.handles import Handle
     from interop.memory import MemoryDescriptor
     from interop_hip._driver import Driver
     from interop_hip.stream import HipStream
@@ -25,19 +24,14 @@ _HINTS = {_ALREADY: "part of these pages is pinned already, in another range; im
 
 
 def import_host(
-    driver: Driver,
-    stream: HipStream,
-    handle: Handle,
-    descriptor: MemoryDescriptor,
-    *,
-    supported: frozenset[HandleType],
+    driver: Driver, stream: HipStream, handle: Handle, descriptor: MemoryDescriptor
 ) -> HipExternalMemory:
     """Pin host memory and map it (``hipHostRegister``, ``hipHostGetDevicePointer``).
 
-    ``handle`` is consumed on success only. Pages of :class:`interop.pages.HostPages` are kept until they are
-    unpinned; others must stay until then, which is the caller's to see to.
+    ``handle`` must fit the descriptor, and is consumed on success only. Pages of
+    :class:`interop.pages.HostPages` are kept until they are unpinned; others must stay until then, which is the
+    caller's to see to.
     """
-    check_import(handle, descriptor, supported)
     size = descriptor.allocation_size
     driver.select(stream.device)
     with ExitStack() as undo, lend(handle, FdFate.KEPT) as address:
@@ -48,4 +42,4 @@ def import_host(
         undo.callback(PINS.drop, host.place, partial(driver.call, "hipHostUnregister", address))
         mapped = driver.create("hipHostGetDevicePointer", address, 0)
         undo.pop_all()
-    return HipExternalMemory(driver, stream, mapped, host, descriptor)
+    return HipExternalMemory(driver, stream, mapped, host)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ctypes
 import time
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from interop.errors import DriverError, Unsupported, WaitTimeout
 from interop.formats import Numbers
 from interop.images import Tiling, check_image
 from interop.lifetime import Owned
+from interop.memory import check_import
 from interop.views import host_bytes
 from interop_hip._abi import ChannelFormat, Extent, Memcpy3D, MipmappedArrayDesc, PitchedPointer, Position
 from interop_hip._driver import MAP_ARRAY
@@ -18,6 +20,8 @@ from interop_hip.memory import DEFAULT_TIMEOUT, import_external, map_whole
 from interop_hip.stream import stream_address
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from interop.formats import ImageFormat
     from interop.handles import FdFate, Handle, HandleType
     from interop.images import ImageDescriptor
@@ -176,19 +180,22 @@ def import_image(
     ``hipExternalMemoryGetMappedBuffer``, as arrays are never linear.
     """
     check_image(memory, image)
+    check_import(handle, memory, supported)
 
-    def mapped(undo: ExitStack, external: int) -> _Mapping:
+    def mapped(
+        driver: Driver, undo: list[Callable[[], object]], external: int, memory: MemoryDescriptor
+    ) -> _Mapping:
         if image.tiling is Tiling.LINEAR:
             return _Mapping(map_whole(driver, undo, external, memory), "hipFree", ())
         return _array(driver, undo, external, image)
 
-    external, mapping = import_external(
-        driver, stream, handle, memory, mapped, supported=supported, fate=fate
-    )
+    external, mapping = import_external(driver, stream, handle, memory, mapped, fate)
     return HipImage(stream, external, mapping, image)
 
 
-def _array(driver: Driver, undo: ExitStack, external: int, image: ImageDescriptor) -> _Mapping:
+def _array(
+    driver: Driver, undo: list[Callable[[], object]], external: int, image: ImageDescriptor
+) -> _Mapping:
     made = image.format
     bits = [made.bits if index < made.components else 0 for index in range(4)]
     layered = image.array_layers > 1
@@ -206,7 +213,7 @@ def _array(driver: Driver, undo: ExitStack, external: int, image: ImageDescripto
         if error.code not in _NOT_THIS_KIND:
             raise
         raise Unsupported(f"{image.tiling} images {image.shape} of {image.format}", str(error)) from error
-    undo.callback(_destroy, driver, "hipFreeMipmappedArray", native)
+    undo.append(partial(_destroy, driver, "hipFreeMipmappedArray", native))
     driver.raw("hipMemcpy3DAsync")  # a runtime without it must fail now, not at the first copy
     levels = [_make(driver, "hipGetMipmappedArrayLevel", native, level) for level in range(image.mip_levels)]
     return _Mapping(native, "hipFreeMipmappedArray", tuple(levels))

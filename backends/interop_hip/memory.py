@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from interop.bare import BareOwnership
 from interop.dlpack import capsule, check_request
 from interop.dtypes import DType, check_shape
 from interop.errors import ClosedError, InvalidArgument, WaitTimeout
-from interop.handles import FdFate, Handle, HandleType, lend
-from interop.memory import check_import, check_range
-from interop.views import BYTES, host_bytes, resolve
+from interop.handles import FD_TYPES, FdFate, HandleType, lend
+from interop.lifetime import take_back
+from interop.memory import check_range
+from interop.views import BYTES, host_bytes
 from interop_hip._block import Block, Host
 from interop_hip._driver import OUT_OF_MEMORY
 from interop_hip.stream import stream_address
@@ -20,12 +21,14 @@ from interop_hip.stream import stream_address
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from interop.handles import Handle
     from interop.memory import HostBytes, MemoryDescriptor
     from interop.semaphore import Stream
     from interop_hip._driver import Driver
     from interop_hip.stream import HipStream
 
 _Mapped = TypeVar("_Mapped")
+_Undo: TypeAlias = "list[Callable[[], object]]"
 DEFAULT_TIMEOUT = 30.0
 
 _NULL_STREAM = 0
@@ -46,9 +49,9 @@ _IMPORT_HINTS = {
 
 
 class HipExternalMemory(Block):
-    """An allocation of another API, mapped whole."""
+    """An allocation of another API, mapped whole. Fulfils :class:`interop.imports.Whole`."""
 
-    __slots__ = ("_descriptor", "_stream")
+    __slots__ = ("_stream",)
 
     def __init__(
         self,
@@ -56,29 +59,15 @@ class HipExternalMemory(Block):
         stream: HipStream,
         address: int,
         external: int | Host,
-        descriptor: MemoryDescriptor,
     ) -> None:
         super().__init__("external memory", driver, stream.device, address, external)
-        self._descriptor = descriptor
         self._stream = stream
 
-    @property
-    def descriptor(self) -> MemoryDescriptor:
-        """What was imported."""
-        return self._descriptor
-
-    def map_buffer(
-        self,
-        *,
-        offset: int = 0,
-        size: int | None = None,
-        shape: tuple[int, ...] | None = None,
-        dtype: DType | None = None,
-    ) -> HipBuffer:
+    def view_at(self, first: int, shape: tuple[int, ...], nbytes: int, dtype: DType) -> HipBuffer:
         """Return a view. Costs no driver call: the import was mapped whole when it was made."""
-        self.check_open()
-        start, shape, dtype = resolve(self._descriptor, offset=offset, size=size, shape=shape, dtype=dtype)
-        return HipBuffer(self, self._stream, start, shape, dtype)
+        if self._given_up:
+            self.check_open()
+        return HipBuffer(self, self._stream, first, shape, nbytes, dtype)
 
     def acquire(self, stream: Stream) -> None:
         """Check the stream and do nothing else: HIP has no ownership of memory."""
@@ -122,14 +111,17 @@ class HipBuffer:
         stream: HipStream,
         offset: int,
         shape: tuple[int, ...],
+        nbytes: int,
         dtype: DType,
         *,
         owner: bool = False,
     ) -> None:
+        """``nbytes`` is what ``shape`` has, as whoever checked it knows."""
         self._block = block
         self._stream = stream
         self._offset = offset
-        self._shape, self._nbytes = check_shape(shape, dtype)
+        self._shape = shape
+        self._nbytes = nbytes
         self._dtype = dtype
         self._owner = owner
         self._closed = False
@@ -212,7 +204,7 @@ class HipBuffer:
         if (self.native + offset) % dtype.itemsize:
             msg = f"offset {offset} does not align {dtype}, whose elements have {dtype.itemsize} bytes"
             raise InvalidArgument(msg)
-        return HipBuffer(self._block, self._stream, self._offset + offset, shape, dtype)
+        return HipBuffer(self._block, self._stream, self._offset + offset, shape, nbytes, dtype)
 
     def read(self, target: HostBytes, *, timeout: float | None = None) -> None:
         """Copy to the host, after all earlier work of the consumer's stream."""
@@ -257,23 +249,16 @@ def import_memory(
     stream: HipStream,
     handle: Handle,
     descriptor: MemoryDescriptor,
-    *,
-    supported: frozenset[HandleType],
     fate: FdFate,
 ) -> HipExternalMemory:
     """Import an allocation and map it; ``handle`` is consumed on success only.
 
+    It must be of an importable type and fit the descriptor.
     ``hipImportExternalMemory``, then ``hipExternalMemoryGetMappedBuffer`` of the whole at offset 0: runtimes
     before ROCm 7.2 lose other offsets.
     """
-
-    def mapped(undo: ExitStack, external: int) -> int:
-        return map_whole(driver, undo, external, descriptor)
-
-    external, address = import_external(
-        driver, stream, handle, descriptor, mapped, supported=supported, fate=fate
-    )
-    return HipExternalMemory(driver, stream, address, external, descriptor)
+    external, address = import_external(driver, stream, handle, descriptor, map_whole, fate)
+    return HipExternalMemory(driver, stream, address, external)
 
 
 def import_external(
@@ -281,42 +266,42 @@ def import_external(
     stream: HipStream,
     handle: Handle,
     descriptor: MemoryDescriptor,
-    mapped: Callable[[ExitStack, int], _Mapped],
-    *,
-    supported: frozenset[HandleType],
+    mapped: Callable[[Driver, _Undo, int, MemoryDescriptor], _Mapped],
     fate: FdFate,
 ) -> tuple[int, _Mapped]:
     """Import an allocation (``hipImportExternalMemory``) and map it in the way that ``mapped`` does.
 
-    ``mapped`` gets the import and registers what takes its own work back. ``handle`` is consumed on success
+    ``mapped`` gets the import and adds what takes its own work back. ``handle`` is consumed on success
     only. Returns the import and what ``mapped`` returned.
     """
-    check_import(handle, descriptor, supported)
     hip = driver.hip
     wanted = hip.hipExternalMemoryHandleDesc()
     wanted.type = getattr(hip.hipExternalMemoryHandleType, _TYPES[handle.type])
     wanted.size = descriptor.allocation_size
     wanted.flags = _DEDICATED if descriptor.dedicated else 0
     driver.select(stream.device)
-    with ExitStack() as undo:
+    undo: _Undo = []
+    try:
         with lend(handle, fate) as number:
-            if handle.type.is_fd:
+            if handle.type in FD_TYPES:
                 wanted.handle.fd = number
             else:
                 wanted.handle.win32.handle = number
             external = driver.create("hipImportExternalMemory", wanted, hints=_IMPORT_HINTS)
-            undo.callback(driver.call, "hipDestroyExternalMemory", external)
-            result = mapped(undo, external)
-        undo.pop_all()
+            undo.append(partial(driver.call, "hipDestroyExternalMemory", external))
+            result = mapped(driver, undo, external, descriptor)
+    except BaseException:
+        take_back(undo)
+        raise
     return external, result
 
 
-def map_whole(driver: Driver, undo: ExitStack, external: int, descriptor: MemoryDescriptor) -> int:
+def map_whole(driver: Driver, undo: _Undo, external: int, descriptor: MemoryDescriptor) -> int:
     """Map all of an import (``hipExternalMemoryGetMappedBuffer``) and return its address."""
     whole = driver.hip.hipExternalMemoryBufferDesc()
     whole.size = descriptor.allocation_size
     address = driver.create("hipExternalMemoryGetMappedBuffer", external, whole)
-    undo.callback(driver.call, "hipFree", address)
+    undo.append(partial(driver.call, "hipFree", address))
     return address
 
 
@@ -326,4 +311,4 @@ def allocate(driver: Driver, stream: HipStream, size: int) -> tuple[Block, HipBu
     driver.select(stream.device)
     address = driver.create("hipMalloc", nbytes)
     block = Block("HIP memory", driver, stream.device, address, None)
-    return block, HipBuffer(block, stream, 0, shape, BYTES, owner=True)
+    return block, HipBuffer(block, stream, 0, shape, nbytes, BYTES, owner=True)

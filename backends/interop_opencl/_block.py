@@ -21,10 +21,17 @@ class Block(Owned):
     __slots__ = ("_alignment", "_driver", "_native", "_size", "_stream", "_views", "key")
 
     def __init__(
-        self, what: str, driver: Driver, stream: OpenCLStream, native: Any, size: int, alignment: int
+        self,
+        what: str,
+        driver: Driver,
+        stream: OpenCLStream,
+        native: Any,
+        address: int,
+        size: int,
+        alignment: int,
     ) -> None:
-        views: weakref.WeakSet[OpenCLBuffer] = weakref.WeakSet()
-        super().__init__(what, _release, views, native, LastReference(driver, "MemObject", native.int_ptr))
+        views: set[weakref.ref[OpenCLBuffer]] = set()
+        super().__init__(what, _release, views, native, LastReference(driver, "MemObject", address))
         self.key = object()
         """Stands for the whole; unlike its address it is never used again for something else."""
         self._driver = driver
@@ -66,7 +73,7 @@ class Block(Owned):
             made = self._native.get_sub_region(offset, size)
         except self._driver.cl.Error as error:
             raise failure("clCreateSubBuffer", error) from error
-        self._views.add(view)
+        self._views.add(weakref.ref(view, self._views.discard))
         return made
 
 
@@ -80,8 +87,10 @@ class Pin:
         weakref.finalize(self, last.drop).atexit = False
 
 
-def _release(views: weakref.WeakSet[OpenCLBuffer], native: Any, last: LastReference) -> None:
-    for view in list(views):  # a part that is still there would keep the driver from freeing the whole
-        view.give_part_up()
+def _release(views: set[weakref.ref[OpenCLBuffer]], native: Any, last: LastReference) -> None:
+    for weak in list(views):  # a part that is still there would keep the driver from freeing the whole
+        view = weak()
+        if view is not None:
+            view.give_part_up()
     native.release()
     last.drop()

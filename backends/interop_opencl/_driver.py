@@ -194,6 +194,7 @@ class Driver:
         self.library = _loader(self.cl)
         self._functions: dict[str, Callable[..., Any]] = {}
         self._extensions: dict[tuple[int, str], Callable[..., Any] | None] = {}
+        self._references: dict[str, tuple[Callable[..., int], Callable[..., int]]] = {}
 
     def raw(self, name: str) -> Callable[..., Any]:
         """Return a core function, prepared. Releases the GIL while it runs."""
@@ -206,6 +207,13 @@ class Driver:
                 raise Unsupported(name, "the OpenCL loader is older than OpenCL 3.0") from error
             function.restype, function.argtypes = result, arguments
             found = self._functions[name] = function
+        return found
+
+    def references(self, kind: str) -> tuple[Callable[..., int], Callable[..., int]]:
+        """Return ``clRetain...`` and ``clRelease...`` of a kind of object, such as ``"MemObject"``."""
+        found = self._references.get(kind)
+        if found is None:
+            found = self._references[kind] = self.raw(f"clRetain{kind}"), self.raw(f"clRelease{kind}")
         return found
 
     def extension(self, platform: int, name: str) -> Callable[..., Any] | None:
@@ -302,9 +310,11 @@ class LastReference:
 
     def __init__(self, driver: Driver, kind: str, address: int) -> None:
         """Retain an object; ``kind`` is the end of ``clRetain...`` and ``clRelease...``."""
-        check(f"clRetain{kind}", driver.raw(f"clRetain{kind}")(address))
-        self._release = driver.raw(f"clRelease{kind}")
+        retain, self._release = driver.references(kind)
         self._address = address
+        code = retain(address)
+        if code:
+            check(f"clRetain{kind}", code)
 
     def drop(self) -> None:
         """Give it up. Call once, after pyopencl's object has gone."""
@@ -325,15 +335,16 @@ def check_handle(function: str, code: int, what: str) -> None:
     check(function, code)
 
 
-def imported(driver: Driver, function: str, code: int, address: int | None, what: str) -> int:
-    """Return the ``cl_mem`` of an import, or raise as :func:`check_handle`.
+def imported(driver: Driver, function: str, code: int, address: int | None, what: str, size: int) -> int:
+    """Return the ``cl_mem`` of an import of ``size`` bytes, or raise as :func:`check_handle`.
 
     NVIDIA's driver (580) returns an object beside the code 999. It is good for nothing and keeps its context,
     with some 18 descriptors and 6 threads, so it is released.
     """
-    if code != 0 and address:
-        driver.raw("clReleaseMemObject")(address)
-    check_handle(function, code, what)
+    if code != 0:
+        if address:
+            driver.raw("clReleaseMemObject")(address)
+        check_handle(function, code, f"{what} of {size} bytes")
     if not address:
         raise DriverError(function, 0, text="reported success and returned no object")
     return address

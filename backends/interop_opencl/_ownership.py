@@ -4,51 +4,64 @@ from __future__ import annotations
 
 import ctypes
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from interop.bare import BareCall, BareOwnership
 from interop_opencl._driver import bare, check
-from interop_opencl.stream import stream_address
+from interop_opencl.stream import OpenCLStream, stream_address
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from interop.semaphore import Stream
     from interop_opencl._driver import Driver
-    from interop_opencl.stream import OpenCLStream
 
 _ACQUIRE = "clEnqueueAcquireExternalMemObjectsKHR"
 _RELEASE = "clEnqueueReleaseExternalMemObjectsKHR"
+_Object = ctypes.c_void_p * 1
+
+
+class Calls(NamedTuple):
+    """What a platform acquires and releases with; looked up once, as each import needs them."""
+
+    acquire: Callable[..., int]
+    release: Callable[..., int]
+
+
+def required(driver: Driver, platform: int) -> Calls:
+    """Return the calls, or raise :class:`Unsupported` for a platform that lacks them, before it has a handle."""
+    return Calls(*(bare(driver.required(platform, name)) for name in (_ACQUIRE, _RELEASE)))
 
 
 class Ownership:
     """Acquires and releases one ``cl_mem``, which must be open."""
 
-    __slots__ = ("_acquire", "_context", "_give", "_held", "_objects", "_prepared", "_stream")
+    __slots__ = ("_acquire", "_address", "_give", "_held", "_prepared", "_stream")
 
-    def __init__(self, driver: Driver, platform: int, stream: OpenCLStream, address: int) -> None:
+    def __init__(self, calls: Calls, stream: OpenCLStream, address: int) -> None:
         self._stream = stream
-        self._context = stream.context
-        self._objects = (ctypes.c_void_p * 1)(address)
-        self._acquire = bare(driver.required(platform, _ACQUIRE))
-        self._give = bare(driver.required(platform, _RELEASE))
-        self._prepared = stream, self._arguments(stream.address)
+        self._address = address
+        self._acquire, self._give = calls
+        self._prepared: tuple[OpenCLStream | None, tuple[object, ...]] = (None, ())
         self._held: tuple[object, ...] | None = None
         """What acquired it and would release it; None while it is not acquired."""
 
     def acquire(self, stream: Stream) -> None:
         """Enqueue ``clEnqueueAcquireExternalMemObjectsKHR``: use before it is undefined."""
         known, call = self._prepared
-        if known is not stream or not known.alive:
-            call = self._arguments(stream_address(stream, self._context))
+        if known is None or known is not stream or not known.alive:
+            call = self._prepare(stream)
+        self._held = call  # before it is: a Ctrl-C during the call is raised as it returns
         code = self._acquire(*call)
         if code:
+            self._held = None
             check(_ACQUIRE, code)
-        self._held = call
 
     def release(self, stream: Stream) -> None:
         """Enqueue ``clEnqueueReleaseExternalMemObjectsKHR``: use after it is undefined."""
         known, call = self._prepared
-        if known is not stream or not known.alive:
-            call = self._arguments(stream_address(stream, self._context))
+        if known is None or known is not stream or not known.alive:
+            call = self._prepare(stream)
         code = self._give(*call)
         if code:
             check(_RELEASE, code)
@@ -56,7 +69,7 @@ class Ownership:
 
     def bare(self, stream: Stream) -> BareOwnership:
         """Return both calls alone; see :class:`interop.bare.BareMemory`."""
-        call = self._arguments(stream_address(stream, self._context))
+        call = self._prepare(stream)
 
         def broken() -> None:
             self._held = call
@@ -65,10 +78,13 @@ class Ownership:
         release = BareCall(partial(self._give, *call), partial(check, _RELEASE))
         return BareOwnership(acquire, release, broken, lambda: True)
 
-    def _arguments(self, queue: int) -> tuple[object, ...]:
-        """Convert what both calls take."""
-        none = ctypes.c_void_p()
-        return (ctypes.c_void_p(queue), ctypes.c_uint(1), self._objects, ctypes.c_uint(0), none, none)
+    def _prepare(self, stream: Stream) -> tuple[object, ...]:
+        """Convert what both calls take, once for as long as they name the same queue; not yet at the import."""
+        queue = ctypes.c_void_p(stream_address(stream, self._stream.context))
+        none, one, zero = ctypes.c_void_p(), ctypes.c_uint(1), ctypes.c_uint(0)
+        call = (queue, one, _Object(self._address), zero, none, none)
+        self._prepared = (stream if isinstance(stream, OpenCLStream) else None, call)
+        return call
 
     def give_back(self) -> None:
         """Release where that was not done, before the object goes.
@@ -79,9 +95,3 @@ class Ownership:
         if call is not None and self._stream.alive:
             check(_RELEASE, self._give(*call))
             self._stream.flush()
-
-
-def require(driver: Driver, platform: int) -> None:
-    """Raise :class:`Unsupported` for a platform that lacks the calls, before it has a handle."""
-    for name in (_ACQUIRE, _RELEASE):
-        driver.required(platform, name)

@@ -18,6 +18,7 @@ from interop.semaphore import SemaphoreKind
 from interop_opencl import _driver as cl
 from interop_opencl import memory, semaphore
 from interop_opencl._events import Owed
+from interop_opencl._ownership import required
 from interop_opencl.plugin import INSTALL_HINT
 from interop_opencl.stream import OpenCLStream
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from interop.imports import Share
     from interop.memory import MemoryDescriptor
     from interop.semaphore import SemaphoreDescriptor
+    from interop_opencl._ownership import Calls
     from interop_opencl.image import OpenCLImage
     from interop_opencl.kernels import OpenCLModule
 
@@ -78,9 +80,11 @@ class OpenCLConsumer(Owned):
 
     __slots__ = (
         "_alignment",
+        "_calls",
         "_children",
         "_device",
         "_driver",
+        "_importable",
         "_imports",
         "_kept",
         "_native",
@@ -100,9 +104,11 @@ class OpenCLConsumer(Owned):
         self._platform: int = platform.int_ptr
         self._native = native
         self._children = children
-        self._imports: Imports[memory.OpenCLBuffer] = Imports()
+        self._imports: Imports[memory.OpenCLBuffer] = children.add(Imports())
+        self._calls: Calls | None = None
         self._kept = kept  # emptied by close, so that the context goes even while this object stays
         self._alignment = device.capabilities.view_alignment
+        self._importable = device.capabilities.memory_import
         try:
             kept.append(driver.cl.Context([native]))
             self._stream = self.create_stream()
@@ -139,10 +145,10 @@ class OpenCLConsumer(Owned):
         The driver imports an allocation once, however many descriptors name parts of it. Kernels take parts at
         multiples of the device's ``view_alignment``.
         """
-        self.check_open()
-        supported = self._device.capabilities.memory_import
+        if not self.alive:
+            self.check_open()
         return self._children.add(
-            self._imports.take(handle, descriptor, self._import_whole, supported=supported)
+            self._imports.take(handle, descriptor, self._import_whole, supported=self._importable)
         )
 
     def _import_whole(self, handle: Handle, descriptor: MemoryDescriptor) -> memory.OpenCLExternalMemory:
@@ -150,28 +156,13 @@ class OpenCLConsumer(Owned):
             from interop_opencl.host import import_host
 
             with closing(self.create_stream()) as queue:
-                return self._children.add(
-                    import_host(
-                        self._driver,
-                        self.stream,
-                        queue,
-                        handle,
-                        descriptor,
-                        supported=self._device.capabilities.memory_import,
-                        alignment=self._alignment,
-                    )
-                )
-        return self._children.add(
-            memory.import_memory(
-                self._driver,
-                self._platform,
-                self.stream,
-                handle,
-                descriptor,
-                supported=self._device.capabilities.memory_import,
-                alignment=self._alignment,
-            )
-        )
+                return import_host(self._driver, self._stream, queue, handle, descriptor, self._alignment)
+        calls = self._calls or self._ownership()
+        return memory.import_memory(self._driver, calls, self._stream, handle, descriptor, self._alignment)
+
+    def _ownership(self) -> Calls:
+        self._calls = required(self._driver, self._platform)
+        return self._calls
 
     def import_image(self, handle: Handle, memory: MemoryDescriptor, image: ImageDescriptor) -> OpenCLImage:
         """Take an image in; see :meth:`interop.images.ImageConsumer.import_image`."""
@@ -180,13 +171,13 @@ class OpenCLConsumer(Owned):
         return self._children.add(
             import_image(
                 self._driver,
-                self._platform,
+                self._calls or self._ownership(),
                 self._native,
                 self.stream,
                 handle,
                 memory,
                 image,
-                supported=self._device.capabilities.memory_import,
+                supported=self._importable,
             )
         )
 

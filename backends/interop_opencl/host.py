@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING
 
 from interop.errors import DriverError
 from interop.handles import FdFate, lend
-from interop.memory import check_import
 from interop.pages import keeper
 from interop_opencl._driver import FALSE, MEM_READ_WRITE, MEM_USE_HOST_PTR, USE_HOST_PTR, check, name_of
 from interop_opencl.memory import OpenCLExternalMemory
 from interop_opencl.stream import stream_address
 
 if TYPE_CHECKING:
-    from interop.handles import Handle, HandleType
+    from interop.handles import Handle
     from interop.memory import MemoryDescriptor
     from interop.semaphore import Stream
     from interop_opencl._driver import Driver
@@ -105,17 +104,15 @@ def import_host(
     queue: OpenCLStream,
     handle: Handle,
     descriptor: MemoryDescriptor,
-    *,
-    supported: frozenset[HandleType],
     alignment: int,
 ) -> OpenCLExternalMemory:
     """Make a buffer over host memory (``clCreateBuffer`` with ``CL_MEM_USE_HOST_PTR``) and map it.
 
-    ``queue`` is one on which nothing waits, for the first map; ``handle`` is consumed on success only. Pages of
+    ``queue`` is one on which nothing waits, for the first map. ``handle`` must fit the descriptor, and is consumed on
+    success only. Pages of
     :class:`interop.pages.HostPages` are kept until the buffer has gone; others must stay until then, which is
     the caller's to see to.
     """
-    check_import(handle, descriptor, supported)
     size = descriptor.allocation_size
     with lend(handle, FdFate.KEPT) as host:
         pages = keeper(host, size)
@@ -132,4 +129,4 @@ def import_host(
         except BaseException:
             native.release()
             raise
-    return OpenCLExternalMemory(driver, stream, native, descriptor, ownership, alignment)
+    return OpenCLExternalMemory(driver, stream, native, address, size, ownership, alignment)

@@ -23,7 +23,7 @@ from interop_opencl._driver import (
     imported,
     name_of,
 )
-from interop_opencl._ownership import Ownership, require
+from interop_opencl._ownership import Ownership
 from interop_opencl.memory import DEFAULT_TIMEOUT
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from interop.memory import HostBytes, MemoryDescriptor
     from interop.semaphore import Stream
     from interop_opencl._driver import Driver
+    from interop_opencl._ownership import Calls
     from interop_opencl.stream import OpenCLStream
 
 _CREATE = "clCreateImageWithProperties"
@@ -83,14 +84,14 @@ class OpenCLImage(Owned):
     __slots__ = ("_descriptor", "_native", "_ownership", "_stream")
 
     def __init__(
-        self, driver: Driver, platform: int, stream: OpenCLStream, native: Any, descriptor: ImageDescriptor
+        self, driver: Driver, calls: Calls, stream: OpenCLStream, native: Any, descriptor: ImageDescriptor
     ) -> None:
         what = f"OpenCL image {descriptor.shape} {descriptor.format}"
         super().__init__(what, _release, native, LastReference(driver, "MemObject", native.int_ptr))
         self._stream = stream
         self._native = native
         self._descriptor = descriptor
-        self._ownership = Ownership(driver, platform, stream, native.int_ptr)
+        self._ownership = Ownership(calls, stream, native.int_ptr)
 
     @property
     def descriptor(self) -> ImageDescriptor:
@@ -170,7 +171,7 @@ def _release(native: Any, last: LastReference) -> None:
 
 def import_image(
     driver: Driver,
-    platform: int,
+    calls: Calls,
     device: Any,
     stream: OpenCLStream,
     handle: Handle,
@@ -182,7 +183,6 @@ def import_image(
     """Import an image; ``handle`` is consumed on success only."""
     check_import(handle, memory, supported)
     check_image(memory, image)
-    require(driver, platform)
     _check_tiling(driver, device.int_ptr, handle.type, image)
     kind = _kind(image)
     wanted = _Format(_ORDERS[image.format.components], _CHANNELS[image.format.numbers, image.format.bits])
@@ -209,10 +209,9 @@ def import_image(
         if status.value in _NOT_THIS_KIND:
             reason = f"{_CREATE} returned {status.value} {name_of(status.value)}".rstrip()
             raise Unsupported(f"{image.tiling} images {image.shape} of {image.format}", reason)
-        what = f"image memory of {memory.allocation_size} bytes"
-        made = imported(driver, _CREATE, status.value, address, what)
+        made = imported(driver, _CREATE, status.value, address, "image memory", memory.allocation_size)
         native = driver.adopt(made)  # in here, since the handle goes on success only
-    return OpenCLImage(driver, platform, stream, native, image)
+    return OpenCLImage(driver, calls, stream, native, image)
 
 
 def _kind(image: ImageDescriptor) -> int:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from interop.dlpack import capsule, check_request
 from interop.dtypes import check_shape
 from interop.errors import ClosedError
-from interop.handles import FdFate, Handle, HandleType, lend
-from interop.memory import check_import, check_range
-from interop.views import BYTES, host_bytes, resolve
+from interop.handles import FdFate, Handle, lend
+from interop.memory import check_range
+from interop.views import BYTES, host_bytes
 from interop_opencl._block import Block
 from interop_opencl._driver import FALSE, MEM_READ_WRITE, MEMORY_HANDLES, check, failure, imported
-from interop_opencl._ownership import Ownership, require
+from interop_opencl._ownership import Ownership
 
 if TYPE_CHECKING:
     from interop.bare import BareOwnership
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from interop.memory import HostBytes, MemoryDescriptor
     from interop.semaphore import Stream
     from interop_opencl._driver import Driver
+    from interop_opencl._ownership import Calls
     from interop_opencl.host import HostOwnership
     from interop_opencl.stream import OpenCLStream
 
@@ -33,50 +34,36 @@ _NOT_ASKED_FOR = (
     "a library that knows cl_mem asks with dl_device=view.__dlpack_device__(), others take view.read(array)"
 )
 _CODES = {handle_type: code for code, handle_type in MEMORY_HANDLES.items()}
+_Properties = ctypes.c_uint64 * 3
 
 
 class OpenCLExternalMemory(Block):
-    """An allocation of another API, imported whole."""
+    """An allocation of another API, imported whole. Fulfils :class:`interop.imports.Whole`."""
 
-    __slots__ = ("_descriptor", "_ownership")
+    __slots__ = ("_ownership",)
 
     def __init__(
         self,
         driver: Driver,
         stream: OpenCLStream,
         native: Any,
-        descriptor: MemoryDescriptor,
+        address: int,
+        size: int,
         ownership: Ownership | HostOwnership,
         alignment: int,
     ) -> None:
-        what = f"OpenCL external memory of {descriptor.allocation_size} bytes"
-        super().__init__(what, driver, stream, native, descriptor.allocation_size, alignment)
-        self._descriptor = descriptor
+        super().__init__("OpenCL external memory", driver, stream, native, address, size, alignment)
         self._ownership = ownership
 
-    @property
-    def descriptor(self) -> MemoryDescriptor:
-        """What was imported."""
-        return self._descriptor
-
-    def map_buffer(
-        self,
-        *,
-        offset: int = 0,
-        size: int | None = None,
-        shape: tuple[int, ...] | None = None,
-        dtype: DType | None = None,
-    ) -> OpenCLBuffer:
+    def view_at(self, first: int, shape: tuple[int, ...], nbytes: int, dtype: DType) -> OpenCLBuffer:
         """Return a view, at any offset for host copies.
 
         Kernels take those at multiples of the device's ``view_alignment``; the sub-buffer that they need is
         made when they first do.
         """
-        self.check_open()
-        start, extents, element = resolve(
-            self._descriptor, offset=offset, size=size, shape=shape, dtype=dtype
-        )
-        return OpenCLBuffer(self, start, extents, element)
+        if not self.alive:
+            self.check_open()
+        return OpenCLBuffer(self, first, shape, nbytes, dtype)
 
     def acquire(self, stream: Stream) -> None:
         """Enqueue ``clEnqueueAcquireExternalMemObjectsKHR``: use before it is undefined. Host memory: unmap."""
@@ -119,9 +106,18 @@ class OpenCLBuffer:
     )
 
     def __init__(
-        self, block: Block, offset: int, shape: tuple[int, ...], dtype: DType, *, owner: bool = False
+        self,
+        block: Block,
+        offset: int,
+        shape: tuple[int, ...],
+        nbytes: int,
+        dtype: DType,
+        *,
+        owner: bool = False,
     ) -> None:
-        self._shape, self._nbytes = check_shape(shape, dtype)
+        """``nbytes`` is what ``shape`` has, as whoever checked it knows."""
+        self._shape = shape
+        self._nbytes = nbytes
         self._part: Any = None
         self.key = block.key if offset == 0 else object()
         """Equal for views that are one kernel argument; never used again for another."""
@@ -217,7 +213,7 @@ class OpenCLBuffer:
         self.check_open()
         extents, nbytes = check_shape(shape, dtype)
         check_range(offset, nbytes, self._nbytes, alignment=dtype.itemsize)
-        return OpenCLBuffer(self._block, self._offset + offset, extents, dtype)
+        return OpenCLBuffer(self._block, self._offset + offset, extents, nbytes, dtype)
 
     def read(self, target: HostBytes, *, timeout: float | None = None) -> None:
         """Copy to the host, after all earlier work of the consumer's queue (``clEnqueueReadBuffer``)."""
@@ -257,31 +253,27 @@ class OpenCLBuffer:
 
 def import_memory(
     driver: Driver,
-    platform: int,
+    calls: Calls,
     stream: OpenCLStream,
     handle: Handle,
     descriptor: MemoryDescriptor,
-    *,
-    supported: frozenset[HandleType],
     alignment: int,
 ) -> OpenCLExternalMemory:
     """Import an allocation (``clCreateBufferWithProperties``); ``handle`` is consumed on success only.
 
-    No device list is passed: the context has one device, and the list's enums differ between driver
-    generations.
+    It must be of an importable type and fit the descriptor. No device list is passed: the context has one device,
+    and the list's enums differ between driver generations.
     """
-    check_import(handle, descriptor, supported)
-    require(driver, platform)
     create = driver.raw(_CREATE)
     status = ctypes.c_int()
+    size = descriptor.allocation_size
     with lend(handle, FdFate.TAKEN) as number:
-        properties = (ctypes.c_uint64 * 3)(_CODES[handle.type], number, 0)
-        size = descriptor.allocation_size
+        properties = _Properties(_CODES[handle.type], number, 0)
         address = create(stream.context, properties, MEM_READ_WRITE, size, None, ctypes.byref(status))
-        made = imported(driver, _CREATE, status.value, address, f"memory of {size} bytes")
+        made = imported(driver, _CREATE, status.value, address, "memory", size)
         native = driver.adopt(made)  # in here, since the handle goes on success only
-    ownership = Ownership(driver, platform, stream, made)
-    return OpenCLExternalMemory(driver, stream, native, descriptor, ownership, alignment)
+    ownership = Ownership(calls, stream, made)
+    return OpenCLExternalMemory(driver, stream, native, made, size, ownership, alignment)
 
 
 def allocate(
@@ -293,5 +285,5 @@ def allocate(
         native = driver.cl.Buffer(context, driver.cl.mem_flags.READ_WRITE, nbytes)
     except driver.cl.Error as error:
         raise failure("clCreateBuffer", error) from error
-    block = Block(f"OpenCL memory of {nbytes} bytes", driver, stream, native, nbytes, alignment)
-    return block, OpenCLBuffer(block, 0, shape, BYTES, owner=True)
+    block = Block("OpenCL memory", driver, stream, native, native.int_ptr, nbytes, alignment)
+    return block, OpenCLBuffer(block, 0, shape, nbytes, BYTES, owner=True)

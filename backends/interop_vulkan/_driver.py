@@ -23,7 +23,7 @@ from operator import is_
 from typing import TYPE_CHECKING, Any
 
 from interop.errors import BackendUnavailable, DriverError, HandleError
-from interop.handles import Handle, check_value
+from interop.handles import FD_TYPES, Handle, check_value
 from interop_vulkan.plugin import INSTALL_HINT
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ class Functions:
 
 def take_handle(function: str, number: Any, handle_type: HandleType) -> Handle:
     """Own what an export returned: an ``int`` or a Windows ``HANDLE``."""
-    if not handle_type.is_fd:
+    if handle_type not in FD_TYPES:
         value = address(number)
         try:
             check_value(value, handle_type)
@@ -251,9 +251,9 @@ def take_handle(function: str, number: Any, handle_type: HandleType) -> Handle:
             text = f"reported success and returned no handle: {error}"
             raise DriverError(function, 0, "VK_SUCCESS", text) from error
         return Handle(value, handle_type)
-    handle = Handle(int(number), handle_type)
-    if handle.value >= 0:
-        os.set_inheritable(handle.value, False)  # noqa: FBT003 - lavapipe 22.3 lets child processes inherit it
+    handle = Handle(number, handle_type)
+    if number >= 0:
+        os.set_inheritable(number, False)  # noqa: FBT003 - lavapipe 22.3 lets child processes inherit it
     return handle
 
 

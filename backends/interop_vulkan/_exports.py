@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from interop.handles import HandleType
 from interop_vulkan import _driver
 from interop_vulkan._devices import MEMORY_TYPES, SEMAPHORE_TYPES
-from interop_vulkan._driver import struct, take_handle
+from interop_vulkan._driver import check, struct, take_handle
 
 if TYPE_CHECKING:
     from interop.handles import Handle
@@ -54,25 +54,29 @@ class Exports:
     ) -> None:
         self._context = context
         self._function = function
-        self._out = out
+        self._out = _driver.ffi.typeof(f"{out} *")
         self._type = handle_type
+        self._once = handle_type is HandleType.OPAQUE_WIN32
         self._request = request
         self._kept: Handle | None = None
         self._lock = threading.Lock()
 
     def take(self) -> Handle:
         """Return a new handle, the caller's."""
-        if self._type is not HandleType.OPAQUE_WIN32:
-            return self._ask()
-        with self._lock:
-            if self._kept is None:
-                self._kept = self._ask()
-            return self._kept.dup()
+        if self._once:
+            with self._lock:
+                if self._kept is None:
+                    self._kept = self._ask()
+                return self._kept.dup()
+        return self._ask()
 
     def _ask(self) -> Handle:
         context = self._context
-        number = context.vk.create(self._function, self._out, context.device, self._request)
-        return take_handle(self._function, number, self._type)
+        number = _driver.ffi.new(self._out)
+        code = getattr(context.vk, self._function)(context.device, self._request, number)
+        if code:
+            check(self._function, code)
+        return take_handle(self._function, number[0], self._type)
 
     def close(self) -> None:
         """Close what is kept; handles that were taken stay. A second call does nothing."""

@@ -54,10 +54,19 @@ class Buffer(Child):
         self._exports = exports
         self._size = size
         self._allocation_size = allocation_size
-        self._export = export
-        self._name = os.urandom(16)
         self._pages = pages
-        self._dedicated = dedicated
+        self._exported = (
+            MemoryDescriptor(
+                allocation_size=allocation_size,
+                size=size,
+                handle_type=export,
+                dedicated=dedicated,
+                device=context.info.identity,
+                allocation=os.urandom(16),
+            )
+            if export is not None
+            else None
+        )
         # Every view of the mapped bytes keeps this object alive, and this object keeps the bytes mapped.
         self._bytes: Any = _driver.ffi.buffer(mapped, size) if mapped != NULL else None
         self._parts: list[Part] = []
@@ -87,22 +96,14 @@ class Buffer(Child):
         The caller owns the handle; each call makes a new one. Raises :class:`Unsupported` for a buffer that
         was not made exportable.
         """
-        self.check_open()
-        handle_type = self._export
-        if handle_type is not None and self._pages is not None:
-            handle = Handle(self._pages.address, handle_type, keep=self._pages)
-        elif handle_type is not None and self._exports is not None:
-            handle = self._exports.take()
-        else:
-            raise Unsupported("exporting this buffer", "it was made without export=")
-        return handle, MemoryDescriptor(
-            allocation_size=self._allocation_size,
-            size=self._size,
-            handle_type=handle_type,
-            dedicated=self._dedicated,
-            device=self.context.info.identity,
-            allocation=self._name,
-        )
+        if not self.alive:
+            self.check_open()
+        exported = self._exported
+        if exported is not None and self._exports is not None:
+            return self._exports.take(), exported
+        if exported is not None and self._pages is not None:
+            return Handle(self._pages.address, exported.handle_type, keep=self._pages), exported
+        raise Unsupported("exporting this buffer", "it was made without export=")
 
     @property
     def offset(self) -> int:

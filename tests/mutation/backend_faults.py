@@ -168,10 +168,7 @@ NUMPY = (
         "closing twice raises",
         "interop/lifetime.py",
         "close_twice or closing_in_any_order",
-        (
-            "self._finalizer.detach()\n        if found is not None:",
-            "self._finalizer.detach()\n        if True:",
-        ),
+        ("_open.pop(id(self), _DONE)", "_open.pop(id(self))"),
     ),
     _numpy(
         "closed memory is mapped",
@@ -303,8 +300,8 @@ OPENCL = (
         cases=_REFUSED,
         edits=(
             (
-                'imported(driver, _CREATE, status.value, address, f"memory of {size} bytes")',
-                'imported(driver, _CREATE, 0, address, f"memory of {size} bytes")',
+                'imported(driver, _CREATE, status.value, address, "memory", size)',
+                'imported(driver, _CREATE, 0, address, "memory", size)',
             ),
         ),
         environment=_AS_NVIDIA,
@@ -472,7 +469,10 @@ HIP = (
         "an import is undone after its success",
         "memory.py",
         "close_twice or producer_to_consumer",
-        ("        undo.pop_all()\n", ""),
+        (
+            "    except BaseException:\n        take_back(undo)\n        raise\n",
+            "    finally:\n        take_back(undo)\n",
+        ),
     ),
     _hip(
         "the map has the length of the part",
@@ -534,12 +534,15 @@ HIP = (
         (
             "                return\n        super().close()\n\n    def pin",
             (
-                "                return\n        _, _, (_, release, *rest), _ = self._finalizer.peek() or self.gone\n"
-                "        self.gone = (None, None, (None, release, *rest), None)\n"
-                "        super().close()\n        release(*rest)\n\n    def pin"
+                "                return\n        self.gone = lifetime._open.get(id(self)) or self.gone\n"
+                "        super().close()\n        self.gone[3](*self.gone[4])\n\n    def pin"
             ),
         ),
         ('__slots__ = ("_address",', '__slots__ = ("gone", "_address",'),
+        (
+            "from interop.lifetime import Owned",
+            "from interop import lifetime\nfrom interop.lifetime import Owned",
+        ),
     ),
     _hip(
         "a semaphore waits for one less",

@@ -35,20 +35,10 @@ class Whole:
         self.log: list[str] = []
         handle.close()
 
-    def map_buffer(
-        self,
-        *,
-        offset: int = 0,
-        size: int | None = None,
-        shape: tuple[int, ...] | None = None,
-        dtype: DType | None = None,
-    ) -> Any:
+    def view_at(self, first: int, shape: tuple[int, ...], nbytes: int, dtype: DType) -> Any:
         assert not self.closed
-        assert size is None
-        assert shape is not None
-        assert dtype is not None
-        nbytes = shape[0] * dtype.itemsize
-        return doubles.View(shape, dtype, memoryview(self.data)[offset : offset + nbytes])
+        assert nbytes == shape[0] * dtype.itemsize
+        return doubles.View(shape, dtype, memoryview(self.data)[first : first + nbytes])
 
     def acquire(self, stream: object) -> None:
         assert not self.closed
@@ -249,6 +239,29 @@ def test_the_whole_is_held_exactly_while_a_part_is(steps: list[tuple[int, str]])
     for share in shares:
         share.close()
     assert whole.closed
+
+
+@pytest.mark.parametrize("name", [None, b"one"])
+def test_what_no_share_gives_back_is_closed_with_its_consumer(
+    allocation: Allocation, name: bytes | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    importer = Importer()
+    allocation.name = name
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("interop.imports.Share", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            importer.take(*allocation.export())
+    assert importer.live == 1
+    importer.imports.close()
+    assert importer.live == 0
+    share = importer.take(*allocation.export())
+    share.close()
+    importer.imports.close()
+    assert importer.live == 0
 
 
 def test_threads_that_take_and_close_share_imports(allocation: Allocation) -> None:

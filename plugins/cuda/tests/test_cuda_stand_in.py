@@ -34,7 +34,8 @@ def test_cases(
     environment: dict[str, str],
 ) -> None:
     arguments = (*PYTEST, "--rootdir", str(CASES.parent), "-k", chosen, str(CASES))
-    done = python(*arguments, LD_LIBRARY_PATH=search(stand_in), **environment)
+    path = os.pathsep.join(filter(None, [str(SUPPORT), os.environ.get("PYTHONPATH")]))
+    done = python(*arguments, LD_LIBRARY_PATH=search(stand_in), PYTHONPATH=path, **environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert " passed" in done.stdout
     assert "skipped" not in done.stdout

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from interop_cuda._driver import Driver
 
 _here = threading.local()
@@ -28,6 +26,7 @@ class Context:
         self._device = driver.number("cuDeviceGet", index)
         self._address = driver.make("cuDevicePrimaryCtxRetain", self._device)
         self._set_current = driver.raw("cuCtxSetCurrent")
+        self._current = Current(driver, self._address)
         self._holders = 1
         self._lock = threading.RLock()  # a garbage collection inside may drop
 
@@ -59,14 +58,37 @@ class Context:
             self.driver.check("cuCtxSetCurrent", code)
         _here.context = self
 
-    @contextmanager
-    def current(self) -> Generator[Driver]:
+    def current(self) -> Current:
         """Have it current within the block only. For calls that create, import and release.
 
         Releases may run in a garbage collection in any thread, which must find its own context again.
         """
-        self.driver.call("cuCtxPushCurrent_v2", self._address)
-        try:
-            yield self.driver
-        finally:
-            self.driver.make("cuCtxPopCurrent_v2")
+        return self._current
+
+
+class Current:
+    """What :meth:`Context.current` returns: pushes the context, and pops it at the end of the block.
+
+    One for all blocks of all threads, as it holds nothing of any of them.
+    """
+
+    __slots__ = ("_address", "_driver", "_out", "_pop", "_push")
+
+    def __init__(self, driver: Driver, address: int) -> None:
+        self._driver = driver
+        self._address = address
+        self._push = driver.raw("cuCtxPushCurrent_v2")
+        self._pop = driver.raw("cuCtxPopCurrent_v2")
+        self._out = ctypes.byref(ctypes.c_void_p())
+        """Where the driver writes which context it popped, which nobody asks."""
+
+    def __enter__(self) -> Driver:
+        code = self._push(self._address)
+        if code:
+            self._driver.check("cuCtxPushCurrent_v2", code)
+        return self._driver
+
+    def __exit__(self, *_: object) -> None:
+        code = self._pop(self._out)
+        if code:
+            self._driver.check("cuCtxPopCurrent_v2", code)

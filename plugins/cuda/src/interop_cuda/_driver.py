@@ -87,10 +87,13 @@ class Driver:
     def make(self, name: str, *args: object, hints: Mapping[int, str] = _NO_HINTS) -> int:
         """Call a function whose first argument takes the address of what it makes; return that."""
         made = ctypes.c_void_p()
-        self.call(name, ctypes.byref(made), *args, hints=hints)
-        if made.value is None:
+        code = self.raw(name)(ctypes.byref(made), *args)
+        if code:
+            self.check(name, code, hints)
+        address = made.value
+        if address is None:
             raise DriverError(name, 0, text="reported success and returned no object")
-        return made.value
+        return address
 
     def number(self, name: str, *args: object) -> int:
         """Call a function whose first argument takes a number (at most 64 bits), and return the number."""

@@ -78,7 +78,8 @@ class CudaConsumer:
         self._capability = int(device.details["compute capability"].replace(".", ""))
         self._limit = int(device.details["largest group"])
         self._children = Children()
-        self._imports: Imports[memory.CudaBuffer] = Imports()
+        self._importable = device.capabilities.memory_import
+        self._imports: Imports[memory.CudaBuffer] = self._children.add(Imports())
         try:
             self._stream = self.create_stream()
         except BaseException:
@@ -107,26 +108,24 @@ class CudaConsumer:
         The driver imports and maps an allocation once, however many descriptors name parts of it.
         Closing the result, or this consumer, while DLPack tensors of it live leaves it imported for them.
         """
-        self._check_open()
-        supported = self._device.capabilities.memory_import
+        if not self._share.alive:
+            self._check_open()
         return self._children.add(
-            self._imports.take(handle, descriptor, self._import_whole, supported=supported)
+            self._imports.take(handle, descriptor, self._import_whole, supported=self._importable)
         )
 
     def _import_whole(self, handle: Handle, descriptor: MemoryDescriptor) -> memory.CudaExternalMemory:
-        supported = self._device.capabilities.memory_import
         if handle.type is HandleType.HOST_ALLOCATION:
             from interop_cuda.host import import_host
 
-            return self._children.add(import_host(self.stream, handle, descriptor, supported))
-        return self._children.add(memory.import_memory(self.stream, handle, descriptor, supported))
+            return import_host(self._stream, handle, descriptor)
+        return memory.import_memory(self._stream, handle, descriptor)
 
     def import_image(self, handle: Handle, memory: MemoryDescriptor, image: ImageDescriptor) -> CudaImage:
         """Take an image in; see :meth:`interop.images.ImageConsumer.import_image`."""
         from interop_cuda.image import import_image
 
-        supported = self._device.capabilities.memory_import
-        return self._children.add(import_image(self.stream, handle, memory, image, supported))
+        return self._children.add(import_image(self.stream, handle, memory, image, self._importable))
 
     def import_semaphore(self, handle: Handle, descriptor: SemaphoreDescriptor) -> semaphore.CudaSemaphore:
         """Take a semaphore in; ownership as in :meth:`import_memory`."""

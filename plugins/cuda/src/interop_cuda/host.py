@@ -7,14 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from interop.handles import FdFate, lend
-from interop.memory import check_import
 from interop.pages import keeper
 from interop_cuda._block import PINS, Host
 from interop_cuda._driver import REGISTER
 from interop_cuda.memory import CudaExternalMemory
 
 if TYPE_CHECKING:
-    from interop.handles import Handle, HandleType
+    from interop.handles import Handle
     from interop.memory import MemoryDescriptor
     from interop_cuda.stream import CudaStream
 
@@ -23,15 +22,13 @@ _ALREADY = 712
 _HINTS = {_ALREADY: "part of these pages is pinned already, in another range; import them as that range"}
 
 
-def import_host(
-    stream: CudaStream, handle: Handle, descriptor: MemoryDescriptor, supported: frozenset[HandleType]
-) -> CudaExternalMemory:
+def import_host(stream: CudaStream, handle: Handle, descriptor: MemoryDescriptor) -> CudaExternalMemory:
     """Pin host memory and map it (``cuMemHostRegister``, ``cuMemHostGetDevicePointer``).
 
-    ``handle`` is consumed on success only. Pages of :class:`interop.pages.HostPages` are kept until they are
-    unpinned; others must stay until then, which is the caller's to see to.
+    ``handle`` must fit the descriptor, and is consumed on success only. Pages of
+    :class:`interop.pages.HostPages` are kept until they are unpinned; others must stay until then, which is the
+    caller's to see to.
     """
-    check_import(handle, descriptor, supported)
     size = descriptor.allocation_size
     with stream.context.current() as driver, ExitStack() as undo, lend(handle, FdFate.KEPT) as address:
         host = Host(address, size, keeper(address, size))
@@ -41,4 +38,4 @@ def import_host(
         undo.callback(PINS.drop, host.place, partial(driver.call, "cuMemHostUnregister", address))
         mapped = driver.make("cuMemHostGetDevicePointer_v2", address, 0)
         undo.pop_all()
-    return CudaExternalMemory(stream, mapped, host, descriptor)
+    return CudaExternalMemory(stream, mapped, host)

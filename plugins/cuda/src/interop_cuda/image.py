@@ -5,27 +5,30 @@ from __future__ import annotations
 import ctypes
 import time
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from interop.errors import DriverError, Unsupported, WaitTimeout
 from interop.formats import Numbers
 from interop.images import Tiling, check_image
 from interop.lifetime import Owned
+from interop.memory import check_import
 from interop.views import host_bytes
 from interop_cuda._abi import (
     ARRAY_LAYERED,
     ARRAY_SURFACE_LOAD_STORE,
     Memcpy3D,
     Memcpy3DSide,
-    MemoryBufferDesc,
     MipmappedArrayDesc,
     Place,
 )
 from interop_cuda._driver import MAP_ARRAY
-from interop_cuda.memory import DEFAULT_TIMEOUT, import_external
+from interop_cuda.memory import DEFAULT_TIMEOUT, import_external, map_whole
 from interop_cuda.stream import stream_address
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from interop.formats import ImageFormat
     from interop.handles import Handle, HandleType
     from interop.images import ImageDescriptor
@@ -181,25 +184,21 @@ def import_image(
     ``cuExternalMemoryGetMappedBuffer``, as arrays are never linear.
     """
     check_image(memory, image)
+    check_import(handle, memory, supported)
 
-    def mapped(driver: Driver, undo: ExitStack, external: int) -> _Mapping:
-        return (_rows if image.tiling is Tiling.LINEAR else _array)(driver, undo, external, memory, image)
+    def mapped(
+        driver: Driver, undo: list[Callable[[], object]], external: int, memory: MemoryDescriptor
+    ) -> _Mapping:
+        if image.tiling is Tiling.LINEAR:
+            return _Mapping(map_whole(driver, undo, external, memory), "cuMemFree_v2", ())
+        return _array(driver, undo, external, image)
 
-    external, mapping = import_external(stream, handle, memory, supported, mapped)
+    external, mapping = import_external(stream, handle, memory, mapped)
     return CudaImage(stream, external, mapping, image)
 
 
-def _rows(
-    driver: Driver, undo: ExitStack, external: int, memory: MemoryDescriptor, _: ImageDescriptor
-) -> _Mapping:
-    whole = MemoryBufferDesc(size=memory.allocation_size)
-    address = driver.make("cuExternalMemoryGetMappedBuffer", external, ctypes.byref(whole))
-    undo.callback(driver.call, "cuMemFree_v2", address)
-    return _Mapping(address, "cuMemFree_v2", ())
-
-
 def _array(
-    driver: Driver, undo: ExitStack, external: int, _: MemoryDescriptor, image: ImageDescriptor
+    driver: Driver, undo: list[Callable[[], object]], external: int, image: ImageDescriptor
 ) -> _Mapping:
     wanted = MipmappedArrayDesc(offset=image.offset, levels=image.mip_levels)
     array = wanted.array
@@ -215,6 +214,6 @@ def _array(
         if error.code not in _NOT_THIS_KIND:
             raise
         raise Unsupported(f"{image.tiling} images {image.shape} of {image.format}", str(error)) from error
-    undo.callback(driver.call, "cuMipmappedArrayDestroy", native)
+    undo.append(partial(driver.call, "cuMipmappedArrayDestroy", native))
     levels = [driver.make("cuMipmappedArrayGetLevel", native, level) for level in range(image.mip_levels)]
     return _Mapping(native, "cuMipmappedArrayDestroy", tuple(levels))

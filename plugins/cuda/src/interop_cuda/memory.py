@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import time
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from interop.bare import BareOwnership
 from interop.dlpack import DeviceType, capsule, check_request
 from interop.dtypes import DType, check_shape
 from interop.errors import ClosedError, InvalidArgument, WaitTimeout
-from interop.handles import FdFate, Handle, HandleType, lend
-from interop.memory import check_import, check_range
-from interop.views import BYTES, host_bytes, resolve
+from interop.handles import FD_TYPES, FdFate, HandleType, lend
+from interop.lifetime import take_back
+from interop.memory import check_range
+from interop.views import BYTES, host_bytes
 from interop_cuda._abi import EXTERNAL_MEMORY_DEDICATED, MemoryBufferDesc, MemoryHandleDesc, MemoryType
 from interop_cuda._block import Block, Host
 from interop_cuda.stream import stream_address
@@ -21,12 +22,14 @@ from interop_cuda.stream import stream_address
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from interop.handles import Handle
     from interop.memory import HostBytes, MemoryDescriptor
     from interop.semaphore import Stream
     from interop_cuda._driver import Driver
     from interop_cuda.stream import CudaStream
 
 _Mapped = TypeVar("_Mapped")
+_Undo: TypeAlias = "list[Callable[[], object]]"
 DEFAULT_TIMEOUT = 30.0
 
 _LEGACY_STREAM = 1
@@ -44,38 +47,23 @@ _IMPORT_HINTS = {
 
 
 class CudaExternalMemory(Block):
-    """An allocation of another API, mapped whole.
+    """An allocation of another API, mapped whole. Fulfils :class:`interop.imports.Whole`.
 
     Closing it while array libraries hold tensors of it ends its views, and leaves the memory imported and
     mapped for them: the death of the last tensor unmaps it.
     """
 
-    __slots__ = ("_descriptor", "_stream")
+    __slots__ = ("_stream",)
 
-    def __init__(
-        self, stream: CudaStream, address: int, external: int | Host, descriptor: MemoryDescriptor
-    ) -> None:
+    def __init__(self, stream: CudaStream, address: int, external: int | Host) -> None:
         super().__init__("external memory", stream.context, address, external)
-        self._descriptor = descriptor
         self._stream = stream
 
-    @property
-    def descriptor(self) -> MemoryDescriptor:
-        """What was imported."""
-        return self._descriptor
-
-    def map_buffer(
-        self,
-        *,
-        offset: int = 0,
-        size: int | None = None,
-        shape: tuple[int, ...] | None = None,
-        dtype: DType | None = None,
-    ) -> CudaBuffer:
+    def view_at(self, first: int, shape: tuple[int, ...], nbytes: int, dtype: DType) -> CudaBuffer:
         """Return a view. Costs no driver call: the import was mapped whole when it was made."""
-        self.check_open()
-        start, shape, dtype = resolve(self._descriptor, offset=offset, size=size, shape=shape, dtype=dtype)
-        return CudaBuffer(self, self._stream, start, shape, dtype)
+        if self._given_up:
+            self.check_open()
+        return CudaBuffer(self, self._stream, first, shape, nbytes, dtype)
 
     def acquire(self, stream: Stream) -> None:
         """Check the stream and do nothing else: CUDA has no ownership of memory."""
@@ -119,14 +107,17 @@ class CudaBuffer:
         stream: CudaStream,
         offset: int,
         shape: tuple[int, ...],
+        nbytes: int,
         dtype: DType,
         *,
         owner: bool = False,
     ) -> None:
+        """``nbytes`` is what ``shape`` has, as whoever checked it knows."""
         self._block = block
         self._stream = stream
         self._offset = offset
-        self._shape, self._nbytes = check_shape(shape, dtype)
+        self._shape = shape
+        self._nbytes = nbytes
         self._dtype = dtype
         self._owner = owner
         self._closed = False
@@ -214,7 +205,7 @@ class CudaBuffer:
         if (self.native + offset) % dtype.itemsize:
             msg = f"offset {offset} does not align {dtype}, whose elements have {dtype.itemsize} bytes"
             raise InvalidArgument(msg)
-        return CudaBuffer(self._block, self._stream, self._offset + offset, shape, dtype)
+        return CudaBuffer(self._block, self._stream, self._offset + offset, shape, nbytes, dtype)
 
     def read(self, target: HostBytes, *, timeout: float | None = None) -> None:
         """Copy to the host, after all earlier work of the consumer's stream (``cuMemcpyDtoHAsync``)."""
@@ -249,54 +240,56 @@ class CudaBuffer:
         return f"<CudaBuffer {self._shape} {self._dtype}>"
 
 
-def import_memory(
-    stream: CudaStream, handle: Handle, descriptor: MemoryDescriptor, supported: frozenset[HandleType]
-) -> CudaExternalMemory:
+def import_memory(stream: CudaStream, handle: Handle, descriptor: MemoryDescriptor) -> CudaExternalMemory:
     """Import an allocation and map it whole; ``handle`` is consumed on success only.
 
-    ``cuImportExternalMemory``, then ``cuExternalMemoryGetMappedBuffer`` once, at offset 0.
+    It must be of an importable type and fit the descriptor. ``cuImportExternalMemory``, then
+    ``cuExternalMemoryGetMappedBuffer`` once, at offset 0.
     """
-
-    def mapped(driver: Driver, undo: ExitStack, external: int) -> int:
-        whole = MemoryBufferDesc(size=descriptor.allocation_size)
-        arguments = (external, ctypes.byref(whole))
-        address = driver.make("cuExternalMemoryGetMappedBuffer", *arguments, hints=_IMPORT_HINTS)
-        undo.callback(driver.call, "cuMemFree_v2", address)
-        return address
-
-    external, address = import_external(stream, handle, descriptor, supported, mapped)
-    return CudaExternalMemory(stream, address, external, descriptor)
+    external, address = import_external(stream, handle, descriptor, map_whole)
+    return CudaExternalMemory(stream, address, external)
 
 
 def import_external(
     stream: CudaStream,
     handle: Handle,
     descriptor: MemoryDescriptor,
-    supported: frozenset[HandleType],
-    mapped: Callable[[Driver, ExitStack, int], _Mapped],
+    mapped: Callable[[Driver, _Undo, int, MemoryDescriptor], _Mapped],
 ) -> tuple[int, _Mapped]:
     """Import an allocation (``cuImportExternalMemory``) and map it in the way that ``mapped`` does.
 
-    ``mapped`` gets the import and registers what takes its own work back. ``handle`` is consumed on success
+    ``mapped`` gets the import and adds what takes its own work back. ``handle`` is consumed on success
     only. Returns the import and what ``mapped`` returned.
     """
-    check_import(handle, descriptor, supported)
     wanted = MemoryHandleDesc()
     wanted.type = _TYPES[handle.type]
     wanted.size = descriptor.allocation_size
     wanted.flags = EXTERNAL_MEMORY_DEDICATED if descriptor.dedicated else 0
-    with stream.context.current() as driver, ExitStack() as undo:
-        # The driver closes the fd when it succeeds, and on some of its failures too.
-        with lend(handle, FdFate.TAKEN) as number:
-            if handle.type.is_fd:
-                wanted.handle.fd = number
-            else:
-                wanted.handle.win32.handle = number
-            external = driver.make("cuImportExternalMemory", ctypes.byref(wanted), hints=_IMPORT_HINTS)
-            undo.callback(driver.call, "cuDestroyExternalMemory", external)
-            result = mapped(driver, undo, external)
-        undo.pop_all()
+    undo: _Undo = []
+    with stream.context.current() as driver:
+        try:
+            # The driver closes the fd when it succeeds, and on some of its failures too.
+            with lend(handle, FdFate.TAKEN) as number:
+                if handle.type in FD_TYPES:
+                    wanted.handle.fd = number
+                else:
+                    wanted.handle.win32.handle = number
+                external = driver.make("cuImportExternalMemory", ctypes.byref(wanted), hints=_IMPORT_HINTS)
+                undo.append(partial(driver.call, "cuDestroyExternalMemory", external))
+                result = mapped(driver, undo, external, descriptor)
+        except BaseException:
+            take_back(undo)
+            raise
     return external, result
+
+
+def map_whole(driver: Driver, undo: _Undo, external: int, descriptor: MemoryDescriptor) -> int:
+    """Map all of an import (``cuExternalMemoryGetMappedBuffer``) and return its address."""
+    whole = MemoryBufferDesc(size=descriptor.allocation_size)
+    arguments = (external, ctypes.byref(whole))
+    address = driver.make("cuExternalMemoryGetMappedBuffer", *arguments, hints=_IMPORT_HINTS)
+    undo.append(partial(driver.call, "cuMemFree_v2", address))
+    return address
 
 
 def allocate(stream: CudaStream, size: int) -> tuple[Block, CudaBuffer]:
@@ -305,4 +298,4 @@ def allocate(stream: CudaStream, size: int) -> tuple[Block, CudaBuffer]:
     with stream.context.current() as driver:
         address = driver.make("cuMemAlloc_v2", nbytes)
     block = Block("CUDA memory", stream.context, address, None)
-    return block, CudaBuffer(block, stream, 0, shape, BYTES, owner=True)
+    return block, CudaBuffer(block, stream, 0, shape, nbytes, BYTES, owner=True)

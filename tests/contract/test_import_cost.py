@@ -1,0 +1,26 @@
+"""An export, import and map adds little to the same calls by hand: counted, as times are those of a machine."""
+
+from __future__ import annotations
+
+import sys
+
+import fresh
+import import_cost
+import pytest
+import software
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the software drivers are for Linux")
+CONSUMERS = ("opencl", "hip")
+BYTECODES, CALLS = 980, 42
+"""Of Python, added to what the program by hand takes: 923 and 38 or 39 on CPython 3.11, once 2,420 and 130; later ones
+have fewer, 847 (3.12) and 792 (3.13)."""
+
+
+@pytest.mark.parametrize("consumer", CONSUMERS)
+def test_an_import_adds_little_to_the_calls_by_hand(consumer: str) -> None:
+    spent = fresh.call(import_cost.of_both, software.environment("swiftshader"), consumer=consumer)
+    bytecodes, calls = (
+        ours - theirs for ours, theirs in zip(spent["interop"], spent["by hand"], strict=True)
+    )
+    assert bytecodes <= BYTECODES, spent
+    assert calls <= CALLS, spent
