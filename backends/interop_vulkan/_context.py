@@ -120,6 +120,8 @@ class Context:
         semaphore = self.create("vkCreateSemaphore", "VkSemaphore", semaphore_info)
         undo.callback(self.vk.vkDestroySemaphore, device, semaphore, NULL)
         self.timeline = Timeline(self.vk, device, semaphore)
+        self.private_exports: set[str] = set()
+        """Functions whose descriptors the driver does not let child processes inherit, as far as is known."""
         self._serials = itertools.count()
         self._children: weakref.WeakValueDictionary[int, Child] = weakref.WeakValueDictionary()
         self._retired: deque[tuple[int, Callable[[], None]]] = deque()

@@ -241,8 +241,11 @@ class Functions:
         return found
 
 
-def take_handle(function: str, number: Any, handle_type: HandleType) -> Handle:
-    """Own what an export returned: an ``int`` or a Windows ``HANDLE``."""
+def take_handle(function: str, number: Any, handle_type: HandleType, private: set[str]) -> Handle:
+    """Own what an export returned: an ``int`` or a Windows ``HANDLE``.
+
+    Child processes do not inherit it. ``private`` has the functions of this device that were seen to see to that.
+    """
     if handle_type not in FD_TYPES:
         value = address(number)
         try:
@@ -252,8 +255,11 @@ def take_handle(function: str, number: Any, handle_type: HandleType) -> Handle:
             raise DriverError(function, 0, "VK_SUCCESS", text) from error
         return Handle(value, handle_type)
     handle = Handle(number, handle_type)
-    if number >= 0:
-        os.set_inheritable(number, False)  # noqa: FBT003 - lavapipe 22.3 lets child processes inherit it
+    if number >= 0 and function not in private:
+        if os.get_inheritable(number):  # as lavapipe 22.3 makes it
+            os.set_inheritable(number, False)  # noqa: FBT003 - the function's only parameter
+        else:
+            private.add(function)
     return handle
 
 

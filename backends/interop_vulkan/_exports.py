@@ -76,7 +76,7 @@ class Exports:
         code = getattr(context.vk, self._function)(context.device, self._request, number)
         if code:
             check(self._function, code)
-        return take_handle(self._function, number[0], self._type)
+        return take_handle(self._function, number[0], self._type, context.private_exports)
 
     def close(self) -> None:
         """Close what is kept; handles that were taken stay. A second call does nothing."""
