@@ -201,8 +201,9 @@ def create_buffer(context: Context, size: int, export: HandleType | None, *, hos
         needs = struct("VkMemoryRequirements2", pNext=asked)
         which = struct("VkBufferMemoryRequirementsInfo2", buffer=native)
         context.vk.vkGetBufferMemoryRequirements2(context.device, which, needs)
-        # "Prefers" is a hint of speed for large resources; only what is required burdens the importer too.
-        dedicated = bool(asked.requiresDedicatedAllocation) or (
+        # What is preferred is heeded as well: NVIDIA's driver prefers it for large buffers, and takes 4 ms to import
+        # 1 GiB without, 0.1 ms with it (an H200).
+        dedicated = bool(asked.requiresDedicatedAllocation or asked.prefersDedicatedAllocation) or (
             export is not None
             and bool(memory_features(context.instance_vk, context.physical, export) & _DEDICATED_ONLY)
         )

@@ -138,6 +138,18 @@ def test_nt_memory(start: Callable[[recorded.Machine], Rig], *, dedicated: bool)
     buffer.close()
 
 
+@pytest.mark.parametrize("asked", [(True, False), (True, True)])
+def test_an_allocation_of_its_own_where_the_driver_prefers_or_requires_it(
+    start: Callable[[recorded.Machine], Rig], asked: tuple[bool, bool]
+) -> None:
+    rig = start(replace(WIN32, dedicated=asked))
+    with closing(rig.producer.create_buffer(SIZE, export=NT)) as buffer:
+        assert "VkMemoryDedicatedAllocateInfo" in names(rig.chain("vkAllocateMemory"))
+        handle, descriptor = buffer.export_memory()
+        handle.close()
+        assert descriptor.dedicated, "the importer must be told"
+
+
 def test_an_nt_handle_is_asked_for_once_and_duplicated(start: Callable[[recorded.Machine], Rig]) -> None:
     rig = start(WIN32)
     buffer = rig.producer.create_buffer(SIZE, export=NT)

@@ -50,6 +50,8 @@ class Machine:
     """``VkExternalSemaphoreFeatureFlags`` by handle type and ``VkSemaphoreType``."""
     luid: bytes = b""
     nodes: int = 0
+    dedicated: tuple[bool, bool] = (False, False)
+    """Whether allocations for one buffer alone are preferred, and required."""
     fd_memory_types: int = 0xFFFFFFFF
     """``VkMemoryFdPropertiesKHR::memoryTypeBits``."""
 
@@ -183,6 +185,12 @@ class Vulkan:
         copy.pNext = NULL
         result = self._below["vkCreateBuffer"](device, copy, allocator, out)
         return self._created("vkCreateBuffer", (out,), result)
+
+    def vkGetBufferMemoryRequirements2(self, device: Any, info: Any, answer: Any) -> None:
+        self._below["vkGetBufferMemoryRequirements2"](device, info, answer)
+        if answer.pNext != NULL:
+            asked = ffi.cast("VkMemoryDedicatedRequirements *", answer.pNext)
+            asked.prefersDedicatedAllocation, asked.requiresDedicatedAllocation = self.machine.dedicated
 
     def vkDestroyBuffer(self, device: Any, buffer: Any, allocator: Any) -> None:
         self._destroyed("vkDestroyBuffer", "vkCreateBuffer", buffer)
