@@ -324,7 +324,7 @@ def main() -> int:
     parser.add_argument("--batches", type=numbers, default=[1, 8, 32], help="and half of the slots")
     parser.add_argument("--seconds", type=float, default=0.12, help="of one run")
     parser.add_argument("--frames", type=int, default=0, help="of one run, whatever it takes")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--limit", type=float, help="fail when a ratio at the largest batch is above this")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--png", type=Path)
