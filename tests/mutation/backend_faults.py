@@ -346,11 +346,8 @@ OPENCL = (
         cases="producer_to_consumer or ping_pong",
         edits=(
             (
-                (
-                    "code = self._acquire(*call)\n        if code:\n            check(_ACQUIRE, code)\n"
-                    "        self._held = call"
-                ),
-                "self._held = None",
+                "code = self._acquire(*call)",
+                "self._held, code = None, 0",
             ),
         ),
         environment=_KEPT,
@@ -442,7 +439,22 @@ OPENCL = (
         "waiting is not bounded",
         "stream.py",
         "synchronize_is_bounded",
-        ("if left <= 0:", "if left <= -600:"),
+        ("busy=False, timeout=timeout", "busy=False, timeout=timeout + 600"),
+    ),
+    _opencl(
+        "what repeats is not waited for and not signalled",
+        "semaphore.py",
+        "recorded_frames",
+        ("BareCall(partial(self._wait, *call)", "BareCall(partial(int)"),
+        ("BareCall(partial(self._signal, *call)", "BareCall(partial(int)"),
+    ),
+    Fault(
+        name="what repeats is not acquired",
+        backend="opencl",
+        module="_ownership.py",
+        cases="recorded_frames",
+        edits=(("BareCall(partial(self._acquire, *call)", "BareCall(partial(int)"),),
+        environment=_KEPT,
     ),
     _opencl(
         "callbacks come in any order",
@@ -573,6 +585,18 @@ HIP = (
         "semaphore.py",
         "producer_waits or two_streams",
         ("code = self._signal(*call)", "code = 0"),
+    ),
+    _hip(
+        "what repeats is not waited for and not signalled",
+        "semaphore.py",
+        "recorded_frames",
+        ("call = partial(function, ", "call = partial(lambda *_: 0, "),
+    ),
+    _hip(
+        "what repeats is not launched",
+        "_launch.py",
+        "recorded_frames",
+        ("BareCall(partial(bare(self._launch), *self._call)", "BareCall(partial(int)"),
     ),
     _hip(
         "a timeline is signalled with any value",

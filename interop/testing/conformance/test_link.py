@@ -16,9 +16,13 @@ from interop.testing.bench import pattern
 from interop.testing.conformance import sources
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from interop.backend import Commands
     from interop.buffers import Buffer
     from interop.kernels import Kernel
     from interop.link import Link
+    from interop.ring import Slot
     from interop.testing.plugin import LinkFactory, Run
 
 COUNT = 1024
@@ -218,6 +222,28 @@ def test_use_after_close(link_factory: LinkFactory, sync: str) -> None:
 
 
 @pytest.mark.interop_needs("asynchronous")
+def test_recorded_frames_of_a_ring(link_factory: LinkFactory, sync: str) -> None:
+    """Frames that are run again and again: in bare calls, where the backend offers them (:mod:`interop.bare`)."""
+    link = link_factory(sync=sync)
+    ring, kernel = link.ring((COUNT,), "uint32", slots=4, batch=2), adder(link)
+
+    def produce(commands: Commands, slot: Slot) -> None:
+        commands.fill(slot, 10 * slot.index)
+
+    def consume(slot: Slot) -> Callable[[], object]:
+        return kernel.prepare(slot.view, np.uint32(1), np.uint32(COUNT), global_size=COUNT)
+
+    ring.run(6 * len(ring.slots), produce=produce, consume=consume)
+    found = np.zeros(COUNT, np.uint32)
+    for batch in ring.batches(len(ring.slots)):  # handed over once more as they are
+        with batch.producer():
+            pass
+        with batch.consumer():
+            for _, slot in batch:
+                slot.view.read(found.view(np.uint8), timeout=link.timeout)
+                assert (found == 10 * slot.index + 1).all()
+
+
 def test_turns_do_not_block_the_caller(link_factory: LinkFactory, sync: str) -> None:
     """While a long kernel runs, the turns that follow it are only enqueued."""
     link = link_factory(sync=sync)
