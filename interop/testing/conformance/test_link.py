@@ -221,7 +221,6 @@ def test_use_after_close(link_factory: LinkFactory, sync: str) -> None:
             use()
 
 
-@pytest.mark.interop_needs("asynchronous")
 def test_recorded_frames_of_a_ring(link_factory: LinkFactory, sync: str) -> None:
     """Frames that are run again and again: in bare calls, where the backend offers them (:mod:`interop.bare`)."""
     link = link_factory(sync=sync)
@@ -244,6 +243,7 @@ def test_recorded_frames_of_a_ring(link_factory: LinkFactory, sync: str) -> None
                 assert (found == 10 * slot.index + 1).all()
 
 
+@pytest.mark.interop_needs("asynchronous")
 def test_turns_do_not_block_the_caller(link_factory: LinkFactory, sync: str) -> None:
     """While a long kernel runs, the turns that follow it are only enqueued."""
     link = link_factory(sync=sync)
