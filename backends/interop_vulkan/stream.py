@@ -57,7 +57,7 @@ class _Shape:
 def _transfer(buffers: Sequence[Buffer | Part], source: int, target: int, memory: Any) -> tuple[Any, ...]:
     """Return what ``vkCmdPipelineBarrier`` needs to transfer ownership, with a barrier for all other memory.
 
-    Each barrier costs an NVIDIA GPU some 3 µs (an H200; ``benchmarks/ring.py``), so one does both.
+    Each barrier costs an NVIDIA GPU some 4 µs (an H200; ``benchmarks/ring.py``), so one does both.
     """
     giving = target == QUEUE_FAMILY_EXTERNAL
     barriers = [

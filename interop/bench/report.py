@@ -138,7 +138,7 @@ def _sizes(axes: Any, rows: Sequence[Row]) -> None:
 def _ratios(axes: Any, rows: Sequence[Row]) -> None:
     names = [f"{row.consumer}\n{_with(row)}" for row in rows]
     bars = axes.bar(names, [row.ratio or 0.0 for row in rows], color="tab:blue", width=0.6)
-    axes.bar_label(bars, [f"{row.value:,.3g} {row.unit}" for row in rows], fontsize=8)
+    axes.bar_label(bars, [f"{row.value:,.0f}\n{row.unit}" for row in rows], fontsize=8)
     axes.axhline(1.0, linestyle="--", color="black", linewidth=1)
     axes.set_ylim(0, 1.25 * max(1.0, *(row.ratio or 0.0 for row in rows)))
 
@@ -169,7 +169,9 @@ def _steps(axes: Any, rows: Sequence[Row]) -> None:
             for number, row in enumerate(steps):
                 axes.barh(len(names), row.value, left=left, height=0.6, color=f"C{number}")
                 if row.value > 0.12 * sum(each.value for each in steps):  # room for its name
-                    words = _with(row).removeprefix("by hand: ")
+                    words = (
+                        _with(row).removeprefix("by hand: ").replace(" of ", " of\n").replace("'s ", "'s\n")
+                    )
                     axes.text(left + row.value / 2, len(names), words, ha="center", va="center", fontsize=6)
                 left += row.value
             names.append(label)
