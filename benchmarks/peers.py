@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 import interop
-from interop.bench.by_hand import load
+from interop.bench.by_hand import frame_of, load
 from interop.bench.environment import machine
 from interop.bench.measure import KIB, MIB, Contestant, p99, race, size_text, wall
 from interop.errors import InteropError, WaitTimeout
@@ -84,18 +84,6 @@ def by_link(link: Link, size: int) -> Callable[[], object]:
             commands.fill(producer_buffer, 7)
         if not progress.wait_host(producer_turn.progress, link.timeout):
             raise WaitTimeout("a frame", link.timeout)
-
-    return frame
-
-
-def by_program(program: Any, size: int, stack: ExitStack) -> Callable[[], object]:
-    """Return a frame of a program by hand, with semaphores."""
-    pair, finish, close = program.turns(size, fill=True)
-    stack.callback(close)
-
-    def frame() -> None:
-        pair()
-        finish()
 
     return frame
 
@@ -225,7 +213,7 @@ def compete(
                     ways[name], close = program.blocking(size)
                     stack.callback(close)
                 else:
-                    ways[name] = by_program(program, size, stack)
+                    ways[name] = frame_of(program, size, stack)
             except Exception as error:  # noqa: BLE001 - the bindings' errors have no common base
                 missing[f"{consumer}, {name}"] = f"{type(error).__name__}: {error}"
         runs = {name: Contestant(step, lambda: None, wall) for name, step in ways.items()}

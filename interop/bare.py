@@ -106,8 +106,7 @@ def _offers(thing: object, bare: str, *ordinary: str) -> bool:
 
 def row(calls: Sequence[BareCall]) -> Callable[[], None]:
     """Return what makes these calls, one after the other, and raises for the first that fails."""
-    begins = list(dict.fromkeys(each.begin for each in calls if each.begin is not None))
-    pairs = [(each.call, each.fail) for each in calls]
+    begins, pairs = _begins(calls), _pairs(calls)
 
     def make() -> None:
         for begin in begins:
@@ -123,7 +122,7 @@ def row(calls: Sequence[BareCall]) -> Callable[[], None]:
 class Steps:
     """The bare calls of one batch: the consumer's stream takes it, works on it, and gives it back."""
 
-    __slots__ = ("_fails", "_owning", "await_value", "back", "give", "give_value", "ready", "take", "work")
+    __slots__ = ("_owning", "await_value", "back", "begins", "give", "give_value", "ready", "take", "work")
 
     def __init__(
         self,
@@ -135,17 +134,14 @@ class Steps:
         back: NativeToProducer,
     ) -> None:
         acquire, release = ([each] if each is not None else [] for each in (owning.acquire, owning.release))
-        every = (wait, *acquire, *work, *release, signal)
-        begins = dict.fromkeys(each.begin for each in every if each.begin is not None)
-        self.take = [*map(_begun, begins), wait.call, *(each.call for each in acquire)]
-        self.work = [each.call for each in work]
-        self.give = [*(each.call for each in release), signal.call]
+        take, give = (wait, *acquire), (*release, signal)
+        self.begins = _begins((*take, *work, *give))
+        self.take, self.work, self.give = map(_pairs, (take, work, give))
         self.ready = ready if wait.value is not None else None
         self.back = back if signal.value is not None else None
         """The directions, where they count: those with timelines."""
         self.await_value, self.give_value = wait.value or _ignore, signal.value or _ignore
         """To be told what the batch waits for, and what it signals."""
-        self._fails = {id(each.call): each.fail for each in every}
         self._owning = owning
 
     @property
@@ -153,21 +149,18 @@ class Steps:
         """Whether these are still the calls that a batch needs."""
         return self._owning.valid()
 
-    def fail(self, call: Callable[[], int], status: int) -> None:
-        """Raise the error of a call that returned this status."""
-        self._fails[id(call)](status)
-
     def broken(self) -> None:
         """Take note that not all of the calls may have been made."""
         self._owning.broken()
 
 
-def _begun(begin: Callable[[], object]) -> Callable[[], int]:
-    def call() -> int:
-        begin()
-        return 0
+def _begins(calls: Sequence[BareCall]) -> list[Callable[[], object]]:
+    """Return what a thread does before a row of calls, each thing once."""
+    return list(dict.fromkeys(each.begin for each in calls if each.begin is not None))
 
-    return call
+
+def _pairs(calls: Sequence[BareCall]) -> list[tuple[Callable[[], int], Callable[[int], object]]]:
+    return [(each.call, each.fail) for each in calls]
 
 
 def _ignore(_value: int) -> None:

@@ -192,21 +192,23 @@ class Handover:
                 value = steps.back.next_value()
                 steps.give_value(value)
             block.state = State.TAKEN  # before it is: an interrupt may come as any of the calls returns
-            for call in steps.take:
+            for begin in steps.begins:
+                begin()
+            for call, fail in steps.take:
                 status = call()
                 if status:
-                    steps.fail(call, status)
+                    fail(status)
             try:
-                for call in steps.work:
+                for call, fail in steps.work:
                     status = call()
                     if status:
-                        steps.fail(call, status)
+                        fail(status)
             except BaseException as error:  # noqa: BLE001 - raised below
                 raised = error
-            for call in steps.give:
+            for call, fail in steps.give:
                 status = call()
                 if status:
-                    steps.fail(call, status)
+                    fail(status)
             if steps.back is not None:
                 block.value = steps.back.signalled(value)
             block.state = State.IDLE

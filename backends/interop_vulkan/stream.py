@@ -105,13 +105,11 @@ class PreparedSubmission(Child):
                 _transfer(acquire, QUEUE_FAMILY_EXTERNAL, context.family, ORDER) if acquire else None
             )
             self._gives = _transfer(release, context.family, QUEUE_FAMILY_EXTERNAL, _TO_HOST)
-            self._gives_unseen = (
-                _transfer(release, context.family, QUEUE_FAMILY_EXTERNAL, NULL) if release else None
-            )
             head = self._record(context, self._takes) if self._takes else None
             tail = self._record(context, self._gives)
             super().__init__(context, "submission", undo.pop_all().close)
         self._wait, self._signal = wait, signal
+        self._release = release
         self._waits_value = wait is not None and wait.kind is SemaphoreKind.TIMELINE
         self._signals_value = signal is not None and signal.kind is SemaphoreKind.TIMELINE
         self._wait_values = array("uint64_t", 1)
@@ -293,9 +291,8 @@ class PreparedSubmission(Child):
                 child.add_dependent(self)
         shape = self._alone if self._repeat else self._full
         shape.buffers[shape.slot] = native
-        gives = self._gives if commands.seen_by_host else self._gives_unseen
-        if self._repeat and gives is not None:
-            self.context.vk.vkCmdPipelineBarrier(native, *gives)
+        if self._repeat:
+            self._give(native, to_host=commands.seen_by_host)
         commands.stop()
         self._recording = None
         self._free.append(native)  # until it is in flight it counts as free, whatever comes
@@ -303,6 +300,15 @@ class PreparedSubmission(Child):
         if code:
             check("vkEndCommandBuffer", code)
         return shape
+
+    def _give(self, native: Any, *, to_host: bool) -> None:
+        """Record the end of what is repeated: as a tail does, and for the host where it has something to see."""
+        context, gives = self.context, self._gives
+        if not to_host:
+            if not self._release:
+                return
+            gives = _transfer(self._release, context.family, QUEUE_FAMILY_EXTERNAL, NULL)
+        context.vk.vkCmdPipelineBarrier(native, *gives)
 
     def abandon(self) -> None:
         """Throw a recording away; without one nothing happens."""

@@ -30,7 +30,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from interop.bench.by_hand import load
+from interop.bench.by_hand import frame_of, load
 from interop.bench.measure import Contestant, race, wall
 
 if TYPE_CHECKING:
@@ -136,18 +136,6 @@ def reason(error: Exception) -> str:
     return f"{type(error).__name__}: {words[0]}"
 
 
-def by_hand(program: Any, size: int, stack: ExitStack) -> Callable[[], object]:
-    """Return a frame of the program by hand."""
-    pair, finish, close = program.turns(size, fill=True)
-    stack.callback(close)
-
-    def frame() -> None:
-        pair()
-        finish()
-
-    return frame
-
-
 def timed(peer: Peer, program: Any, size: int, frames: int, tell: Callable[..., None]) -> None:
     """Time all ways at one size, in turns; what they hold is free when this returns."""
     without = ", without slangpy-torch" if peer.slangpy.is_torch_bridge_using_fallback() else ""
@@ -160,7 +148,7 @@ def timed(peer: Peer, program: Any, size: int, frames: int, tell: Callable[..., 
             except Exception as error:  # noqa: BLE001 - slangpy's errors have no common base
                 tell(way=way, reason=reason(error))
         if program is not None:
-            runs[REFERENCE] = Contestant(by_hand(program, size, stack), lambda: None, wall)
+            runs[REFERENCE] = Contestant(frame_of(program, size, stack), lambda: None, wall)
         race(list(runs.values()), frames)
         for way, run in runs.items():
             tell(way=way, nbytes=size, times=run.times)

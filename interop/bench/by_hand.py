@@ -18,6 +18,7 @@ from interop.semaphore import SemaphoreKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import ExitStack
 
     from interop.link import Link
 
@@ -45,13 +46,31 @@ class Program(Protocol):
         """Return how to export and import a buffer of ``size``, how to undo an import, and how to free it all."""
         ...
 
-    def turns(self) -> tuple[Callable[[], None], Callable[[], None], Callable[[], None]]:
-        """Return a pair of empty turns, a wait for both sides, and how to free what they use."""
+    def turns(
+        self, size: int = ..., *, fill: bool = False
+    ) -> tuple[Callable[[], None], Callable[[], None], Callable[[], None]]:
+        """Return a pair of turns, empty or one that fills, a wait for both sides, and how to free what they use."""
+        ...
+
+    def blocking(self, size: int) -> tuple[Callable[[], None], Callable[[], None]]:
+        """Return a frame that is waited for on the host, without semaphores, and how to free what it uses."""
         ...
 
     def close(self) -> None:
         """Free both devices."""
         ...
+
+
+def frame_of(program: Program, size: int, stack: ExitStack) -> Callable[[], object]:
+    """Return a frame of a program that is filled, handed over and waited for; ``stack`` frees what it uses."""
+    pair, finish, close = program.turns(size, fill=True)
+    stack.callback(close)
+
+    def frame() -> None:
+        pair()
+        finish()
+
+    return frame
 
 
 def load(folder: Path | None, consumer: str) -> Callable[..., Program]:

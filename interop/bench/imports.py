@@ -33,7 +33,7 @@ def rows(link: Link, folder: Path | None, notes: list[str]) -> Iterator[Row]:
             notes.append(f"{consumer}, imports by hand: {error}")
         for size in SOFTWARE_SIZES if link.plan.consumer.software else SIZES:
             try:
-                ours = _times(*_importer(link, size))
+                ours = _times(*importer(link, size))
             except InteropError as error:
                 notes.append(f"{consumer}, import of {size_text(size)}: {error}")
                 continue
@@ -57,7 +57,7 @@ def rows(link: Link, folder: Path | None, notes: list[str]) -> Iterator[Row]:
             yield against(row, ours, theirs, name, "µs")
 
 
-def _importer(link: Link, size: int) -> tuple[Callable[[], Any], Callable[[Any], None], Callable[[], None]]:
+def importer(link: Link, size: int) -> tuple[Callable[[], Any], Callable[[Any], None], Callable[[], None]]:
     """Do with the framework what a program's ``importer`` does by hand."""
     buffer = link.producer.create_buffer(size, export=link.plan.handle_type)
 

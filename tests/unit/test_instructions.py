@@ -8,7 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from instructions import instructions
+
+from interop.bench.instructions import instructions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
