@@ -27,14 +27,14 @@ from rich.table import Table
 
 import interop
 from interop import registry
-from interop.bench.instructions import instructions
+from interop.cli.bench._instructions import instructions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from interop import Link
-    from interop.backend import Consumer, Producer
-    from interop.ring import FrameRing
+    from interop.links import FrameRing
+    from interop.protocols import Consumer, Producer
 
 WORDS = 256
 SOURCE = """

@@ -30,16 +30,15 @@ from rich.console import Console
 from rich.table import Table
 
 import interop
-from interop.bench.by_hand import frame_of, load
-from interop.bench.environment import machine
-from interop.bench.measure import KIB, MIB, Contestant, p99, race, size_text, wall
-from interop.errors import InteropError, WaitTimeout
-from interop.semaphore import SemaphoreKind
+from interop.cli.bench._by_hand import frame_of, load
+from interop.cli.bench._environment import machine
+from interop.cli.bench._measure import KIB, MIB, Contestant, p99, race, size_text, wall
+from interop.protocols import InteropError, SemaphoreKind, WaitTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from interop.link import Link
+    from interop.links import Link
     from interop.negotiation import Plan
 
 HERE = Path(__file__).resolve().parent

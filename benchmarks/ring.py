@@ -31,15 +31,15 @@ from rich.console import Console
 from rich.table import Table
 
 import interop
-from interop.bench.ring import INCREMENT, WORDS
+from interop.cli.bench._ring import INCREMENT, WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Self
 
     from interop import Link
-    from interop.backend import Commands
-    from interop.ring import Slot
+    from interop.links import Slot
+    from interop.protocols import Commands
 
 HERE = Path(__file__).resolve().parent
 PARTNERS = {"opencl": "opencl", "cuda": "cuda", "hip": "cuda"}

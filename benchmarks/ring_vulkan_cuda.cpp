@@ -1,4 +1,4 @@
-// A ring of frames from Vulkan to CUDA, by hand: what interop.ring is held against. Built by ring.py with
+// A ring of frames from Vulkan to CUDA, by hand: what interop.links.rings.frame_ring is held against. Built by ring.py with
 // nvcc -x cu.
 #include "ring_vulkan.hpp"
 

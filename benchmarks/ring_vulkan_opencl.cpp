@@ -1,4 +1,4 @@
-// A ring of frames from Vulkan to OpenCL, by hand: what interop.ring is held against. Built by ring.py.
+// A ring of frames from Vulkan to OpenCL, by hand: what interop.links.rings.frame_ring is held against. Built by ring.py.
 // The loader is opened at run time: RING_OPENCL names another file than libOpenCL.so.1.
 #include "ring_vulkan.hpp"
 

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 import interop
-from interop.bench.ring import INCREMENT
+from interop.cli.bench._ring import INCREMENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from interop.link import Link
+    from interop.links import Link
 
 CONSUMER = os.environ.get("INTEROP_BENCH_CONSUMER", "opencl")
 WORDS = 1024

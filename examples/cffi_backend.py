@@ -9,20 +9,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from interop.backend import BackendInfo, Capabilities, Role
-from interop.bases import ConsumerBase, EagerStream, KernelBase, ModuleBase
-from interop.device import DeviceIdentity, DeviceInfo, host_identity
-from interop.errors import ArgumentError, InvalidArgument
-from interop.hookspecs import hookimpl
-from interop.host_kernels import build, translate
-from interop.host_memory import IMPORTABLE, HostMemory, HostView
+from interop.protocols import (
+    ArgumentError,
+    BackendInfo,
+    Capabilities,
+    DeviceIdentity,
+    DeviceInfo,
+    InvalidArgument,
+    Role,
+    hookimpl,
+    host_identity,
+)
+from interop.toolkit import (
+    IMPORTABLE,
+    ConsumerBase,
+    EagerStream,
+    HostMemory,
+    HostView,
+    KernelBase,
+    ModuleBase,
+    build,
+    translate,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from interop.handles import Handle
-    from interop.kernels import Signature
-    from interop.memory import MemoryDescriptor
+    from interop.protocols import Handle, MemoryDescriptor, Signature
 
 
 class Backend:

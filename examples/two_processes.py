@@ -35,7 +35,7 @@ def consume(path: str, consumer: str) -> None:
             try:
                 with remote.consumer_turn(words) as view:
                     twice(view, global_size=WORDS)
-            except interop.PeerLost as lost:
+            except interop.ipc.PeerLost as lost:
                 if lost.orderly:
                     return
                 raise

@@ -11,47 +11,71 @@ drivers allow it, and with the reason stated where they do not::
         with link.producer_turn(height) as commands:
             commands.draw(mesh, height)
 
-Importing this package opens no driver and loads no plugin.
+Importing this package opens no driver and loads no plugin. Backend authors import :mod:`interop.protocols` and
+:mod:`interop.toolkit`; two processes share memory through :mod:`interop.ipc`.
 """
 
 from __future__ import annotations
 
-from interop.buffers import Buffer
-from interop.connection import connect
-from interop.device import DeviceIdentity, DeviceInfo, MatchKey, PciAddress
-from interop.errors import (
+from typing import TYPE_CHECKING
+
+from interop.links import (
+    Batch,
+    Buffer,
+    ConsumerTurn,
+    Counts,
+    FrameRing,
+    LatestRing,
+    Link,
+    Owner,
+    ProducerTurn,
+    QueueTurn,
+    Slot,
+    connect,
+)
+from interop.negotiation import MemoryPath, Plan, Strategy
+from interop.protocols import (
+    FORMATS,
     ArgumentError,
     BackendUnavailable,
+    Capabilities,
     ClosedError,
     ClosedMisuse,
     CompileError,
+    Consumer,
+    DeviceIdentity,
+    DeviceInfo,
     DeviceMismatch,
     DriverError,
+    DType,
+    Handle,
     HandleError,
+    HandleType,
+    ImageDescriptor,
+    ImageFormat,
     InteropError,
     InvalidArgument,
+    Kernel,
     KernelError,
+    MappedBuffer,
+    MappedImage,
     Misuse,
+    Module,
     NoCommonHandleType,
     NoCommonSync,
-    PeerError,
-    PeerLost,
-    ProtocolError,
-    RegistryError,
+    Producer,
+    Role,
+    Stream,
     TurnError,
     UnknownBackend,
     Unsupported,
     WaitTimeout,
 )
-from interop.formats import FORMATS, ImageFormat
-from interop.handles import Handle, HandleType
-from interop.images import ImageDescriptor, MappedImage, Tiling
-from interop.latest import LatestRing
-from interop.link import Link
-from interop.memory import ExternalMemory, MappedBuffer, MemoryDescriptor
-from interop.negotiation import Path, Plan, Strategy
-from interop.ring import FrameRing
-from interop.semaphore import ExternalSemaphore, SemaphoreDescriptor, SemaphoreKind, Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from interop.protocols import BackendInfo
 
 __version__ = "0.1.0"
 
@@ -59,16 +83,20 @@ __all__ = [
     "FORMATS",
     "ArgumentError",
     "BackendUnavailable",
+    "Batch",
     "Buffer",
+    "Capabilities",
     "ClosedError",
     "ClosedMisuse",
     "CompileError",
+    "Consumer",
+    "ConsumerTurn",
+    "Counts",
+    "DType",
     "DeviceIdentity",
     "DeviceInfo",
     "DeviceMismatch",
     "DriverError",
-    "ExternalMemory",
-    "ExternalSemaphore",
     "FrameRing",
     "Handle",
     "HandleError",
@@ -77,32 +105,61 @@ __all__ = [
     "ImageFormat",
     "InteropError",
     "InvalidArgument",
+    "Kernel",
     "KernelError",
     "LatestRing",
     "Link",
     "MappedBuffer",
     "MappedImage",
-    "MatchKey",
-    "MemoryDescriptor",
+    "MemoryPath",
     "Misuse",
+    "Module",
     "NoCommonHandleType",
     "NoCommonSync",
-    "Path",
-    "PciAddress",
-    "PeerError",
-    "PeerLost",
+    "Owner",
     "Plan",
-    "ProtocolError",
-    "RegistryError",
-    "SemaphoreDescriptor",
-    "SemaphoreKind",
+    "Producer",
+    "ProducerTurn",
+    "QueueTurn",
+    "Role",
+    "Slot",
     "Strategy",
     "Stream",
-    "Tiling",
     "TurnError",
     "UnknownBackend",
     "Unsupported",
     "WaitTimeout",
     "__version__",
+    "backends",
     "connect",
+    "devices",
 ]
+
+
+def backends(role: Role | None = None) -> Mapping[str, BackendInfo]:
+    """Return the registered backends by name, without loading any of them.
+
+    Args:
+        role: Only backends that can take this side of a link; all by default.
+
+    Returns:
+        The declaration of each backend.
+    """
+    from interop.registry import backends as registered
+
+    return registered(role)
+
+
+def devices(backend: str) -> Sequence[DeviceInfo]:
+    """Return the devices that a backend finds on this machine; nothing stays open.
+
+    Args:
+        backend: A name out of :func:`backends`.
+
+    Raises:
+        UnknownBackend: No installed plugin registers that name.
+        BackendUnavailable: The backend's package, driver or device is missing.
+    """
+    from interop.registry import load_backend
+
+    return load_backend(backend).devices()

@@ -18,8 +18,8 @@ import time
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from interop.errors import BackendUnavailable, DriverError, InteropError, Unsupported, WaitTimeout
-from interop.polling import poll
+from interop.protocols import BackendUnavailable, DriverError, InteropError, Unsupported, WaitTimeout
+from interop.toolkit import poll
 from interop_hip.plugin import INSTALL_HINT
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import ctypes
 from functools import partial
 from typing import TYPE_CHECKING
 
-from interop.bare import BareCall
+from interop.protocols import BareCall
 from interop_hip._driver import bare
 from interop_hip.memory import HipBuffer
 
@@ -51,7 +51,7 @@ class HipLaunch:
             view.check_open()
 
     def bare(self) -> BareCall:
-        """Return the call alone; see :class:`interop.bare.BareLaunch`."""
+        """Return the call alone; see :class:`interop.protocols.BareLaunch`."""
         driver = self._driver
         fail = partial(driver.check, "hipModuleLaunchKernel")
         return BareCall(partial(bare(self._launch), *self._call), fail, driver.using(self._device))

@@ -6,14 +6,20 @@ import ctypes
 import sys
 from typing import TYPE_CHECKING
 
-from interop.backend import Capabilities
-from interop.device import DeviceIdentity, DeviceInfo, PciAddress, host_identity
-from interop.dlpack import DeviceType
-from interop.errors import BackendUnavailable, ClosedError, InvalidArgument
-from interop.handles import FdFate, HandleType
-from interop.images import Tiling
-from interop.imports import Imports
-from interop.lifetime import Children
+from interop.protocols import (
+    BackendUnavailable,
+    Capabilities,
+    ClosedError,
+    DeviceIdentity,
+    DeviceInfo,
+    FdFate,
+    HandleType,
+    InvalidArgument,
+    PciAddress,
+    Tiling,
+    host_identity,
+)
+from interop.toolkit import Children, DeviceType, Imports
 from interop_hip import memory, semaphore
 from interop_hip._driver import MAP_ARRAY, REGISTER, Driver, text_of
 from interop_hip._gate import HOST_FUNC, WAIT_VALUE
@@ -23,11 +29,8 @@ from interop_hip.stream import HipStream
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from interop.handles import Handle
-    from interop.images import ImageDescriptor
-    from interop.imports import Share
-    from interop.memory import MemoryDescriptor
-    from interop.semaphore import SemaphoreDescriptor
+    from interop.protocols import Handle, ImageDescriptor, MemoryDescriptor, SemaphoreDescriptor
+    from interop.toolkit import Share
     from interop_hip.image import HipImage
     from interop_hip.kernels import HipModule
 
@@ -123,7 +126,7 @@ class HipConsumer:
         return memory.import_memory(self._driver, self._stream, handle, descriptor, self._fate)
 
     def import_image(self, handle: Handle, memory: MemoryDescriptor, image: ImageDescriptor) -> HipImage:
-        """Take an image in; see :meth:`interop.images.ImageConsumer.import_image`."""
+        """Take an image in; see :meth:`interop.protocols.ImageConsumer.import_image`."""
         from interop_hip.image import import_image
 
         return self._children.add(

@@ -6,15 +6,14 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
-from interop.handles import FdFate, lend
-from interop.pages import keeper
+from interop.protocols import FdFate, lend
+from interop.toolkit import keeper
 from interop_hip._block import PINS, Host
 from interop_hip._driver import REGISTER
 from interop_hip.memory import HipExternalMemory
 
 if TYPE_CHECKING:
-    from interop.handles import Handle
-    from interop.memory import MemoryDescriptor
+    from interop.protocols import Handle, MemoryDescriptor
     from interop_hip._driver import Driver
     from interop_hip.stream import HipStream
 
@@ -29,7 +28,7 @@ def import_host(
     """Pin host memory and map it (``hipHostRegister``, ``hipHostGetDevicePointer``).
 
     ``handle`` must fit the descriptor, and is consumed on success only. Pages of
-    :class:`interop.pages.HostPages` are kept until they are unpinned; others must stay until then, which is the
+    :class:`interop.toolkit.HostPages` are kept until they are unpinned; others must stay until then, which is the
     caller's to see to.
     """
     size = descriptor.allocation_size

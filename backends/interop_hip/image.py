@@ -8,12 +8,8 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from interop.errors import DriverError, Unsupported, WaitTimeout
-from interop.formats import Numbers
-from interop.images import Tiling, check_image
-from interop.lifetime import Owned
-from interop.memory import check_import
-from interop.views import host_bytes
+from interop.protocols import DriverError, Numbers, Tiling, Unsupported, WaitTimeout
+from interop.toolkit import Owned, check_image, check_import_memory, host_bytes
 from interop_hip._abi import ChannelFormat, Extent, Memcpy3D, MipmappedArrayDesc, PitchedPointer, Position
 from interop_hip._driver import MAP_ARRAY
 from interop_hip.memory import DEFAULT_TIMEOUT, import_external, map_whole
@@ -22,11 +18,16 @@ from interop_hip.stream import stream_address
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interop.formats import ImageFormat
-    from interop.handles import FdFate, Handle, HandleType
-    from interop.images import ImageDescriptor
-    from interop.memory import HostBytes, MemoryDescriptor
-    from interop.semaphore import Stream
+    from interop.protocols import (
+        FdFate,
+        Handle,
+        HandleType,
+        HostBytes,
+        ImageDescriptor,
+        ImageFormat,
+        MemoryDescriptor,
+        Stream,
+    )
     from interop_hip._driver import Driver
     from interop_hip.stream import HipStream
 
@@ -180,7 +181,7 @@ def import_image(
     ``hipExternalMemoryGetMappedBuffer``, as arrays are never linear.
     """
     check_image(memory, image)
-    check_import(handle, memory, supported)
+    check_import_memory(handle, memory, supported)
 
     def mapped(
         driver: Driver, undo: list[Callable[[], object]], external: int, memory: MemoryDescriptor

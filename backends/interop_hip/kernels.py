@@ -8,10 +8,8 @@ from contextlib import ExitStack
 from operator import is_
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from interop.errors import ArgumentError, CompileError
-from interop.interrupts import Deferred
-from interop.kernels import check_arguments, check_grid, pick_source, unknown_kernel
-from interop.lifetime import Owned
+from interop.protocols import ArgumentError, CompileError
+from interop.toolkit import Deferred, Owned, check_arguments, check_grid, pick_source, unknown_kernel
 from interop_hip._driver import text_of
 from interop_hip._launch import HipLaunch
 from interop_hip.memory import HipBuffer
@@ -20,8 +18,7 @@ from interop_hip.stream import stream_address
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from interop.kernels import Parameter, Signature
-    from interop.semaphore import Stream
+    from interop.protocols import Parameter, Signature, Stream
     from interop_hip._driver import Driver
     from interop_hip.stream import HipStream
 

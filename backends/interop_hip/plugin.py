@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from interop.backend import Backend, BackendInfo, Role
-from interop.hookspecs import hookimpl
+from interop.protocols import Backend, BackendInfo, Role, hookimpl
 
 INSTALL_HINT = (
     "pip install 'gpu-interop[hip]' and a ROCm runtime (libamdhip64.so, found through ROCM_PATH or /opt/rocm)"

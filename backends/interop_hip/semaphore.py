@@ -9,18 +9,26 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
-from interop.bare import BareCall
-from interop.errors import BackendUnavailable, DriverError, Unsupported
-from interop.handles import SEMAPHORE_FLOOR, FdFate, Handle, HandleType, lend
-from interop.lifetime import Owned
-from interop.semaphore import SemaphoreKind, ValueRule, check_import
+from interop.protocols import (
+    SEMAPHORE_FLOOR,
+    BackendUnavailable,
+    BareCall,
+    DriverError,
+    FdFate,
+    Handle,
+    HandleType,
+    SemaphoreKind,
+    Unsupported,
+    lend,
+)
+from interop.toolkit import Owned, ValueRule, check_import_semaphore
 from interop_hip._driver import INVALID_VALUE, bare
 from interop_hip.stream import HipStream, stream_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from interop.semaphore import SemaphoreDescriptor, Stream
+    from interop.protocols import SemaphoreDescriptor, Stream
     from interop_hip._driver import Driver
 
 _PARAMETERS_SIZE = 144  # hipExternalSemaphoreSignalParams and ...WaitParams; fence.value comes first
@@ -101,11 +109,11 @@ class HipSemaphore(Owned):
             self._driver.check(_SIGNAL, code)
 
     def bare_wait(self, stream: Stream) -> BareCall:
-        """Return the wait alone; see :class:`interop.bare.BareSemaphore`."""
+        """Return the wait alone; see :class:`interop.protocols.BareSemaphore`."""
         return self._bare(self._wait, _WAIT, stream)
 
     def bare_signal(self, stream: Stream) -> BareCall:
-        """Return the signal alone; see :class:`interop.bare.BareSemaphore`."""
+        """Return the signal alone; see :class:`interop.protocols.BareSemaphore`."""
         return self._bare(self._signal, _SIGNAL, stream)
 
     def _bare(self, function: Callable[..., int], name: str, stream: Stream) -> BareCall:
@@ -140,7 +148,7 @@ def import_semaphore(
     fate: FdFate,
 ) -> HipSemaphore:
     """Import a semaphore; ``handle`` is consumed on success only (``hipImportExternalSemaphore``)."""
-    check_import(handle, descriptor, supported)
+    check_import_semaphore(handle, descriptor, supported)
     for name in (_SIGNAL, _WAIT):
         driver.raw(name)  # a runtime without them must fail before it has the handle
     driver.select(device)

@@ -5,18 +5,16 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from interop.errors import DriverError, InvalidArgument, WaitTimeout
-from interop.lifetime import Owned
-from interop.notifications import HOLD, Notifications
+from interop.protocols import DriverError, InvalidArgument, WaitTimeout
+from interop.toolkit import HOLD, Notifications, Owned
 from interop_hip._driver import NOT_READY, PATIENCE
 from interop_hip._gate import WAIT_VALUE, CallbackGate, Callbacks, Gate, WordGate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interop.dlpack import DeviceType
-    from interop.errors import InteropError
-    from interop.semaphore import Stream
+    from interop.protocols import InteropError, Stream
+    from interop.toolkit import DeviceType
     from interop_hip._driver import Driver
 
 _NON_BLOCKING = 1

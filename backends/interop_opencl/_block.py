@@ -5,8 +5,8 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from interop.lifetime import Owned
-from interop.memory import check_range
+from interop.protocols import check_range
+from interop.toolkit import Owned
 from interop_opencl._driver import LastReference, failure
 
 if TYPE_CHECKING:

@@ -15,9 +15,14 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from interop.errors import BackendUnavailable, DriverError, HandleError, Unsupported
-from interop.handles import HandleType
-from interop.win32 import is_windows
+from interop.protocols import (
+    BackendUnavailable,
+    DriverError,
+    HandleError,
+    HandleType,
+    Unsupported,
+    is_windows,
+)
 from interop_opencl.plugin import INSTALL_HINT
 
 if TYPE_CHECKING:

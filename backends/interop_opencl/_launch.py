@@ -6,7 +6,7 @@ import ctypes
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from interop.bare import BareCall
+from interop.protocols import BareCall
 from interop_opencl._driver import bare, check
 from interop_opencl.memory import OpenCLBuffer
 
@@ -52,7 +52,7 @@ class OpenCLLaunch:
             view.check_open()
 
     def bare(self) -> BareCall:
-        """Return the call alone; see :class:`interop.bare.BareLaunch`."""
+        """Return the call alone; see :class:`interop.protocols.BareLaunch`."""
         return BareCall(partial(bare(self._launch), *self._call), partial(check, "clEnqueueNDRangeKernel"))
 
     def __call__(self) -> None:

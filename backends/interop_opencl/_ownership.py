@@ -6,14 +6,14 @@ import ctypes
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from interop.bare import BareCall, BareOwnership
+from interop.protocols import BareCall, BareOwnership
 from interop_opencl._driver import bare, check
 from interop_opencl.stream import OpenCLStream, stream_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interop.semaphore import Stream
+    from interop.protocols import Stream
     from interop_opencl._driver import Driver
 
 _ACQUIRE = "clEnqueueAcquireExternalMemObjectsKHR"
@@ -68,7 +68,7 @@ class Ownership:
         self._held = None
 
     def bare(self, stream: Stream) -> BareOwnership:
-        """Return both calls alone; see :class:`interop.bare.BareMemory`."""
+        """Return both calls alone; see :class:`interop.protocols.BareMemory`."""
         call = self._prepare(stream)
 
         def broken() -> None:

@@ -7,14 +7,19 @@ import warnings
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from interop.backend import Capabilities
-from interop.device import DeviceIdentity, DeviceInfo, PciAddress, host_identity
-from interop.errors import BackendUnavailable, InvalidArgument
-from interop.handles import HandleType
-from interop.images import Tiling
-from interop.imports import Imports
-from interop.lifetime import Children, Owned
-from interop.semaphore import SemaphoreKind
+from interop.protocols import (
+    BackendUnavailable,
+    Capabilities,
+    DeviceIdentity,
+    DeviceInfo,
+    HandleType,
+    InvalidArgument,
+    PciAddress,
+    SemaphoreKind,
+    Tiling,
+    host_identity,
+)
+from interop.toolkit import Children, Imports, Owned
 from interop_opencl import _driver as cl
 from interop_opencl import memory, semaphore
 from interop_opencl._events import Owed
@@ -25,11 +30,8 @@ from interop_opencl.stream import OpenCLStream
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from interop.handles import Handle
-    from interop.images import ImageDescriptor
-    from interop.imports import Share
-    from interop.memory import MemoryDescriptor
-    from interop.semaphore import SemaphoreDescriptor
+    from interop.protocols import Handle, ImageDescriptor, MemoryDescriptor, SemaphoreDescriptor
+    from interop.toolkit import Share
     from interop_opencl._ownership import Calls
     from interop_opencl.image import OpenCLImage
     from interop_opencl.kernels import OpenCLModule
@@ -165,7 +167,7 @@ class OpenCLConsumer(Owned):
         return self._calls
 
     def import_image(self, handle: Handle, memory: MemoryDescriptor, image: ImageDescriptor) -> OpenCLImage:
-        """Take an image in; see :meth:`interop.images.ImageConsumer.import_image`."""
+        """Take an image in; see :meth:`interop.protocols.ImageConsumer.import_image`."""
         from interop_opencl.image import import_image
 
         return self._children.add(
@@ -196,7 +198,7 @@ class OpenCLConsumer(Owned):
         )
 
     def create_semaphore(self, kind: SemaphoreKind, *, export: HandleType) -> semaphore.OpenCLSignals:
-        """Make a semaphore whose signals are handed out; see :class:`interop.one_shot.ExportingConsumer`."""
+        """Make a semaphore whose signals are handed out; see :class:`interop.protocols.ExportingConsumer`."""
         self.check_open()
         return self._children.add(
             semaphore.create_semaphore(

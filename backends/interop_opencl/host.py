@@ -11,17 +11,14 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING
 
-from interop.errors import DriverError
-from interop.handles import FdFate, lend
-from interop.pages import keeper
+from interop.protocols import DriverError, FdFate, lend
+from interop.toolkit import keeper
 from interop_opencl._driver import FALSE, MEM_READ_WRITE, MEM_USE_HOST_PTR, USE_HOST_PTR, check, name_of
 from interop_opencl.memory import OpenCLExternalMemory
 from interop_opencl.stream import stream_address
 
 if TYPE_CHECKING:
-    from interop.handles import Handle
-    from interop.memory import MemoryDescriptor
-    from interop.semaphore import Stream
+    from interop.protocols import Handle, MemoryDescriptor, Stream
     from interop_opencl._driver import Driver
     from interop_opencl.stream import OpenCLStream
 
@@ -110,7 +107,7 @@ def import_host(
 
     ``queue`` is one on which nothing waits, for the first map. ``handle`` must fit the descriptor, and is consumed on
     success only. Pages of
-    :class:`interop.pages.HostPages` are kept until the buffer has gone; others must stay until then, which is
+    :class:`interop.toolkit.HostPages` are kept until the buffer has gone; others must stay until then, which is
     the caller's to see to.
     """
     size = descriptor.allocation_size

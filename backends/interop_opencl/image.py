@@ -6,13 +6,8 @@ import ctypes
 import time
 from typing import TYPE_CHECKING, Any
 
-from interop.errors import InvalidArgument, Unsupported
-from interop.formats import Numbers
-from interop.handles import FdFate, Handle, HandleType, lend
-from interop.images import Tiling, check_image
-from interop.lifetime import Owned
-from interop.memory import check_import
-from interop.views import host_bytes
+from interop.protocols import FdFate, Handle, HandleType, InvalidArgument, Numbers, Tiling, Unsupported, lend
+from interop.toolkit import Owned, check_image, check_import_memory, host_bytes
 from interop_opencl._driver import (
     DEVICE_LINEAR_IMAGES,
     FALSE,
@@ -27,10 +22,7 @@ from interop_opencl._ownership import Ownership
 from interop_opencl.memory import DEFAULT_TIMEOUT
 
 if TYPE_CHECKING:
-    from interop.formats import ImageFormat
-    from interop.images import ImageDescriptor
-    from interop.memory import HostBytes, MemoryDescriptor
-    from interop.semaphore import Stream
+    from interop.protocols import HostBytes, ImageDescriptor, ImageFormat, MemoryDescriptor, Stream
     from interop_opencl._driver import Driver
     from interop_opencl._ownership import Calls
     from interop_opencl.stream import OpenCLStream
@@ -181,7 +173,7 @@ def import_image(
     supported: frozenset[HandleType],
 ) -> OpenCLImage:
     """Import an image; ``handle`` is consumed on success only."""
-    check_import(handle, memory, supported)
+    check_import_memory(handle, memory, supported)
     check_image(memory, image)
     _check_tiling(driver, device.int_ptr, handle.type, image)
     kind = _kind(image)

@@ -9,9 +9,8 @@ import warnings
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from interop.errors import ArgumentError, CompileError
-from interop.kernels import check_arguments, check_grid, pick_source, unknown_kernel
-from interop.lifetime import Owned
+from interop.protocols import ArgumentError, CompileError
+from interop.toolkit import Owned, check_arguments, check_grid, pick_source, unknown_kernel
 from interop_opencl._driver import check, failure
 from interop_opencl._launch import OpenCLLaunch
 from interop_opencl.memory import OpenCLBuffer
@@ -20,8 +19,7 @@ from interop_opencl.stream import stream_address
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from interop.kernels import Signature
-    from interop.semaphore import Stream
+    from interop.protocols import Signature, Stream
     from interop_opencl._driver import Driver
     from interop_opencl.stream import OpenCLStream
 

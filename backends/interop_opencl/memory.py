@@ -6,21 +6,14 @@ import ctypes
 import time
 from typing import TYPE_CHECKING, Any
 
-from interop.dlpack import capsule, check_request
-from interop.dtypes import check_shape
-from interop.errors import ClosedError
-from interop.handles import FdFate, Handle, lend
-from interop.memory import check_range
-from interop.views import BYTES, host_bytes
+from interop.protocols import ClosedError, FdFate, Handle, check_range, check_shape, lend
+from interop.toolkit import BYTES, capsule, check_request, host_bytes
 from interop_opencl._block import Block
 from interop_opencl._driver import FALSE, MEM_READ_WRITE, MEMORY_HANDLES, check, failure, imported
 from interop_opencl._ownership import Ownership
 
 if TYPE_CHECKING:
-    from interop.bare import BareOwnership
-    from interop.dtypes import DType
-    from interop.memory import HostBytes, MemoryDescriptor
-    from interop.semaphore import Stream
+    from interop.protocols import BareOwnership, DType, HostBytes, MemoryDescriptor, Stream
     from interop_opencl._driver import Driver
     from interop_opencl._ownership import Calls
     from interop_opencl.host import HostOwnership
@@ -38,7 +31,7 @@ _Properties = ctypes.c_uint64 * 3
 
 
 class OpenCLExternalMemory(Block):
-    """An allocation of another API, imported whole. Fulfils :class:`interop.imports.Whole`."""
+    """An allocation of another API, imported whole. Fulfils :class:`interop.toolkit.Whole`."""
 
     __slots__ = ("_ownership",)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from interop.backend import Backend, BackendInfo, Role
-from interop.hookspecs import hookimpl
+from interop.protocols import Backend, BackendInfo, Role, hookimpl
 
 if TYPE_CHECKING:
     from interop.testing import ConformanceProfile
@@ -41,7 +40,7 @@ def interop_conformance_profile(backend: str) -> ConformanceProfile | None:
     """Name the cases that a driver is known to fail, and how."""
     if backend != "opencl":
         return None
-    from interop.handles import HandleType
+    from interop.protocols import HandleType
     from interop.testing import ConformanceProfile, DriverFault  # only in a run of the kit
 
     blocked = DriverFault(

@@ -6,11 +6,20 @@ import ctypes
 from functools import partial
 from typing import TYPE_CHECKING
 
-from interop.bare import BareCall
-from interop.errors import DriverError, TurnError, Unsupported
-from interop.handles import SEMAPHORE_FLOOR, FdFate, Handle, HandleType, lend
-from interop.lifetime import Owned
-from interop.semaphore import SemaphoreDescriptor, SemaphoreKind, ValueRule, check_import
+from interop.protocols import (
+    SEMAPHORE_FLOOR,
+    BareCall,
+    DriverError,
+    FdFate,
+    Handle,
+    HandleType,
+    SemaphoreDescriptor,
+    SemaphoreKind,
+    TurnError,
+    Unsupported,
+    lend,
+)
+from interop.toolkit import Owned, ValueRule, check_import_semaphore
 from interop_opencl._driver import (
     SEMAPHORE_EXPORT_TYPES,
     SEMAPHORE_HANDLES,
@@ -25,8 +34,7 @@ from interop_opencl.stream import OpenCLStream, stream_address
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interop.device import DeviceIdentity
-    from interop.semaphore import Stream
+    from interop.protocols import DeviceIdentity, Stream
     from interop_opencl._driver import Driver
 
 _CREATE = "clCreateSemaphoreWithPropertiesKHR"
@@ -83,12 +91,12 @@ class OpenCLSemaphore(Owned):
             check("clFlush", code)
 
     def bare_wait(self, stream: Stream) -> BareCall:
-        """Return the wait alone; see :class:`interop.bare.BareSemaphore`."""
+        """Return the wait alone; see :class:`interop.protocols.BareSemaphore`."""
         _, call = self._prepare(stream)
         return BareCall(partial(self._wait, *call), partial(check, _WAIT))
 
     def bare_signal(self, stream: Stream) -> BareCall:
-        """Return the signal alone, without a flush; see :class:`interop.bare.BareSemaphore`."""
+        """Return the signal alone, without a flush; see :class:`interop.protocols.BareSemaphore`."""
         _, call = self._prepare(stream)
         return BareCall(partial(self._signal, *call), partial(check, _SIGNAL))
 
@@ -130,7 +138,7 @@ class OneShotSemaphore(OpenCLSemaphore):
 
 
 class OpenCLSignals(OpenCLSemaphore):
-    """A semaphore made here, whose signals are handed out. Fulfils :class:`interop.one_shot.ConsumerSemaphore`."""
+    """A semaphore made here, whose signals are handed out. Fulfils :class:`interop.protocols.ConsumerSemaphore`."""
 
     __slots__ = ("_device", "_export", "_identity", "_signalled")
 
@@ -162,7 +170,7 @@ class OpenCLSignals(OpenCLSemaphore):
         self._signalled = True
 
     def export_semaphore(self) -> tuple[Handle, SemaphoreDescriptor]:
-        """Hand out the last signal; see :meth:`interop.one_shot.ConsumerSemaphore.export_semaphore`."""
+        """Hand out the last signal; see :meth:`interop.protocols.ConsumerSemaphore.export_semaphore`."""
         self.check_open()
         if not self._signalled:
             raise TurnError("there is no signal to hand out; signal first")
@@ -192,7 +200,7 @@ def import_semaphore(
     """Import a binary semaphore (``clCreateSemaphoreWithPropertiesKHR``); ``handle`` goes on success only."""
     if descriptor.kind is SemaphoreKind.TIMELINE:
         raise Unsupported("timeline semaphores", NO_TIMELINE)
-    check_import(handle, descriptor, supported)
+    check_import_semaphore(handle, descriptor, supported)
     create = driver.required(platform, _CREATE)
     for name in (_WAIT, _SIGNAL, "clReleaseSemaphoreKHR"):
         driver.required(platform, name)  # a platform without them must fail before it has the handle

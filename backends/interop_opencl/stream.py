@@ -7,11 +7,8 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from interop.dlpack import DeviceType
-from interop.errors import DriverError, InteropError, InvalidArgument, WaitTimeout
-from interop.lifetime import Owned
-from interop.notifications import HOLD, Notifications
-from interop.polling import poll
+from interop.protocols import DriverError, InteropError, InvalidArgument, WaitTimeout
+from interop.toolkit import HOLD, DeviceType, Notifications, Owned, poll
 from interop_opencl._driver import (
     COMPLETE,
     EVENT_EXECUTION_STATUS,
@@ -25,7 +22,7 @@ from interop_opencl._events import Holds, Owed, on_completion, user_event
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from interop.semaphore import Stream
+    from interop.protocols import Stream
     from interop_opencl._driver import Driver
 
 _DRAIN = 0.25  # how long a closed queue may take to make the calls that it owes, in seconds

@@ -11,16 +11,15 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from interop import forks
-from interop.errors import ClosedError, DriverError, Unsupported
-from interop.semaphore import SemaphoreKind
+from interop.protocols import ClosedError, DriverError, SemaphoreKind, Unsupported
+from interop.toolkit import fork_generation
 from interop_vulkan import _devices, _driver
 from interop_vulkan._driver import API_VERSION_1_2, NULL, VK, Functions, check, struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interop.device import DeviceInfo
+    from interop.protocols import DeviceInfo
     from interop_vulkan._lifetime import Child
 
 CLOSE_TIMEOUT = 10.0
@@ -127,7 +126,7 @@ class Context:
         self._retired: deque[tuple[int, Callable[[], None]]] = deque()
         self._sweeping = threading.Lock()
         self._pins = 0
-        self._born = forks.generation()
+        self._born = fork_generation()
         self.closed = False
         # Of somebody else's device no other queue may be waited for, nor touched.
         own = self.vk if queue is None else None
@@ -140,7 +139,7 @@ class Context:
     @property
     def orphaned(self) -> bool:
         """Whether this process was forked since: then the device is the parent's, and is left alone."""
-        return self._born != forks.generation()
+        return self._born != fork_generation()
 
     @property
     def submitted(self) -> int:
@@ -241,7 +240,7 @@ def _drop(
     retired: deque[tuple[int, Callable[[], None]]],
     undo: contextlib.ExitStack,
 ) -> None:
-    if born != forks.generation():
+    if born != fork_generation():
         return
     if not ended():
         undo.pop_all()

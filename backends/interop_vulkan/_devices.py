@@ -5,14 +5,20 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from interop import forks
-from interop.backend import Capabilities
-from interop.device import DeviceIdentity, DeviceInfo, PciAddress, host_identity
-from interop.errors import BackendUnavailable, DriverError
-from interop.handles import HandleType
-from interop.images import Tiling
-from interop.semaphore import SemaphoreKind
-from interop.win32 import is_windows
+from interop.protocols import (
+    BackendUnavailable,
+    Capabilities,
+    DeviceIdentity,
+    DeviceInfo,
+    DriverError,
+    HandleType,
+    PciAddress,
+    SemaphoreKind,
+    Tiling,
+    host_identity,
+    is_windows,
+)
+from interop.toolkit import fork_generation
 from interop_vulkan import _driver
 from interop_vulkan._driver import API_VERSION_1_2, API_VERSION_1_3, NULL, VK, Functions, struct, text
 from interop_vulkan._images import exportable_tilings
@@ -65,7 +71,7 @@ def process_instance() -> tuple[Any, Functions]:
     without a driver.
     """
     with _making:
-        generation = forks.generation()
+        generation = fork_generation()
         if generation not in _made:
             _made[generation] = _create()
         instance = _made[generation]

@@ -22,14 +22,13 @@ from functools import partial
 from operator import is_
 from typing import TYPE_CHECKING, Any
 
-from interop.errors import BackendUnavailable, DriverError, HandleError
-from interop.handles import FD_TYPES, Handle, check_value
+from interop.protocols import FD_TYPES, BackendUnavailable, DriverError, Handle, HandleError, check_value
 from interop_vulkan.plugin import INSTALL_HINT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interop.handles import HandleType
+    from interop.protocols import HandleType
 
 _DECLARATIONS = "vulkan._vulkancache"
 _LOADERS = ("libvulkan.so.1", "vulkan-1.dll", "libvulkan.dylib")

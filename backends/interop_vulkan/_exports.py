@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from interop.handles import HandleType
+from interop.protocols import HandleType
 from interop_vulkan import _driver
 from interop_vulkan._devices import MEMORY_TYPES, SEMAPHORE_TYPES
 from interop_vulkan._driver import check, struct, take_handle
 
 if TYPE_CHECKING:
-    from interop.handles import Handle
+    from interop.protocols import Handle
     from interop_vulkan._context import Context
 
 # DXGI_SHARED_RESOURCE_READ | DXGI_SHARED_RESOURCE_WRITE, as the samples of Khronos and NVIDIA ask for both.

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from interop.errors import InvalidArgument, Unsupported
-from interop.handles import HandleType
+from interop.protocols import HandleType, InvalidArgument, Unsupported
 from interop_vulkan import _driver
 from interop_vulkan._devices import BUFFER_USAGE
 from interop_vulkan._driver import NULL, check, struct
 
 if TYPE_CHECKING:
-    from interop.pages import HostPages
+    from interop.toolkit import HostPages
     from interop_vulkan._context import Context
     from interop_vulkan.memory import Buffer
 
@@ -25,7 +24,7 @@ def create_host_buffer(context: Context, size: int, pages: HostPages | None, *, 
     ``vkGetMemoryHostPointerPropertiesEXT``, then ``vkAllocateMemory`` with ``VkImportMemoryHostPointerInfoEXT``.
     The pages are kept until the driver's memory object has gone.
     """
-    from interop.pages import HostPages
+    from interop.toolkit import HostPages
     from interop_vulkan.memory import Buffer, allocate, exportable
 
     bit = exportable(context, _HOST)

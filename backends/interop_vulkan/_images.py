@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from interop.errors import DriverError, Unsupported
-from interop.formats import FORMATS, Numbers
-from interop.images import ImageDescriptor, Tiling
+from interop.protocols import FORMATS, DriverError, ImageDescriptor, Numbers, Tiling, Unsupported
 from interop_vulkan._driver import NULL, VK, check, struct
 
 if TYPE_CHECKING:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from interop.errors import InvalidArgument, Unsupported
-from interop.handles import FdFate, HandleType, lend
-from interop.memory import check_import, check_range
+from interop.protocols import FdFate, HandleType, InvalidArgument, Unsupported, check_range, lend
+from interop.toolkit import check_import_memory
 from interop_vulkan import _driver
 from interop_vulkan._devices import BUFFER_USAGE, MEMORY_TYPES, memory_features
 from interop_vulkan._driver import NULL, VK, WHOLE_SIZE, check, struct
@@ -16,8 +15,7 @@ from interop_vulkan.memory import Buffer, allocate
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interop.handles import Handle
-    from interop.memory import MemoryDescriptor
+    from interop.protocols import Handle, MemoryDescriptor
     from interop_vulkan._context import Context
 
 _DEDICATED_ONLY: int = VK.VK_EXTERNAL_MEMORY_FEATURE_DEDICATED_ONLY_BIT
@@ -70,7 +68,7 @@ def import_buffer(
     host = frozenset({HandleType.HOST_ALLOCATION})
     if handle.type in host:
         raise InvalidArgument("host memory is taken in by import_pages, not by a handle")
-    check_import(handle, descriptor, context.info.capabilities.memory_import - host)
+    check_import_memory(handle, descriptor, context.info.capabilities.memory_import - host)
     bit = MEMORY_TYPES[handle.type][0]
     with ExitStack() as undo:
         kept = handle.dup()

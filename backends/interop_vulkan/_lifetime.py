@@ -6,7 +6,7 @@ import warnings
 import weakref
 from typing import TYPE_CHECKING, Any, Protocol
 
-from interop.errors import ClosedError
+from interop.protocols import ClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

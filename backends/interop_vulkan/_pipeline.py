@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from interop.errors import InvalidArgument
+from interop.protocols import InvalidArgument
 from interop_vulkan._driver import NULL, VK, array, check, struct
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from interop.errors import InvalidArgument, WaitTimeout
+from interop.protocols import InvalidArgument, WaitTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable

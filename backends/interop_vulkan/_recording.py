@@ -6,14 +6,14 @@ from bisect import bisect_left, insort
 from operator import index
 from typing import TYPE_CHECKING, Any
 
-from interop.errors import InvalidArgument, TurnError
+from interop.protocols import InvalidArgument, TurnError
 from interop_vulkan._driver import NULL, VK, WHOLE_SIZE, struct
 from interop_vulkan.memory import as_buffer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from interop.backend import Mesh
+    from interop.protocols import Mesh
     from interop_vulkan._context import Context
     from interop_vulkan._lifetime import Child
     from interop_vulkan.kernels import Compute
@@ -27,7 +27,7 @@ _WORDS = range(-(2**31), 2**32)
 
 
 class Recording:
-    """Records the work of one turn. Fulfils :class:`interop.backend.Commands`.
+    """Records the work of one turn. Fulfils :class:`interop.protocols.Commands`.
 
     Each command runs after the earlier ones that touch the same bytes and sees what they wrote, including
     those of earlier submissions. Fills and copies of different bytes may overlap in time. Sources of copies

@@ -10,9 +10,16 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from interop.errors import HandleError, InvalidArgument, Unsupported
-from interop.handles import Handle, HandleType
-from interop.memory import MemoryDescriptor, check_import, check_range
+from interop.protocols import (
+    Handle,
+    HandleError,
+    HandleType,
+    InvalidArgument,
+    MemoryDescriptor,
+    Unsupported,
+    check_range,
+)
+from interop.toolkit import check_import_memory
 from interop_vulkan import _devices, _driver
 from interop_vulkan._context import Context, queue_flags
 from interop_vulkan._devices import WANTED_EXTENSIONS, version_text
@@ -24,7 +31,7 @@ from interop_vulkan.memory import PART_ALIGNMENT, Buffer, exportable
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from interop.device import DeviceInfo
+    from interop.protocols import DeviceInfo
     from interop_vulkan.backend import Producer
 
 TIMELINES = "timelineSemaphore"
@@ -137,7 +144,7 @@ def adopt(
 
 
 class AdoptedBuffer(Buffer):
-    """A range of a ``VkBuffer`` that the caller made, and keeps. Fulfils :class:`interop.backend.ProducerBuffer`."""
+    """A range of a ``VkBuffer`` that the caller made, and keeps. Fulfils :class:`interop.protocols.ProducerBuffer`."""
 
     def __init__(
         self,
@@ -228,7 +235,7 @@ def adopt_buffer(
         device=context.info.identity,
     )
     if given is not None:
-        check_import(given, descriptor, frozenset({handle_type}))
+        check_import_memory(given, descriptor, frozenset({handle_type}))
     source: Exports | Handle
     if given is not None:
         source = given.dup()

@@ -6,10 +6,7 @@ import warnings
 import weakref
 from typing import TYPE_CHECKING
 
-from interop.errors import BackendUnavailable, WaitTimeout
-from interop.handles import HandleType
-from interop.memory import check_range
-from interop.win32 import is_windows
+from interop.protocols import BackendUnavailable, HandleType, WaitTimeout, check_range, is_windows
 from interop_vulkan import _devices, _driver
 from interop_vulkan._context import Context, open_device
 from interop_vulkan._host import create_host_buffer
@@ -23,13 +20,16 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from interop.backend import BufferPart, ProducerSemaphore
-    from interop.device import DeviceInfo
-    from interop.handles import Handle
-    from interop.images import ImageDescriptor
-    from interop.memory import MemoryDescriptor
-    from interop.pages import HostPages
-    from interop.semaphore import SemaphoreKind
+    from interop.protocols import (
+        BufferPart,
+        DeviceInfo,
+        Handle,
+        ImageDescriptor,
+        MemoryDescriptor,
+        ProducerSemaphore,
+        SemaphoreKind,
+    )
+    from interop.toolkit import HostPages
     from interop_vulkan.adopted import AdoptedBuffer
     from interop_vulkan.image import Image
     from interop_vulkan.kernels import Compute
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class VulkanBackend:
-    """Vulkan on this machine. Fulfils :class:`interop.backend.ProducerBackend`."""
+    """Vulkan on this machine. Fulfils :class:`interop.protocols.ProducerBackend`."""
 
     name = "vulkan"
 
@@ -68,7 +68,7 @@ class VulkanBackend:
 
 
 class Producer:
-    """An opened Vulkan device. Fulfils :class:`interop.backend.Producer`; a context manager.
+    """An opened Vulkan device. Fulfils :class:`interop.protocols.Producer`; a context manager.
 
     Any thread may use it. What it made keeps the ``VkDevice`` alive; :meth:`close` closes what is left of
     it first.
@@ -103,7 +103,7 @@ class Producer:
     def create_buffer(
         self, size: int, *, export: HandleType | None = None, host_visible: bool = False
     ) -> Buffer:
-        """Allocate a buffer of ``size`` bytes; see :meth:`interop.backend.Producer.create_buffer`."""
+        """Allocate a buffer of ``size`` bytes; see :meth:`interop.protocols.Producer.create_buffer`."""
         return create_buffer(self._context, size, export, host_visible=host_visible)
 
     def import_pages(
@@ -164,13 +164,13 @@ class Producer:
     ) -> AdoptedBuffer:
         """Take ``size`` bytes, from ``offset`` on, of a ``VkBuffer`` that the caller made, and keeps.
 
-        For :meth:`interop.link.Link.adopt`, or to be exported. ``memory`` is the ``VkDeviceMemory`` to which
+        For :meth:`interop.links.Link.adopt`, or to be exported. ``memory`` is the ``VkDeviceMemory`` to which
         the buffer is bound at ``memory_offset``, of ``allocation_size`` bytes
         (``VkMemoryAllocateInfo::allocationSize``; by default just what the buffer needs), allocated with
         ``VkExportMemoryAllocateInfo`` for ``handle_type`` (by default ``opaque_fd``, on Windows ``opaque_win32``, of
         which the driver may be asked for a handle once: if you have done so, give that), and for this buffer
         alone when ``dedicated``. Both as :func:`interop_vulkan.adopted.adopt` takes them. In place of the memory
-        it may be a :class:`interop.handles.Handle` of the allocation, where a library hands out nothing else;
+        it may be a :class:`interop.protocols.Handle` of the allocation, where a library hands out nothing else;
         it stays the caller's, a duplicate is kept.
 
         The buffer needs ``VkExternalMemoryBufferCreateInfo`` of that type, and the usage of what is recorded with
@@ -194,17 +194,17 @@ class Producer:
         )
 
     def create_image(self, image: ImageDescriptor, *, export: HandleType | None = None) -> Image:
-        """Make an image; see :meth:`interop.images.ImageProducer.create_image`."""
+        """Make an image; see :meth:`interop.protocols.ImageProducer.create_image`."""
         from interop_vulkan.image import create_image
 
         return create_image(self._context, image, export)
 
     def create_semaphore(self, kind: SemaphoreKind, *, export: HandleType | None = None) -> Semaphore:
-        """Make a semaphore; see :meth:`interop.backend.Producer.create_semaphore`."""
+        """Make a semaphore; see :meth:`interop.protocols.Producer.create_semaphore`."""
         return create_semaphore(self._context, kind, export)
 
     def create_importing_semaphore(self, handle_type: HandleType) -> Inlet:
-        """Make a semaphore that takes signals in; see :class:`interop.one_shot.ImportingProducer`."""
+        """Make a semaphore that takes signals in; see :class:`interop.protocols.ImportingProducer`."""
         return create_importing_semaphore(self._context, handle_type)
 
     def create_mesh(self, rows: int, columns: int, *, width: int, height: int) -> Grid:
@@ -230,7 +230,7 @@ class Producer:
         wait: ProducerSemaphore | None = None,
         signal: ProducerSemaphore | None = None,
     ) -> PreparedSubmission:
-        """Prepare a shape of submission; see :meth:`interop.backend.Producer.prepare`."""
+        """Prepare a shape of submission; see :meth:`interop.protocols.Producer.prepare`."""
         return prepare(self._context, acquire, release, wait, signal)
 
     def wait_idle(self, timeout: float) -> None:

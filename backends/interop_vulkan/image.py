@@ -9,11 +9,8 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from interop.errors import InvalidArgument, Unsupported, WaitTimeout
-from interop.handles import HandleType
-from interop.images import Tiling
-from interop.memory import MemoryDescriptor
-from interop.views import host_bytes
+from interop.protocols import HandleType, InvalidArgument, MemoryDescriptor, Tiling, Unsupported, WaitTimeout
+from interop.toolkit import host_bytes
 from interop_vulkan._driver import (
     NULL,
     QUEUE_FAMILY_EXTERNAL,
@@ -31,9 +28,7 @@ from interop_vulkan.stream import prepare
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from interop.handles import Handle
-    from interop.images import ImageDescriptor
-    from interop.memory import HostBytes
+    from interop.protocols import Handle, HostBytes, ImageDescriptor
     from interop_vulkan._context import Context
     from interop_vulkan._exports import Exports
     from interop_vulkan._recording import Recording
@@ -49,7 +44,7 @@ _COLOR: int = VK.VK_IMAGE_ASPECT_COLOR_BIT
 
 
 class Image(Child):
-    """A ``VkImage`` and its allocation. Fulfils :class:`interop.images.ProducerImage`."""
+    """A ``VkImage`` and its allocation. Fulfils :class:`interop.protocols.ProducerImage`."""
 
     def __init__(
         self,
@@ -188,7 +183,7 @@ def submitted(context: Context, timeout: float = DEFAULT_TIMEOUT) -> Generator[R
 
 
 def create_image(context: Context, image: ImageDescriptor, export: HandleType | None) -> Image:
-    """Make an image; see :meth:`interop.images.ImageProducer.create_image`."""
+    """Make an image; see :meth:`interop.protocols.ImageProducer.create_image`."""
     context.check_open()
     context.sweep()
     if image.offset:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from interop.errors import InvalidArgument
+from interop.protocols import InvalidArgument
 from interop_vulkan._driver import NULL, VK, ffi, struct
 from interop_vulkan._lifetime import Child
 from interop_vulkan._pipeline import Bindings, shader_stage

@@ -7,9 +7,16 @@ import os
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from interop.errors import ClosedError, DriverError, InvalidArgument, Unsupported
-from interop.handles import Handle, HandleType
-from interop.memory import MemoryDescriptor, check_range
+from interop.protocols import (
+    ClosedError,
+    DriverError,
+    Handle,
+    HandleType,
+    InvalidArgument,
+    MemoryDescriptor,
+    Unsupported,
+    check_range,
+)
 from interop_vulkan import _driver
 from interop_vulkan._devices import BUFFER_USAGE, MEMORY_TYPES, memory_features
 from interop_vulkan._driver import NULL, VK, WHOLE_SIZE, check, struct
@@ -20,7 +27,7 @@ from interop_vulkan._lifetime import Child
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interop.pages import HostPages
+    from interop.toolkit import HostPages
     from interop_vulkan._context import Context
     from interop_vulkan._exports import Exports
 
@@ -33,7 +40,7 @@ _OPAQUE = frozenset({HandleType.OPAQUE_FD, HandleType.OPAQUE_WIN32, HandleType.O
 
 
 class Buffer(Child):
-    """A ``VkBuffer`` and its allocation. Fulfils :class:`interop.backend.ProducerBuffer`."""
+    """A ``VkBuffer`` and its allocation. Fulfils :class:`interop.protocols.ProducerBuffer`."""
 
     def __init__(
         self,
@@ -127,7 +134,7 @@ class Buffer(Child):
         """Writable bytes of a host-visible buffer, mapped until the last view has gone, even past close.
 
         Written bytes are seen by work submitted afterwards; the device's are seen once
-        :attr:`interop.backend.Producer.progress` has reached the submission.
+        :attr:`interop.protocols.Producer.progress` has reached the submission.
         """
         self.check_open()
         if self._bytes is None:
@@ -145,7 +152,7 @@ class Buffer(Child):
 
 
 class Part(Child):
-    """A range of a buffer that commands take as a buffer of its own. Fulfils :class:`interop.backend.BufferPart`."""
+    """A range of a buffer that commands take as a buffer of its own. Fulfils :class:`interop.protocols.BufferPart`."""
 
     def __init__(self, whole: Buffer, offset: int, size: int) -> None:
         super().__init__(whole.context, f"part of {size} bytes", _nothing)
@@ -181,7 +188,7 @@ def as_buffer(context: Context, given: object) -> Buffer | Part:
 
 
 def create_buffer(context: Context, size: int, export: HandleType | None, *, host_visible: bool) -> Buffer:
-    """Make a buffer; see :meth:`interop.backend.Producer.create_buffer`."""
+    """Make a buffer; see :meth:`interop.protocols.Producer.create_buffer`."""
     context.check_open()
     context.sweep()
     if not 0 < size < _LIMIT:

@@ -8,7 +8,7 @@ import struct as packing
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from interop.errors import InvalidArgument, TurnError, Unsupported, WaitTimeout
+from interop.protocols import InvalidArgument, TurnError, Unsupported, WaitTimeout
 from interop_vulkan import _target
 from interop_vulkan._driver import NULL, VK, ffi, struct
 from interop_vulkan._lifetime import Child
@@ -31,7 +31,7 @@ _MIN_GRID = 2
 
 
 class Grid(Child):
-    """A grid of heights to be drawn. Fulfils :class:`interop.backend.Mesh`.
+    """A grid of heights to be drawn. Fulfils :class:`interop.protocols.Mesh`.
 
     Heights are float32, row by row, from -1 (violet) to 1 (yellow); the first row lies farthest back.
     """

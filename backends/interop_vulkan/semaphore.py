@@ -7,10 +7,20 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from interop.errors import DriverError, HandleError, InvalidArgument, TurnError, Unsupported
-from interop.handles import SEMAPHORE_FLOOR, FdFate, lend
-from interop.one_shot import ONE_SHOT
-from interop.semaphore import SemaphoreDescriptor, SemaphoreKind, check_import
+from interop.protocols import (
+    ONE_SHOT,
+    SEMAPHORE_FLOOR,
+    DriverError,
+    FdFate,
+    HandleError,
+    InvalidArgument,
+    SemaphoreDescriptor,
+    SemaphoreKind,
+    TurnError,
+    Unsupported,
+    lend,
+)
+from interop.toolkit import check_import_semaphore
 from interop_vulkan._context import Timeline
 from interop_vulkan._devices import SEMAPHORE_KINDS, SEMAPHORE_TYPES
 from interop_vulkan._driver import NULL, VK, check, struct
@@ -20,14 +30,14 @@ from interop_vulkan._lifetime import Child
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interop.handles import Handle, HandleType
+    from interop.protocols import Handle, HandleType
     from interop_vulkan._context import Context
     from interop_vulkan._driver import Functions
     from interop_vulkan._exports import Exports
 
 
 class Semaphore(Child):
-    """A ``VkSemaphore``. Fulfils :class:`interop.backend.ProducerSemaphore`."""
+    """A ``VkSemaphore``. Fulfils :class:`interop.protocols.ProducerSemaphore`."""
 
     def __init__(
         self,
@@ -117,7 +127,7 @@ class Semaphore(Child):
 class Inlet(Semaphore):
     """A binary semaphore that takes one signal in before each wait.
 
-    Fulfils :class:`interop.one_shot.ImportingSemaphore`. Behind it are several ``VkSemaphore``: one that a queue
+    Fulfils :class:`interop.protocols.ImportingSemaphore`. Behind it are several ``VkSemaphore``: one that a queue
     has not waited for yet must not be imported into (VUID-vkImportSemaphoreFdKHR-semaphore-01142).
     """
 
@@ -141,11 +151,11 @@ class Inlet(Semaphore):
         return self._next
 
     def import_semaphore(self, handle: Handle, descriptor: SemaphoreDescriptor) -> None:
-        """Take a signal in (``vkImportSemaphoreFdKHR``); see :class:`interop.one_shot.ImportingSemaphore`."""
+        """Take a signal in (``vkImportSemaphoreFdKHR``); see :class:`interop.protocols.ImportingSemaphore`."""
         self.check_open()
         if self._next is not None:
             raise TurnError("no submission has waited for the last signal yet")
-        check_import(handle, descriptor, frozenset({ONE_SHOT}))
+        check_import_semaphore(handle, descriptor, frozenset({ONE_SHOT}))
         native = self._unused()
         vk, bit = self.context.vk, SEMAPHORE_TYPES[ONE_SHOT][0]
         try:
@@ -242,7 +252,7 @@ def create_semaphore(context: Context, kind: SemaphoreKind, export: HandleType |
 
 
 def create_importing_semaphore(context: Context, handle_type: HandleType) -> Inlet:
-    """Make a semaphore that takes signals in; see :class:`interop.one_shot.ImportingProducer`."""
+    """Make a semaphore that takes signals in; see :class:`interop.protocols.ImportingProducer`."""
     context.check_open()
     context.sweep()
     offered = context.info.capabilities.importable(SemaphoreKind.BINARY)

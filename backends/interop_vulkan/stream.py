@@ -11,8 +11,7 @@ import contextlib
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from interop.errors import ClosedError, DriverError, InvalidArgument, TurnError, WaitTimeout
-from interop.semaphore import SemaphoreKind
+from interop.protocols import ClosedError, DriverError, InvalidArgument, SemaphoreKind, TurnError, WaitTimeout
 from interop_vulkan._driver import NULL, QUEUE_FAMILY_EXTERNAL, VK, array, check, struct
 from interop_vulkan._lifetime import Child
 from interop_vulkan._recording import ORDER, Recording
@@ -80,7 +79,7 @@ def _transfer(buffers: Sequence[Buffer | Part], source: int, target: int, memory
 
 
 class PreparedSubmission(Child):
-    """One prepared shape of queue submission. Fulfils :class:`interop.backend.Submission`.
+    """One prepared shape of queue submission. Fulfils :class:`interop.protocols.Submission`.
 
     For one thread at a time; different submissions may be used by different threads.
     """
@@ -339,7 +338,7 @@ class PreparedSubmission(Child):
 def prepare(
     context: Context, acquire: Sequence[object], release: Sequence[object], wait: object, signal: object
 ) -> PreparedSubmission:
-    """Prepare a submission; see :meth:`interop.backend.Producer.prepare`."""
+    """Prepare a submission; see :meth:`interop.protocols.Producer.prepare`."""
     context.check_open()
     context.sweep()
     for each in (wait, signal):

@@ -16,7 +16,7 @@ def commands() -> str:
     """Return every command of ``interop`` with its options, as Markdown."""
     import typer.main
 
-    from interop import cli
+    from interop.cli import _app as cli
 
     group: Any = typer.main.get_command(cli.app)
     parts: list[str] = []

@@ -7,8 +7,21 @@ from __future__ import annotations
 
 from interop.ipc.channel import Peer
 from interop.ipc.consuming import Remote, RemoteBuffer
+from interop.ipc.errors import PeerError, PeerLost, ProtocolError
 from interop.ipc.joining import join
 from interop.ipc.producing import Shared, SharedBuffer
 from interop.ipc.server import Server, serve
 
-__all__ = ["Peer", "Remote", "RemoteBuffer", "Server", "Shared", "SharedBuffer", "join", "serve"]
+__all__ = [
+    "Peer",
+    "PeerError",
+    "PeerLost",
+    "ProtocolError",
+    "Remote",
+    "RemoteBuffer",
+    "Server",
+    "Shared",
+    "SharedBuffer",
+    "join",
+    "serve",
+]

@@ -17,15 +17,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from interop.errors import ClosedError, PeerError, PeerLost, ProtocolError, WaitTimeout
-from interop.ipc import wire
-from interop.ipc.wire import Kind, Message
+from interop.ipc import _wire as wire
+from interop.ipc._wire import Kind, Message
+from interop.ipc.errors import PeerError, PeerLost, ProtocolError
+from interop.protocols import ClosedError, WaitTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Self
 
-    from interop.handles import Handle
+    from interop.protocols import Handle
 
 _CREDENTIALS = struct.Struct("iII")
 _INT = array.array("i").itemsize

@@ -11,23 +11,22 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
-from interop.errors import InteropError, InvalidArgument, ProtocolError
-from interop.ipc import arrivals, messages, wire
-from interop.ipc.session import Session, check_value
-from interop.ipc.wire import Kind
+from interop.ipc import _arrivals as arrivals
+from interop.ipc import _messages as messages
+from interop.ipc import _wire as wire
+from interop.ipc._session import Session, check_value
+from interop.ipc._wire import Kind
+from interop.ipc.errors import ProtocolError
 from interop.negotiation import Strategy
-from interop.semaphore import SemaphoreDescriptor, SemaphoreKind
+from interop.protocols import InteropError, InvalidArgument, SemaphoreDescriptor, SemaphoreKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-    from interop.backend import Consumer
-    from interop.handles import Handle
     from interop.ipc.channel import Arrival, Channel
-    from interop.memory import ExternalMemory, MappedBuffer
     from interop.negotiation import Plan, SyncPlan
-    from interop.semaphore import ExternalSemaphore
+    from interop.protocols import Consumer, ExternalMemory, ExternalSemaphore, Handle, MappedBuffer
 
 Views = TypeVar("Views")
 

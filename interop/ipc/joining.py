@@ -8,19 +8,20 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from interop import registry
-from interop.errors import InteropError, InvalidArgument, PeerError, ProtocolError
-from interop.ipc import arrivals, messages, wire
+from interop.ipc import _arrivals as arrivals
+from interop.ipc import _messages as messages
+from interop.ipc import _wire as wire
+from interop.ipc._wire import Kind
 from interop.ipc.channel import Channel, check_peer
 from interop.ipc.consuming import Remote
-from interop.ipc.wire import Kind
+from interop.ipc.errors import PeerError, ProtocolError
+from interop.protocols import InteropError, InvalidArgument
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from interop.backend import Consumer
-    from interop.device import DeviceInfo
-    from interop.handles import HandleType
     from interop.negotiation import Plan
+    from interop.protocols import Consumer, DeviceInfo, HandleType
 
 _RETRY = 0.02  # seconds between attempts to reach a process that does not listen yet
 

@@ -11,24 +11,39 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from interop.buffers import part_offsets
-from interop.dtypes import DType, as_dtype, check_shape
-from interop.errors import InteropError, InvalidArgument, PeerLost, ProtocolError, Unsupported, WaitTimeout
-from interop.ipc import messages, wire
-from interop.ipc.session import Session, check_value
-from interop.ipc.wire import Kind
+from interop.ipc import _messages as messages
+from interop.ipc import _wire as wire
+from interop.ipc._session import Session, check_value
+from interop.ipc._wire import Kind
+from interop.ipc.errors import PeerLost, ProtocolError
 from interop.negotiation import Strategy
-from interop.semaphore import SemaphoreKind
+from interop.protocols import (
+    DType,
+    InteropError,
+    InvalidArgument,
+    SemaphoreKind,
+    Unsupported,
+    WaitTimeout,
+    as_dtype,
+    check_shape,
+)
+from interop.toolkit import part_offsets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-    from interop.backend import BufferPart, Commands, Producer, ProducerSemaphore, Submission
-    from interop.handles import Handle
     from interop.ipc.channel import Arrival, Channel
-    from interop.memory import MemoryDescriptor
     from interop.negotiation import Plan, SyncPlan
+    from interop.protocols import (
+        BufferPart,
+        Commands,
+        Handle,
+        MemoryDescriptor,
+        Producer,
+        ProducerSemaphore,
+        Submission,
+    )
 
     Cases: TypeAlias = dict[tuple[int, bool], Submission]
 

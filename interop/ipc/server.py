@@ -11,17 +11,19 @@ import stat
 from typing import TYPE_CHECKING
 
 from interop import negotiation, registry
-from interop.errors import InteropError, InvalidArgument, PeerError, ProtocolError, WaitTimeout
-from interop.ipc import messages, wire
+from interop.ipc import _messages as messages
+from interop.ipc import _wire as wire
+from interop.ipc._wire import Kind
 from interop.ipc.channel import Channel, check_peer, credentials
+from interop.ipc.errors import PeerError, ProtocolError
 from interop.ipc.producing import Shared
-from interop.ipc.wire import Kind
+from interop.protocols import InteropError, InvalidArgument, WaitTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Self
 
-    from interop.backend import Producer
+    from interop.protocols import Producer
 
 DEFAULT_TIMEOUT = 10.0
 """Seconds after which a wait of a session gives up, unless ``serve`` or ``join`` say otherwise."""

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from interop.errors import InvalidArgument, NoCommonHandleType, NoCommonSync
-from interop.handles import HandleType
-from interop.negotiation.memory import MEMORY_TYPES, choose_memory
-from interop.negotiation.plan import Direction, Path, Plan, Rejection, Strategy, SyncPlan, describe
-from interop.negotiation.sync import choose_sync
-from interop.quirks import heed
+from interop.negotiation._memory import MEMORY_TYPES, choose_memory
+from interop.negotiation._sync import choose_sync
+from interop.negotiation.plan import Direction, MemoryPath, Plan, Rejection, Strategy, SyncPlan, describe
+from interop.negotiation.quirks import heed
+from interop.protocols import HandleType, InvalidArgument, NoCommonHandleType, NoCommonSync
 
 if TYPE_CHECKING:
-    from interop.device import DeviceInfo, MatchKey
-    from interop.negotiation.candidates import Veto
+    from interop.negotiation._candidates import Veto
+    from interop.protocols import DeviceInfo, MatchKey
 
 
 def negotiate(
@@ -31,22 +30,22 @@ def negotiate(
 
     ``sync`` forces one strategy for both directions, ``require`` one path (``"zero-copy"`` or
     ``"staged"``), ``handle_type`` how the memory travels, which means zero-copy. Known quirks of the drivers
-    (:mod:`interop.quirks`), then ``veto(producer, consumer, handle_type, purpose)``, may rule handle types
+    (:mod:`interop.negotiation.quirks`), then ``veto(producer, consumer, handle_type, purpose)``, may rule handle types
     out with a reason. ``apart`` says that the two run in different processes, where no host can relay and where
     a binary semaphore that only a process now dead could have signalled holds a queue for ever. Raises
     :class:`NoCommonHandleType` or :class:`NoCommonSync` with the reason for each candidate,
     :class:`InvalidArgument` for a strategy or path that does not exist.
     """
-    wanted_path = _one_of(Path, require, "path") if require is not None else None
+    wanted_path = _one_of(MemoryPath, require, "path") if require is not None else None
     wanted_sync = _one_of(Strategy, sync, "synchronisation strategy") if sync != "auto" else None
     wanted_type = _one_of(HandleType, handle_type, "handle type") if handle_type is not None else None
-    if wanted_type and (wanted_path is Path.STAGED or wanted_type not in MEMORY_TYPES):
-        msg = f"{wanted_type.value} carries no {wanted_path or Path.ZERO_COPY} memory"
+    if wanted_type and (wanted_path is MemoryPath.STAGED or wanted_type not in MEMORY_TYPES):
+        msg = f"{wanted_type.value} carries no {wanted_path or MemoryPath.ZERO_COPY} memory"
         raise InvalidArgument(msg + f"; use one of: {', '.join(MEMORY_TYPES)}, and no staged path")
     rule = heed(veto)
     rejected: list[Rejection] = []
     chosen = None
-    if wanted_path is not Path.STAGED:
+    if wanted_path is not MemoryPath.STAGED:
         types = (wanted_type,) if wanted_type else MEMORY_TYPES
         chosen = choose_memory(producer, consumer, match, rule, rejected, types, apart=apart)
         if chosen is None and (wanted_type or wanted_path):
@@ -64,7 +63,7 @@ def negotiate(
             producer=producer,
             consumer=consumer,
             match=match,
-            path=Path.STAGED,
+            path=MemoryPath.STAGED,
             handle_type=None,
             to_consumer=staged,
             to_producer=staged,
@@ -78,7 +77,7 @@ def negotiate(
         producer=producer,
         consumer=consumer,
         match=match,
-        path=Path.ZERO_COPY,
+        path=MemoryPath.ZERO_COPY,
         handle_type=chosen,
         to_consumer=sync_plans[0],
         to_producer=sync_plans[1],
@@ -86,7 +85,7 @@ def negotiate(
     )
 
 
-_Choice = TypeVar("_Choice", Path, Strategy, HandleType)
+_Choice = TypeVar("_Choice", MemoryPath, Strategy, HandleType)
 
 
 def _one_of(kind: type[_Choice], value: str, what: str) -> _Choice:

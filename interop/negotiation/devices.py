@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from interop.device import MatchKey
-from interop.errors import DeviceMismatch, InvalidArgument
+from interop.protocols import DeviceMismatch, InvalidArgument, MatchKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from interop.device import DeviceInfo
+    from interop.protocols import DeviceInfo
 
 
 def select_devices(

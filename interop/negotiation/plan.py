@@ -6,14 +6,13 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from interop.handles import HandleType
+from interop.protocols import HandleType
 
 if TYPE_CHECKING:
-    from interop.device import DeviceInfo, MatchKey
-    from interop.semaphore import SemaphoreKind
+    from interop.protocols import DeviceInfo, MatchKey, SemaphoreKind
 
 
-class Path(enum.StrEnum):
+class MemoryPath(enum.StrEnum):
     """How a buffer gets from one side to the other."""
 
     ZERO_COPY = "zero-copy"
@@ -77,7 +76,7 @@ class Plan:
     producer: DeviceInfo
     consumer: DeviceInfo
     match: MatchKey | None
-    path: Path
+    path: MemoryPath
     handle_type: HandleType | None
     to_consumer: SyncPlan
     to_producer: SyncPlan

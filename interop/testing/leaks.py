@@ -65,7 +65,7 @@ def _names(folder: Path, *, link: bool) -> dict[int, str]:
 def snapshot(counters: Iterable[Callable[[], Mapping[str, int]]] = ()) -> Resources:
     """Return what the process holds now, after collecting garbage.
 
-    ``counters`` tell the objects of drivers, by kind: those of :func:`interop.hookspecs.interop_live_objects`.
+    ``counters`` tell the objects of drivers, by kind, from the hook ``interop_live_objects``.
     """
     gc.collect()
     threads = (

@@ -13,21 +13,20 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from interop import registry
-from interop.errors import InteropError
-from interop.formats import FORMATS
-from interop.images import ImageDescriptor, Tiling
-from interop.negotiation import Path as MemoryPath
-from interop.testing import leaks, matrix
-from interop.testing.bench import Bench
-from interop.testing.conformance import sources
-from interop.testing.pair import Pair, choice
+from interop.negotiation import MemoryPath
+from interop.protocols import FORMATS, ImageDescriptor, InteropError, Tiling
+from interop.testing import _matrix as matrix
+from interop.testing import leaks
+from interop.testing._bench import Bench
+from interop.testing._pair import Pair, choice
+from interop.testing.conformance import _sources as sources
 from interop.testing.profile import ConformanceProfile, DriverFault, find
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from interop.backend import Consumer, Producer
-    from interop.link import Link
+    from interop.links import Link
+    from interop.protocols import Consumer, Producer
 
 _CASES = Path(__file__).with_name("conformance")
 _RUN: pytest.StashKey[Run] = pytest.StashKey()

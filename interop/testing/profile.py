@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
-from interop.quirks import is_driver
+from interop.negotiation import is_driver
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from interop.device import DeviceInfo
-    from interop.handles import HandleType
+    from interop.protocols import DeviceInfo, HandleType
 
 _Declared = TypeVar("_Declared")
 

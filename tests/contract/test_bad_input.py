@@ -28,23 +28,21 @@ from interop import (
     HandleError,
     HandleType,
     InvalidArgument,
-    MemoryDescriptor,
-    SemaphoreDescriptor,
-    SemaphoreKind,
     TurnError,
     UnknownBackend,
     Unsupported,
     WaitTimeout,
     registry,
 )
-from interop.testing.pair import Pair
+from interop.protocols import MemoryDescriptor, SemaphoreDescriptor, SemaphoreKind
+from interop.testing._pair import Pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from interop import Link
-    from interop.memory import ExternalMemory
+    from interop.protocols import ExternalMemory
     from interop.testing import leaks
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the software drivers are for Linux")

@@ -10,14 +10,14 @@ import fresh
 import pytest
 import software
 
-from interop.bench.measures import MEASURES
-from interop.bench.staged import break_even
+from interop.cli.bench._measures import MEASURES
+from interop.cli.bench._staged import break_even
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the software drivers are for Linux")
-COMMAND = [sys.executable, "-m", "interop.cli", "bench", "--frames=8"]
+COMMAND = [sys.executable, "-m", "interop", "bench", "--frames=8"]
 BY_HAND = software.ROOT / "benchmarks" / "by_hand"
 COMPARED = {"first_frame", "import", "turn_cost", "round_trip"}
 """What is held against programs by hand."""

@@ -13,7 +13,8 @@ import software
 from frames import BATCH, Bench
 
 import interop
-from interop import ClosedMisuse, Misuse, NoCommonSync, SemaphoreKind
+from interop import ClosedMisuse, Misuse, NoCommonSync
+from interop.protocols import SemaphoreKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -182,7 +183,7 @@ def test_links_without_checks_do_not_load_them() -> None:
         "import sys, interop\n"
         "with interop.connect(consumer='numpy') as link:\n"
         "    link.buffer(16)\n"
-        "print('interop.checking' in sys.modules)\n"
+        "print('interop.links.checking' in sys.modules)\n"
     )
     done = fresh.run([sys.executable, "-c", code], software.environment())
     assert done.output.split() == ["False"]

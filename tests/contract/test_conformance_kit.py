@@ -64,25 +64,25 @@ def close(self):
 HostMemory.open, HostMemory.close = classmethod(open), close
 """,
     "mapping::range_that_ends_one_byte_late": """
-import interop.views
-import interop.host_memory
-interop.views.check_range = interop.host_memory.check_range = lambda *_, **__: None
+import interop.toolkit.views
+import interop.toolkit.host_memory
+interop.toolkit.views.check_range = interop.toolkit.host_memory.check_range = lambda *_, **__: None
 """,
     "mapping::producer_to_consumer[64]": "HostBuffer._copy = lambda self, host, timeout, into_memory: None",
     "mapping::use_after_close": "HostMemory.close = lambda self: None",
     "stream::hold_until_release": "HostStream.hold = lambda self, value: None",
     "stream::synchronize_is_bounded": "HostStream.synchronize = lambda self, timeout: None",
     "kernels::compile_error_names_the_callers_line": """
-import interop.host_kernels
-from interop.kernels import parse_kernels
-interop.host_kernels.pick_source = lambda _, source, prelude: (prelude + source, parse_kernels(source))
+import interop.toolkit.host_kernels
+from interop.toolkit import parse_kernels
+interop.toolkit.pick_source = lambda _, source, prelude: (prelude + source, parse_kernels(source))
 """,
 }
 
 
 IMAGE_IMPORTS = """
 import os
-from interop.handles import Handle
+from interop.protocols import Handle
 from interop_hip import backend, image
 from interop_hip.backend import HipConsumer
 from interop_hip.image import HipImage
@@ -189,7 +189,7 @@ def test_a_strategy_asked_for_by_name_must_be_there(tmp_path: Path) -> None:
 
 PROFILE = """
 import interop_numpy.plugin
-from interop.hookspecs import hookimpl
+from interop.protocols import hookimpl
 from interop.testing import ConformanceProfile
 @hookimpl
 def interop_conformance_profile(backend):
@@ -223,8 +223,8 @@ def test_an_expected_failure_does_not_fail_the_run(tmp_path: Path) -> None:
 
 FAULT = """
 import interop_numpy.plugin
-from interop.handles import HandleType
-from interop.hookspecs import hookimpl
+from interop.protocols import HandleType
+from interop.protocols import hookimpl
 from interop.testing import ConformanceProfile, DriverFault
 leak = DriverFault(
     driver={driver!r},

@@ -27,7 +27,7 @@ SHARED = ("opaque_fd", "host_allocation")
 def examine(folder: Path, **switches: str) -> tuple[int, dict[str, dict[str, Any]]]:
     """Run it in a process of its own; return the status, and the pairs with Vulkan by consumer."""
     file = folder / "doctor.json"
-    command = [sys.executable, "-m", "interop.cli", "doctor", "--test", "--timeout=1", "--json", str(file)]
+    command = [sys.executable, "-m", "interop", "doctor", "--test", "--timeout=1", "--json", str(file)]
     done = subprocess.run(
         command, env=os.environ | switches, timeout=120, check=False, capture_output=True, text=True
     )
@@ -73,7 +73,7 @@ def screen(columns: int, *arguments: str) -> list[str]:
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     complete = {**os.environ, **software.environment("swiftshader")}
     environment = {name: value for name, value in complete.items() if name not in {"COLUMNS", "NO_COLOR"}}
-    command = [sys.executable, "-m", "interop.cli", "doctor", *arguments]
+    command = [sys.executable, "-m", "interop", "doctor", *arguments]
     with subprocess.Popen(
         command, env=environment | {"TERM": "xterm"}, stdout=theirs, stderr=theirs, stdin=theirs
     ) as process:
@@ -100,7 +100,7 @@ def test_one_pair_fits_a_small_terminal() -> None:
 
 
 def test_what_is_no_terminal_gets_whole_lines_without_colour() -> None:
-    command = [sys.executable, "-m", "interop.cli", "doctor", "--consumers=opencl"]
+    command = [sys.executable, "-m", "interop", "doctor", "--consumers=opencl"]
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "40"}
     done = subprocess.run(command, env=environment, timeout=60, check=True, capture_output=True, text=True)
     assert "\x1b" not in done.stdout
@@ -109,7 +109,7 @@ def test_what_is_no_terminal_gets_whole_lines_without_colour() -> None:
 
 
 def test_a_consumer_that_does_not_exist_is_an_error_of_the_command_line() -> None:
-    command = [sys.executable, "-m", "interop.cli", "doctor", "--consumers=opncl"]
+    command = [sys.executable, "-m", "interop", "doctor", "--consumers=opncl"]
     done = subprocess.run(command, timeout=60, check=False, capture_output=True, text=True)
     assert done.returncode == 2
     assert "no consumer opncl; there are:" in done.stderr

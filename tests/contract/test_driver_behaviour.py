@@ -18,7 +18,7 @@ import software
 from image_cases import KINDS
 from interop_softgpu.machine import detect
 
-from interop import Tiling
+from interop.protocols import Tiling
 
 HARDWARE = detect(os.environ, own_rocm=None).nvidia
 IMITATED = {

@@ -17,29 +17,35 @@ import pytest
 from interop_hip import _block, _driver, _gate, stream
 from interop_hip.backend import HipBackend, HipConsumer, radv_uuid
 
-from interop.backend import Consumer as ConsumerProtocol
-from interop.backend import ConsumerBackend
-from interop.dtypes import DTYPES
-from interop.errors import (
+from interop.protocols import (
+    DTYPES,
     BackendUnavailable,
     ClosedError,
     CompileError,
+    ConsumerBackend,
     DriverError,
+    ExternalMemory,
+    ExternalSemaphore,
+    Handle,
     HandleError,
+    HandleType,
     InvalidArgument,
+    MappedBuffer,
+    MemoryDescriptor,
+    SemaphoreDescriptor,
+    SemaphoreKind,
+    Stream,
     TurnError,
     WaitTimeout,
 )
-from interop.handles import Handle, HandleType
-from interop.memory import ExternalMemory, MappedBuffer, MemoryDescriptor
-from interop.semaphore import ExternalSemaphore, SemaphoreDescriptor, SemaphoreKind, Stream
+from interop.protocols import Consumer as ConsumerProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from interop_vulkan.backend import Producer
 
-    from interop.device import DeviceInfo
+    from interop.protocols import DeviceInfo
 
 SIZE = 4096
 TIMEOUT = 10.0

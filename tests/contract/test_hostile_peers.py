@@ -13,10 +13,13 @@ import hostile
 import pytest
 import soak
 
-from interop import HandleType, MemoryDescriptor, ProtocolError
-from interop.ipc import arrivals, wire
+from interop import HandleType
+from interop.ipc import ProtocolError
+from interop.ipc import _arrivals as arrivals
+from interop.ipc import _wire as wire
+from interop.ipc._wire import Kind
 from interop.ipc.channel import Channel
-from interop.ipc.wire import Kind
+from interop.protocols import MemoryDescriptor
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,17 +21,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import interop
-from interop import Handle, HandleType, MemoryDescriptor, PeerError, PeerLost, ProtocolError, WaitTimeout
-from interop.dtypes import DTYPES
-from interop.ipc import arrivals, messages, wire
+from interop import Handle, HandleType, WaitTimeout
+from interop.ipc import PeerError, PeerLost, ProtocolError
+from interop.ipc import _arrivals as arrivals
+from interop.ipc import _messages as messages
+from interop.ipc import _wire as wire
+from interop.ipc._wire import Kind, Message, Turn
 from interop.ipc.channel import Channel, check_peer
-from interop.ipc.wire import Kind, Message, Turn
+from interop.protocols import DTYPES, MemoryDescriptor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from interop import SemaphoreKind
+    from interop.protocols import SemaphoreKind
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="handles travel over Linux sockets")
 

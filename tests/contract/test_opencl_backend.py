@@ -17,25 +17,32 @@ import numpy as np
 import pytest
 import taker
 
-from interop import dlpack
-from interop.backend import Consumer, ConsumerBackend
-from interop.dtypes import DTYPES
-from interop.errors import (
+from interop.protocols import (
+    DTYPES,
     ArgumentError,
     BackendUnavailable,
     ClosedError,
     CompileError,
+    Consumer,
+    ConsumerBackend,
     DriverError,
+    ExternalMemory,
+    ExternalSemaphore,
+    Handle,
     HandleError,
+    HandleType,
     InvalidArgument,
+    MappedBuffer,
+    MemoryDescriptor,
+    SemaphoreDescriptor,
+    SemaphoreKind,
+    Stream,
     TurnError,
     Unsupported,
     WaitTimeout,
 )
-from interop.handles import Handle, HandleType
-from interop.memory import ExternalMemory, MappedBuffer, MemoryDescriptor
-from interop.semaphore import ExternalSemaphore, SemaphoreDescriptor, SemaphoreKind, Stream
 from interop.testing import leaks
+from interop.toolkit import dlpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,7 +51,7 @@ if TYPE_CHECKING:
     from interop_opencl.backend import OpenCLConsumer
     from interop_vulkan.backend import Producer
 
-    from interop.device import DeviceInfo
+    from interop.protocols import DeviceInfo
 
 pytest.importorskip("pyopencl")
 from interop_opencl.backend import OpenCLBackend
@@ -151,7 +158,7 @@ def test_fulfils_the_protocols(info: DeviceInfo, consumer: OpenCLConsumer) -> No
 
 def test_no_platform_is_unavailable_and_says_what_to_install(tmp_path: Path) -> None:
     code = (
-        "from interop.errors import BackendUnavailable\n"
+        "from interop.protocols.errors import BackendUnavailable\n"
         "from interop_opencl.backend import OpenCLBackend\n"
         "try:\n    OpenCLBackend().devices()\n"
         "except BackendUnavailable as error:\n    print(error)\n"

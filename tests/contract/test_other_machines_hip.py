@@ -16,15 +16,8 @@ pytest.importorskip("rocm.bindings.hip", reason="hip-python is not installed")
 
 from interop_hip.backend import HipBackend
 
-from interop import (
-    DriverError,
-    Handle,
-    HandleType,
-    MemoryDescriptor,
-    SemaphoreDescriptor,
-    SemaphoreKind,
-    Unsupported,
-)
+from interop import DriverError, Handle, HandleType, Unsupported
+from interop.protocols import MemoryDescriptor, SemaphoreDescriptor, SemaphoreKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,15 +13,8 @@ import recorded_opencl as recorded
 import windows
 from interop_opencl.backend import OpenCLBackend
 
-from interop import (
-    DriverError,
-    Handle,
-    HandleError,
-    HandleType,
-    MemoryDescriptor,
-    SemaphoreDescriptor,
-    SemaphoreKind,
-)
+from interop import DriverError, Handle, HandleError, HandleType
+from interop.protocols import MemoryDescriptor, SemaphoreDescriptor, SemaphoreKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

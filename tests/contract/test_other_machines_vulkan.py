@@ -13,16 +13,8 @@ import windows
 from interop_vulkan import _driver
 from interop_vulkan.backend import Producer, VulkanBackend
 
-from interop import (
-    DriverError,
-    Handle,
-    HandleError,
-    HandleType,
-    InvalidArgument,
-    MemoryDescriptor,
-    SemaphoreKind,
-    Unsupported,
-)
+from interop import DriverError, Handle, HandleError, HandleType, InvalidArgument, Unsupported
+from interop.protocols import MemoryDescriptor, SemaphoreKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -89,6 +89,6 @@ def test_sync_files_that_a_driver_offers_and_refuses_are_passed_over(function: s
 
 
 def test_the_doctor_names_it() -> None:
-    command = [sys.executable, "-m", "interop.cli", "doctor", "--test"]
+    command = [sys.executable, "-m", "interop", "doctor", "--test"]
     done = fresh.run(command, environment(COLUMNS="300"), timeout=100)
     assert "native (binary, sync_fd)" in done.output, done.output

@@ -44,7 +44,7 @@ def environment(vulkan: VulkanChoice, *, hazards: bool = False, **switches: str)
 def compare(vulkan: VulkanChoice, folder: Path, *arguments: str, hazards: bool = False) -> dict[str, Any]:
     """Run ``interop compare`` on few frames under the layer; return its results by consumer."""
     file = folder / "figures.json"
-    command = [sys.executable, "-m", "interop.cli", "compare", "--consumers=opencl,hip,numpy", "--grid=64"]
+    command = [sys.executable, "-m", "interop", "compare", "--consumers=opencl,hip,numpy", "--grid=64"]
     command += ["--frames=3", f"--json={file}", *arguments]
     done = fresh.run(command, environment(vulkan, hazards=hazards), timeout=100)
     assert done.status == 0, done.output

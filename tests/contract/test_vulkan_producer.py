@@ -20,27 +20,31 @@ from interop_vulkan import _driver, stream
 from interop_vulkan.backend import Producer, VulkanBackend
 from validation import LAYER, complaints
 
-from interop.backend import Commands, Mesh, ProducerBuffer, ProducerSemaphore, Submission
-from interop.backend import Producer as ProducerProtocol
-from interop.errors import (
+from interop.protocols import (
     BackendUnavailable,
     ClosedError,
+    Commands,
     DriverError,
+    HandleType,
     InteropError,
     InvalidArgument,
+    Mesh,
+    ProducerBuffer,
+    ProducerSemaphore,
+    SemaphoreKind,
+    Submission,
     TurnError,
     Unsupported,
     WaitTimeout,
 )
-from interop.handles import HandleType
-from interop.semaphore import SemaphoreKind
+from interop.protocols import Producer as ProducerProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from interop_vulkan._lifetime import Child
 
-    from interop.device import DeviceInfo
+    from interop.protocols import DeviceInfo
 
 SHADER = Path(__file__).with_name("shaders") / "add.comp"
 BINARY, TIMELINE = SemaphoreKind.BINARY, SemaphoreKind.TIMELINE
@@ -551,7 +555,7 @@ def test_work_that_never_ends_leaves_the_device_open(info: DeviceInfo) -> None:
     code = f"""
 import warnings
 warnings.simplefilter("always")
-from interop.semaphore import SemaphoreKind
+from interop.protocols import SemaphoreKind
 from interop_vulkan import _context
 from interop_vulkan.backend import VulkanBackend
 _context.CLOSE_TIMEOUT = 0.05

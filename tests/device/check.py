@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import memcheck
 
-from interop.bench.measures import MEASURES
+from interop.cli.bench._measures import MEASURES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -184,7 +184,7 @@ def speed(report: Report, consumers: str, ring: float) -> None:
     folder = report.folder
     outputs = ["--json", str(folder / "bench.json"), "--png", str(folder / "bench.png")]
     measures = ",".join(sorted(set(MEASURES) - {"ring"}))  # which has a program of its own
-    bench = [sys.executable, "-m", "interop.cli", "bench", "--consumers", consumers, "--measure", measures]
+    bench = [sys.executable, "-m", "interop", "bench", "--consumers", consumers, "--measure", measures]
     report.run("bench", *bench, *outputs, timeout=300.0)
     programs: dict[str, tuple[object, ...]] = {
         "ring": ("--seconds", ring, "--png", folder / "ring.png"),
@@ -211,7 +211,7 @@ def main() -> int:
     report = Report(options.out.resolve(), options.only.split(","))
     folder = report.folder
     hip_on_cuda(report)
-    interop = [sys.executable, "-m", "interop.cli"]
+    interop = [sys.executable, "-m", "interop"]
     report.run("doctor", *interop, "doctor", "--json", str(folder / "doctor.json"))
     named = [name.strip() for name in options.consumers.split(",") if name.strip()]
     here = available(folder)

@@ -38,7 +38,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CASES = [
-    (made, kind, tiling) for made in interop.FORMATS.values() for kind in KINDS for tiling in interop.Tiling
+    (made, kind, tiling)
+    for made in interop.FORMATS.values()
+    for kind in KINDS
+    for tiling in interop.protocols.Tiling
 ]
 SILENCE = 30.0  # seconds after which a process counts as hung
 LIVES = 6  # processes per consumer, before the rest of its cases count as failed
@@ -133,7 +136,7 @@ def collect(lines: Any, errors: list[str]) -> None:
 
 def table(consumer: str, cells: list[Cell], reasons: list[str]) -> Table:
     """Return a consumer's results; reasons are numbered, and collected in ``reasons``."""
-    columns = [(kind, tiling) for tiling in interop.Tiling for kind in KINDS]
+    columns = [(kind, tiling) for tiling in interop.protocols.Tiling for kind in KINDS]
     made = Table(title=f"images shared by vulkan and {consumer}")
     made.add_column("format")
     for kind, tiling in columns:

@@ -52,7 +52,7 @@ def example(consumer: str) -> NoReturn:
     import torch  # pyright: ignore[reportMissingImports]
 
     from interop import registry
-    from interop.testing.pair import Pair
+    from interop.testing._pair import Pair
 
     device = Pair.find(registry.default(), "vulkan", consumer, None, None).producer
     memory = DeviceMemory.find(device.identity.uuid)

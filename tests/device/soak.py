@@ -23,9 +23,9 @@ from device_memory import GRANULE, DeviceMemory
 
 import interop
 from interop import registry
-from interop.quirks import is_driver
+from interop.negotiation import is_driver
 from interop.testing import leaks
-from interop.testing.pair import Pair
+from interop.testing._pair import Pair
 
 BATCH = 64  # frames in flight before the host looks at them
 WORDS = 16 * 1024  # 64 KiB

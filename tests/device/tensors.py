@@ -29,18 +29,18 @@ import numpy as np
 from device_memory import GRANULE, DeviceMemory
 
 import interop
-from interop import dlpack, registry
-from interop.errors import ClosedError
+from interop import registry
+from interop.protocols import ClosedError
 from interop.testing import leaks
-from interop.testing.pair import Pair
+from interop.testing._pair import Pair
+from interop.toolkit import dlpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
-    from interop.buffers import Buffer
-    from interop.link import Link
+    from interop.links import Buffer, Link
 
     Join = Callable[..., Link]
 

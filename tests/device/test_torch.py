@@ -14,11 +14,11 @@ import pytest
 from PIL import Image
 
 from interop import registry
-from interop.dlpack import DeviceType
-from interop.errors import BackendUnavailable
+from interop.protocols import BackendUnavailable
+from interop.toolkit import DeviceType
 
 if TYPE_CHECKING:
-    from interop.backend import ConsumerBackend
+    from interop.protocols import ConsumerBackend
 
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parents[1] / "examples/vulkan_to_torch.py"

@@ -59,7 +59,7 @@ def consume(path: str, consumer: str, stop_at: int) -> None:
                     if frame == stop_at:
                         print("in turn", flush=True)
                         time.sleep(600)
-            except interop.PeerLost as lost:
+            except interop.ipc.PeerLost as lost:
                 if not lost.orderly:
                     raise
                 return
@@ -142,11 +142,11 @@ def killed(server: Server, path: str, consumer: str) -> dict[str, object]:
                 try:
                     with shared.producer_turn(words) as commands:
                         commands.fill(words, 0)
-                except interop.PeerLost as error:
+                except interop.ipc.PeerLost as error:
                     lost, waited = str(error), time.monotonic() - start
                     named = error.pid == child.process.pid
                     raise
-        except interop.PeerLost:
+        except interop.ipc.PeerLost:
             closing = time.monotonic() - start
     good = bool(lost) and named and closing < TIMEOUT
     return {"peer_lost": lost, "seconds_to_know": waited, "seconds_to_close": closing, "good": good}

@@ -37,7 +37,7 @@ def fuzz(arguments: list[str]) -> None:
     with atheris.instrument_imports(include=["interop"]):
         import hostile
 
-        from interop.ipc import wire
+        from interop.ipc import _wire as wire
 
     kinds = [*hostile.BODIES]
 

@@ -18,7 +18,7 @@ import software
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interop.ipc import wire
+from interop.ipc import _wire as wire
 
 if TYPE_CHECKING:
     from pathlib import Path

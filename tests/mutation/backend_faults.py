@@ -55,7 +55,7 @@ _ORDERED = "hold_until_release or release_ends_the_holds or failed_release"
 _BOTH_WAYS = "producer_to_consumer or consumer_to_producer"
 _AS_NVIDIA = {"SOFTGPU_CL_ERRORS": "nvidia", "SOFTGPU_CL_REFUSAL": "leak"}
 """An object comes with the refusal."""
-_HOST = "interop/host_memory.py"
+_HOST = "interop/toolkit/host_memory.py"
 _KEPT = {"SOFTGPU_CL_ENFORCE_ACQUIRE": "1"}
 
 NUMPY = (
@@ -113,7 +113,10 @@ NUMPY = (
         cases=_REFUSED,
         edits=(("if held < size:", "if False:"),),
         elsewhere=(
-            ("interop/memory.py", ("if 0 < status.st_size < descriptor.allocation_size:", "if False:")),
+            (
+                "interop/toolkit/checks.py",
+                ("if 0 < status.st_size < descriptor.allocation_size:", "if False:"),
+            ),
         ),
     ),
     _numpy(
@@ -127,7 +130,7 @@ NUMPY = (
     ),
     _numpy(
         "the descriptor's offset is ignored",
-        "interop/views.py",
+        "interop/toolkit/views.py",
         _MAPPED,
         ("start = descriptor.offset + offset", "start = offset"),
     ),
@@ -166,7 +169,7 @@ NUMPY = (
     ),
     _numpy(
         "closing twice raises",
-        "interop/lifetime.py",
+        "interop/toolkit/lifetime.py",
         "close_twice or closing_in_any_order",
         ("_open.pop(id(self), _DONE)", "_open.pop(id(self))"),
     ),
@@ -253,13 +256,13 @@ NUMPY = (
     ),
     _numpy(
         "a closed consumer leaves its streams open",
-        "interop/bases.py",
+        "interop/toolkit/bases.py",
         "closing_the_consumer",
         ('(f"consumer on {device}", children.close)', '(f"consumer on {device}", int)'),
     ),
     _numpy(
         "a closed consumer imports",
-        "interop/bases.py",
+        "interop/toolkit/bases.py",
         "closed_consumer_imports",
         (
             "        self.check_open()\n        supported = self.device",
@@ -286,7 +289,7 @@ OPENCL = (
     ),
     _opencl(
         "the import is given the size of the part",
-        "interop/memory.py",
+        "interop/toolkit/checks.py",
         _MAPPED,
         (
             "return replace(self, offset=0, size=self.allocation_size)",
@@ -458,13 +461,13 @@ OPENCL = (
     ),
     _opencl(
         "callbacks come in any order",
-        "interop/notifications.py",
+        "interop/toolkit/notifications.py",
         "notifications_come or closing_a_stream_makes",
         ("self._due.popleft()", "self._due.pop()"),
     ),
     _opencl(
         "a failed hold is forgotten by what is behind it",
-        "interop/notifications.py",
+        "interop/toolkit/notifications.py",
         "notification_behind or told_of_once",
         ("self._first_failed = self._released + 1", "pass"),
     ),
@@ -552,8 +555,8 @@ HIP = (
         ),
         ('__slots__ = ("_address",', '__slots__ = ("gone", "_address",'),
         (
-            "from interop.lifetime import Owned",
-            "from interop import lifetime\nfrom interop.lifetime import Owned",
+            "from interop.toolkit import Owned",
+            "from interop.toolkit import lifetime\nfrom interop.toolkit import Owned",
         ),
     ),
     _hip(

@@ -145,7 +145,7 @@ COMMAND = re.compile(r"^(?:\./run|interop) ([a-z]+)", re.MULTILINE)
 def test_commands_exist() -> None:
     """What pages tell to type is a command of ./run or of the command line."""
     typer_main = pytest.importorskip("typer.main")
-    from interop import cli
+    from interop.cli import _app as cli
 
     known = set(typer_main.get_command(cli.app).commands)
     known |= set(re.findall(r"^    ([a-z]+)\)$", (ROOT / "run").read_text(encoding="utf-8"), re.MULTILINE))

@@ -61,7 +61,7 @@ def broken_plugin(folder: Path, name: str, code: str) -> dict[str, str]:
     return {"PYTHONPATH": f"{folder}:{path}"}
 
 
-HOOK = "from interop.hookspecs import hookimpl\n"
+HOOK = "from interop.protocols.hookspecs import hookimpl\n"
 BROKEN = {
     "raises": ("raise RuntimeError('I am broken')", "RuntimeError: I am broken"),
     "exits": ("import a_package_that_is_not_there", "a_package_that_is_not_there"),

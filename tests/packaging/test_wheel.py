@@ -51,7 +51,7 @@ def test_contents_of_the_wheel(distributions: tuple[Path, Path]) -> None:
     assert any(name.endswith("dist-info/licenses/LICENSE") for name in names)
     (points,) = (name for name in names if name.endswith("entry_points.txt"))
     text = zipfile.ZipFile(distributions[1]).read(points).decode()
-    assert "interop = interop.__main__:main" in text
+    assert "interop = interop.cli:main" in text
     for backend in ("vulkan", "opencl", "hip"):
         assert f"{backend} = interop_{backend}.plugin" in text
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from interop import Handle, HandleError, HandleType, InteropError, MemoryDescriptor, registry
-from interop.dtypes import DTYPES
+from interop import Handle, HandleError, HandleType, InteropError, registry
+from interop.protocols import DTYPES, MemoryDescriptor
 from interop.testing import leaks
 
 if TYPE_CHECKING:
-    from interop.backend import Consumer
+    from interop.protocols import Consumer
 
 SIZE = 16384
 OFFSET, COUNT = 4096, 300

@@ -16,16 +16,24 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from interop.backend import Capabilities
-from interop.bare import BareCall, BareOwnership
-from interop.device import DeviceIdentity, DeviceInfo, MatchKey
-from interop.dtypes import DTYPES, DType
-from interop.errors import DriverError, WaitTimeout
-from interop.handles import HandleType
-from interop.link import Link
-from interop.memory import MemoryDescriptor
+from interop.links import Link
 from interop.negotiation import negotiate
-from interop.semaphore import SemaphoreDescriptor, SemaphoreKind
+from interop.protocols import (
+    DTYPES,
+    BareCall,
+    BareOwnership,
+    Capabilities,
+    DeviceIdentity,
+    DeviceInfo,
+    DriverError,
+    DType,
+    HandleType,
+    MatchKey,
+    MemoryDescriptor,
+    SemaphoreDescriptor,
+    SemaphoreKind,
+    WaitTimeout,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from frames import COUNT, Bench
 
 import interop
-from interop import InteropError, SemaphoreKind
+from interop import InteropError
+from interop.protocols import SemaphoreKind
 from interop.testing import leaks
 
 if TYPE_CHECKING:

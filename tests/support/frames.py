@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import interop
-from interop import SemaphoreKind
+from interop.protocols import SemaphoreKind
 from interop.testing import leaks
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from interop import Buffer, Link
-    from interop.kernels import Kernel
+    from interop.protocols import Kernel
 
 COUNT = 16 * 1024
 """Words in the buffer: 64 KiB."""

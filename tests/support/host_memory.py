@@ -13,12 +13,12 @@ import numpy as np
 
 import interop
 from interop import HandleType
-from interop.dtypes import DTYPES
-from interop.pages import HostPages
+from interop.protocols import DTYPES
 from interop.testing import leaks
+from interop.toolkit import HostPages
 
 if TYPE_CHECKING:
-    from interop.backend import ProducerBuffer
+    from interop.protocols import ProducerBuffer
 
 HOST = HandleType.HOST_ALLOCATION.value
 

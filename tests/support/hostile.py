@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import doubles
 
-from interop import DeviceIdentity, HandleType, MemoryDescriptor, ProtocolError, SemaphoreKind
-from interop.device import MatchKey
-from interop.dtypes import DTYPES
-from interop.ipc import messages, wire
-from interop.negotiation import Path, Plan, Rejection, Strategy, SyncPlan
+from interop import DeviceIdentity, HandleType
+from interop.ipc import ProtocolError
+from interop.ipc import _messages as messages
+from interop.ipc import _wire as wire
+from interop.negotiation import MemoryPath, Plan, Rejection, Strategy, SyncPlan
+from interop.protocols import DTYPES, MatchKey, MemoryDescriptor, SemaphoreKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +27,7 @@ _PLAN = Plan(
     producer=doubles.producer_info(),
     consumer=_DEVICE,
     match=MatchKey.UUID,
-    path=Path.ZERO_COPY,
+    path=MemoryPath.ZERO_COPY,
     handle_type=HandleType.OPAQUE_FD,
     to_consumer=_NATIVE,
     to_producer=SyncPlan(strategy=Strategy.BLOCKING),

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 import interop
-from interop.images import ImageConsumer, ImageDescriptor, ImageProducer, MappedImage, Tiling, offered
-from interop.testing.conformance import strangers
+from interop.negotiation import offered
+from interop.protocols import ImageConsumer, ImageDescriptor, ImageProducer, MappedImage, Tiling
+from interop.testing.conformance import _strangers as strangers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from interop.formats import ImageFormat
+    from interop.protocols import ImageFormat
 
 KINDS: dict[str, dict[str, Any]] = {
     # Sizes that no tile divides.
@@ -247,7 +248,9 @@ def strangers_files(consumer: str, tiling: str) -> dict[str, list[object]]:
         assert handle_type is not None
         assert isinstance(link.consumer, ImageConsumer)
         for stranger in strangers.EVERY:
-            memory = interop.MemoryDescriptor(allocation_size=12288, size=12288, handle_type=handle_type)
+            memory = interop.protocols.MemoryDescriptor(
+                allocation_size=12288, size=12288, handle_type=handle_type
+            )
             with interop.Handle.adopt(stranger(), handle_type) as handle:
                 before, kept = descriptors(), os.fstat(handle.value).st_ino
                 try:

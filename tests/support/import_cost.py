@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import interop
-from interop.bench.by_hand import beside
-from interop.bench.imports import importer
-from interop.bench.instructions import counted
+from interop.cli.bench._by_hand import beside
+from interop.cli.bench._imports import importer
+from interop.cli.bench._instructions import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -84,7 +84,7 @@ def survive_producer(consumer: str) -> dict[str, Any]:
                         start = time.monotonic()
                         with remote.consumer_turn(words):
                             pass
-                except interop.PeerLost as lost:
+                except interop.ipc.PeerLost as lost:
                     seen.append((lost.pid == process.pid, time.monotonic() - start))
                 finally:
                     process.kill()
@@ -105,7 +105,7 @@ def consume_parts(path: str, consumer: str, count: int) -> None:
                 words = bytearray(view.nbytes)
                 view.read(words)
                 view.write(_plus(memoryview(words).cast("I"), number))
-        with contextlib.suppress(interop.PeerLost), remote.consumer_turn(*buffers):
+        with contextlib.suppress(interop.ipc.PeerLost), remote.consumer_turn(*buffers):
             pass  # the producer's process ends once it has handed this turn over
         sys.stdout.write(f"{made[0]} {counted()[1]}\n")
 
@@ -150,7 +150,7 @@ def refusal(sync: str) -> dict[str, Any]:
     errors: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "socket")  # noqa: PTH118 - as above
-        code = f"import interop.ipc\ntry: interop.ipc.join({path!r})\nexcept interop.PeerError as e: print(e)"
+        code = f"import interop.ipc\ntry: interop.ipc.join({path!r})\nexcept interop.ipc.PeerError as e: print(e)"
         with (
             interop.ipc.serve(path, sync=sync) as server,
             subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process,

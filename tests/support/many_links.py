@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from interop import Buffer, Link
-    from interop.backend import Producer, ProducerBuffer
+    from interop.protocols import Producer, ProducerBuffer
 
 READ = """
 KERNEL void affine(GLOBAL_MEM unsigned int *out, GLOBAL_MEM unsigned int *words, unsigned int factor)

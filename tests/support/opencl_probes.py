@@ -22,11 +22,12 @@ from image_cases import hand_over
 from interop_opencl._driver import Driver
 
 import interop
-from interop import FORMATS, HandleType, ImageDescriptor, SemaphoreKind, Tiling, registry
+from interop import FORMATS, HandleType, ImageDescriptor, registry
+from interop.protocols import SemaphoreKind, Tiling
 from interop.testing import leaks
 
 if TYPE_CHECKING:
-    from interop.backend import Producer
+    from interop.protocols import Producer
 
 SIZE = 1 << 20
 MEMORY_FD = 0x2060
@@ -217,7 +218,9 @@ def refused_by_interop() -> dict[str, object]:
     backend = registry.default().load_consumer("opencl")
     info = next(info for info in backend.devices() if info.capabilities.memory_import)
     before, refused = None, 0
-    descriptor = interop.MemoryDescriptor(allocation_size=SIZE, size=SIZE, handle_type=HandleType.OPAQUE_FD)
+    descriptor = interop.protocols.MemoryDescriptor(
+        allocation_size=SIZE, size=SIZE, handle_type=HandleType.OPAQUE_FD
+    )
     for turn in range(4):
         if turn == 1:
             before = leaks.snapshot()  # after the first: drivers open files on first use

@@ -14,12 +14,12 @@ import numpy as np
 from interop_softgpu.native import Controls
 
 import interop
-from interop.dtypes import DTYPES
+from interop.protocols import DTYPES
 from interop.testing import leaks
 
 if TYPE_CHECKING:
     from interop import Buffer, Link
-    from interop.memory import ExternalMemory
+    from interop.protocols import ExternalMemory
 
 WORDS = 300
 """Of each part: 1200 bytes, no multiple of any alignment."""

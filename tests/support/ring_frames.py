@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from interop import FrameRing, Link
-    from interop.backend import Commands
-    from interop.ring import Slot
+    from interop.links import Slot
+    from interop.protocols import Commands
 
 COUNT = single.COUNT - 37  # slots that do not end where the next one may begin
 SLOTS, BATCH = 12, 4

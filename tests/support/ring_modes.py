@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from interop import FrameRing, Link
-    from interop.backend import Commands
-    from interop.ring import Batch, Slot
+    from interop.links import Slot
+    from interop.links.rings.frame_ring import Batch
+    from interop.protocols import Commands
 
 WORDS = 1024
 HALF = WORDS // 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from interop.compare import measure
+from interop.cli.compare import _measure as measure
 
 
 def compare(consumer: str, wrong: str) -> dict[str, Any]:

@@ -11,18 +11,10 @@ import frames
 import pytest
 
 import interop
-from interop import (
-    HandleError,
-    HandleType,
-    SemaphoreDescriptor,
-    SemaphoreKind,
-    TurnError,
-    Unsupported,
-    WaitTimeout,
-)
-from interop.handles import Handle
+from interop import HandleError, HandleType, TurnError, Unsupported, WaitTimeout
+from interop.protocols import Handle, SemaphoreDescriptor, SemaphoreKind
 from interop.testing import leaks
-from interop.testing.conformance.strangers import dev_null, plain_memfd
+from interop.testing.conformance._strangers import dev_null, plain_memfd
 
 if TYPE_CHECKING:
     from collections.abc import Generator

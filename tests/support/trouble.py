@@ -10,7 +10,8 @@ from typing import Any
 from frames import COUNT, Bench
 
 import interop
-from interop import InteropError, SemaphoreKind
+from interop import InteropError
+from interop.protocols import SemaphoreKind
 from interop.testing import leaks
 
 

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import interop
-from interop.bench.by_hand import beside, load
-from interop.bench.measure import Contestant, cpu, race
-from interop.errors import InvalidArgument
+from interop.cli.bench._by_hand import beside, load
+from interop.cli.bench._measure import Contestant, cpu, race
+from interop.protocols import InvalidArgument
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interop.link import Link
+    from interop.links import Link
 
 BY_HAND = Path(__file__).parents[2] / "benchmarks" / "by_hand"
 _BLOCK, _PAIRS, _WARM_UP = 8, 1600, 64

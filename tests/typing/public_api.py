@@ -13,21 +13,30 @@ if TYPE_CHECKING:
     import numpy as np
 
     import interop
-    from interop import Buffer, FrameRing, LatestRing, Link, MappedBuffer, MemoryDescriptor, Path, Plan
-    from interop.backend import Commands, Consumer, Mesh, Producer
-    from interop.dtypes import DType
-    from interop.handles import Handle
-    from interop.kernels import Kernel, Module
-    from interop.ring import Batch
-    from interop.semaphore import ExternalSemaphore, Stream
-    from interop.turns import ConsumerTurn, ProducerTurn
+    from interop import Buffer, FrameRing, LatestRing, Link, MappedBuffer, MemoryPath, Plan
+    from interop.links import ConsumerTurn, ProducerTurn
+    from interop.links.rings.frame_ring import Batch
+    from interop.protocols import (
+        Commands,
+        Consumer,
+        DType,
+        ExternalSemaphore,
+        Handle,
+        Kernel,
+        MemoryDescriptor,
+        Mesh,
+        Module,
+        Producer,
+        SemaphoreKind,
+        Stream,
+    )
 
     def first_program() -> None:
         """The program of the README."""
         with interop.connect(producer="vulkan", consumer="opencl", sync="bridged", timeout=1.5) as link:
             assert_type(link, Link)
             assert_type(link.explain(), str)
-            assert_type(link.path, Path)
+            assert_type(link.path, MemoryPath)
             assert_type(link.plan, Plan)
             height = link.buffer(shape=(256, 256), dtype="float32")
             assert_type(height, Buffer)
@@ -83,7 +92,7 @@ if TYPE_CHECKING:
         memory = consumer.import_memory(handle, descriptor)
         assert_type(memory.map_buffer(offset=16, size=32), MappedBuffer)
         assert_type(consumer.stream, Stream)
-        semaphore = producer.create_semaphore(interop.SemaphoreKind.BINARY)
+        semaphore = producer.create_semaphore(SemaphoreKind.BINARY)
         given, kind = semaphore.export_semaphore()
         imported = consumer.import_semaphore(given, kind)
         assert_type(imported, ExternalSemaphore)

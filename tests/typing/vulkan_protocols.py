@@ -10,18 +10,22 @@ if TYPE_CHECKING:
     from interop_vulkan import backend, image, memory, render, semaphore, stream
     from interop_vulkan._recording import Recording
 
-    from interop.backend import (
+    from interop.protocols import (
         Commands,
+        ConsumerSemaphore,
+        ExportingConsumer,
+        ExternalSemaphore,
+        ImageProducer,
+        ImportingProducer,
+        ImportingSemaphore,
         Mesh,
         Producer,
         ProducerBackend,
         ProducerBuffer,
+        ProducerImage,
         ProducerSemaphore,
         Submission,
     )
-    from interop.images import ImageProducer, ProducerImage
-    from interop.one_shot import ConsumerSemaphore, ExportingConsumer, ImportingProducer, ImportingSemaphore
-    from interop.semaphore import ExternalSemaphore
 
     def fulfilled(
         a: backend.VulkanBackend,

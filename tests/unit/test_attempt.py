@@ -11,17 +11,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interop.attempt import settle
-from interop.backend import Capabilities
-from interop.device import DeviceIdentity, DeviceInfo, MatchKey
-from interop.errors import DriverError, HandleError, NoCommonHandleType, Unsupported
-from interop.handles import Handle, HandleType
-from interop.memory import MemoryDescriptor
-from interop.negotiation import Path, Plan, Strategy, negotiate
-from interop.semaphore import SemaphoreDescriptor, SemaphoreKind
+from interop.links._verify import settle
+from interop.negotiation import MemoryPath, Plan, Strategy, negotiate
+from interop.protocols import (
+    Capabilities,
+    DeviceIdentity,
+    DeviceInfo,
+    DriverError,
+    Handle,
+    HandleError,
+    HandleType,
+    MatchKey,
+    MemoryDescriptor,
+    NoCommonHandleType,
+    SemaphoreDescriptor,
+    SemaphoreKind,
+    Unsupported,
+)
 
 if TYPE_CHECKING:
-    from interop.errors import InteropError
+    from interop.protocols import InteropError
 
 TYPES = frozenset({HandleType.OPAQUE_FD, HandleType.DMA_BUF})
 FD = frozenset({HandleType.OPAQUE_FD})
@@ -140,7 +149,7 @@ def test_what_comes_of_it_works(refused: set[tuple[HandleType, str]], where: str
     best = next((each for each in EVERY[:2] if each not in refused), None)
     assert plan.handle_type is (best[0] if best else None)
     if best is None:
-        assert plan.path is Path.STAGED
+        assert plan.path is MemoryPath.STAGED
     elif (HandleType.OPAQUE_FD, "timeline") not in refused:
         assert plan.to_consumer.kind is SemaphoreKind.TIMELINE
     elif (HandleType.OPAQUE_FD, "binary") not in refused:

@@ -11,17 +11,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interop.checking import CheckedLink
-from interop.checking.model import MODEL
-from interop.checking.state import Scope
-from interop.checking.watch import Records, watch
-from interop.connection import _link_type
-from interop.device import MatchKey
-from interop.errors import ClosedError, ClosedMisuse, Misuse, TurnError, Unsupported, WaitTimeout
-from interop.handles import HandleType
-from interop.link import Link
+from interop.links import Link
+from interop.links.checking import CheckedLink
+from interop.links.checking._model import MODEL
+from interop.links.checking._state import Scope
+from interop.links.checking._watch import Records, watch
+from interop.links.connect import _link_type
 from interop.negotiation import negotiate
-from interop.semaphore import SemaphoreKind
+from interop.protocols import (
+    ClosedError,
+    ClosedMisuse,
+    HandleType,
+    MatchKey,
+    Misuse,
+    SemaphoreKind,
+    TurnError,
+    Unsupported,
+    WaitTimeout,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 from typer.testing import CliRunner
 
-from interop import cli, registry
-from interop.compare import measure
-from interop.compare.measure import Result, Settings
-from interop.errors import DriverError
+from interop import registry
+from interop.cli import _app as cli
+from interop.cli.compare import _measure as measure
+from interop.cli.compare._measure import Result, Settings
+from interop.protocols import DriverError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

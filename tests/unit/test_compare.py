@@ -12,8 +12,9 @@ from PIL import Image
 from rich.console import Console
 
 from interop import BackendUnavailable, DeviceMismatch, WaitTimeout
-from interop.compare import measure, report
-from interop.compare.measure import Result, Settings
+from interop.cli.compare import _measure as measure
+from interop.cli.compare import _report as report
+from interop.cli.compare._measure import Result, Settings
 
 if TYPE_CHECKING:
     from pathlib import Path

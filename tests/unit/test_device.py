@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interop import DeviceIdentity, InvalidArgument, MatchKey, PciAddress
+from interop import DeviceIdentity, InvalidArgument
+from interop.protocols import MatchKey, PciAddress
 
 A, B = b"a" * 16, b"b" * 16
 PCI = PciAddress(0, 0xC1, 0)

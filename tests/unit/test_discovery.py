@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interop import discovery
+from interop.registry import _entry_points as discovery
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,8 +12,9 @@ import taker
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interop import Unsupported, dlpack
-from interop.dtypes import DTYPES
+from interop import Unsupported
+from interop.protocols import DTYPES
+from interop.toolkit import dlpack
 
 
 class Owner:

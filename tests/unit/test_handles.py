@@ -8,7 +8,7 @@ import os
 import pytest
 
 from interop import ClosedError, Handle, HandleError, HandleType
-from interop.handles import MEMORY_FLOOR, SEMAPHORE_FLOOR, FdFate, lend
+from interop.protocols import MEMORY_FLOOR, SEMAPHORE_FLOOR, FdFate, lend
 
 
 def memfd(size: int = 16) -> int:

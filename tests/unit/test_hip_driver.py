@@ -18,10 +18,8 @@ from interop_hip._driver import Driver, text_of
 from interop_hip.backend import is_serial, radv_uuid
 from interop_hip.kernels import PORTABLE_NAMES, PRELUDE, HipKernel
 
-from interop.backend import Role
-from interop.device import PciAddress
-from interop.errors import ArgumentError, BackendUnavailable, DriverError, Unsupported
-from interop.kernels import parse_kernels, pick_source
+from interop.protocols import ArgumentError, BackendUnavailable, DriverError, PciAddress, Role, Unsupported
+from interop.toolkit import parse_kernels, pick_source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +43,7 @@ def run(code: str, **environment: str) -> str:
 
 
 LOAD = """
-from interop.errors import BackendUnavailable
+from interop.protocols import BackendUnavailable
 from interop_hip import plugin
 [info] = plugin.interop_register_backends()
 try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from interop.sync.holds import Holds, holds_of
+from interop.links.sync._holds import Holds, holds_of
 
 if TYPE_CHECKING:
     from interop import Stream

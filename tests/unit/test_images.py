@@ -10,20 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interop import (
-    FORMATS,
-    HandleType,
-    ImageDescriptor,
-    ImageFormat,
-    InvalidArgument,
+from interop import FORMATS, HandleType, ImageDescriptor, ImageFormat, InvalidArgument
+from interop.negotiation import offered
+from interop.protocols import (
+    DTYPES,
+    Capabilities,
+    DeviceIdentity,
+    DeviceInfo,
     MemoryDescriptor,
+    Numbers,
     Tiling,
+    as_format,
 )
-from interop.backend import Capabilities
-from interop.device import DeviceIdentity, DeviceInfo
-from interop.dtypes import DTYPES
-from interop.formats import Numbers, as_format
-from interop.images import check_image, offered
+from interop.toolkit import check_image
 
 RGBA8 = FORMATS["rgba8unorm"]
 formats = st.sampled_from(list(FORMATS.values()))

@@ -13,11 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interop.dtypes import DTYPES, DType
-from interop.errors import ClosedError, HandleError, InvalidArgument
-from interop.handles import Handle, HandleType
-from interop.imports import Imports, Share
-from interop.memory import MemoryDescriptor
+from interop.protocols import (
+    DTYPES,
+    ClosedError,
+    DType,
+    Handle,
+    HandleError,
+    HandleType,
+    InvalidArgument,
+    MemoryDescriptor,
+)
+from interop.toolkit import Imports, Share
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -252,7 +258,7 @@ def test_what_no_share_gives_back_is_closed_with_its_consumer(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("interop.imports.Share", interrupted)
+        patched.setattr("interop.toolkit.Share", interrupted)
         with pytest.raises(KeyboardInterrupt):
             importer.take(*allocation.export())
     assert importer.live == 1

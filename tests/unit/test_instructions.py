@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from interop.bench.instructions import instructions
+from interop.cli.bench._instructions import instructions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from interop import forks
-from interop.errors import ClosedError, Unsupported
-from interop.interrupts import Deferred
-from interop.lifetime import Owned
+from interop.protocols import ClosedError, Unsupported
+from interop.toolkit import Deferred, Owned, forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

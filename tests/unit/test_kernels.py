@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from interop import ArgumentError, CompileError
-from interop.kernels import check_arguments, check_grid, parse_kernels, pick_source
+from interop.toolkit import check_arguments, check_grid, parse_kernels, pick_source
 
 SOURCE = """
 // KERNEL void commented(int no) {

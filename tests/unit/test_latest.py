@@ -20,7 +20,8 @@ from interop import ClosedError, InvalidArgument, LatestRing, TurnError, Unsuppo
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from interop.ring import Batch, Slot
+    from interop.links import Slot
+    from interop.links.rings.frame_ring import Batch
 
 Source = Literal["producer", "consumer"]
 SOURCES: tuple[Source, ...] = get_args(Source)

@@ -12,18 +12,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from interop import lifetime
-from interop.errors import ClosedError, DriverError
-from interop.handles import Handle, HandleType
-from interop.lifetime import Children, Owned, take_back
+from interop.protocols import ClosedError, DriverError, Handle, HandleType
+from interop.toolkit import Children, Owned, lifetime, take_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 AT_THE_END = """
 import os, sys
-from interop.handles import Handle, HandleType
-from interop.lifetime import Owned
+from interop.protocols import Handle, HandleType
+from interop.toolkit import Owned
 
 kept = Owned("a thing", print, "released")
 Owned.anywhere = [Owned("a thing of a module", print, "released")]

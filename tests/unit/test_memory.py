@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interop import Handle, HandleError, HandleType, InvalidArgument, MemoryDescriptor
-from interop.memory import check_import, check_range
+from interop import Handle, HandleError, HandleType, InvalidArgument
+from interop.protocols import MemoryDescriptor, check_range
+from interop.toolkit import check_import_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,22 +57,22 @@ def descriptor(size: int = 4096, handle_type: HandleType = HandleType.OPAQUE_FD)
 
 
 def test_a_good_handle_passes(handle: Handle) -> None:
-    check_import(handle, descriptor(), FD)
+    check_import_memory(handle, descriptor(), FD)
 
 
 def test_a_file_smaller_than_the_allocation_is_refused(handle: Handle) -> None:
     with pytest.raises(HandleError, match="holds 4096 bytes"):
-        check_import(handle, descriptor(4097), FD)
+        check_import_memory(handle, descriptor(4097), FD)
 
 
 def test_a_handle_of_another_type_is_refused(handle: Handle) -> None:
     with pytest.raises(HandleError, match="descriptor says dma_buf"):
-        check_import(handle, descriptor(handle_type=HandleType.DMA_BUF), FD)
+        check_import_memory(handle, descriptor(handle_type=HandleType.DMA_BUF), FD)
 
 
 def test_a_type_that_the_device_cannot_import_is_refused(handle: Handle) -> None:
     with pytest.raises(HandleError, match="importable: none"):
-        check_import(handle, descriptor(), frozenset())
+        check_import_memory(handle, descriptor(), frozenset())
 
 
 def test_an_fd_that_somebody_closed_is_refused(handle: Handle) -> None:
@@ -79,5 +80,5 @@ def test_an_fd_that_somebody_closed_is_refused(handle: Handle) -> None:
     os.close(fd)
     stale = Handle(fd, HandleType.OPAQUE_FD)
     with pytest.raises(HandleError, match="not open"):
-        check_import(stale, descriptor(), FD)
+        check_import_memory(stale, descriptor(), FD)
     stale.detach()

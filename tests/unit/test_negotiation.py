@@ -14,16 +14,13 @@ from interop import (
     DeviceMismatch,
     HandleType,
     InvalidArgument,
-    MatchKey,
+    MemoryPath,
     NoCommonHandleType,
     NoCommonSync,
-    Path,
-    SemaphoreKind,
     Strategy,
 )
-from interop.backend import Capabilities
-from interop.device import PciAddress
 from interop.negotiation import negotiate, select_devices
+from interop.protocols import Capabilities, MatchKey, PciAddress, SemaphoreKind
 
 PRODUCER, CONSUMER = doubles.producer_info(), doubles.consumer_info()
 BINARY_ONLY = (SemaphoreKind.BINARY,)
@@ -31,7 +28,7 @@ BINARY_ONLY = (SemaphoreKind.BINARY,)
 
 def test_the_best_is_zero_copy_with_a_shared_timeline() -> None:
     plan = negotiate(PRODUCER, CONSUMER, MatchKey.UUID)
-    assert plan.path is Path.ZERO_COPY
+    assert plan.path is MemoryPath.ZERO_COPY
     assert plan.handle_type is HandleType.OPAQUE_FD
     assert plan.to_consumer.strategy is plan.to_producer.strategy is Strategy.NATIVE
     assert plan.to_consumer.kind is SemaphoreKind.TIMELINE
@@ -119,7 +116,7 @@ def test_sync_files_do_not_leave_their_process() -> None:
 def test_memory_that_no_one_can_carry_is_staged_with_the_reason() -> None:
     consumer = replace(CONSUMER, capabilities=Capabilities(notes=("this driver has no external memory",)))
     plan = negotiate(PRODUCER, consumer, MatchKey.UUID)
-    assert plan.path is Path.STAGED
+    assert plan.path is MemoryPath.STAGED
     assert plan.handle_type is None
     assert "no external memory" in plan.explain()
     with pytest.raises(NoCommonHandleType, match="no external memory"):
@@ -187,7 +184,7 @@ def test_a_consumer_on_the_host_needs_no_match() -> None:
     host = replace(CONSUMER, identity=DeviceIdentity(host="here"))
     assert select_devices([PRODUCER], [host])[2] is None
     plan = negotiate(PRODUCER, host, None)
-    assert plan.path is Path.STAGED
+    assert plan.path is MemoryPath.STAGED
 
 
 def test_a_choice_that_fits_nothing_lists_the_devices() -> None:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interop import ClosedError, DriverError
-from interop.notifications import HOLD, Notifications
-from interop.sync.bridged import BridgedToProducer
+from interop.links.sync._bridged import BridgedToProducer
+from interop.toolkit import HOLD, Notifications
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,8 +7,9 @@ from typing import Any
 import doubles
 import pytest
 
-from interop import DriverError, SemaphoreKind
-from interop.sync.one_shot import OneShotToConsumer, OneShotToProducer
+from interop import DriverError
+from interop.links.sync._sync_files import OneShotToConsumer, OneShotToProducer
+from interop.protocols import SemaphoreKind
 
 REFUSED = DriverError("f", 7, "SEVEN")
 

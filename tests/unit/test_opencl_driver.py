@@ -14,8 +14,7 @@ pytest.importorskip("pyopencl")
 
 from interop_opencl import _driver, _events, backend
 
-from interop.device import PciAddress
-from interop.errors import DriverError, HandleError
+from interop.protocols import DriverError, HandleError, PciAddress
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,10 +16,8 @@ from hypothesis import strategies as st
 from interop_opencl import host
 from interop_opencl.stream import OpenCLStream
 
-from interop.errors import DriverError, HandleError, InvalidArgument
-from interop.handles import Handle, HandleType
-from interop.memory import MemoryDescriptor, check_import
-from interop.pages import PAGE, HostPages, Pins, keeper
+from interop.protocols import DriverError, Handle, HandleError, HandleType, InvalidArgument, MemoryDescriptor
+from interop.toolkit import PAGE, HostPages, Pins, check_import_memory, keeper
 
 HOST = frozenset({HandleType.HOST_ALLOCATION})
 
@@ -78,7 +76,7 @@ def test_an_import_is_checked_against_the_pages() -> None:
     def check(address: int, size: int) -> None:
         with Handle.adopt(address, HandleType.HOST_ALLOCATION) as handle:
             descriptor = MemoryDescriptor(allocation_size=size, size=1, handle_type=handle.type)
-            check_import(handle, descriptor, HOST)
+            check_import_memory(handle, descriptor, HOST)
 
     check(pages.address, 4 * PAGE)
     check(pages.address + PAGE, 3 * PAGE)

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from interop import BackendUnavailable, RegistryError, UnknownBackend
-from interop.backend import BackendInfo, Role
-from interop.hookspecs import hookimpl
+from interop import BackendUnavailable, UnknownBackend
+from interop.protocols import BackendInfo, RegistryError, Role, hookimpl
 from interop.registry import Registry
 from interop.testing import leaks
 

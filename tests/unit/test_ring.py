@@ -15,16 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interop import ClosedError, DriverError, InvalidArgument, TurnError, Unsupported, WaitTimeout
-from interop.bare import signal, wait
-from interop.semaphore import SemaphoreKind
+from interop.protocols import SemaphoreKind
+from interop.protocols.driver_calls import bare_signal as signal
+from interop.protocols.driver_calls import bare_wait as wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interop.backend import Commands
-    from interop.bare import BareCall
-    from interop.ring import Batch, FrameRing, Slot
-    from interop.semaphore import Stream
+    from interop.links import FrameRing, Slot
+    from interop.links.rings.frame_ring import Batch
+    from interop.protocols import BareCall, Commands, Stream
 
 
 @pytest.fixture(params=CASES)

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interop import Handle, HandleError, HandleType, SemaphoreDescriptor, SemaphoreKind, TurnError
-from interop.semaphore import ValueRule, check_import
+from interop import Handle, HandleError, HandleType, TurnError
+from interop.protocols import SemaphoreDescriptor, SemaphoreKind
+from interop.toolkit import ValueRule, check_import_semaphore
 
 
 def test_binary_takes_no_value() -> None:
@@ -50,7 +51,7 @@ def test_a_kind_that_cannot_be_imported_is_named() -> None:
         Handle.adopt(-1, HandleType.SYNC_FD) as handle,
         pytest.raises(HandleError, match="timeline semaphore"),
     ):
-        check_import(handle, described, frozenset())
+        check_import_semaphore(handle, described, frozenset())
 
 
 FDS = [each for each in HandleType if each.is_fd]
@@ -75,7 +76,7 @@ def test_a_handle_is_taken_as_it_is_described_and_supported_or_refused(
         os.close(handle.value)
     right = given_as is described and described in supported and not gone
     with contextlib.nullcontext() if right else pytest.raises(HandleError):
-        check_import(handle, SemaphoreDescriptor(kind=kind, handle_type=described), supported)
+        check_import_semaphore(handle, SemaphoreDescriptor(kind=kind, handle_type=described), supported)
     assert not handle.closed  # a check consumes nothing
     if gone:
         handle.detach()

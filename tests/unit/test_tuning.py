@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interop import DriverError, InvalidArgument
-from interop.tuning import MEMORY, Trial, Tuning, choose, sizes, tune
+from interop.links.rings.layout import Trial, Tuning
+from interop.links.rings.tuning import MEMORY, choose, sizes, tune
 
 if TYPE_CHECKING:
     from interop import FrameRing
-    from interop.backend import Commands
-    from interop.ring import Slot
+    from interop.links import Slot
+    from interop.protocols import Commands
 
 
 @pytest.fixture(params=doubles.PAIRS)
@@ -70,7 +71,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, per_frame: float = 0.0) -> None:
         self.now, self.per_frame = 0.0, per_frame
-        monkeypatch.setattr("interop.tuning.time", self)
+        monkeypatch.setattr("interop.links.rings.tuning.time", self)
 
     def perf_counter(self) -> float:
         return self.now

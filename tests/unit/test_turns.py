@@ -12,13 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interop import ClosedError, DriverError, InvalidArgument, TurnError, WaitTimeout
-from interop.buffers import Owner
-from interop.device import MatchKey
-from interop.link import Link
+from interop.links import Link, Owner
 from interop.negotiation import negotiate
+from interop.protocols import MatchKey
 
 if TYPE_CHECKING:
-    from interop.buffers import Buffer
+    from interop.links import Buffer
 
 
 def make_link(case: str, require: str | None = None) -> tuple[Link, doubles.World]:

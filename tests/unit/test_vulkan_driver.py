@@ -14,8 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from interop_vulkan import _driver, _recording, plugin
 
-from interop.backend import Role
-from interop.errors import DriverError
+from interop.protocols import DriverError, Role
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +35,7 @@ def run(code: str, **environment: str) -> str:
 
 
 LOAD = """
-from interop.errors import BackendUnavailable
+from interop.protocols import BackendUnavailable
 from interop_vulkan import plugin
 [info] = plugin.interop_register_backends()
 try:

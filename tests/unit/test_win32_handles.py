@@ -12,7 +12,7 @@ import pytest
 import windows
 
 from interop import ClosedError, Handle, HandleError, HandleType
-from interop.handles import FdFate, lend
+from interop.protocols import FdFate, lend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,7 +147,7 @@ def test_the_package_imports_where_posix_is_missing() -> None:
                     delattr(place, name)
         sys.platform = "win32"
         import interop
-        skipped = {"interop.cli", "interop.compare", "interop.bench", "interop.testing", "interop.ipc"}
+        skipped = {"interop.cli", "interop.cli.compare", "interop.cli.bench", "interop.testing", "interop.ipc"}
         for found in pkgutil.walk_packages(interop.__path__, "interop."):
             if not any(found.name == name or found.name.startswith(name + ".") for name in skipped):
                 importlib.import_module(found.name)

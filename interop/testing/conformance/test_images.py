@@ -10,17 +10,27 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from interop.errors import ClosedError, DriverError, HandleError, InvalidArgument, Unsupported
-from interop.formats import FORMATS
-from interop.handles import Handle, HandleType
-from interop.images import ImageDescriptor, MappedImage, ProducerImage, Tiling
-from interop.testing.bench import parts, pattern, same
-from interop.testing.conformance import strangers
+from interop.protocols import (
+    FORMATS,
+    ClosedError,
+    DriverError,
+    Handle,
+    HandleError,
+    HandleType,
+    ImageDescriptor,
+    InvalidArgument,
+    MappedImage,
+    ProducerImage,
+    Tiling,
+    Unsupported,
+)
+from interop.testing._bench import parts, pattern, same
+from interop.testing.conformance import _strangers as strangers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interop.testing.bench import Bench
+    from interop.testing._bench import Bench
 
 pytestmark = [
     pytest.mark.interop_needs("zero-copy"),

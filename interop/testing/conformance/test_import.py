@@ -15,17 +15,25 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from interop.errors import ClosedError, DriverError, HandleError, InteropError, InvalidArgument
-from interop.handles import MEMORY_FLOOR, Handle, HandleType
-from interop.memory import MemoryDescriptor
-from interop.testing.bench import pattern, same
-from interop.testing.conformance import strangers
+from interop.protocols import (
+    MEMORY_FLOOR,
+    ClosedError,
+    DriverError,
+    Handle,
+    HandleError,
+    HandleType,
+    InteropError,
+    InvalidArgument,
+    MemoryDescriptor,
+)
+from interop.testing._bench import pattern, same
+from interop.testing.conformance import _strangers as strangers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from io import BufferedReader
 
-    from interop.testing.bench import Bench
+    from interop.testing._bench import Bench
 
 pytestmark = pytest.mark.interop_needs("zero-copy")
 

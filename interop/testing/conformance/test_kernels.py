@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np  # noqa: TID253 - kernels take their scalars as NumPy's
 import pytest
 
-from interop.dtypes import as_dtype
-from interop.errors import ArgumentError, ClosedError, CompileError, KernelError
-from interop.testing.bench import pattern, same
-from interop.testing.conformance import sources
+from interop.protocols import ArgumentError, ClosedError, CompileError, KernelError, as_dtype
+from interop.testing._bench import pattern, same
+from interop.testing.conformance import _sources as sources
 
 if TYPE_CHECKING:
-    from interop.kernels import Kernel
-    from interop.memory import MappedBuffer
-    from interop.testing.bench import Bench
+    from interop.protocols import Kernel, MappedBuffer
+    from interop.testing._bench import Bench
 
 COUNT = 1000
 

@@ -10,19 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np  # noqa: TID253 - kernels take their scalars as NumPy's
 import pytest
 
-from interop.errors import ClosedError, InteropError, InvalidArgument, TurnError
-from interop.negotiation import Path
-from interop.testing.bench import pattern
-from interop.testing.conformance import sources
+from interop.negotiation import MemoryPath
+from interop.protocols import ClosedError, InteropError, InvalidArgument, TurnError
+from interop.testing._bench import pattern
+from interop.testing.conformance import _sources as sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interop.backend import Commands
-    from interop.buffers import Buffer
-    from interop.kernels import Kernel
-    from interop.link import Link
-    from interop.ring import Slot
+    from interop.links import Buffer, Link, Slot
+    from interop.protocols import Commands, Kernel
     from interop.testing.plugin import LinkFactory, Run
 
 COUNT = 1024
@@ -222,7 +219,7 @@ def test_use_after_close(link_factory: LinkFactory, sync: str) -> None:
 
 
 def test_recorded_frames_of_a_ring(link_factory: LinkFactory, sync: str) -> None:
-    """Frames that are run again and again: in bare calls, where the backend offers them (:mod:`interop.bare`)."""
+    """Frames that are run again and again: in bare calls, where the backend offers them."""
     link = link_factory(sync=sync)
     ring, kernel = link.ring((COUNT,), "uint32", slots=4, batch=2), adder(link)
 
@@ -346,7 +343,7 @@ def test_buffer_that_no_device_has_memory_for(link_factory: LinkFactory) -> None
 def test_staged_path(link_factory: LinkFactory) -> None:
     """Copies through host memory give the same results, on every pair of devices."""
     link = link_factory(require="staged")
-    assert link.path is Path.STAGED
+    assert link.path is MemoryPath.STAGED
     buffer, kernel = link.buffer((COUNT,), "uint32"), adder(link)
     for frame in range(5):
         fill(link, buffer, frame)

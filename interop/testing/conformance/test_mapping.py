@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from interop.dtypes import DTYPES
-from interop.errors import ClosedError, InvalidArgument
-from interop.testing.bench import pattern, same
+from interop.protocols import DTYPES, ClosedError, InvalidArgument
+from interop.testing._bench import pattern, same
 
 if TYPE_CHECKING:
-    from interop.backend import ProducerBuffer
-    from interop.memory import ExternalMemory, MappedBuffer
-    from interop.testing.bench import Bench
+    from interop.protocols import ExternalMemory, MappedBuffer, ProducerBuffer
+    from interop.testing._bench import Bench
 
 pytestmark = pytest.mark.interop_needs("zero-copy")
 

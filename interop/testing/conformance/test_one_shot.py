@@ -8,17 +8,26 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from interop.errors import DriverError, HandleError, TurnError, Unsupported, WaitTimeout
-from interop.handles import Handle, HandleType
-from interop.one_shot import ONE_SHOT, ExportingConsumer, ImportingProducer
-from interop.semaphore import SemaphoreDescriptor, SemaphoreKind
-from interop.testing.bench import pattern, same
-from interop.testing.conformance.strangers import dev_null, plain_memfd
+from interop.protocols import (
+    ONE_SHOT,
+    DriverError,
+    ExportingConsumer,
+    Handle,
+    HandleError,
+    HandleType,
+    ImportingProducer,
+    SemaphoreDescriptor,
+    SemaphoreKind,
+    TurnError,
+    Unsupported,
+    WaitTimeout,
+)
+from interop.testing._bench import pattern, same
+from interop.testing.conformance._strangers import dev_null, plain_memfd
 
 if TYPE_CHECKING:
-    from interop.backend import ProducerSemaphore
-    from interop.one_shot import ConsumerSemaphore, ImportingSemaphore
-    from interop.testing.bench import Bench
+    from interop.protocols import ConsumerSemaphore, ImportingSemaphore, ProducerSemaphore
+    from interop.testing._bench import Bench
 
 SIZE = 4096
 FRAMES = 8

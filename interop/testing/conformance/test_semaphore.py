@@ -10,24 +10,25 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from interop.errors import (
+from interop.protocols import (
     ClosedError,
     DriverError,
+    Handle,
     HandleError,
+    HandleType,
     InteropError,
     InvalidArgument,
+    SemaphoreDescriptor,
+    SemaphoreKind,
     TurnError,
     WaitTimeout,
 )
-from interop.handles import Handle, HandleType
-from interop.semaphore import SemaphoreDescriptor, SemaphoreKind
-from interop.testing.bench import pattern, same
-from interop.testing.conformance.strangers import dev_null, event, plain_memfd
+from interop.testing._bench import pattern, same
+from interop.testing.conformance._strangers import dev_null, event, plain_memfd
 
 if TYPE_CHECKING:
-    from interop.backend import ProducerSemaphore
-    from interop.semaphore import ExternalSemaphore
-    from interop.testing.bench import Bench
+    from interop.protocols import ExternalSemaphore, ProducerSemaphore
+    from interop.testing._bench import Bench
 
 SIZE = 4096
 HELD = 0.1

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from interop.errors import ClosedError, DriverError, InteropError, WaitTimeout
-from interop.testing.bench import same
+from interop.protocols import ClosedError, DriverError, InteropError, WaitTimeout
+from interop.testing._bench import same
 
 if TYPE_CHECKING:
-    from interop.backend import Consumer
-    from interop.testing.bench import Bench
+    from interop.protocols import Consumer
+    from interop.testing._bench import Bench
 
 HELD = 0.1
 """Seconds after which a stream that has not gone on is taken to be held."""

@@ -11,12 +11,19 @@ import numpy as np
 import pytest
 from interop_cuda.backend import CudaBackend, CudaConsumer
 
-from interop import dlpack
-from interop.dtypes import DTYPES
-from interop.errors import BackendUnavailable, CompileError, DriverError, WaitTimeout
-from interop.handles import Handle, HandleType
-from interop.memory import MemoryDescriptor
-from interop.semaphore import SemaphoreDescriptor, SemaphoreKind
+from interop.protocols import (
+    DTYPES,
+    BackendUnavailable,
+    CompileError,
+    DriverError,
+    Handle,
+    HandleType,
+    MemoryDescriptor,
+    SemaphoreDescriptor,
+    SemaphoreKind,
+    WaitTimeout,
+)
+from interop.toolkit import dlpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

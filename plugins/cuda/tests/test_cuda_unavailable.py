@@ -8,7 +8,7 @@ import pytest
 from interop_cuda.plugin import interop_register_backends
 from stand_in import search
 
-from interop.backend import API_VERSION, Role
+from interop.protocols import API_VERSION, Role
 
 if TYPE_CHECKING:
     import subprocess
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Python = Callable[..., subprocess.CompletedProcess[str]]
 
 LOAD = """
-from interop.errors import BackendUnavailable
+from interop.protocols import BackendUnavailable
 from interop_cuda.backend import CudaBackend
 try:
     CudaBackend().devices()
@@ -44,7 +44,7 @@ ctypes.CDLL = Library
 
 NO_BINDING = """
 import sys
-from interop.errors import Unsupported
+from interop.protocols import Unsupported
 from interop_cuda.backend import CudaBackend
 backend = CudaBackend()
 consumer = backend.open_consumer(backend.devices()[0])

@@ -21,24 +21,32 @@ from interop_numpy.backend import NumPyBackend, NumPyConsumer
 from interop_numpy.memory import HostMemory, payload_range
 from interop_numpy.plugin import interop_register_backends
 
-from interop.backend import Consumer, ConsumerBackend, Role
-from interop.dtypes import DTYPES
-from interop.errors import (
+from interop.protocols import (
+    DTYPES,
     ArgumentError,
     BackendUnavailable,
     ClosedError,
     CompileError,
+    Consumer,
+    ConsumerBackend,
     DriverError,
+    ExternalMemory,
+    Handle,
     HandleError,
+    HandleType,
     InvalidArgument,
+    Kernel,
+    MappedBuffer,
+    MemoryDescriptor,
+    Module,
+    Role,
+    SemaphoreDescriptor,
+    SemaphoreKind,
+    Stream,
     Unsupported,
     WaitTimeout,
 )
-from interop.handles import Handle, HandleType
-from interop.host_kernels import find_compiler
-from interop.kernels import Kernel, Module
-from interop.memory import ExternalMemory, MappedBuffer, MemoryDescriptor
-from interop.semaphore import SemaphoreDescriptor, SemaphoreKind, Stream
+from interop.toolkit import find_compiler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

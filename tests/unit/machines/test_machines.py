@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import replace
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interop import DeviceIdentity, DeviceInfo, HandleType, InteropError, MatchKey, SemaphoreKind, Strategy
-from interop.backend import Capabilities
-from interop.device import PciAddress
-from interop.errors import NoCommonHandleType, NoCommonSync
-from interop.negotiation import MEMORY_TYPES, SEMAPHORE_TYPES, Path, negotiate, select_devices
-from interop.one_shot import ONE_SHOT
-from interop.quirks import KNOWN, Quirk
+from interop import DeviceIdentity, DeviceInfo, HandleType, InteropError, Strategy
+from interop.negotiation import MEMORY_TYPES, SEMAPHORE_TYPES, MemoryPath, negotiate, select_devices
+from interop.negotiation.quirks import KNOWN, Quirk
+from interop.protocols import (
+    ONE_SHOT,
+    Capabilities,
+    MatchKey,
+    NoCommonHandleType,
+    NoCommonSync,
+    PciAddress,
+    SemaphoreKind,
+)
 
 if TYPE_CHECKING:
     from interop import Plan
     from interop.negotiation import SyncPlan
 
-TABLE = tomllib.loads(FilePath(__file__).with_name("machines.toml").read_text(encoding="utf-8"))
+TABLE = tomllib.loads(Path(__file__).with_name("machines.toml").read_text(encoding="utf-8"))
 MACHINES = TABLE["machine"]
 
 
@@ -85,7 +90,7 @@ def _plan(machine: dict[str, Any]) -> Plan:
     left, right, match = select_devices(
         [producer],
         [consumer],
-        allow_mismatch=ask.get("require") == Path.STAGED.value
+        allow_mismatch=ask.get("require") == MemoryPath.STAGED.value
         or ask.get("handle_type") == HandleType.HOST_ALLOCATION.value,
     )
     return negotiate(left, right, match, **ask)
@@ -182,7 +187,7 @@ VETOES = st.frozensets(
     taken=CONSUMERS,
     match=st.sampled_from([MatchKey.UUID, None]),
     sync=st.sampled_from(["auto", *(strategy.value for strategy in Strategy)]),
-    require=st.sampled_from([None, *(path.value for path in Path)]),
+    require=st.sampled_from([None, *(path.value for path in MemoryPath)]),
     handle_type=st.sampled_from([None, *(chosen.value for chosen in MEMORY_TYPES)]),
     vetoed=VETOES,
 )
@@ -202,7 +207,7 @@ def test_what_holds_on_any_machine(
     def veto(_p: DeviceInfo, _c: DeviceInfo, chosen: HandleType, purpose: str) -> str | None:
         return "vetoed" if (chosen, purpose) in vetoed else None
 
-    asked = None if require == Path.STAGED.value else handle_type
+    asked = None if require == MemoryPath.STAGED.value else handle_type
 
     def decide() -> Plan | NoCommonHandleType | NoCommonSync:
         try:
@@ -214,7 +219,7 @@ def test_what_holds_on_any_machine(
 
     plan = decide()
     if isinstance(plan, (NoCommonHandleType, NoCommonSync)):
-        assert plan.reasons or require == Path.STAGED.value
+        assert plan.reasons or require == MemoryPath.STAGED.value
         assert str(decide()) == str(plan)
         return
     assert plan == decide()
@@ -228,7 +233,7 @@ def test_what_holds_on_any_machine(
 def _check_offered(
     plan: Plan, offered: Capabilities, taken: Capabilities, vetoed: frozenset[tuple[HandleType, str]]
 ) -> None:
-    assert (plan.handle_type is None) == (plan.path is Path.STAGED)
+    assert (plan.handle_type is None) == (plan.path is MemoryPath.STAGED)
     if plan.handle_type is not None:
         assert plan.match is not None or plan.handle_type is HandleType.HOST_ALLOCATION
         assert plan.handle_type in offered.memory_export & taken.memory_import

@@ -9,9 +9,8 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from interop.errors import ClosedError, InteropError
-from interop.lifetime import Owned
-from interop.pages import Pins
+from interop.protocols import ClosedError, InteropError
+from interop.toolkit import Owned, Pins
 
 if TYPE_CHECKING:
     from interop_cuda._context import Context

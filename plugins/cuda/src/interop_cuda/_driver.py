@@ -16,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from interop.errors import BackendUnavailable, DriverError, Unsupported
+from interop.protocols import BackendUnavailable, DriverError, Unsupported
 from interop_cuda._abi import FUNCTIONS, NO_DEVICE, NOT_SUPPORTED
 from interop_cuda.plugin import INSTALL_HINT
 

@@ -6,7 +6,7 @@ import ctypes
 from functools import partial
 from typing import TYPE_CHECKING
 
-from interop.bare import BareCall
+from interop.protocols import BareCall
 from interop_cuda._driver import bare
 from interop_cuda.memory import CudaBuffer
 
@@ -50,7 +50,7 @@ class CudaLaunch:
             view.check_open()
 
     def bare(self) -> BareCall:
-        """Return the call alone; see :class:`interop.bare.BareLaunch`."""
+        """Return the call alone; see :class:`interop.protocols.BareLaunch`."""
         context = self._context
         fail = partial(context.driver.check, "cuLaunchKernel")
         return BareCall(partial(bare(self._launch), *self._call), fail, context.select)

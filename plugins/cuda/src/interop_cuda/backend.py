@@ -6,14 +6,19 @@ import ctypes
 import sys
 from typing import TYPE_CHECKING
 
-from interop.backend import Capabilities
-from interop.device import DeviceIdentity, DeviceInfo, PciAddress
-from interop.errors import BackendUnavailable, ClosedError, InvalidArgument
-from interop.handles import HandleType
-from interop.images import Tiling
-from interop.imports import Imports
-from interop.lifetime import Children, Owned
-from interop.semaphore import SemaphoreKind
+from interop.protocols import (
+    BackendUnavailable,
+    Capabilities,
+    ClosedError,
+    DeviceIdentity,
+    DeviceInfo,
+    HandleType,
+    InvalidArgument,
+    PciAddress,
+    SemaphoreKind,
+    Tiling,
+)
+from interop.toolkit import Children, Imports, Owned
 from interop_cuda import memory, semaphore
 from interop_cuda._abi import Attribute
 from interop_cuda._context import Context
@@ -25,11 +30,8 @@ from interop_cuda.stream import CudaStream
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from interop.handles import Handle
-    from interop.images import ImageDescriptor
-    from interop.imports import Share
-    from interop.memory import MemoryDescriptor
-    from interop.semaphore import SemaphoreDescriptor
+    from interop.protocols import Handle, ImageDescriptor, MemoryDescriptor, SemaphoreDescriptor
+    from interop.toolkit import Share
     from interop_cuda.image import CudaImage
     from interop_cuda.kernels import CudaModule
 
@@ -122,7 +124,7 @@ class CudaConsumer:
         return memory.import_memory(self._stream, handle, descriptor)
 
     def import_image(self, handle: Handle, memory: MemoryDescriptor, image: ImageDescriptor) -> CudaImage:
-        """Take an image in; see :meth:`interop.images.ImageConsumer.import_image`."""
+        """Take an image in; see :meth:`interop.protocols.ImageConsumer.import_image`."""
         from interop_cuda.image import import_image
 
         return self._children.add(import_image(self.stream, handle, memory, image, self._importable))

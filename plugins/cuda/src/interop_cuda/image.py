@@ -8,12 +8,8 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from interop.errors import DriverError, Unsupported, WaitTimeout
-from interop.formats import Numbers
-from interop.images import Tiling, check_image
-from interop.lifetime import Owned
-from interop.memory import check_import
-from interop.views import host_bytes
+from interop.protocols import DriverError, Numbers, Tiling, Unsupported, WaitTimeout
+from interop.toolkit import Owned, check_image, check_import_memory, host_bytes
 from interop_cuda._abi import (
     ARRAY_LAYERED,
     ARRAY_SURFACE_LOAD_STORE,
@@ -29,11 +25,15 @@ from interop_cuda.stream import stream_address
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interop.formats import ImageFormat
-    from interop.handles import Handle, HandleType
-    from interop.images import ImageDescriptor
-    from interop.memory import HostBytes, MemoryDescriptor
-    from interop.semaphore import Stream
+    from interop.protocols import (
+        Handle,
+        HandleType,
+        HostBytes,
+        ImageDescriptor,
+        ImageFormat,
+        MemoryDescriptor,
+        Stream,
+    )
     from interop_cuda._context import Context
     from interop_cuda._driver import Driver
     from interop_cuda.stream import CudaStream
@@ -184,7 +184,7 @@ def import_image(
     ``cuExternalMemoryGetMappedBuffer``, as arrays are never linear.
     """
     check_image(memory, image)
-    check_import(handle, memory, supported)
+    check_import_memory(handle, memory, supported)
 
     def mapped(
         driver: Driver, undo: list[Callable[[], object]], external: int, memory: MemoryDescriptor

@@ -8,10 +8,8 @@ from contextlib import ExitStack
 from operator import is_
 from typing import TYPE_CHECKING, Protocol, SupportsInt, runtime_checkable
 
-from interop.errors import ArgumentError, CompileError
-from interop.interrupts import Deferred
-from interop.kernels import check_arguments, check_grid, pick_source, unknown_kernel
-from interop.lifetime import Owned
+from interop.protocols import ArgumentError, CompileError
+from interop.toolkit import Deferred, Owned, check_arguments, check_grid, pick_source, unknown_kernel
 from interop_cuda._launch import CudaLaunch
 from interop_cuda.memory import CudaBuffer
 from interop_cuda.stream import stream_address
@@ -19,8 +17,7 @@ from interop_cuda.stream import stream_address
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from interop.kernels import Parameter, Signature
-    from interop.semaphore import Stream
+    from interop.protocols import Parameter, Signature, Stream
     from interop_cuda._context import Context
     from interop_cuda.stream import CudaStream
 

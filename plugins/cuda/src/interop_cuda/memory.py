@@ -7,14 +7,20 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from interop.bare import BareOwnership
-from interop.dlpack import DeviceType, capsule, check_request
-from interop.dtypes import DType, check_shape
-from interop.errors import ClosedError, InvalidArgument, WaitTimeout
-from interop.handles import FD_TYPES, FdFate, HandleType, lend
-from interop.lifetime import take_back
-from interop.memory import check_range
-from interop.views import BYTES, host_bytes
+from interop.protocols import (
+    FD_TYPES,
+    BareOwnership,
+    ClosedError,
+    DType,
+    FdFate,
+    HandleType,
+    InvalidArgument,
+    WaitTimeout,
+    check_range,
+    check_shape,
+    lend,
+)
+from interop.toolkit import BYTES, DeviceType, capsule, check_request, host_bytes, take_back
 from interop_cuda._abi import EXTERNAL_MEMORY_DEDICATED, MemoryBufferDesc, MemoryHandleDesc, MemoryType
 from interop_cuda._block import Block, Host
 from interop_cuda.stream import stream_address
@@ -22,9 +28,7 @@ from interop_cuda.stream import stream_address
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interop.handles import Handle
-    from interop.memory import HostBytes, MemoryDescriptor
-    from interop.semaphore import Stream
+    from interop.protocols import Handle, HostBytes, MemoryDescriptor, Stream
     from interop_cuda._driver import Driver
     from interop_cuda.stream import CudaStream
 
@@ -47,7 +51,7 @@ _IMPORT_HINTS = {
 
 
 class CudaExternalMemory(Block):
-    """An allocation of another API, mapped whole. Fulfils :class:`interop.imports.Whole`.
+    """An allocation of another API, mapped whole. Fulfils :class:`interop.toolkit.Whole`.
 
     Closing it while array libraries hold tensors of it ends its views, and leaves the memory imported and
     mapped for them: the death of the last tensor unmaps it.

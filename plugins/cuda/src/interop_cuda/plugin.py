@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from interop.backend import Backend, BackendInfo, Role
-from interop.hookspecs import hookimpl
+from interop.protocols import Backend, BackendInfo, Role, hookimpl
 
 INSTALL_HINT = (
     "pip install 'interop-cuda[cuda13]' (or [cuda12]), and NVIDIA's driver, which brings libcuda.so.1"

@@ -8,10 +8,8 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
-from interop.bare import BareCall
-from interop.handles import SEMAPHORE_FLOOR, FdFate, Handle, HandleType, lend
-from interop.lifetime import Owned
-from interop.semaphore import SemaphoreKind, ValueRule, check_import
+from interop.protocols import SEMAPHORE_FLOOR, BareCall, FdFate, Handle, HandleType, SemaphoreKind, lend
+from interop.toolkit import Owned, ValueRule, check_import_semaphore
 from interop_cuda._abi import SemaphoreHandleDesc, SemaphoreParams, SemaphoreType
 from interop_cuda._driver import bare
 from interop_cuda.stream import CudaStream, stream_address
@@ -19,7 +17,7 @@ from interop_cuda.stream import CudaStream, stream_address
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interop.semaphore import SemaphoreDescriptor, Stream
+    from interop.protocols import SemaphoreDescriptor, Stream
     from interop_cuda._context import Context
 
 _SIGNAL = "cuSignalExternalSemaphoresAsync"
@@ -99,11 +97,11 @@ class CudaSemaphore(Owned):
             self._context.driver.check(_SIGNAL, code)
 
     def bare_wait(self, stream: Stream) -> BareCall:
-        """Return the wait alone; see :class:`interop.bare.BareSemaphore`."""
+        """Return the wait alone; see :class:`interop.protocols.BareSemaphore`."""
         return self._bare(self._wait, _WAIT, stream)
 
     def bare_signal(self, stream: Stream) -> BareCall:
-        """Return the signal alone; see :class:`interop.bare.BareSemaphore`."""
+        """Return the signal alone; see :class:`interop.protocols.BareSemaphore`."""
         return self._bare(self._signal, _SIGNAL, stream)
 
     def _bare(self, function: Callable[..., int], name: str, stream: Stream) -> BareCall:
@@ -134,7 +132,7 @@ def import_semaphore(
     context: Context, handle: Handle, descriptor: SemaphoreDescriptor, supported: frozenset[HandleType]
 ) -> CudaSemaphore:
     """Import a semaphore; ``handle`` is consumed on success only (``cuImportExternalSemaphore``)."""
-    check_import(handle, descriptor, supported)
+    check_import_semaphore(handle, descriptor, supported)
     for name in (_SIGNAL, _WAIT):
         context.driver.raw(name)  # a driver without them must fail before it has the handle
     wanted = SemaphoreHandleDesc()

@@ -6,18 +6,15 @@ import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from interop.errors import DriverError, InvalidArgument, WaitTimeout
-from interop.lifetime import Owned
-from interop.notifications import HOLD, Notifications
-from interop.polling import poll
+from interop.protocols import DriverError, InvalidArgument, WaitTimeout
+from interop.toolkit import HOLD, Notifications, Owned, poll
 from interop_cuda._abi import EVENT_DISABLE_TIMING, NOT_READY, STREAM_NON_BLOCKING
 from interop_cuda._gate import WAIT_VALUE, CallbackGate, Callbacks, Gate, WordGate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from interop.errors import InteropError
-    from interop.semaphore import Stream
+    from interop.protocols import InteropError, Stream
     from interop_cuda._context import Context
 
 _NAP = 20e-6

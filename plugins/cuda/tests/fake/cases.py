@@ -23,32 +23,40 @@ import pytest
 from interop_cuda import stream as stream_module
 from interop_cuda.backend import CudaBackend, CudaConsumer
 
-from interop import dlpack
-from interop.backend import Consumer, ConsumerBackend
-from interop.dtypes import DTYPES
-from interop.errors import (
+from interop.protocols import (
+    DTYPES,
+    FORMATS,
     ArgumentError,
     ClosedError,
     CompileError,
+    Consumer,
+    ConsumerBackend,
     DriverError,
+    ExternalMemory,
+    ExternalSemaphore,
+    Handle,
     HandleError,
+    HandleType,
+    ImageConsumer,
+    ImageDescriptor,
     InvalidArgument,
+    MappedBuffer,
+    MappedImage,
+    MemoryDescriptor,
+    SemaphoreDescriptor,
+    SemaphoreKind,
+    Stream,
+    Tiling,
     TurnError,
     Unsupported,
     WaitTimeout,
 )
-from interop.formats import FORMATS
-from interop.handles import Handle, HandleType
-from interop.images import ImageConsumer, ImageDescriptor, MappedImage, Tiling
-from interop.lifetime import Children, Closable
-from interop.memory import ExternalMemory, MappedBuffer, MemoryDescriptor
-from interop.pages import HostPages
-from interop.semaphore import ExternalSemaphore, SemaphoreDescriptor, SemaphoreKind, Stream
+from interop.toolkit import Children, Closable, HostPages, dlpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from interop.errors import InteropError
+    from interop.protocols import InteropError
 
 SIZE = 8192
 FD = HandleType.OPAQUE_FD
@@ -687,7 +695,7 @@ def test_compile_error_names_the_line(consumer: CudaConsumer) -> None:
 @pytest.mark.parametrize("source", ["EVERY", "types", "half", "own"])
 def test_vocabulary_compiles(consumer: CudaConsumer, source: str) -> None:
     if source == "EVERY":
-        from interop.testing.conformance.sources import EVERY
+        from interop.testing.conformance._sources import EVERY
 
         for one in EVERY:
             consumer.compile(one).close()

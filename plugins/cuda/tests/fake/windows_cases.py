@@ -20,10 +20,15 @@ import windows
 from interop_cuda import _driver
 from interop_cuda.backend import CudaBackend, CudaConsumer
 
-from interop.errors import DriverError, HandleError
-from interop.handles import Handle, HandleType
-from interop.memory import MemoryDescriptor
-from interop.semaphore import SemaphoreDescriptor, SemaphoreKind
+from interop.protocols import (
+    DriverError,
+    Handle,
+    HandleError,
+    HandleType,
+    MemoryDescriptor,
+    SemaphoreDescriptor,
+    SemaphoreKind,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np  # noqa: TID253 - this module is imported by load() only
 
-from interop.backend import Capabilities
-from interop.bases import ConsumerBase
-from interop.device import DeviceIdentity, DeviceInfo, host_identity
-from interop.handles import HandleType
-from interop.host_memory import IMPORTABLE
+from interop.protocols import Capabilities, DeviceIdentity, DeviceInfo, HandleType, host_identity
+from interop.toolkit import IMPORTABLE, ConsumerBase
 from interop_numpy.kernels import HostModule
 from interop_numpy.memory import HostBuffer, HostMemory, payload_range
 from interop_numpy.stream import HostStream
@@ -20,8 +17,7 @@ from interop_numpy.stream import HostStream
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from interop.handles import Handle
-    from interop.memory import MemoryDescriptor
+    from interop.protocols import Handle, MemoryDescriptor
 
 _NO_SEMAPHORES = "NumPy has no semaphores; a worker thread and a Vulkan timeline keep the order"
 
@@ -88,6 +84,6 @@ class NumPyConsumer(ConsumerBase[HostBuffer]):
         return owner
 
     def compile(self, source: str | Mapping[str, str]) -> HostModule:
-        """Compile portable source with the system's C compiler; see :mod:`interop.host_kernels`."""
+        """Compile portable source with the system's C compiler; see :mod:`interop.toolkit.host_kernels`."""
         self.check_open()
         return self.keep(HostModule(source, self.stream))

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np  # noqa: TID253 - this module is imported by load() only
 
-from interop.bases import KernelBase, ModuleBase
-from interop.errors import ArgumentError
-from interop.host_kernels import build, translate
+from interop.protocols import ArgumentError
+from interop.toolkit import KernelBase, ModuleBase, build, translate
 from interop_numpy.memory import HostBuffer
 from interop_numpy.stream import HostStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from interop.kernels import Signature
+    from interop.protocols import Signature
 
 
 class _Library:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np  # noqa: TID253 - this module is imported by load() only
 
-from interop import host_memory
-from interop.errors import HandleError, InvalidArgument
+from interop.protocols import HandleError, InvalidArgument
+from interop.toolkit import host_memory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

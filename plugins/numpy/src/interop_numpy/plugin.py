@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from interop.backend import BackendInfo, Role
-from interop.hookspecs import hookimpl
+from interop.protocols import BackendInfo, Role, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from interop.backend import Backend
+    from interop.protocols import Backend
     from interop.testing import ConformanceProfile
 
 

@@ -7,14 +7,13 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
-from interop.errors import ClosedError, DriverError, WaitTimeout
-from interop.lifetime import Owned
-from interop.notifications import HOLD, tell
+from interop.protocols import ClosedError, DriverError, WaitTimeout
+from interop.toolkit import HOLD, Owned, tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interop.errors import InteropError
+    from interop.protocols import InteropError
 
 _LONGEST = threading.TIMEOUT_MAX
 """What ``Condition.wait`` takes at most, in seconds."""

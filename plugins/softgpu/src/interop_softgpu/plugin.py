@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from interop.hookspecs import hookimpl
+from interop.protocols import hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -1,1 +1,0 @@
-"""``interop bench``: what sharing costs on this machine, by consumer and strategy."""

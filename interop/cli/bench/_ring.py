@@ -1,0 +1,133 @@
+"""The time of a frame through a ring: what ``interop bench`` and ``benchmarks/ring.py`` measure."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from interop.cli.bench._measure import Row
+from interop.links import connect
+from interop.protocols import InvalidArgument
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from interop.links import Slot
+    from interop.protocols import Commands
+
+WORDS = 16 * 1024
+"""Words of a frame: 64 KiB."""
+INCREMENT = """
+KERNEL void increment(GLOBAL_MEM unsigned int *words, unsigned int count)
+{
+    unsigned int i = GLOBAL_ID(0);
+    if (i < count) words[i] += 1;
+}
+"""
+_FILL = 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """The time of a frame at one number of slots and one batch."""
+
+    consumer: str
+    sync: str
+    """Strategy towards the consumer."""
+    slots: int
+    batch: int
+    frames: int
+    microseconds: float
+    """Per frame."""
+    by_hand: float | None = None
+    """The same work in C++, in µs per frame; None where there was no program."""
+
+    @property
+    def ratio(self) -> float | None:
+        """This over the one by hand."""
+        return self.microseconds / self.by_hand if self.by_hand else None
+
+
+def shapes(slots: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Pair each number of slots with batches: of one frame, and the largest that leaves two in flight."""
+    for count in slots:
+        for batch in dict.fromkeys((1, max(1, count // 2))):
+            yield count, batch
+
+
+def measure(
+    producer: str,
+    consumer: str,
+    *,
+    sync: str = "auto",
+    slots: int,
+    batch: int,
+    frames: int,
+    timeout: float = 10.0,
+) -> Figure:
+    """Run ``frames`` frames of 64 KiB (a fill, a kernel that increments each word), and look at the result.
+
+    Raises :class:`InvalidArgument` when a slot holds other words than it must, and what ``connect`` raises.
+    """
+    with connect(producer, consumer, sync=sync, timeout=timeout) as link:
+        ring = link.ring((WORDS,), "uint32", slots=slots, batch=batch)
+        module = link.consumer.compile(INCREMENT)
+        kernel = module.kernel("increment")
+
+        def produce(commands: Commands, slot: Slot) -> None:
+            commands.fill(slot, _FILL + slot.index)
+
+        def consume(slot: Slot) -> Callable[[], object]:
+            return kernel.prepare(slot.view, np.uint32(WORDS), global_size=WORDS)
+
+        recorded = ring.record(produce=produce, consume=consume)
+        recorded.run(4 * slots)
+        ring.synchronize()
+        start = time.perf_counter()
+        recorded.run(frames)
+        ring.synchronize()
+        seconds = time.perf_counter() - start
+        for check in ring.batches(slots):  # handed over once more as they are, to be looked at
+            with check.producer():
+                pass
+            with check.consumer():
+                for _, slot in check:
+                    found = np.empty(WORDS, np.uint32)
+                    slot.view.read(found.view(np.uint8), timeout=timeout)
+                    if (found != _FILL + slot.index + 1).any():
+                        raise InvalidArgument(f"slot {slot.index} holds other words than it must")
+        recorded.close()
+        ring.close()
+        module.close()
+        return Figure(
+            consumer=consumer,
+            sync=str(link.plan.to_consumer.strategy),
+            slots=slots,
+            batch=batch,
+            frames=frames,
+            microseconds=seconds * 1e6 / frames,
+        )
+
+
+def rows(producer: str, consumer: str, sync: str, frames: int, timeout: float) -> Iterator[Row]:
+    """Time frames through rings of several sizes, held against the ring of one slot."""
+    single: float | None = None
+    for slots, batch in shapes((1, 8, 64)):
+        count = max(batch, frames // batch * batch)
+        figure = measure(
+            producer, consumer, sync=sync, slots=slots, batch=batch, frames=count, timeout=timeout
+        )
+        yield Row(
+            consumer=consumer,
+            sync=sync,
+            measure="ring",
+            parameters={"slots": slots, "batch": batch},
+            value=figure.microseconds,
+            unit="µs",
+            reference="" if single is None else "one slot",
+            ratio=None if single is None else figure.microseconds / single,
+        )
+        single = figure.microseconds if single is None else single

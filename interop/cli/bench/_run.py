@@ -1,0 +1,113 @@
+"""All of ``interop bench``: which measures there are, and one run of some of them over some consumers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from interop.cli.bench import _bandwidth as bandwidth
+from interop.cli.bench import _first_frame as first_frame
+from interop.cli.bench import _imports as imports
+from interop.cli.bench import _ring as ring
+from interop.cli.bench import _staged as staged
+from interop.cli.bench import _turns as turns
+from interop.cli.bench._environment import machine
+from interop.cli.bench._measure import Row
+from interop.cli.bench._measures import MEASURES
+from interop.links import connect
+from interop.negotiation import Strategy
+from interop.protocols import BackendUnavailable, InteropError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from interop.protocols import DeviceInfo
+
+_PER_STRATEGY = frozenset({"turn_cost", "round_trip", "ring"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What to measure, and how."""
+
+    producer: str = "vulkan"
+    measures: Sequence[str] = MEASURES
+    frames: int = 200
+    """Frames per figure."""
+    timeout: float = 10.0
+    """Seconds after which any wait gives up."""
+    by_hand: Path | None = None
+    """Folder of the programs that links are held against; the checkout's by default."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a run."""
+
+    rows: list[Row] = field(default_factory=list[Row])
+    notes: list[str] = field(default_factory=list[str])
+    """What could not be measured, or not be held against anything, and why."""
+    devices: dict[str, DeviceInfo] = field(default_factory=dict[str, "DeviceInfo"])
+    """By backend."""
+
+    def document(self) -> list[Row]:
+        """Return all rows, and before them one that says where they were measured: its value counts CPUs."""
+        found = machine(self.devices)
+        cpus = float(found.pop("cpus"))
+        where = Row(consumer="", sync="", measure="environment", parameters=found, value=cpus, unit="CPUs")
+        return [where, *self.rows]
+
+
+def run(consumers: Sequence[str], settings: Settings, tell: Callable[[str], None]) -> Outcome:
+    """Measure; ``tell`` hears what is being done. A consumer that is not here is a note, not an error."""
+    outcome = Outcome()
+    for name in consumers:
+        try:
+            _consumer(name, settings, outcome, tell)
+        except InteropError as error:
+            outcome.notes.append(f"{name}: {error}")
+    return outcome
+
+
+def _consumer(name: str, settings: Settings, outcome: Outcome, tell: Callable[[str], None]) -> None:
+    wanted, rows, notes = set(settings.measures), outcome.rows, outcome.notes
+    known = False
+    for strategy in Strategy:
+        sync = strategy.value
+        try:
+            link = connect(settings.producer, name, sync=sync, timeout=settings.timeout)
+        except BackendUnavailable:
+            raise
+        except InteropError as error:
+            notes.append(f"{name}, {sync}: {str(error).splitlines()[0]}")
+            continue
+        with link:
+            plan = link.plan
+            outcome.devices.setdefault(settings.producer, plan.producer)
+            outcome.devices.setdefault(name, plan.consumer)
+            numbers = (plan.producer.index, plan.consumer.index)
+            if not known:
+                if "import" in wanted:
+                    tell(f"{name}: import")
+                    rows += imports.rows(link, settings.by_hand, notes)
+                if "bandwidth" in wanted:
+                    tell(f"{name}: bandwidth")
+                    rows += bandwidth.rows(link, notes)
+            if wanted & {"turn_cost", "round_trip"}:
+                tell(f"{name}, {sync}: turns")
+                rows += turns.rows(link, sync, settings.measures, settings.frames, settings.by_hand, notes)
+        if not known and "first_frame" in wanted:
+            tell(f"{name}: first frame")
+            rows += first_frame.rows(
+                settings.producer, name, numbers, settings.timeout, settings.by_hand, notes
+            )
+        known = True
+        if "ring" in wanted and plan.handle_type is not None:
+            tell(f"{name}, {sync}: ring")
+            rows += ring.rows(settings.producer, name, sync, settings.frames, settings.timeout)
+        if not wanted & _PER_STRATEGY:
+            break
+    if known and "staged" in wanted:
+        tell(f"{name}: staged")
+        rows += staged.rows(settings.producer, name, settings.timeout, max(5, settings.frames // 10), notes)

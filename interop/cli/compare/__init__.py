@@ -1,0 +1,5 @@
+"""The measurements and the picture of ``interop compare``."""
+
+from __future__ import annotations
+
+__all__ = []

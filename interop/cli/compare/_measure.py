@@ -1,0 +1,315 @@
+"""The work that is compared, and its measurement for one consumer.
+
+Each frame a consumer computes a travelling sine wave into memory that the producer owns; the producer draws
+it and copies it to host memory, where it is held against NumPy. Speed is measured in runs of their own, with
+nothing but the hand-overs, the kernel and an empty submission in them.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from interop.links import connect
+from interop.protocols import BackendUnavailable, InteropError, WaitTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy.typing as npt
+
+    from interop.links import Buffer, Link
+    from interop.protocols import Kernel, MappedBuffer
+
+    Heights = npt.NDArray[np.float32]
+
+WAVE = """
+KERNEL void sinewave(GLOBAL_MEM float *height, int width, int rows, float t)
+{
+    int x = GLOBAL_ID(0), y = GLOBAL_ID(1);
+    if (x >= width || y >= rows) return;
+    float u = 2.0f * x / width - 1.0f, v = 2.0f * y / rows - 1.0f;
+    height[y * width + x] = sin(10.0f * u + t) * cos(10.0f * v + t);
+}
+"""
+FRAMES_PER_SECOND = 60.0
+TOLERANCE = 2e-5
+"""Largest difference from NumPy in double precision that counts as verified: float32 arguments reach 20, so
+rounding them alone moves the sine by 2e-6."""
+_KEPT = 12  # frames kept for the picture and for the comparison between consumers
+_IMPORTS = 20
+_WARM_UP = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What to run."""
+
+    producer: str = "vulkan"
+    frames: int = 600
+    grid: int = 256
+    sync: str = "auto"
+    require: str | None = None
+    timeout: float = 10.0
+    device: str | None = None
+    """Which device produces, and which one consumes: index, or part of a name, uuid or PCI address."""
+    consumer_device: str | None = None
+    picture: tuple[int, int] = (320, 240)
+    """Width and height of each rendered picture, in pixels."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Result:
+    """What one consumer did. Figures are ``None`` where it was not available."""
+
+    consumer: str
+    available: bool = False
+    reason: str = ""
+    producer_device: str = ""
+    device: str = ""
+    software: bool = False
+    device_match: str | None = None
+    handle_type: str | None = None
+    path: str | None = None
+    to_consumer: str | None = None
+    to_producer: str | None = None
+    explanation: str = ""
+    frames: int = 0
+    verified_frames: int = 0
+    max_abs_error: float | None = None
+    import_us: float | None = None
+    round_trip_median_us: float | None = None
+    round_trip_p99_us: float | None = None
+    frames_per_second: float | None = None
+    staged_frames_per_second: float | None = None
+    heights: dict[int, Heights] = field(default_factory=dict[int, "Heights"])
+    pictures: dict[int, npt.NDArray[np.uint8]] = field(default_factory=dict[int, "npt.NDArray[np.uint8]"])
+
+    @property
+    def correct(self) -> bool:
+        """Whether nothing that ran came out wrong. What is not available did not run."""
+        return not self.available or (not self.reason and self.verified_frames == self.frames)
+
+
+def wave(grid: int, t: float) -> npt.NDArray[np.float64]:
+    """Return what every consumer should compute at time ``t``, in double precision."""
+    axis = 2.0 * np.arange(grid) / grid - 1.0
+    t32 = float(np.float32(t))
+    return np.asarray(np.cos(10.0 * axis + t32)[:, None] * np.sin(10.0 * axis + t32)[None, :])
+
+
+def kept_frames(frames: int) -> frozenset[int]:
+    """Choose the frames that are kept for the picture and the comparison, spread evenly."""
+    count = min(frames, _KEPT)
+    return frozenset(int(index) for index in np.linspace(0, frames - 1, count))
+
+
+def run(consumer: str, settings: Settings, advance: Callable[[str, int], None]) -> Result:
+    """Measure one consumer. ``advance(phase, frames)`` is called as frames are done.
+
+    A consumer that cannot be used here gives a result with the reason; one that fails while it runs gives a
+    result that is available and not :attr:`Result.correct`.
+    """
+    result = Result(consumer=consumer)
+    try:
+        link = _connect(consumer, settings, sync=settings.sync, require=settings.require)
+    except InteropError as error:
+        result.reason = error.reason if isinstance(error, BackendUnavailable) else str(error)
+        if isinstance(error, BackendUnavailable) and error.install_hint:
+            result.reason += f"; to fix: {error.install_hint}"
+        return result
+    result.available = True
+    try:
+        with link:
+            _describe(result, link)
+            _verify(result, link, settings, advance)
+            result.import_us = _import_time(link, settings.grid)
+            result.round_trip_median_us, result.round_trip_p99_us = _round_trips(link, settings, advance)
+            result.frames_per_second = _throughput(link, settings, settings.frames, advance)
+        result.staged_frames_per_second = _staged(consumer, settings, advance)
+    except InteropError as error:
+        result.reason = f"{type(error).__name__}: {error}"
+    return result
+
+
+def _connect(consumer: str, settings: Settings, *, sync: str, require: str | None) -> Link:
+    def choice(text: str | None) -> int | str | None:
+        return int(text) if text is not None and text.isdecimal() else text
+
+    return connect(
+        settings.producer,
+        consumer,
+        device=choice(settings.device),
+        consumer_device=choice(settings.consumer_device),
+        sync=sync,
+        require=require,
+        timeout=settings.timeout,
+    )
+
+
+def _describe(result: Result, link: Link) -> None:
+    plan = link.plan
+    result.producer_device = plan.producer.name
+    result.device = plan.consumer.name
+    result.software = plan.consumer.software
+    result.device_match = plan.match.value if plan.match else None
+    result.handle_type = plan.handle_type.value if plan.handle_type else None
+    result.path = plan.path.value
+    result.to_consumer = plan.to_consumer.strategy.value
+    result.to_producer = plan.to_producer.strategy.value
+    result.explanation = link.explain()
+
+
+def _prepare(link: Link, settings: Settings) -> tuple[Buffer, Callable[[MappedBuffer, int], None]]:
+    """Return a buffer of heights and a function that computes one frame into its view."""
+    grid = settings.grid
+    heights = link.buffer((grid, grid), "float32")
+    kernel: Kernel = link.consumer.compile(WAVE).kernel("sinewave")
+    extent = np.int32(grid)
+
+    def compute(view: MappedBuffer, frame: int) -> None:
+        kernel(view, extent, extent, np.float32(frame / FRAMES_PER_SECOND), global_size=(grid, grid))
+
+    return heights, compute
+
+
+def _reach(link: Link, progress: int) -> None:
+    """Wait until the producer has done a submission."""
+    if not link.producer.progress.wait_host(progress, link.timeout):
+        who = f"{link.plan.producer.backend} to finish a frame that {link.plan.consumer.backend} computed"
+        raise WaitTimeout(who, link.timeout)
+
+
+def _verify(result: Result, link: Link, settings: Settings, advance: Callable[[str, int], None]) -> None:
+    grid = settings.grid
+    heights, compute = _prepare(link, settings)
+    width, height = settings.picture
+    mesh = link.producer.create_mesh(grid, grid, width=width, height=height)
+    readback = link.producer.create_buffer(heights.nbytes, host_visible=True)
+    seen = np.frombuffer(readback.host_view(), np.float32, grid * grid).reshape(grid, grid)
+    turn = link.producer_turn(heights)
+    kept = kept_frames(settings.frames)
+    worst = 0.0
+    for frame in range(settings.frames):
+        with link.consumer_turn(heights) as view:
+            compute(view, frame)
+        with turn as commands:
+            commands.draw(mesh, heights)
+            commands.copy(heights, readback)
+        _reach(link, turn.progress)
+        error = float(np.max(np.abs(seen - wave(grid, frame / FRAMES_PER_SECOND))))
+        worst = max(worst, error) if error == error else float("inf")  # noqa: PLR0124 - NaN is wrong, not small
+        result.frames += 1
+        result.verified_frames += error <= TOLERANCE
+        if frame in kept:
+            result.heights[frame] = seen.copy()
+            result.pictures[frame] = np.array(mesh.image(link.timeout), dtype=np.uint8)
+        advance("verify", 1)
+    result.max_abs_error = worst
+    del seen
+    mesh.close()
+    readback.close()
+
+
+def _import_time(link: Link, grid: int) -> float | None:
+    """Median microseconds of export, import, map and release of one buffer."""
+    handle_type = link.plan.handle_type
+    if handle_type is None:
+        return None
+    buffer = link.producer.create_buffer(grid * grid * 4, export=handle_type)
+    times: list[float] = []
+    for _ in range(_IMPORTS):
+        start = time.perf_counter()
+        handle, descriptor = buffer.export_memory()
+        with handle:
+            memory = link.consumer.import_memory(handle, descriptor)
+        view = memory.map_buffer()
+        times.append(time.perf_counter() - start)
+        view.close()
+        memory.close()
+    buffer.close()
+    return statistics.median(times) * 1e6
+
+
+def _round_trips(link: Link, settings: Settings, advance: Callable[[str, int], None]) -> tuple[float, float]:
+    """Median and 99th percentile, in microseconds, from taking the consumer's turn to the producer being done."""
+    heights, compute = _prepare(link, settings)
+    consumer_turn, producer_turn = link.consumer_turn(heights), link.producer_turn(heights)
+    times: list[float] = []
+    for frame in range(-_WARM_UP, settings.frames):
+        start = time.perf_counter()
+        with consumer_turn as view:
+            compute(view, frame)
+        with producer_turn:
+            pass
+        _reach(link, producer_turn.progress)
+        if frame >= 0:
+            times.append(time.perf_counter() - start)
+            advance("round trip", 1)
+    return statistics.median(times) * 1e6, float(np.percentile(times, 99)) * 1e6
+
+
+def _throughput(link: Link, settings: Settings, frames: int, advance: Callable[[str, int], None]) -> float:
+    """Frames per second when nobody waits for single frames."""
+    heights, compute = _prepare(link, settings)
+    consumer_turn, producer_turn = link.consumer_turn(heights), link.producer_turn(heights)
+    start = 0.0
+    for frame in range(-_WARM_UP, frames):
+        if frame == 0:
+            link.synchronize()
+            start = time.perf_counter()
+        with consumer_turn as view:
+            compute(view, frame)
+        with producer_turn:
+            pass
+        if frame >= 0:
+            advance("throughput", 1)
+    link.synchronize()
+    return frames / (time.perf_counter() - start)
+
+
+def _staged(consumer: str, settings: Settings, advance: Callable[[str, int], None]) -> float:
+    """Frames per second of the same work through host copies."""
+    frames = max(1, settings.frames // 4)
+    with _connect(consumer, settings, sync="auto", require="staged") as link:
+        return _throughput(link, settings, frames, advance)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """How far the results of two consumers are apart."""
+
+    a: str
+    b: str
+    max_abs_difference: float
+    frames: int
+    speed_ratio: float | None
+    """Frames per second of ``a`` over those of ``b``."""
+
+
+def agreements(results: Sequence[Result]) -> list[Agreement]:
+    """Compare each pair of consumers over the frames that were kept of both."""
+    found: list[Agreement] = []
+    for index, left in enumerate(results):
+        for right in results[index + 1 :]:
+            common = sorted(left.heights.keys() & right.heights.keys())
+            if not common:
+                continue
+            worst = max(float(np.max(np.abs(left.heights[frame] - right.heights[frame]))) for frame in common)
+            ratio = None
+            if left.frames_per_second and right.frames_per_second:
+                ratio = left.frames_per_second / right.frames_per_second
+            found.append(
+                Agreement(
+                    a=left.consumer,
+                    b=right.consumer,
+                    max_abs_difference=worst,
+                    frames=len(common),
+                    speed_ratio=ratio,
+                )
+            )
+    return found

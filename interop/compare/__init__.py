@@ -1,1 +1,0 @@
-"""``interop compare``: one producer against every consumer on this machine, side by side."""

@@ -1,0 +1,77 @@
+"""Handles from another process, looked at before a driver is.
+
+The kernel tells what kind of file a descriptor is, and for some how large. What it cannot tell, whether an opaque
+handle belongs to the allocation described, only the driver that imports it finds out.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from interop.ipc.errors import ProtocolError
+from interop.protocols import Handle, HandleError, HandleType, check_fd
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from interop.protocols import MemoryDescriptor
+
+_DRIVER_MAJORS = frozenset({195, 226})
+"""Character devices behind opaque handles: NVIDIA's (/dev/nvidiactl), DRM (/dev/dri)."""
+_NAMELESS = "anon_inode:"
+"""What the kernel calls files without a path; regular ones to ``fstat`` since Linux 6.16."""
+_DMA_BUF = "/dmabuf:"
+_DRIVER_NODES = ("/dev/nvidia", "/dev/dri/", "/dev/kfd")
+
+
+def adopt(fds: Sequence[int], types: Sequence[HandleType]) -> list[Handle]:
+    """Take over descriptors that have just arrived. All are closed when one is wrong: :class:`ProtocolError`."""
+    handles = [Handle(fd, HandleType.OPAQUE_FD) for fd in fds]
+    try:
+        _check_files(fds, len(types))
+        return [Handle(handle.detach(), kind) for handle, kind in zip(handles, types, strict=True)]
+    except BaseException:
+        for handle in handles:
+            handle.close()
+        raise
+
+
+def check_memory(handle: Handle, descriptor: MemoryDescriptor) -> None:
+    """Raise :class:`ProtocolError` when the file behind ``handle`` is known to be too small for ``descriptor``."""
+    status = check_fd(handle.value)
+    sized = stat.S_ISREG(status.st_mode) and not _target(handle.value).startswith(_NAMELESS)
+    if sized and status.st_size < descriptor.allocation_size:
+        found = f"memory of {status.st_size} bytes, described as {descriptor.allocation_size}"
+        raise ProtocolError(found)
+
+
+def _target(fd: int) -> str:
+    return os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115 - no pathlib at import
+
+
+def _check_files(fds: Sequence[int], due: int) -> None:
+    if len(fds) != due:
+        raise ProtocolError(f"{len(fds)} descriptors where {due} were due")
+    for fd in fds:
+        _check_file(fd)
+
+
+def _check_file(fd: int) -> None:
+    """Raise :class:`ProtocolError` unless a driver may have made this file."""
+    try:
+        status = check_fd(fd)
+    except HandleError as error:
+        raise ProtocolError(str(error)) from error
+    mode = status.st_mode
+    if stat.S_ISCHR(mode):
+        node = _target(fd)
+        good = os.major(status.st_rdev) in _DRIVER_MAJORS or node.startswith(_DRIVER_NODES)
+        what = f"the device {node}"
+    elif stat.S_ISREG(mode):  # a memfd has no name in any folder
+        good, what = status.st_nlink == 0 or _target(fd).startswith((_NAMELESS, _DMA_BUF)), "a file on disk"
+    else:  # on kernels before 6.16 dma-buf, sync object and the like have no type at all
+        good, what = stat.S_IFMT(mode) == 0, f"a file of type {stat.S_IFMT(mode):#o}"
+    if not good:
+        raise ProtocolError(f"a descriptor of {what}, which no driver shares")

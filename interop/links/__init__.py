@@ -1,0 +1,26 @@
+"""Links: a producer and a consumer joined by a plan, their buffers, turns and rings."""
+
+from __future__ import annotations
+
+from interop.links.buffers import Buffer
+from interop.links.connect import connect
+from interop.links.link import Link
+from interop.links.order import Owner
+from interop.links.queue_turns import QueueTurn
+from interop.links.rings import Batch, Counts, FrameRing, LatestRing, Slot
+from interop.links.turns import ConsumerTurn, ProducerTurn
+
+__all__ = [
+    "Batch",
+    "Buffer",
+    "ConsumerTurn",
+    "Counts",
+    "FrameRing",
+    "LatestRing",
+    "Link",
+    "Owner",
+    "ProducerTurn",
+    "QueueTurn",
+    "Slot",
+    "connect",
+]

@@ -1,0 +1,140 @@
+"""What is known of queues, semaphores, memories and links: the data that the model works on."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING
+
+from interop.protocols import ClosedMisuse
+
+if TYPE_CHECKING:
+    import weakref
+
+    from interop.links.buffers import Buffer
+    from interop.protocols import SemaphoreKind
+
+Clock = dict[int, int]
+"""Operations done, by number of the queue."""
+
+ENTERING = "entering"
+"""Of :attr:`Memory.turn`: the framework itself moves the bytes to the new owner."""
+
+_numbers = count(1)
+_OBSERVED = 4096  # signals of a timeline whose clocks are kept; older ones count as the oldest of them
+
+
+def join(clock: Clock, other: Clock) -> None:
+    """Add to ``clock`` what ``other`` knows."""
+    for number, done in other.items():
+        if done > clock.get(number, 0):
+            clock[number] = done
+
+
+@dataclass(eq=False, slots=True, weakref_slot=True)
+class Scope:
+    """A link, for messages: what belongs to it, and whether it is there still."""
+
+    name: str
+    closed: bool = False
+    made: dict[str, int] = field(default_factory=dict[str, int])
+
+    def label(self, kind: str) -> str:
+        """Return a name for a new object of a kind: ``buffer 1``."""
+        self.made[kind] = number = self.made.get(kind, 0) + 1
+        return f"{kind} {number}"
+
+
+@dataclass(eq=False, slots=True, weakref_slot=True)
+class Payload:
+    """The state behind a semaphore, shared by all that it was exported to."""
+
+    name: str
+    scope: Scope
+    kind: SemaphoreKind
+    foreign: bool = False
+    """Whether something that is not watched may signal or wait."""
+    one_shot: bool = False
+    """Whether each signal is handed out by itself: they are counted, and the counter is waited for."""
+    given: int = 0
+    """One-shot: signals enqueued so far."""
+    relayed: bool = False
+    """Whether the host signals it for a stream, which counts as the stream's signal."""
+    signals: int = 0
+    """Binary: signals enqueued so far."""
+    waits: int = 0
+    """Binary: waits enqueued so far."""
+    value: int = 0
+    """Timeline: the greatest value whose signal can run, as far as the order of the queues tells."""
+    history: deque[tuple[int, Clock]] = field(default_factory=lambda: deque(maxlen=_OBSERVED))
+    last_wait: tuple[int, int] | None = None
+    """Binary: queue and number of the last wait."""
+    used: Clock = field(default_factory=dict[int, int])
+
+    def signalled(self, value: int, clock: Clock) -> None:
+        """Note that a signal ran, and what had happened before it."""
+        self.value = max(self.value, value)
+        self.history.append((value, dict(clock)))
+
+    def clock_at(self, value: int) -> Clock:
+        """Return what had happened before the first signal of ``value`` or more."""
+        for reached, clock in self.history:
+            if reached >= value:
+                return clock
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One wait or signal in a queue. Binary semaphores count: the n-th wait is for the n-th signal."""
+
+    payload: Payload
+    value: int
+    signal: bool
+    number: int
+    host: Clock
+
+    def ready(self) -> bool:
+        """Whether it can run."""
+        return self.signal or self.payload.foreign or self.payload.value >= self.value
+
+
+@dataclass(eq=False, slots=True, weakref_slot=True)
+class Queue:
+    """An in-order queue of a device."""
+
+    name: str
+    scope: Scope
+    index: int = field(default_factory=lambda: next(_numbers))
+    number: int = 0
+    steps: deque[Step] = field(default_factory=deque["Step"])
+    """What cannot run yet, as far as the order of the queues tells."""
+    clock: Clock = field(default_factory=dict[int, int])
+
+
+@dataclass(eq=False, slots=True, weakref_slot=True)
+class Memory:
+    """An allocation, as both sides see it."""
+
+    name: str
+    scope: Scope
+    imported: bool = False
+    acquired: bool = False
+    """By the consumer, at the level of its driver."""
+    used: Clock = field(default_factory=dict[int, int])
+    buffer: weakref.ref[Buffer] | None = None
+    """The link's buffer that it belongs to, whose turns decide."""
+    turn: str = ""
+    """Whose turn is open: ``consumer``, ``producer``, or nobody's."""
+
+
+def closed(name: str, scope: Scope, what: str) -> ClosedMisuse:
+    """Return the error for something used after its link was closed."""
+    return ClosedMisuse(
+        name,
+        scope.name,
+        f"{what} after the link was closed",
+        "use before link.close(), or inside the link's `with` block",
+        "move the use into the block, or copy what is needed afterwards with view.read() before closing",
+    )

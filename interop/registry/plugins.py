@@ -1,0 +1,274 @@
+"""Which backends there are, without opening any of them.
+
+Plugins are found by the entry-point group ``interop``. Each is loaded on its own: one that fails is
+recorded in :attr:`Registry.failures` and never takes the others down.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from interop.protocols import (
+    API_VERSION,
+    Backend,
+    BackendInfo,
+    BackendUnavailable,
+    ConsumerBackend,
+    InteropError,
+    ProducerBackend,
+    RegistryError,
+    Role,
+    UnknownBackend,
+    hookspecs,
+    widen_table,
+)
+from interop.registry import _entry_points as discovery
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from importlib.metadata import EntryPoint
+
+    from interop.protocols import DeviceInfo, HandleType
+    from interop.registry._entry_points import Declared
+
+
+@dataclass(frozen=True, slots=True)
+class PluginFailure:
+    """A plugin, or one hook of it, that could not be used."""
+
+    plugin: str
+    distribution: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"plugin {self.plugin!r} of {self.distribution}: {self.reason}"
+
+
+class Registry:
+    """Plugins, the backends that they declare, and the backends loaded so far. Thread-safe."""
+
+    def __init__(self, entry_points: Iterable[EntryPoint | Declared] | None = None) -> None:
+        """Find the plugins among ``entry_points``, by default those of all installed distributions."""
+        self._lock = threading.RLock()
+        self._manager = pluggy.PluginManager(hookspecs.GROUP)
+        self._manager.add_hookspecs(hookspecs)
+        self._failures: list[PluginFailure] = []
+        self._origin: dict[str, EntryPoint | Declared | str] = {}
+        self._infos: dict[str, BackendInfo] = {}
+        self._owner: dict[str, EntryPoint | Declared | str] = {}
+        self._duplicates: dict[str, str] = {}
+        self._loaded: dict[str, Backend] = {}
+        self._environment: tuple[str, ...] | None = None
+        found = discovery.entry_points(hookspecs.GROUP) if entry_points is None else entry_points
+        seen: set[tuple[str, str]] = set()
+        for entry_point in sorted(found, key=lambda entry: entry.name):
+            if (entry_point.name, entry_point.value) not in seen:
+                seen.add((entry_point.name, entry_point.value))
+                self._load_plugin(entry_point)
+
+    def _load_plugin(self, entry_point: EntryPoint | Declared) -> None:
+        try:
+            self._register(entry_point.load(), entry_point.name, entry_point)
+        except Exception as error:  # noqa: BLE001 - whatever a plugin raises must not reach the others
+            self._fail(entry_point.name, entry_point, f"{type(error).__name__}: {error}")
+
+    def _fail(self, plugin: str, origin: EntryPoint | Declared | str, reason: str) -> None:
+        self._failures.append(PluginFailure(plugin, _distribution(origin), reason))
+
+    def register(self, plugin: object, name: str, distribution: str = "this program") -> None:
+        """Add a plugin (a module or object with hook implementations) by hand.
+
+        Raises :class:`RegistryError` when it implements a hook that does not exist, declares no valid
+        backend, or is registered already.
+        """
+        self._register(plugin, name, distribution)
+
+    def _register(self, plugin: object, name: str, origin: EntryPoint | Declared | str) -> None:
+        with self._lock:
+            unknown = [
+                attribute
+                for attribute in dir(plugin)
+                if attribute.startswith("interop_")
+                and self._manager.parse_hookimpl_opts(plugin, attribute) is not None
+                and not hasattr(hookspecs, attribute)
+            ]
+            if unknown:
+                msg = f"no such hook: {', '.join(unknown)}"
+                raise RegistryError(msg)
+            try:
+                self._manager.register(plugin, name=name)
+            except ValueError as error:
+                raise RegistryError(str(error)) from error
+            self._origin[name] = origin
+            try:
+                for infos in self._call(plugin, "interop_register_backends"):
+                    for info in infos:
+                        self._declare(info, origin)
+            except BaseException:
+                self._manager.unregister(plugin)
+                raise
+
+    def _call(self, plugin: object, hook: str, **arguments: object) -> list[Iterable[BackendInfo]]:
+        others = [other for other in self._manager.get_plugins() if other is not plugin]
+        caller = self._manager.subset_hook_caller(hook, remove_plugins=others)
+        return [result for result in caller(**arguments) if result is not None]
+
+    def _declare(self, info: object, origin: EntryPoint | Declared | str) -> None:
+        if not isinstance(info, BackendInfo):
+            msg = f"interop_register_backends returned {info!r}, not a BackendInfo"
+            raise RegistryError(msg)
+        if info.api_version != API_VERSION:
+            msg = (
+                f"backend {info.name!r} is written for API version {info.api_version}; this is {API_VERSION}"
+            )
+            raise RegistryError(msg)
+        if info.name in self._infos:
+            first = self._duplicates.get(info.name) or _distribution(self._owner[info.name])
+            distribution = _distribution(origin)
+            self._duplicates[info.name] = f"{first} and {distribution}"
+            msg = f"backend {info.name!r} is registered by both {first} and {distribution}; uninstall one"
+            raise RegistryError(msg)
+        self._infos[info.name] = info
+        self._owner[info.name] = origin
+
+    @property
+    def failures(self) -> tuple[PluginFailure, ...]:
+        """The plugins that could not be used, with the reason."""
+        return tuple(self._failures)
+
+    def backends(self, role: Role | None = None) -> Mapping[str, BackendInfo]:
+        """Return the declared backends by name, optionally those of one role. Opens nothing."""
+        with self._lock:
+            return {name: info for name, info in self._infos.items() if role is None or role in info.roles}
+
+    def prepare_environment(self) -> tuple[str, ...]:
+        """Let plugins set up software drivers, once, before any driver is opened; return what they did."""
+        with self._lock:
+            if self._environment is None:
+                lines: list[str] = []
+                for name, plugin in self._manager.list_name_plugin():
+                    try:
+                        for result in self._call(plugin, "interop_prepare_environment"):
+                            lines += [str(line) for line in result]
+                    except Exception as error:  # noqa: BLE001 - as above
+                        self._fail(name, self._origin[name], f"interop_prepare_environment: {error}")
+                self._environment = tuple(lines)
+            return self._environment
+
+    def load_backend(self, name: str, role: Role | None = None) -> Backend:
+        """Return a backend, importing its binding on first use.
+
+        Raises :class:`UnknownBackend` for a name that nobody registered in that role, :class:`RegistryError`
+        for one that two distributions claim, :class:`BackendUnavailable` when its binding cannot be imported.
+        """
+        with self._lock:
+            info = self._infos.get(name)
+            if info is None or (role is not None and role not in info.roles):
+                notes = [str(failure) for failure in self._failures]
+                raise UnknownBackend(name, role.value if role else "backend", self.backends(role), notes)
+            if name in self._duplicates:
+                msg = (
+                    f"backend {name!r} is registered by both {self._duplicates[name]}; uninstall one of them"
+                )
+                raise RegistryError(msg)
+            if name not in self._loaded:
+                self.prepare_environment()
+                widen_table()
+                self._loaded[name] = _load(info)
+            return self._loaded[name]
+
+    def load_producer(self, name: str) -> ProducerBackend:
+        """Return a backend that can own memory; errors as in :meth:`load_backend`."""
+        backend = self.load_backend(name, Role.PRODUCER)
+        if not isinstance(backend, ProducerBackend):
+            msg = f"backend {name!r} declares the role producer but has no open_producer"
+            raise RegistryError(msg)
+        return backend
+
+    def load_consumer(self, name: str) -> ConsumerBackend:
+        """Return a backend that can take memory in; errors as in :meth:`load_backend`."""
+        backend = self.load_backend(name, Role.CONSUMER)
+        if not isinstance(backend, ConsumerBackend):
+            msg = f"backend {name!r} declares the role consumer but has no open_consumer"
+            raise RegistryError(msg)
+        return backend
+
+    def veto(
+        self, producer: DeviceInfo, consumer: DeviceInfo, handle_type: HandleType, purpose: str
+    ) -> str | None:
+        """Return the first plugin's reason against a handle type for this pair, or None."""
+        for name, plugin in self._manager.list_name_plugin():
+            try:
+                reasons = self._call(
+                    plugin,
+                    "interop_veto_handle",
+                    producer=producer,
+                    consumer=consumer,
+                    handle_type=handle_type,
+                    purpose=purpose,
+                )
+            except Exception as error:  # noqa: BLE001 - as above
+                self._fail(name, self._origin[name], f"interop_veto_handle: {error}")
+                continue
+            if reasons:
+                return f"{reasons[0]} (said by plugin {name!r})"
+        return None
+
+    def conformance_profile(self, backend: str) -> object:
+        """Return what the backend's plugin tells the conformance kit, or None."""
+        for _name, plugin in self._manager.list_name_plugin():
+            profiles = self._call(plugin, "interop_conformance_profile", backend=backend)
+            if profiles:
+                return profiles[0]
+        return None
+
+    def live_objects(self, backend: str) -> list[Callable[[], Mapping[str, int]]]:
+        """Return the counters that plugins have for objects of a backend's driver."""
+        plugins = [plugin for _name, plugin in self._manager.list_name_plugin()]
+        found: list[Any] = [self._call(plugin, "interop_live_objects", backend=backend) for plugin in plugins]
+        return [counter for counters in found for counter in counters]
+
+
+def _distribution(origin: EntryPoint | Declared | str) -> str:
+    """Return the name of the distribution, which is read from its metadata only when somebody asks."""
+    if isinstance(origin, str):
+        return origin
+    return origin.dist.name if origin.dist else "an unknown distribution"
+
+
+def _load(info: BackendInfo) -> Backend:
+    try:
+        return info.load()
+    except InteropError:
+        raise
+    except ImportError as error:
+        raise BackendUnavailable(info.name, str(error), info.install_hint) from error
+    except Exception as error:
+        reason = f"loading it failed with {type(error).__name__}: {error}"
+        raise BackendUnavailable(info.name, reason, info.install_hint) from error
+
+
+@functools.cache
+def default() -> Registry:
+    """Return the registry of the installed plugins, made on first use."""
+    return Registry()
+
+
+def backends(role: Role | None = None) -> Mapping[str, BackendInfo]:
+    """Return the declared backends of :func:`default`. Opens nothing."""
+    return default().backends(role)
+
+
+def load_backend(name: str, role: Role | None = None) -> Backend:
+    """Return a backend of :func:`default`; see :meth:`Registry.load_backend`."""
+    return default().load_backend(name, role)
+
+
+def failures() -> tuple[PluginFailure, ...]:
+    """Return the plugins of :func:`default` that could not be used."""
+    return default().failures

@@ -1,0 +1,143 @@
+"""The two devices under test, and which parts of the contract they offer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from interop import negotiation
+from interop.negotiation import MemoryPath, missing, offered
+from interop.protocols import ONE_SHOT, HandleType, InteropError, InvalidArgument, SemaphoreKind
+
+if TYPE_CHECKING:
+    from interop.negotiation import Plan
+    from interop.protocols import ConsumerBackend, DeviceInfo, ProducerBackend, Tiling
+    from interop.registry import Registry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """A producer's and a consumer's device. Opens nothing by itself."""
+
+    registry: Registry
+    producers: ProducerBackend
+    consumers: ConsumerBackend
+    producer: DeviceInfo
+    consumer: DeviceInfo
+    plan: Plan
+    """What is negotiated for the two when no strategy is forced."""
+    asked: str | None = None
+    """By which handle type memory is to travel; None: the best."""
+
+    @classmethod
+    def find(
+        cls,
+        registry: Registry,
+        producer: str,
+        consumer: str,
+        device: str | None,
+        consumer_device: str | None,
+        *,
+        handle_type: str | None = None,
+    ) -> Pair:
+        """Load both backends and choose devices as ``interop.connect`` does. Raises what that raises."""
+        producers, consumers = registry.load_producer(producer), registry.load_consumer(consumer)
+        left, right, match = negotiation.select_devices(
+            producers.devices(),
+            consumers.devices(),
+            producer_choice=choice(device),
+            consumer_choice=choice(consumer_device),
+        )
+        plan = negotiation.negotiate(left, right, match, handle_type=handle_type, veto=registry.veto)
+        return cls(
+            registry=registry,
+            producers=producers,
+            consumers=consumers,
+            producer=left,
+            consumer=right,
+            plan=plan,
+            asked=handle_type,
+        )
+
+    @property
+    def handle_type(self) -> HandleType:
+        """By which type memory travels; ask :meth:`lacks` for ``"zero-copy"`` first."""
+        if self.plan.handle_type is None:
+            msg = "this pair shares no memory"
+            raise InvalidArgument(msg)
+        return self.plan.handle_type
+
+    def lacks(self, need: str) -> str | None:
+        """Return why the pair does not offer ``need``, or None where it does."""
+        if need in ("descriptors", "host-memory") and self.plan.handle_type is not None:
+            by_host = self.plan.handle_type is HandleType.HOST_ALLOCATION
+            fits = by_host if need == "host-memory" else self.plan.handle_type.is_fd
+            return None if fits else f"memory travels by {self.plan.handle_type.value} here"
+        if need in ("zero-copy", "descriptors", "host-memory"):
+            if self.plan.path is MemoryPath.ZERO_COPY:
+                return None
+            return "; ".join(map(str, self.plan.rejected)) or "no common handle type"
+        if need in ("signals-in", "signals-out"):
+            sides = self.producer, self.consumer
+            signals, waits = sides if need == "signals-in" else sides[::-1]
+            exported = signals.capabilities.exportable(SemaphoreKind.BINARY)
+            imported = waits.capabilities.importable(SemaphoreKind.BINARY)
+            reason = missing(ONE_SHOT, exported, imported, signals, waits)
+            reason = reason or self.registry.veto(*sides, ONE_SHOT, SemaphoreKind.BINARY.value)
+            return f"{ONE_SHOT.value}: {reason}" if reason else None
+        capability = {
+            "stream-hold": self.consumer.capabilities.stream_hold,
+            "stream-notify": self.consumer.capabilities.stream_notify,
+        }
+        if need not in capability:
+            msg = f"no such need: {need!r}"
+            raise InvalidArgument(msg)
+        return None if capability[need] else f"{self.consumer.name} offers no {need.replace('-', ' ')}"
+
+    def semaphore_type(self, kind: SemaphoreKind) -> HandleType | None:
+        """Return the handle type by which semaphores of a kind travel both ways, or None."""
+        common = self.producer.capabilities.exportable(kind) & self.consumer.capabilities.importable(kind)
+        for handle_type in negotiation.SEMAPHORE_TYPES:
+            if handle_type in common and not self.registry.veto(
+                self.producer, self.consumer, handle_type, kind.value
+            ):
+                return handle_type
+        return None
+
+    def lacks_kind(self, kind: SemaphoreKind) -> str | None:
+        """Return why semaphores of ``kind`` cannot be shared, or None where they can."""
+        if self.semaphore_type(kind) is not None:
+            return None
+        exported = ", ".join(self.producer.capabilities.exportable(kind)) or "nothing"
+        imported = ", ".join(self.consumer.capabilities.importable(kind)) or "nothing"
+        notes = self.consumer.capabilities.notes
+        return "; ".join(
+            [f"{self.producer.name} exports {exported}, {self.consumer.name} imports {imported}", *notes]
+        )
+
+    def lacks_tiling(self, tiling: Tiling) -> str | None:
+        """Return why images of a tiling cannot be shared, or None where they can."""
+        found = offered(self.producer, self.consumer, self.plan.handle_type)
+        if tiling in found.tilings:
+            return None
+        return "; ".join(found.reasons)
+
+    def lacks_sync(self, strategy: str) -> str | None:
+        """Return why a strategy cannot order the two, or None where it can."""
+        try:
+            negotiation.negotiate(
+                self.producer,
+                self.consumer,
+                self.plan.match,
+                sync=strategy,
+                handle_type=self.asked,
+                veto=self.registry.veto,
+            )
+        except InteropError as error:
+            return " ".join(str(error).split())
+        return None
+
+
+def choice(text: str | None) -> int | str | None:
+    """Read a device from the command line: a number is an index, anything else part of its name."""
+    return int(text) if text is not None and text.isdecimal() else text

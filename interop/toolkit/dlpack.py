@@ -1,0 +1,167 @@
+"""DLPack: hand a mapped buffer to array libraries without a copy.
+
+A capsule holds the buffer's view, and through it the driver's import, until the library that took it calls
+the deleter. So a tensor outlives every other reference, in any order of deletion. Follows the Python side of
+the DLPack specification (``__dlpack__``, ``__dlpack_device__``), versions 0 and 1.
+
+The structure in a capsule is NumPy's, made from an array that is never looked at; only the device is written
+into it. For deleters run while an exception is on its way, when a library refuses a tensor or a frame is
+left, and there a function written in Python would lose that exception and the memory. NumPy's is in C.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import enum
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from interop.protocols import InvalidArgument, Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from interop.protocols import DType
+
+_STRIDED = b"dltensor"
+_VERSIONED = b"dltensor_versioned"
+
+
+class DeviceType(enum.IntEnum):
+    """``DLDeviceType``: which runtime understands the pointer."""
+
+    CPU = 1
+    CUDA = 2
+    OPENCL = 4
+    VULKAN = 7
+    ROCM = 10
+
+
+class _Device(ctypes.Structure):
+    _fields_ = (("type", ctypes.c_int32), ("id", ctypes.c_int32))
+
+
+class _DataType(ctypes.Structure):
+    _fields_ = (("code", ctypes.c_uint8), ("bits", ctypes.c_uint8), ("lanes", ctypes.c_uint16))
+
+
+class _Tensor(ctypes.Structure):
+    """``DLTensor``, with which a ``DLManagedTensor`` begins."""
+
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("device", _Device),
+        ("ndim", ctypes.c_int32),
+        ("dtype", _DataType),
+        ("shape", ctypes.POINTER(ctypes.c_int64)),
+        ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("byte_offset", ctypes.c_uint64),
+    )
+
+
+class _Versioned(ctypes.Structure):
+    """``DLManagedTensorVersioned``."""
+
+    _fields_ = (
+        ("major", ctypes.c_uint32),
+        ("minor", ctypes.c_uint32),
+        ("manager", ctypes.c_void_p),
+        ("deleter", ctypes.c_void_p),
+        ("flags", ctypes.c_uint64),
+        ("tensor", _Tensor),
+    )
+
+
+class _Keeper:
+    """Lives as long as a tensor, and keeps alive what that needs. To NumPy it is the memory."""
+
+    __slots__ = ("__array_interface__", "__weakref__", "keep")
+
+    def __init__(self, interface: dict[str, Any], keep: object) -> None:
+        self.__array_interface__ = interface
+        self.keep = keep
+
+
+_keepers: weakref.WeakSet[_Keeper] = weakref.WeakSet()
+
+_is_valid = ctypes.pythonapi.PyCapsule_IsValid
+_is_valid.argtypes = (ctypes.py_object, ctypes.c_char_p)
+_get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
+_get_pointer.argtypes = (ctypes.py_object, ctypes.c_char_p)
+_get_pointer.restype = ctypes.c_void_p
+
+
+def capsule(
+    keep: object,
+    *,
+    address: int,
+    byte_offset: int = 0,
+    shape: tuple[int, ...],
+    dtype: DType,
+    device: tuple[DeviceType, int],
+    read_only: bool = False,
+    max_version: tuple[int, int] | None = None,
+) -> object:
+    """Return a DLPack capsule for row-major memory that begins ``byte_offset`` bytes after ``address``.
+
+    ``address`` is what the device's runtime calls a pointer: an address, or a handle (``cl_mem``). Nothing
+    may be added to a handle, so where the memory begins further on, ``byte_offset`` says it. Addresses are
+    added to instead, because some libraries have forgotten to read the offset.
+
+    ``keep`` stays alive until the library that takes the capsule is done with it. ``max_version`` is what
+    that library passed to ``__dlpack__``; one that speaks only version 0 cannot be told that memory is
+    read-only, so read-only memory is refused then. Raises :class:`Unsupported`.
+    """
+    import numpy as np
+
+    # NumPy speaks version 1 from 2.1 on; who takes that takes version 0 too.
+    can = np.lib.NumpyVersion(np.__version__) >= "2.1.0"
+    versioned = max_version is not None and max_version[0] >= 1 and can
+    if read_only and not versioned:
+        raise Unsupported(
+            "read-only memory by DLPack", "the array library speaks a version that cannot say so"
+        )
+    interface = {"version": 3, "shape": shape, "typestr": dtype.typestr, "data": (address, read_only)}
+    keeper = _Keeper(interface, keep)
+    _keepers.add(keeper)
+    array: Any = np.asarray(keeper)
+    made: object = array.__dlpack__(max_version=(1, 0)) if versioned else array.__dlpack__()
+    if _is_valid(made, _VERSIONED):
+        tensor = _Versioned.from_address(_get_pointer(made, _VERSIONED)).tensor
+    else:
+        tensor = _Tensor.from_address(_get_pointer(made, _STRIDED))
+    tensor.device = _Device(*device)
+    tensor.byte_offset = byte_offset
+    return made
+
+
+def check_request(
+    device: tuple[DeviceType, int],
+    *,
+    stream: object,
+    dl_device: tuple[int, int] | None,
+    copy: bool | None,
+    order: Callable[[int], None] | None = None,
+) -> None:
+    """Check and serve the arguments that an array library passed to ``__dlpack__``.
+
+    ``order(stream)`` is called with the library's stream (an integer of the device's runtime) when it asks
+    for one, and must make that stream wait for the work that fills the memory; -1 asks for nothing. Raises
+    ``BufferError``, as the standard says, for another device, a copy, or a stream where there is none.
+    """
+    if copy:
+        raise BufferError("this memory is shared, it is not copied; pass copy=None")
+    if dl_device is not None and tuple(map(int, dl_device)) != (int(device[0]), device[1]):
+        raise BufferError(f"the memory is on device {tuple(map(int, device))}, not on {tuple(dl_device)}")
+    if stream is None or stream == -1:
+        return
+    if order is None:
+        raise BufferError(f"this device has no streams, so stream must be None, got {stream!r}")
+    if not isinstance(stream, int):
+        raise InvalidArgument(f"stream must be an integer address, got {stream!r}")
+    order(stream)
+
+
+def alive() -> int:
+    """Return how many tensors are held by array libraries or by capsules that nobody took."""
+    return len(_keepers)

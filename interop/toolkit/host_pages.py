@@ -1,0 +1,161 @@
+"""Host memory that two APIs use in place: whole pages, and who keeps them.
+
+Vulkan imports such pages (``VK_EXT_external_memory_host``), consumers pin them (``hipHostRegister``,
+``cuMemHostRegister``), take them as ``CL_MEM_USE_HOST_PTR``, or just read and write them. No driver holds a
+reference to them. So whoever uses pages that were made here holds the :class:`HostPages`, and they are unmapped
+when the last of those has gone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import os
+import sys
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any, cast
+
+from interop.protocols import HandleError, InvalidArgument
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Self
+
+    from interop.protocols import HostBytes
+
+PAGE = mmap.PAGESIZE
+"""Bytes of a page of this system."""
+
+_known: weakref.WeakValueDictionary[int, HostPages] = weakref.WeakValueDictionary()
+_lock = threading.RLock()  # a garbage collection inside may end pages
+
+
+class HostPages:
+    """Whole pages of this process's memory, valid for as long as this object, or any view of it, is held."""
+
+    __slots__ = ("__weakref__", "_memory", "address", "size")
+
+    def __init__(self, memory: Any, address: int, size: int) -> None:
+        """``memory`` is what keeps the pages; use :meth:`allocate` or :meth:`adopt`."""
+        self._memory = memory
+        self.address = address
+        """First byte."""
+        self.size = size
+        """Bytes."""
+        with _lock:
+            _known[address] = self
+
+    @classmethod
+    def allocate(cls, size: int, *, alignment: int = PAGE) -> Self:
+        """Allocate at least ``size`` zeroed bytes, aligned and rounded up to ``alignment`` bytes (``mmap``).
+
+        ``alignment`` is rounded up to whole pages. Raises :class:`InvalidArgument` for a size that is not
+        positive, ``OSError`` when the system has no memory.
+        """
+        if size <= 0 or alignment <= 0:
+            msg = f"size and alignment must be positive numbers of bytes, got {size} and {alignment}"
+            raise InvalidArgument(msg)
+        step = -(-alignment // PAGE) * PAGE
+        rounded = -(-size // step) * step
+        mapping = mmap.mmap(-1, rounded + step - PAGE)  # an mmap starts at a page, which may not be enough
+        whole = (ctypes.c_ubyte * len(mapping)).from_buffer(mapping)  # keeps it mapped
+        start = ctypes.addressof(whole)
+        return cls(whole, -(-start // step) * step, rounded)
+
+    @classmethod
+    def adopt(cls, memory: HostBytes) -> Self:
+        """Use writable host memory of the caller's, which is kept alive from now on.
+
+        It must start and end at a page: raises :class:`InvalidArgument` where it does not, is not contiguous or
+        cannot be written.
+        """
+        try:
+            view = memoryview(cast("Any", memory)).cast("B")
+            whole = (ctypes.c_ubyte * view.nbytes).from_buffer(view)
+        except (TypeError, ValueError) as error:
+            msg = f"needs contiguous, writable host memory, got {type(memory).__name__} ({error})"
+            raise InvalidArgument(msg) from error
+        address = ctypes.addressof(whole)
+        if not view.nbytes or address % PAGE or view.nbytes % PAGE:
+            msg = f"needs whole pages of {PAGE} bytes, got {view.nbytes} bytes at 0x{address:x}"
+            raise InvalidArgument(msg)
+        return cls(whole, address, view.nbytes)
+
+    def view(self) -> memoryview:
+        """Return the bytes, writable; the view keeps the pages."""
+        return view_of(self.address, self.size, self)
+
+    def __repr__(self) -> str:
+        return f"<HostPages {self.size} bytes at 0x{self.address:x}>"
+
+
+class Pins:
+    """Ranges that a driver has pinned, counted: it pins a range once for the whole process. For backends."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._counts: dict[tuple[int, int], int] = {}
+
+    def take(self, place: tuple[int, int], pin: Callable[[], None]) -> None:
+        """Count one more user of ``place`` (address and bytes), calling ``pin`` for the first one."""
+        with self._lock:
+            count = self._counts.get(place, 0)
+            if not count:
+                pin()
+            self._counts[place] = count + 1
+
+    def drop(self, place: tuple[int, int], unpin: Callable[[], None]) -> None:
+        """Count one user less, calling ``unpin`` after the last one."""
+        with self._lock:
+            left = self._counts.pop(place) - 1
+            if left:
+                self._counts[place] = left
+            else:
+                unpin()
+
+
+def view_of(address: int, size: int, keep: object) -> memoryview:
+    """Return host memory as writable bytes; the view holds ``keep``."""
+    made: Any = (ctypes.c_ubyte * size).from_address(address)
+    made.keep = keep  # instances of ctypes arrays have a dictionary
+    return memoryview(made).cast("B")
+
+
+def keeper(address: int, size: int) -> HostPages | None:
+    """Return the pages made here that ``size`` bytes at ``address`` lie in; None for somebody else's memory.
+
+    Raises :class:`HandleError` for a range that cannot be used in place: not page-aligned, past the end of the
+    pages made here, or not mapped in this process. Of other memory only the caller knows how long it stays.
+    """
+    if address % PAGE:
+        raise HandleError(f"host memory must start at a page of {PAGE} bytes, got 0x{address:x}")
+    with _lock:
+        found = next(
+            (pages for pages in _known.values() if pages.address <= address < pages.address + pages.size),
+            None,
+        )
+    if found is not None:
+        left = found.address + found.size - address
+        if size > left:
+            raise HandleError(f"{left} bytes are left at 0x{address:x}, the descriptor promises {size}")
+    elif not _is_mapped(address, size):
+        raise HandleError(f"{size} bytes at 0x{address:x} are not all mapped in this process")
+    return found
+
+
+def _is_mapped(address: int, size: int) -> bool:
+    """Ask the kernel (``mincore``); True where there is nobody to ask."""
+    if sys.platform != "linux":
+        return True
+    library = ctypes.CDLL(None, use_errno=True)
+    pages = -(-size // PAGE)
+    resident = (ctypes.c_ubyte * pages)()
+    library.mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
+    if library.mincore(address, size, resident) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.ENOMEM, errno.EINVAL):
+        return False
+    raise OSError(code, os.strerror(code))

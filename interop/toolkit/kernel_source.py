@@ -1,0 +1,172 @@
+"""Reading portable kernel sources, and checking the arguments of launches. For backends."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from interop.protocols import DTYPES, ArgumentError, CompileError, Parameter, Signature
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+_COMMENT = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
+
+
+_KERNEL = re.compile(r"\bKERNEL\s+void\s+([A-Za-z_]\w*)\s*\(([^()]*)\)\s*\{")
+
+
+_NOISE = re.compile(r"\b(GLOBAL_MEM|CONSTANT_MEM|LOCAL_MEM|const|volatile|restrict|__restrict__)\b")
+
+
+_MAX_DIMENSIONS = 3
+
+
+_C_TYPES = {
+    "bool": "bool",
+    "char": "int8",
+    "signed char": "int8",
+    "unsigned char": "uint8",
+    "uchar": "uint8",
+    "short": "int16",
+    "unsigned short": "uint16",
+    "ushort": "uint16",
+    "int": "int32",
+    "signed int": "int32",
+    "unsigned": "uint32",
+    "unsigned int": "uint32",
+    "uint": "uint32",
+    "long long": "int64",
+    "unsigned long long": "uint64",
+    "ulong": "uint64",
+    "long": "int64",
+    "unsigned long": "uint64",
+    "size_t": "uint64",
+    "half": "float16",
+    "float": "float32",
+    "double": "float64",
+    **{f"int{bits}_t": f"int{bits}" for bits in (8, 16, 32, 64)},
+    **{f"uint{bits}_t": f"uint{bits}" for bits in (8, 16, 32, 64)},
+}
+
+
+def parse_kernels(source: str) -> dict[str, Signature]:
+    """Read the signatures of all kernels in a portable source.
+
+    Raises :class:`ArgumentError` when there is none, or when a parameter cannot be read.
+    """
+    blank = _COMMENT.sub(lambda found: re.sub(r"[^\n]", " ", found.group()), source)
+    signatures = {
+        name: Signature(name, tuple(_parameters(name, text))) for name, text in _KERNEL.findall(blank)
+    }
+    if not signatures:
+        msg = "the source holds no kernel; declare one as: KERNEL void name(GLOBAL_MEM float *data, int n) { ... }"
+        raise ArgumentError(msg)
+    return signatures
+
+
+def _parameters(kernel: str, text: str) -> list[Parameter]:
+    parameters: list[Parameter] = []
+    for part in text.split(","):
+        words = _NOISE.sub(" ", part).strip()
+        if not words or (words == "void" and "," not in text):
+            continue
+        found = re.match(
+            r"^(.*?)(\**)\s*([A-Za-z_]\w*)\s*(\[\s*\])?$", words.replace(" *", "*").replace("* ", "*")
+        )
+        if found is None or not found.group(1).strip():
+            msg = f"cannot read parameter {part.strip()!r} of kernel {kernel!r}"
+            raise ArgumentError(msg)
+        c_type = " ".join(found.group(1).split())
+        dtype = DTYPES.get(_C_TYPES.get(c_type, ""))
+        parameters.append(Parameter(found.group(3), c_type, bool(found.group(2) or found.group(4)), dtype))
+    return parameters
+
+
+def pick_source(
+    backend: str, source: str | Mapping[str, str], prelude: str
+) -> tuple[str, Mapping[str, Signature]]:
+    """Return the text to compile for a backend, and the kernels in it.
+
+    A plain string, or the mapping's ``"portable"`` entry, gets the backend's prelude; an entry named after
+    the backend is taken as it is, in the API's own language (the vocabulary is still defined). ``#line``
+    keeps the compiler's messages on the caller's own line numbers.
+    """
+    if not isinstance(source, str):
+        chosen = source.get(backend, source.get("portable"))
+        if chosen is None:
+            msg = f"no source for {backend!r} and no 'portable' one; the mapping has: {', '.join(source)}"
+            raise CompileError(backend, msg)
+        source = chosen
+    return f'{prelude}\n#line 1 "kernel"\n{source}', parse_kernels(source)
+
+
+def unknown_kernel(name: str, signatures: Mapping[str, Signature]) -> ArgumentError:
+    """Return the error for a kernel name that the module does not have."""
+    return ArgumentError(
+        f"no kernel {name!r} in the source; it has: {', '.join(map(str, signatures.values()))}"
+    )
+
+
+def check_arguments(signature: Signature, args: Sequence[object]) -> None:
+    """Check count and scalar types of a launch, before the driver is called.
+
+    Scalars must be NumPy scalars (anything with a ``dtype`` and no shape) of exactly the parameter's type:
+    drivers reinterpret the bytes of any other. Raises :class:`ArgumentError`, naming the parameter.
+    """
+    if len(args) != len(signature.parameters):
+        msg = f"{signature} takes {len(signature.parameters)} arguments, got {len(args)}"
+        raise ArgumentError(msg)
+    for position, (parameter, argument) in enumerate(zip(signature.parameters, args, strict=True), 1):
+        given = str(getattr(argument, "dtype", ""))
+        is_scalar = getattr(argument, "shape", None) == ()
+        if parameter.pointer:
+            if is_scalar or isinstance(argument, (float, str, bytes)):
+                msg = f"argument {position} ({parameter}) of {signature.name} needs memory, got {argument!r}"
+                raise ArgumentError(msg)
+        elif not is_scalar:
+            wanted = (
+                f"numpy.{parameter.dtype}" if parameter.dtype else f"a NumPy scalar for {parameter.c_type}"
+            )
+            msg = (
+                f"argument {position} ({parameter}) of {signature.name} needs {wanted}(...), got {argument!r}"
+            )
+            raise ArgumentError(msg)
+        elif parameter.dtype is not None and given != parameter.dtype.name:
+            needs = f"needs numpy.{parameter.dtype}, got numpy.{given}"
+            msg = f"argument {position} ({parameter}) of {signature.name} {needs}"
+            raise ArgumentError(msg)
+
+
+def check_grid(
+    kernel: str, global_size: int | Sequence[int] | None, local_size: int | Sequence[int] | None, limit: int
+) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+    """Return the grid and the group as tuples of equal length.
+
+    ``limit`` is the device's largest group. Raises :class:`ArgumentError` for a missing, empty, zero or
+    negative grid, more than three dimensions, or a group that is too large or of another rank.
+    """
+
+    def extents(name: str, value: int | Sequence[int] | None) -> tuple[int, ...]:
+        if value is None:
+            msg = f"{kernel} needs {name}=..., the number of work items in each dimension"
+            raise ArgumentError(msg)
+        raw = (value,) if isinstance(value, int) else tuple(value)
+        if not 0 < len(raw) <= _MAX_DIMENSIONS or any(int(extent) != extent or extent <= 0 for extent in raw):
+            msg = f"{name} of {kernel} must be 1 to 3 positive integers, got {value!r}"
+            raise ArgumentError(msg)
+        return tuple(int(extent) for extent in raw)
+
+    grid = extents("global_size", global_size)
+    if local_size is None:
+        return grid, None
+    group = extents("local_size", local_size)
+    items = 1
+    for extent in group:
+        items *= extent
+    if len(group) != len(grid) or items > limit:
+        wanted = f"{len(grid)} dimensions and at most {limit} work items"
+        msg = f"local_size of {kernel} must have {wanted}, got {local_size!r}"
+        raise ArgumentError(msg)
+    return grid, group
