@@ -182,6 +182,6 @@ def interop_conformance_profile(backend: str) -> object:
     """Name the cases about what it does not have."""
     if backend != "cffi":
         return None
-    from interop.testing import ConformanceProfile  # only in a run of the kit
+    from interop.protocols import ConformanceProfile  # only in a run of the kit
 
     return ConformanceProfile(unsupported={"kernels::local_memory*": "work items run one after the other"})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from interop.protocols import Backend, BackendInfo, Role, hookimpl
 
 if TYPE_CHECKING:
-    from interop.testing import ConformanceProfile
+    from interop.protocols import ConformanceProfile
 
 INSTALL_HINT = (
     "pip install 'gpu-interop[opencl]' and an OpenCL driver of your GPU's vendor "
@@ -40,8 +40,7 @@ def interop_conformance_profile(backend: str) -> ConformanceProfile | None:
     """Name the cases that a driver is known to fail, and how."""
     if backend != "opencl":
         return None
-    from interop.protocols import HandleType
-    from interop.testing import ConformanceProfile, DriverFault  # only in a run of the kit
+    from interop.protocols import ConformanceProfile, DriverFault, HandleType  # only in a run of the kit
 
     blocked = DriverFault(
         driver=r"^NVIDIA CUDA ",

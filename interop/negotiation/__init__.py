@@ -13,7 +13,7 @@ from interop.negotiation.choose import negotiate
 from interop.negotiation.devices import select_devices
 from interop.negotiation.images import ImageOffer, offered
 from interop.negotiation.plan import Direction, MemoryPath, Plan, Rejection, Strategy, SyncPlan
-from interop.negotiation.quirks import Quirk, is_driver
+from interop.negotiation.quirks import Quirk
 
 __all__ = [
     "MEMORY_TYPES",
@@ -27,7 +27,6 @@ __all__ = [
     "Strategy",
     "SyncPlan",
     "Veto",
-    "is_driver",
     "missing",
     "negotiate",
     "offered",

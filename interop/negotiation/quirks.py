@@ -7,37 +7,16 @@ the choice of a handle stays in that backend; what concerns one site's machines 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from interop.protocols import HandleType
+from interop.protocols import HandleType, is_driver
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from interop.negotiation._candidates import Veto
     from interop.protocols import DeviceInfo
-
-_VERSION = re.compile(r"\d+(?:\.\d+)+")
-
-
-def is_driver(
-    device: DeviceInfo, driver: str, since: tuple[int, ...] = (), before: tuple[int, ...] = ()
-) -> bool:
-    """Whether the driver of ``device`` is one of those meant, by name and version.
-
-    ``driver`` is a regular expression that is looked for, whatever the case, in ``"DRIVER: DEVICE"``; ``since``
-    is the first version meant and ``before`` the first that no longer is, empty for no such bound. A driver
-    that does not tell its version is meant whenever its name fits.
-    """
-    if re.search(driver, f"{device.driver}: {device.name}", re.IGNORECASE) is None:
-        return False
-    found = _VERSION.search(device.driver)
-    if found is None:
-        return True
-    version = tuple(map(int, found.group().split(".")))
-    return version >= since and (not before or version < before)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

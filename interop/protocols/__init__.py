@@ -24,7 +24,9 @@ from interop.protocols.backend import (
     Role,
     Submission,
 )
-from interop.protocols.devices import Capabilities, DeviceInfo
+from interop.protocols.command_lists import CommandList, PreparedCall
+from interop.protocols.conformance import ConformanceProfile, DriverFault, find_declared
+from interop.protocols.devices import Capabilities, DeviceInfo, is_driver
 from interop.protocols.driver_calls import (
     BareCall,
     BareLaunch,
@@ -111,8 +113,10 @@ __all__ = [
     "Capabilities",
     "ClosedError",
     "ClosedMisuse",
+    "CommandList",
     "Commands",
     "CompileError",
+    "ConformanceProfile",
     "Consumer",
     "ConsumerBackend",
     "ConsumerSemaphore",
@@ -121,6 +125,7 @@ __all__ = [
     "DeviceInfo",
     "DeviceMismatch",
     "DriverError",
+    "DriverFault",
     "ExportingConsumer",
     "ExternalMemory",
     "ExternalSemaphore",
@@ -153,6 +158,7 @@ __all__ = [
     "Numbers",
     "Parameter",
     "PciAddress",
+    "PreparedCall",
     "Producer",
     "ProducerBackend",
     "ProducerBuffer",
@@ -178,8 +184,10 @@ __all__ = [
     "check_range",
     "check_shape",
     "check_value",
+    "find_declared",
     "hookimpl",
     "host_identity",
+    "is_driver",
     "is_windows",
     "launches",
     "lend",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from interop.protocols.handles import HandleType
     from interop.protocols.identity import DeviceIdentity
     from interop.protocols.semaphores import SemaphoreKind
+
+
+_VERSION = re.compile(r"\d+(?:\.\d+)+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,3 +81,21 @@ class Capabilities:
     def exportable(self, kind: SemaphoreKind) -> frozenset[HandleType]:
         """Handle types by which semaphores of ``kind`` can be handed out."""
         return self.semaphore_export.get(kind, _NOTHING)
+
+
+def is_driver(
+    device: DeviceInfo, driver: str, since: tuple[int, ...] = (), before: tuple[int, ...] = ()
+) -> bool:
+    """Whether the driver of ``device`` is one of those meant, by name and version.
+
+    ``driver`` is a regular expression that is looked for, whatever the case, in ``"DRIVER: DEVICE"``; ``since``
+    is the first version meant and ``before`` the first that no longer is, empty for no such bound. A driver
+    that does not tell its version is meant whenever its name fits.
+    """
+    if re.search(driver, f"{device.driver}: {device.name}", re.IGNORECASE) is None:
+        return False
+    found = _VERSION.search(device.driver)
+    if found is None:
+        return True
+    version = tuple(map(int, found.group().split(".")))
+    return version >= since and (not before or version < before)

@@ -9,6 +9,6 @@ Needs pytest and NumPy; nothing else of interop imports this package.
 
 from __future__ import annotations
 
-from interop.testing.profile import ConformanceProfile, DriverFault
+from interop.testing.leaks import Resources
 
-__all__ = ["ConformanceProfile", "DriverFault"]
+__all__ = ["Resources"]

@@ -14,13 +14,20 @@ import pytest
 
 from interop import registry
 from interop.negotiation import MemoryPath
-from interop.protocols import FORMATS, ImageDescriptor, InteropError, Tiling
+from interop.protocols import (
+    FORMATS,
+    ConformanceProfile,
+    DriverFault,
+    ImageDescriptor,
+    InteropError,
+    Tiling,
+    find_declared,
+)
 from interop.testing import _matrix as matrix
 from interop.testing import leaks
 from interop.testing._bench import Bench
 from interop.testing._pair import Pair, choice
 from interop.testing.conformance import _sources as sources
-from interop.testing.profile import ConformanceProfile, DriverFault, find
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -174,9 +181,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in cases:
         name = case_name(item)
         item.add_marker(pytest.mark.filterwarnings("error"))  # an unclosed handle is a failure
-        unsupported = find(name, run.profile.unsupported)
-        expected = find(name, run.profile.expected_failures)
-        fault = find(name, run.profile.driver_faults)
+        unsupported = find_declared(name, run.profile.unsupported)
+        expected = find_declared(name, run.profile.expected_failures)
+        fault = find_declared(name, run.profile.driver_faults)
         unused -= {declared[0] for declared in (unsupported, expected, fault) if declared}
         reason = run.not_offered(item)
         if unsupported is not None:

@@ -190,7 +190,7 @@ def test_a_strategy_asked_for_by_name_must_be_there(tmp_path: Path) -> None:
 PROFILE = """
 import interop_numpy.plugin
 from interop.protocols import hookimpl
-from interop.testing import ConformanceProfile
+from interop.protocols import ConformanceProfile
 @hookimpl
 def interop_conformance_profile(backend):
     return ConformanceProfile(unsupported={unsupported!r}, expected_failures={expected!r})
@@ -225,7 +225,7 @@ FAULT = """
 import interop_numpy.plugin
 from interop.protocols import HandleType
 from interop.protocols import hookimpl
-from interop.testing import ConformanceProfile, DriverFault
+from interop.protocols import ConformanceProfile, DriverFault
 leak = DriverFault(
     driver={driver!r},
     handle_types=frozenset(map(HandleType, {handle_types})),
@@ -280,7 +280,7 @@ def test_a_known_fault_of_a_driver(
 
 
 ANY_DRIVER = """
-from interop.testing import profile
+from interop.protocols import conformance as profile
 profile.DriverFault.concerns = lambda fault, consumer, handle_type: handle_type in fault.handle_types
 """
 

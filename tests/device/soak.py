@@ -23,7 +23,7 @@ from device_memory import GRANULE, DeviceMemory
 
 import interop
 from interop import registry
-from interop.negotiation import is_driver
+from interop.protocols import is_driver
 from interop.testing import leaks
 from interop.testing._pair import Pair
 

@@ -9,8 +9,7 @@ from interop.protocols import BackendInfo, Role, hookimpl
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from interop.protocols import Backend
-    from interop.testing import ConformanceProfile
+    from interop.protocols import Backend, ConformanceProfile
 
 
 def _load() -> Backend:
@@ -38,7 +37,7 @@ def interop_conformance_profile(backend: str) -> ConformanceProfile | None:
     """Name the cases that are about what NumPy does not have."""
     if backend != "numpy":
         return None
-    from interop.testing import ConformanceProfile  # only in a run of the kit
+    from interop.protocols import ConformanceProfile  # only in a run of the kit
 
     return ConformanceProfile(
         unsupported={"kernels::local_memory*": "the work items of a kernel run one after the other"}

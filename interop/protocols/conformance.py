@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
-from interop.negotiation import is_driver
+from interop.protocols.devices import is_driver
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from interop.protocols import DeviceInfo, HandleType
+    from interop.protocols.devices import DeviceInfo
+    from interop.protocols.handles import HandleType
 
 _Declared = TypeVar("_Declared")
 
@@ -71,7 +72,7 @@ class ConformanceProfile:
     """Known faults of single drivers; see :class:`DriverFault`. On every other driver the case must pass."""
 
 
-def find(case: str, declared: Mapping[str, _Declared]) -> tuple[str, _Declared] | None:
+def find_declared(case: str, declared: Mapping[str, _Declared]) -> tuple[str, _Declared] | None:
     """Return the key that covers ``case`` and what it declares, or ``None``."""
     for key, value in declared.items():
         if fnmatch.fnmatchcase(case, key.replace("[", "[[]")):
