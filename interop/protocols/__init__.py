@@ -8,24 +8,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from interop.protocols._win32 import is_windows
+from interop.protocols.abilities import (
+    ComputeCommands,
+    ComputePipeline,
+    ComputeProducer,
+    GpuCommands,
+    GpuProducer,
+    Mesh,
+    MeshCommands,
+    MeshProducer,
+)
 from interop.protocols.backend import (
     API_VERSION,
     Backend,
     BackendInfo,
-    BufferPart,
-    Commands,
-    Consumer,
     ConsumerBackend,
-    Mesh,
-    Producer,
     ProducerBackend,
-    ProducerBuffer,
-    ProducerSemaphore,
     Role,
-    Submission,
 )
-from interop.protocols.command_lists import CommandList, PreparedCall
+from interop.protocols.choices import HandleTypeLike, SemaphoreKindLike, TilingLike, as_choice
 from interop.protocols.conformance import ConformanceProfile, DriverFault, find_declared
+from interop.protocols.consumers import Consumer
 from interop.protocols.devices import Capabilities, DeviceInfo, is_driver
 from interop.protocols.driver_calls import (
     BareCall,
@@ -77,8 +80,20 @@ from interop.protocols.identity import DeviceIdentity, MatchKey, PciAddress, hos
 from interop.protocols.images import ImageConsumer, ImageDescriptor, ImageProducer, MappedImage, ProducerImage
 from interop.protocols.kernels import Kernel, Launch, Module, Parameter, Signature
 from interop.protocols.memory import ExternalMemory, HostBytes, MappedBuffer, MemoryDescriptor, check_range
+from interop.protocols.producers import (
+    BufferPart,
+    Commands,
+    CommandsT,
+    CommandsT_co,
+    Producer,
+    ProducerBuffer,
+    ProducerSemaphore,
+    ProducerT,
+    ProducerT_co,
+    Submission,
+)
 from interop.protocols.semaphores import ExternalSemaphore, SemaphoreDescriptor, SemaphoreKind
-from interop.protocols.streams import Stream
+from interop.protocols.streams import CommandList, PreparedCall, Stream
 from interop.protocols.sync_files import (
     ONE_SHOT,
     ConsumerSemaphore,
@@ -88,9 +103,7 @@ from interop.protocols.sync_files import (
 )
 
 if TYPE_CHECKING:
-    from interop.protocols.formats import ImageTypes
     from interop.protocols.hookspecs import hookimpl
-    from interop.protocols.memory import HostBytes
 
 __all__ = [
     "API_VERSION",
@@ -115,7 +128,12 @@ __all__ = [
     "ClosedMisuse",
     "CommandList",
     "Commands",
+    "CommandsT",
+    "CommandsT_co",
     "CompileError",
+    "ComputeCommands",
+    "ComputePipeline",
+    "ComputeProducer",
     "ConformanceProfile",
     "Consumer",
     "ConsumerBackend",
@@ -130,9 +148,12 @@ __all__ = [
     "ExternalMemory",
     "ExternalSemaphore",
     "FdFate",
+    "GpuCommands",
+    "GpuProducer",
     "Handle",
     "HandleError",
     "HandleType",
+    "HandleTypeLike",
     "HostBytes",
     "ImageConsumer",
     "ImageDescriptor",
@@ -151,6 +172,8 @@ __all__ = [
     "MatchKey",
     "MemoryDescriptor",
     "Mesh",
+    "MeshCommands",
+    "MeshProducer",
     "Misuse",
     "Module",
     "NoCommonHandleType",
@@ -164,18 +187,23 @@ __all__ = [
     "ProducerBuffer",
     "ProducerImage",
     "ProducerSemaphore",
+    "ProducerT",
+    "ProducerT_co",
     "RegistryError",
     "Role",
     "SemaphoreDescriptor",
     "SemaphoreKind",
+    "SemaphoreKindLike",
     "Signature",
     "Stream",
     "Submission",
     "Tiling",
+    "TilingLike",
     "TurnError",
     "UnknownBackend",
     "Unsupported",
     "WaitTimeout",
+    "as_choice",
     "as_dtype",
     "as_format",
     "bare_signal",

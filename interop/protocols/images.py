@@ -1,23 +1,27 @@
-"""Images: what an importer has to know about one, and the protocols of backends that share them.
+"""Images: their descriptor, and the protocols of backends that share them.
 
-Sharing images is optional. A consumer that can offers :class:`ImageConsumer`, a producer
-:class:`ImageProducer`; backends without them are complete all the same.
+Sharing images is optional: a consumer with that ability fulfils :class:`ImageConsumer`, a producer
+:class:`ImageProducer`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import index
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from interop.protocols.choices import as_choice
 from interop.protocols.errors import InvalidArgument
-from interop.protocols.formats import Tiling
+from interop.protocols.formats import Tiling, as_format
 
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Sequence
 
+    from interop.protocols.choices import HandleTypeLike, TilingLike
     from interop.protocols.formats import ImageFormat
-    from interop.protocols.handles import Handle, HandleType
+    from interop.protocols.handles import Handle
     from interop.protocols.memory import HostBytes, MemoryDescriptor
+    from interop.protocols.producers import Commands
     from interop.protocols.streams import Stream
 
 
@@ -25,32 +29,65 @@ _LIMIT = 2**63
 _LONGEST = 2**31 - 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, init=False)
 class ImageDescriptor:
-    """What an importer has to know about an image, besides its memory.
+    """What an importer must know about an image, besides its memory.
 
-    An image with a depth of more than 1 is 3D and has no layers; with more than one layer it is a 2D array;
-    else it is 2D. Checked when made, because drivers read other texels than meant where the two sides
-    disagree. Raises :class:`InvalidArgument` with the offending value.
+    An image with a depth above 1 is 3D and has no layers. An image with more than one layer is a 2D array. Every other
+    image is 2D. The values are checked at creation, because drivers answer a contradiction with wrong texels.
     """
 
     extent: tuple[int, int, int]
     """Width, height and depth of the largest level, in texels."""
     format: ImageFormat
-    mip_levels: int = 1
+    mip_levels: int
     """Each level has half the extent of the one before, rounded down, and at least 1."""
-    array_layers: int = 1
-    tiling: Tiling = Tiling.OPTIMAL
-    row_pitch: int = 0
-    """Linear images: bytes from row to row, or 0 where the producer is to choose. Else 0."""
-    offset: int = 0
+    array_layers: int
+    tiling: Tiling
+    row_pitch: int
+    """Linear images: bytes from row to row, or 0 before the producer has chosen. Optimal images: 0."""
+    offset: int
     """First byte of the image in its allocation."""
 
-    def __post_init__(self) -> None:
-        lengths = list(self.extent)
-        if len(lengths) != 3 or not all(0 < length <= _LONGEST for length in lengths):  # noqa: PLR2004
-            msg = f"extent must be width, height and depth, each from 1 to {_LONGEST}, got {self.extent}"
-            raise InvalidArgument(msg)
+    def __init__(
+        self,
+        extent: Sequence[int],
+        format: ImageFormat | str,  # noqa: A002 - the name of the field
+        *,
+        mip_levels: int = 1,
+        array_layers: int = 1,
+        tiling: TilingLike = Tiling.OPTIMAL,
+        row_pitch: int = 0,
+        offset: int = 0,
+    ) -> None:
+        """Check and set the fields.
+
+        Args:
+            extent: Width, height and depth of the largest level, in texels. Without a depth it is 1.
+            format: An image format or its name, such as ``"rgba8unorm"``.
+            mip_levels: Number of levels.
+            array_layers: Number of layers.
+            tiling: ``"optimal"`` or ``"linear"``.
+            row_pitch: Bytes from row to row of a linear image, or 0 to let the producer choose.
+            offset: First byte of the image in its allocation.
+
+        Raises:
+            InvalidArgument: A value is impossible, or contradicts another.
+        """
+        fields: dict[str, object] = {
+            "extent": _extent(extent),
+            "format": as_format(format),
+            "mip_levels": _whole(mip_levels, "mip_levels"),
+            "array_layers": _whole(array_layers, "array_layers"),
+            "tiling": as_choice(Tiling, tiling, "tiling"),
+            "row_pitch": _whole(row_pitch, "row_pitch"),
+            "offset": _whole(offset, "offset"),
+        }
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+        self._check()
+
+    def _check(self) -> None:
         most = max(self.extent).bit_length()
         if not 0 < self.mip_levels <= most:
             msg = f"an image of {self.extent} has from 1 to {most} mip levels, got {self.mip_levels}"
@@ -93,7 +130,7 @@ class ImageDescriptor:
         return (*((planes,) if planes > 1 else ()), height, width, self.format.components)
 
     def level_extent(self, level: int) -> tuple[int, int, int]:
-        """Width, height and depth of a level. Raises :class:`InvalidArgument` for one that is not there."""
+        """Return width, height and depth of a level. Raises :class:`InvalidArgument` for a missing level."""
         if not 0 <= level < self.mip_levels:
             msg = f"the image has levels 0 to {self.mip_levels - 1}, got {level}"
             raise InvalidArgument(msg)
@@ -101,10 +138,10 @@ class ImageDescriptor:
         return width, height, depth
 
     def part_shape(self, level: int = 0, layer: int = 0) -> tuple[int, ...]:
-        """What one read or write moves, row-major: ([depth,] height, width, components).
+        """Return the shape of one read or write, row-major: ([depth,] height, width, components).
 
-        A level of a 3D image always has its depth there, be it 1. Raises :class:`InvalidArgument` for a level
-        or layer that is not there.
+        The shape of a 3D image has a depth in every level, even 1. Raises :class:`InvalidArgument` for a level or
+        layer that does not exist.
         """
         if not 0 <= layer < self.array_layers:
             msg = f"the image has layers 0 to {self.array_layers - 1}, got {layer}"
@@ -113,7 +150,7 @@ class ImageDescriptor:
         return (*((depth,) if self.is_3d else ()), height, width, self.format.components)
 
     def part_nbytes(self, level: int = 0, layer: int = 0) -> int:
-        """Bytes that one read or write moves: the texels of one level of one layer, without gaps."""
+        """Return the bytes of one read or write: the texels of one level of one layer, without gaps."""
         self.part_shape(level, layer)
         width, height, depth = self.level_extent(level)
         return width * height * depth * self.format.texel_size
@@ -121,15 +158,15 @@ class ImageDescriptor:
 
 @runtime_checkable
 class MappedImage(Protocol):
-    """An imported image, in the form that the consumer's own functions take.
+    """An imported image, as the consumer's own functions take it.
 
-    Reading and writing move one level of one layer, texels in rows without gaps; they are ordered on the
-    consumer's stream and return when the host bytes may be touched again.
+    :meth:`read` and :meth:`write` copy one level of one layer, texels in rows without gaps. They are ordered on the
+    consumer's stream and block until the host bytes may be used again.
     """
 
     @property
     def descriptor(self) -> ImageDescriptor:
-        """What was imported."""
+        """The image that was imported."""
         ...
 
     @property
@@ -144,7 +181,7 @@ class MappedImage(Protocol):
 
     @property
     def native(self) -> object:
-        """What the API takes: a ``CUmipmappedArray`` or ``hipMipmappedArray_t`` (int), a ``pyopencl.Image``."""
+        """The API's object: a ``CUmipmappedArray`` or ``hipMipmappedArray_t`` (int), a ``pyopencl.Image``."""
         ...
 
     def read(
@@ -160,11 +197,11 @@ class MappedImage(Protocol):
         ...
 
     def acquire(self, stream: Stream) -> None:
-        """Enqueue taking ownership; see :meth:`interop.protocols.ExternalMemory.acquire`."""
+        """Enqueue the acquire; see :meth:`interop.protocols.ExternalMemory.acquire`."""
         ...
 
     def release(self, stream: Stream) -> None:
-        """Enqueue giving ownership up."""
+        """Enqueue the release; see :meth:`interop.protocols.ExternalMemory.release`."""
         ...
 
     def close(self) -> None:
@@ -174,18 +211,28 @@ class MappedImage(Protocol):
 
 @runtime_checkable
 class ImageConsumer(Protocol):
-    """A consumer that takes images in.
+    """A consumer that imports images.
 
-    An image is imported and mapped in one step, because not every API can do it in two: OpenCL makes an image
-    from the handle itself, never from memory that it has imported as a buffer.
+    Import and mapping are one step, because OpenCL creates an image from the handle itself. It cannot create one from
+    memory that it imported as a buffer.
     """
 
     def import_image(self, handle: Handle, memory: MemoryDescriptor, image: ImageDescriptor) -> MappedImage:
-        """Take an image in. ``handle`` is consumed when this returns and untouched when it raises.
+        """Import an image.
 
-        Raises :class:`Unsupported`, with the driver's answer, for a format, tiling or kind of image that the
-        device does not take; :class:`InvalidArgument` for an image that cannot lie in its memory;
-        :class:`HandleError` and :class:`DriverError` as :meth:`interop.protocols.Consumer.import_memory`.
+        Args:
+            handle: Handle of the allocation. Success consumes it; after an error the caller still owns it.
+            memory: The exporter's description of the allocation.
+            image: The exporter's description of the image.
+
+        Returns:
+            The imported image. The caller closes it.
+
+        Raises:
+            Unsupported: The device does not take this format, tiling or kind; the error has the driver's answer.
+            InvalidArgument: The image does not fit into its memory.
+            HandleError: The handle contradicts the descriptor.
+            DriverError: The driver refuses the import.
         """
         ...
 
@@ -196,7 +243,7 @@ class ProducerImage(Protocol):
 
     @property
     def descriptor(self) -> ImageDescriptor:
-        """What was made, with the pitch that the driver chose."""
+        """The image that was made, with the row pitch that the driver chose."""
         ...
 
     @property
@@ -205,30 +252,44 @@ class ProducerImage(Protocol):
         ...
 
     def export_memory(self) -> tuple[Handle, MemoryDescriptor]:
-        """Hand out the allocation; as :meth:`interop.protocols.ProducerBuffer.export_memory`."""
+        """Export the allocation, as :meth:`interop.protocols.ProducerBuffer.export_memory`."""
         ...
 
-    def acquire(self, commands: Any) -> None:
-        """Record taking the image over from the consumer, into :class:`interop.protocols.Commands`."""
+    def acquire(self, commands: Commands) -> None:
+        """Record the acquire of the image from the consumer."""
         ...
 
-    def release(self, commands: Any) -> None:
-        """Record giving the image to the consumer."""
+    def release(self, commands: Commands) -> None:
+        """Record the release of the image to the consumer."""
         ...
 
-    def read(self, target: HostBytes, *, level: int = 0, layer: int = 0, timeout: float = 30.0) -> None:
-        """Copy a level of a layer into writable host bytes, in rows without gaps, and wait for that.
+    def read(
+        self, target: HostBytes, *, level: int = 0, layer: int = 0, timeout: float | None = None
+    ) -> None:
+        """Copy a level of a layer into host bytes, and block until that is done.
 
-        The image must be the producer's at that time. Raises :class:`WaitTimeout`.
+        The producer must own the image at that time.
+
+        Args:
+            target: Writable bytes of the level's size, in rows without gaps.
+            level: Mip level.
+            layer: Array layer.
+            timeout: Seconds; by default those given to :meth:`ImageProducer.create_image`.
+
+        Raises:
+            InvalidArgument: The level or layer does not exist, or ``target`` has another size.
+            WaitTimeout: The copy has not ended after ``timeout`` seconds.
         """
         ...
 
-    def write(self, source: HostBytes, *, level: int = 0, layer: int = 0, timeout: float = 30.0) -> None:
-        """Copy host bytes into a level of a layer, and wait for that; as :meth:`read`."""
+    def write(
+        self, source: HostBytes, *, level: int = 0, layer: int = 0, timeout: float | None = None
+    ) -> None:
+        """Copy host bytes into a level of a layer, and block until that is done; as :meth:`read`."""
         ...
 
     def close(self) -> None:
-        """Free image and allocation. Importers keep theirs. A second call does nothing."""
+        """Free image and allocation. Importers keep their references. A second call does nothing."""
         ...
 
 
@@ -236,9 +297,39 @@ class ProducerImage(Protocol):
 class ImageProducer(Protocol):
     """A producer that makes images."""
 
-    def create_image(self, image: ImageDescriptor, *, export: HandleType | None = None) -> ProducerImage:
-        """Make an image; the caller closes it.
+    def create_image(
+        self, image: ImageDescriptor, *, export: HandleTypeLike | None = None, timeout: float = 10.0
+    ) -> ProducerImage:
+        """Create an image. The caller closes it.
 
-        Raises :class:`Unsupported`, with the driver's answer, for what the device does not make or export.
+        Args:
+            image: The image; a linear one without row pitch gets the driver's.
+            export: Handle type by which the allocation can be exported, or None.
+            timeout: Seconds that creation waits at most, and by default each read and write of the image.
+
+        Raises:
+            Unsupported: The device does not make or export such an image; the error has the driver's answer.
         """
         ...
+
+
+def _whole(given: int, name: str) -> int:
+    try:
+        return index(given)
+    except TypeError:
+        raise InvalidArgument(f"{name} must be an integer, got {given!r}") from None
+
+
+def _extent(given: Sequence[int]) -> tuple[int, int, int]:
+    try:
+        lengths = tuple(index(length) for length in given)
+    except TypeError:
+        lengths = ()
+    if not lengths or not all(0 < length <= _LONGEST for length in lengths):
+        lengths = ()
+    if len(lengths) == 2:  # noqa: PLR2004 - width and height
+        return (*lengths, 1)
+    if len(lengths) != 3:  # noqa: PLR2004
+        msg = f"extent must be width, height and depth, each from 1 to {_LONGEST}, got {given}"
+        raise InvalidArgument(msg)
+    return lengths
