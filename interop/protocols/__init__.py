@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from interop.protocols._win32 import is_windows
+from interop.protocols.arguments import MAX_BYTES, as_choice, as_integer, check_range, round_up
 from interop.protocols.backend import (
     API_VERSION,
     Backend,
@@ -68,6 +69,7 @@ from interop.protocols.handles import (
     FdFate,
     Handle,
     HandleType,
+    HandleTypeName,
     check_fd,
     check_value,
     lend,
@@ -76,8 +78,13 @@ from interop.protocols.handles import (
 from interop.protocols.identity import DeviceIdentity, MatchKey, PciAddress, host_identity
 from interop.protocols.images import ImageConsumer, ImageDescriptor, ImageProducer, MappedImage, ProducerImage
 from interop.protocols.kernels import Kernel, Launch, Module, Parameter, Signature
-from interop.protocols.memory import ExternalMemory, HostBytes, MappedBuffer, MemoryDescriptor, check_range
-from interop.protocols.semaphores import ExternalSemaphore, SemaphoreDescriptor, SemaphoreKind
+from interop.protocols.memory import ExternalMemory, HostBytes, MappedBuffer, MemoryDescriptor
+from interop.protocols.semaphores import (
+    ExternalSemaphore,
+    SemaphoreDescriptor,
+    SemaphoreKind,
+    SemaphoreKindName,
+)
 from interop.protocols.streams import Stream
 from interop.protocols.sync_files import (
     ONE_SHOT,
@@ -97,6 +104,7 @@ __all__ = [
     "DTYPES",
     "FD_TYPES",
     "FORMATS",
+    "MAX_BYTES",
     "MEMORY_FLOOR",
     "ONE_SHOT",
     "SEMAPHORE_FLOOR",
@@ -133,6 +141,7 @@ __all__ = [
     "Handle",
     "HandleError",
     "HandleType",
+    "HandleTypeName",
     "HostBytes",
     "ImageConsumer",
     "ImageDescriptor",
@@ -168,6 +177,7 @@ __all__ = [
     "Role",
     "SemaphoreDescriptor",
     "SemaphoreKind",
+    "SemaphoreKindName",
     "Signature",
     "Stream",
     "Submission",
@@ -176,8 +186,10 @@ __all__ = [
     "UnknownBackend",
     "Unsupported",
     "WaitTimeout",
+    "as_choice",
     "as_dtype",
     "as_format",
+    "as_integer",
     "bare_signal",
     "bare_wait",
     "check_fd",
@@ -192,6 +204,7 @@ __all__ = [
     "launches",
     "lend",
     "ownership",
+    "round_up",
     "widen_table",
 ]
 

@@ -1,8 +1,7 @@
-"""What a backend is: the protocols that a producer or a consumer of memory fulfils.
+"""Protocols of a backend: `Backend` lists devices, `Producer` owns memory, `Consumer` imports it.
 
-Nothing here needs to be inherited from. A backend registers a :class:`BackendInfo`; its ``load`` imports the
-binding and returns a :class:`Backend`, which lists devices and opens them as :class:`Producer` or
-:class:`Consumer`.
+A backend inherits from none of these classes. A plugin registers a `BackendInfo`. `BackendInfo.load` imports the
+binding and returns a `Backend`, which opens devices as `Producer` or `Consumer`.
 """
 
 from __future__ import annotations
@@ -22,29 +21,32 @@ if TYPE_CHECKING:
     from interop.protocols.streams import Stream
 
 API_VERSION = 1
-"""Version of these protocols. A plugin states the one it was written for."""
+"""Version of these protocols. Each plugin states the version for which it was written."""
 
 
 class Role(enum.StrEnum):
-    """Which side of a link a backend can take."""
+    """The side of a link that a backend can take."""
 
     PRODUCER = "producer"
-    """Owns the memory and hands it out."""
+    """Owns the memory and exports it."""
     CONSUMER = "consumer"
-    """Takes the memory in and computes on it."""
+    """Imports the memory and computes on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendInfo:
-    """The declaration by which a plugin registers a backend. Making one touches no driver."""
+    """The declaration by which a plugin registers a backend. Creating one calls no driver."""
 
     name: str
+    """Name by which users select the backend, for instance `"vulkan"`."""
     roles: frozenset[Role]
+    """Sides of a link that the backend can take."""
     load: Callable[[], Backend]
-    """Imports the binding and returns the backend; called at most once, on first use.
+    """Imports the binding and returns the backend. The registry calls it at most once, on first use.
 
-    Raises ``ImportError`` or :class:`interop.protocols.BackendUnavailable` where it cannot."""
+    It raises `ImportError` or `BackendUnavailable` if the binding cannot be imported."""
     api_version: int = API_VERSION
+    """Value of `API_VERSION` for which the backend was written."""
     install_hint: str = ""
     """The command or package that makes the backend available."""
     summary: str = ""
@@ -53,7 +55,7 @@ class BackendInfo:
 
 @runtime_checkable
 class Backend(Protocol):
-    """One API on this machine. Cheap to hold; owns nothing but loaded libraries."""
+    """One API on this machine. It owns the loaded libraries and nothing else."""
 
     @property
     def name(self) -> str:
@@ -61,32 +63,55 @@ class Backend(Protocol):
         ...
 
     def versions(self) -> Mapping[str, str]:
-        """Versions of the binding and of the driver libraries, for reports."""
+        """Return the versions of the binding and of the driver libraries, for reports."""
         ...
 
     def devices(self) -> Sequence[DeviceInfo]:
-        """List the devices with identities and capabilities, leaving nothing open.
+        """List the devices with their identities and capabilities. No device stays open.
 
-        Raises :class:`BackendUnavailable` when there is no driver or no device.
+        Raises:
+            BackendUnavailable: The machine has no driver or no device for this API.
         """
         ...
 
 
 @runtime_checkable
 class ProducerBackend(Backend, Protocol):
-    """A backend that can own and hand out memory."""
+    """A backend whose devices own memory and export it."""
 
     def open_producer(self, device: DeviceInfo) -> Producer:
-        """Open a device of :meth:`Backend.devices`. The caller owns the result."""
+        """Open a device as a producer.
+
+        Args:
+            device: An entry of `Backend.devices`.
+
+        Returns:
+            The opened device. The caller owns it and closes it.
+
+        Raises:
+            Unsupported: The device lacks a feature that the backend needs.
+            DriverError: The driver refused to open the device.
+        """
         ...
 
 
 @runtime_checkable
 class ConsumerBackend(Backend, Protocol):
-    """A backend that can take memory in and compute on it."""
+    """A backend whose devices import memory and compute on it."""
 
     def open_consumer(self, device: DeviceInfo) -> Consumer:
-        """Open a device of :meth:`Backend.devices`. The caller owns the result."""
+        """Open a device as a consumer.
+
+        Args:
+            device: An entry of `Backend.devices`.
+
+        Returns:
+            The opened device. The caller owns it and closes it.
+
+        Raises:
+            Unsupported: The device lacks a feature that the backend needs.
+            DriverError: The driver refused to open the device.
+        """
         ...
 
 
@@ -101,98 +126,165 @@ class Consumer(Protocol):
 
     @property
     def stream(self) -> Stream:
-        """The stream on which everything runs that names no other."""
+        """The default stream: calls without a `stream` argument enqueue here. The consumer owns it."""
         ...
 
     def create_stream(self) -> Stream:
-        """Make a further stream; the caller closes it."""
+        """Create another stream. The caller owns it and closes it."""
         ...
 
     def import_memory(self, handle: Handle, descriptor: MemoryDescriptor) -> ExternalMemory:
-        """Take an allocation in. ``handle`` is consumed when this returns and untouched when it raises.
+        """Import an allocation of another API.
 
-        Raises :class:`HandleError` for a handle that contradicts the descriptor, :class:`DriverError` for
-        what the driver refuses.
+        Args:
+            handle: Handle of the allocation. A successful import consumes it; on failure the caller keeps it, open.
+            descriptor: Size, offset and origin of the allocation.
+
+        Returns:
+            The imported memory. The caller owns it and closes it.
+
+        Raises:
+            HandleError: The handle is closed or contradicts the descriptor.
+            Unsupported: The device does not import this handle type.
+            DriverError: The driver refused the import.
+
+        Note:
+            `hipImportExternalMemory`, `cuImportExternalMemory`, `clCreateBufferWithProperties`.
         """
         ...
 
     def import_semaphore(self, handle: Handle, descriptor: SemaphoreDescriptor) -> ExternalSemaphore:
-        """Take a semaphore in; ownership and errors as in :meth:`import_memory`."""
+        """Import a semaphore of another API.
+
+        Args:
+            handle: Handle of the semaphore. A successful import consumes it; on failure the caller keeps it, open.
+            descriptor: Kind and origin of the semaphore.
+
+        Returns:
+            The imported semaphore. The caller owns it and closes it.
+
+        Raises:
+            HandleError: The handle is closed or contradicts the descriptor.
+            Unsupported: The device does not import this kind by this handle type.
+            DriverError: The driver refused the import.
+
+        Note:
+            `hipImportExternalSemaphore`, `cuImportExternalSemaphore`, `clCreateSemaphoreWithPropertiesKHR`.
+        """
         ...
 
     def allocate(self, size: int) -> MappedBuffer:
-        """Allocate ``size`` bytes of the consumer's own memory; the caller closes it. For the staged path."""
+        """Allocate memory of the consumer's own, for the staged path.
+
+        Args:
+            size: Bytes to allocate.
+
+        Returns:
+            The memory as one row of bytes. The caller owns it and closes it.
+
+        Raises:
+            InvalidArgument: `size` is not a positive number.
+            DriverError: The device is out of memory.
+        """
         ...
 
     def compile(self, source: str | Mapping[str, str]) -> Module:
-        """Compile portable kernel source (see :mod:`interop.protocols.kernels`). Raises :class:`CompileError`.
+        """Compile portable kernel source for this device.
 
-        A mapping may hold an entry named after this backend, in the API's own language.
+        Args:
+            source: Source in the vocabulary of `interop.protocols.kernels`. A mapping may hold an entry with the
+                name of this backend, in the API's own language.
+
+        Returns:
+            The compiled module. The caller owns it and closes it.
+
+        Raises:
+            CompileError: The compiler refused the source.
+
+        Note:
+            `hiprtcCompileProgram`, `nvrtcCompileProgram`, `clBuildProgram`.
         """
         ...
 
     def close(self) -> None:
-        """Release the device and all that hangs on it. Work must have ended. A second call does nothing."""
+        """Close the device and everything that it created. Enqueued work must have ended. Idempotent."""
         ...
 
 
 @runtime_checkable
 class BufferPart(Protocol):
-    """A range of a producer's buffer, as its commands take it."""
+    """A byte range of a producer's buffer. `Commands` accepts it in place of a buffer."""
 
     @property
     def size(self) -> int:
-        """Bytes of the range."""
+        """Size of the range in bytes."""
         ...
 
     @property
     def offset(self) -> int:
-        """Its first byte in the API's own object."""
+        """First byte of the range in the API's own object."""
         ...
 
     @property
     def native(self) -> object:
-        """The API's own object (``VkBuffer``), which may hold more than the range."""
+        """The API's own object (`VkBuffer`). It may be larger than the range."""
         ...
 
     def part(self, offset: int, size: int) -> BufferPart:
-        """Return ``size`` bytes from ``offset`` on as something that commands take in place of a buffer.
+        """Return a smaller range of this range. The buffer owns it and closes it.
 
-        Closed with the buffer. ``offset`` must be a multiple of 4 bytes, and of 256 for shaders on any device.
-        Raises :class:`InvalidArgument` for a range outside this one.
+        Args:
+            offset: First byte, counted from the start of this range. A multiple of 4; a multiple of 256 suits
+                the shaders of every device.
+            size: Size in bytes.
+
+        Raises:
+            InvalidArgument: The new range does not lie within this one.
         """
         ...
 
 
 @runtime_checkable
 class ProducerBuffer(BufferPart, Protocol):
-    """A buffer and its allocation on the producer's side."""
+    """A buffer of the producer, with the allocation behind it."""
 
     @property
     def allocation_size(self) -> int:
-        """Bytes of the allocation behind it."""
+        """Size of the allocation in bytes."""
         ...
 
     def export_memory(self) -> tuple[Handle, MemoryDescriptor]:
-        """Hand out the allocation. The caller owns the handle; each call makes a new one (``vkGetMemoryFdKHR``).
+        """Export the allocation.
 
-        The descriptor names the allocation, so that a consumer imports it once; with another ``offset`` and
-        ``size`` it stands for a part. Raises :class:`Unsupported` when the buffer was not made exportable.
+        Returns:
+            A new handle, which the caller owns, and the descriptor of the buffer in its allocation. The
+            descriptor names the allocation: a consumer imports it once for all descriptors of that name.
+
+        Raises:
+            Unsupported: The buffer was created without `export`.
+            DriverError: The driver refused the export.
+
+        Note:
+            `vkGetMemoryFdKHR`, `vkGetMemoryWin32HandleKHR`.
         """
         ...
 
     def host_view(self) -> memoryview:
-        """Writable bytes of a buffer that was made host-visible. Raises :class:`Unsupported` otherwise."""
+        """Return the writable bytes of a host-visible buffer. They are valid until the buffer is closed.
+
+        Raises:
+            Unsupported: The buffer was created without `host_visible=True`.
+        """
         ...
 
     def close(self) -> None:
-        """Free buffer and allocation. Importers keep theirs. A second call does nothing."""
+        """Free the buffer and its allocation. Importers keep their references. Idempotent."""
         ...
 
 
 @runtime_checkable
 class ProducerSemaphore(Protocol):
-    """A semaphore on the producer's side."""
+    """A semaphore of the producer."""
 
     @property
     def kind(self) -> SemaphoreKind:
@@ -201,99 +293,192 @@ class ProducerSemaphore(Protocol):
 
     @property
     def native(self) -> object:
-        """The API's own object (``VkSemaphore``)."""
+        """The API's own object (`VkSemaphore`)."""
         ...
 
     def export_semaphore(self) -> tuple[Handle, SemaphoreDescriptor]:
-        """Hand out the semaphore; the caller owns the handle. Raises :class:`Unsupported` if not exportable."""
+        """Export the semaphore.
+
+        Returns:
+            A new handle, which the caller owns, and its descriptor.
+
+        Raises:
+            Unsupported: The semaphore was created without `export`.
+            DriverError: The driver refused the export.
+
+        Note:
+            `vkGetSemaphoreFdKHR`, `vkGetSemaphoreWin32HandleKHR`.
+        """
         ...
 
     def wait_host(self, value: int, timeout: float) -> bool:
-        """Timeline: block until the counter reaches ``value``; False after ``timeout`` seconds. Releases the GIL."""
+        """Block until the counter of a timeline semaphore reaches a value. Releases the GIL.
+
+        Args:
+            value: Timeline value to wait for.
+            timeout: Longest wait in seconds.
+
+        Returns:
+            True once the counter has reached `value`, False after `timeout`.
+
+        Raises:
+            TurnError: The semaphore is binary.
+
+        Note:
+            `vkWaitSemaphores`.
+        """
         ...
 
     def signal_host(self, value: int) -> None:
-        """Timeline: set the counter to ``value`` from the host (``vkSignalSemaphore``); any thread."""
+        """Set the counter of a timeline semaphore from the host. Any thread may call it.
+
+        Args:
+            value: New timeline value, above the present one.
+
+        Raises:
+            TurnError: The semaphore is binary, or `value` is not above the counter.
+
+        Note:
+            `vkSignalSemaphore`.
+        """
         ...
 
     def counter(self) -> int:
-        """Timeline: the counter's present value."""
+        """Return the present value of a timeline semaphore (`vkGetSemaphoreCounterValue`).
+
+        Raises:
+            TurnError: The semaphore is binary.
+        """
         ...
 
     def close(self) -> None:
-        """Destroy it. Work that uses it must have ended. A second call does nothing."""
+        """Destroy the semaphore. Work that uses it must have ended. Idempotent."""
         ...
 
 
 @runtime_checkable
 class Mesh(Protocol):
-    """A grid of heights that the producer can draw into a picture of its own."""
+    """A grid of heights that the producer draws into a picture. The mesh owns the picture."""
 
     def image(self, timeout: float) -> memoryview:
-        """The last picture drawn: bytes of shape (rows, columns, 4), RGBA. Waits for it at most ``timeout`` s."""
+        """Block until the last drawing has ended, and return its picture.
+
+        Args:
+            timeout: Longest wait in seconds.
+
+        Returns:
+            Bytes of shape (rows, columns, 4): RGBA, 8 bits each.
+
+        Raises:
+            WaitTimeout: The drawing did not end in time.
+        """
         ...
 
     def close(self) -> None:
-        """Free pipeline, picture and vertices. A second call does nothing."""
+        """Free the pipeline, the picture and the vertices. Idempotent."""
         ...
 
 
 @runtime_checkable
 class Commands(Protocol):
-    """Records the producer's work of one turn. Valid inside the turn only."""
+    """Records the producer's work of one turn. Valid until the turn ends."""
 
     @property
     def native(self) -> object:
-        """The API's own recorder (``VkCommandBuffer``, recording)."""
+        """The API's own recorder (a `VkCommandBuffer` in the recording state)."""
         ...
 
     def fill(self, buffer: object, word: int) -> None:
-        """Set every 32-bit word of a buffer (``vkCmdFillBuffer``)."""
+        """Record a fill of a buffer.
+
+        Args:
+            buffer: A buffer or a part of one.
+            word: The 32-bit value of every word.
+
+        Note:
+            `vkCmdFillBuffer`.
+        """
         ...
 
     def copy(self, source: object, target: object) -> None:
-        """Copy the bytes of one buffer into another of at least its size (``vkCmdCopyBuffer``)."""
+        """Record a copy of all bytes of one buffer.
+
+        Args:
+            source: The buffer or part to read.
+            target: The buffer or part to write, at least as large as `source`.
+
+        Note:
+            `vkCmdCopyBuffer`.
+        """
         ...
 
     def draw(self, mesh: Mesh, heights: object) -> None:
-        """Draw a mesh with the heights in a float32 buffer of the mesh's grid."""
+        """Record a drawing of a mesh.
+
+        Args:
+            mesh: A mesh of the same producer.
+            heights: A buffer with one float32 height for each point of the mesh, row-major.
+        """
         ...
 
 
 @runtime_checkable
 class Submission(Protocol):
-    """One prepared shape of queue submission: which memories change owner, which semaphores go with it.
+    """A prepared queue submission: its ownership transfers and its semaphores.
 
-    Everything that does not change from turn to turn is built once, when this is made.
+    The backend builds everything that is the same in each turn when the submission is prepared. One thread at
+    a time may use a submission.
     """
 
     def begin(self, *, repeat: bool = False) -> Commands:
-        """Start recording. At most one recording at a time.
+        """Start recording. A submission has at most one recording at a time.
 
-        With ``repeat`` every further :meth:`submit` submits this recording again, without another begin.
+        Args:
+            repeat: Each later `submit` submits this recording again, without another `begin`.
+
+        Returns:
+            The recorder, valid until `submit` or `abandon`.
+
+        Raises:
+            TurnError: A recording is open, or the submission repeats an earlier recording.
+            WaitTimeout: Too many recordings are in flight, and the oldest one does not end.
         """
         ...
 
     def submit(self, wait_value: int = 0, signal_value: int = 0) -> int:
-        """End recording and submit; returns the point on :attr:`Producer.progress` that is reached when it is done.
+        """End the recording and submit it. Returns immediately.
 
-        Values are for timeline semaphores and ignored for binary ones. Without :meth:`begin` only the
-        ownership transfers and semaphores are submitted.
+        Without a recording, the submission holds the ownership transfers and the semaphores alone.
+
+        Args:
+            wait_value: Timeline value to wait for; ignored for a binary semaphore.
+            signal_value: Timeline value to signal; ignored for a binary semaphore.
+
+        Returns:
+            The timeline value that `Producer.progress` reaches when the device has finished this submission.
+
+        Raises:
+            TurnError: `signal_value` is not above the last signalled value. The recording stays open.
+            ClosedError: An object of the recording was closed. The recording stays open.
+            DriverError: The driver refused the submission. Nothing was submitted, and the recording is gone.
+
+        Note:
+            `vkQueueSubmit`.
         """
         ...
 
     def abandon(self) -> None:
-        """Throw a recording away; nothing was submitted."""
+        """Discard the open recording without submitting it."""
         ...
 
     def close(self) -> None:
-        """Free what was prepared. Submitted work must have ended. A second call does nothing."""
+        """Free the submission. The submitted work must have ended. Idempotent."""
         ...
 
 
 @runtime_checkable
 class Producer(Protocol):
-    """An opened device that owns memory, hands it out, and does work in turns."""
+    """An opened device that owns memory, exports it, and works in turns."""
 
     @property
     def device(self) -> DeviceInfo:
@@ -302,25 +487,66 @@ class Producer(Protocol):
 
     @property
     def progress(self) -> ProducerSemaphore:
-        """A timeline that each submission advances; never exported. Lets the host see how far the queue is."""
+        """The timeline semaphore that each submission advances. The producer owns it and never exports it."""
         ...
 
     def create_buffer(
         self, size: int, *, export: HandleType | None = None, host_visible: bool = False
     ) -> ProducerBuffer:
-        """Allocate a storage buffer of ``size`` bytes, exportable or host-visible on demand.
+        """Allocate a storage buffer.
 
-        Raises :class:`InvalidArgument` for a bad size, :class:`Unsupported` when the driver cannot export
-        such a buffer (asked before anything is allocated), :class:`DriverError` when it has no memory.
+        Args:
+            size: Bytes to allocate.
+            export: Handle type by which the buffer can be exported; None for a private buffer.
+            host_visible: Makes `ProducerBuffer.host_view` available.
+
+        Returns:
+            The buffer. The caller owns it and closes it.
+
+        Raises:
+            InvalidArgument: `size` is not a positive number.
+            Unsupported: The driver cannot export such a buffer. Nothing was allocated.
+            DriverError: The device is out of memory.
+
+        Note:
+            `vkCreateBuffer`, `vkAllocateMemory`, `vkBindBufferMemory`.
         """
         ...
 
     def create_semaphore(self, kind: SemaphoreKind, *, export: HandleType | None = None) -> ProducerSemaphore:
-        """Make a semaphore, exportable on demand. Raises :class:`Unsupported` when that kind cannot be exported."""
+        """Create a semaphore.
+
+        Args:
+            kind: Binary or timeline.
+            export: Handle type by which the semaphore can be exported; None for a private semaphore.
+
+        Returns:
+            The semaphore. The caller owns it and closes it.
+
+        Raises:
+            Unsupported: The driver cannot export this kind by this handle type.
+
+        Note:
+            `vkCreateSemaphore`.
+        """
         ...
 
     def create_mesh(self, rows: int, columns: int, *, width: int, height: int) -> Mesh:
-        """Make a grid of ``rows`` × ``columns`` heights to be drawn into a picture of ``width`` × ``height``."""
+        """Create a grid of heights and the picture into which it is drawn.
+
+        Args:
+            rows: Points of the grid from top to bottom.
+            columns: Points of the grid from left to right.
+            width: Width of the picture in pixels.
+            height: Height of the picture in pixels.
+
+        Returns:
+            The mesh. The caller owns it and closes it.
+
+        Raises:
+            InvalidArgument: A number is out of range.
+            Unsupported: The device has no graphics queue.
+        """
         ...
 
     def prepare(
@@ -331,17 +557,33 @@ class Producer(Protocol):
         wait: ProducerSemaphore | None = None,
         signal: ProducerSemaphore | None = None,
     ) -> Submission:
-        """Prepare a submission, with the transfers of ownership and the semaphores that go with it.
+        """Prepare a submission with its ownership transfers and semaphores.
 
-        It takes ``acquire`` over from the consumer before its commands and gives ``release`` to it after them
-        (``VK_QUEUE_FAMILY_EXTERNAL``).
+        Args:
+            acquire: Buffers to acquire from the consumer before the recorded commands.
+            release: Buffers to release to the consumer after the recorded commands.
+            wait: Semaphore to wait for before the acquires.
+            signal: Semaphore to signal after the releases.
+
+        Returns:
+            The submission. It borrows the buffers and semaphores; the caller owns the submission and closes it.
+
+        Note:
+            Queue-family ownership transfers with `VK_QUEUE_FAMILY_EXTERNAL` (Vulkan 1.3, section 7.7.4).
         """
         ...
 
     def wait_idle(self, timeout: float) -> None:
-        """Block until everything submitted has ended. Raises :class:`WaitTimeout`."""
+        """Block until all submitted work has ended.
+
+        Args:
+            timeout: Longest wait in seconds.
+
+        Raises:
+            WaitTimeout: The work did not end in time.
+        """
         ...
 
     def close(self) -> None:
-        """Release the device and all that hangs on it. Work must have ended. A second call does nothing."""
+        """Close the device and everything that it created. Submitted work must have ended. Idempotent."""
         ...

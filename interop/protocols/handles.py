@@ -17,7 +17,7 @@ import sys
 import warnings
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 from weakref import ref
 
 from interop.protocols import _win32 as win32
@@ -56,6 +56,11 @@ class HandleType(enum.StrEnum):
         """Whether a handle of this type is one of Windows', NT or global."""
         return self in _WIN32_TYPES
 
+
+HandleTypeName: TypeAlias = Literal[
+    "opaque_fd", "dma_buf", "sync_fd", "opaque_win32", "opaque_win32_kmt", "host_allocation"
+]
+"""Values of `HandleType`."""
 
 FD_TYPES = frozenset({HandleType.OPAQUE_FD, HandleType.DMA_BUF, HandleType.SYNC_FD})
 _WIN32_TYPES = frozenset({HandleType.OPAQUE_WIN32, HandleType.OPAQUE_WIN32_KMT})
