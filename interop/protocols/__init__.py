@@ -1,13 +1,12 @@
-"""What a backend fulfils and what users get in their hands: errors, plain data, protocols, hooks.
+"""Errors, plain data, protocols and hooks: the contract between interop, its backends and its users.
 
-Imports nothing of interop. Users get what they need of it from :mod:`interop`.
+This package imports no other part of interop. `interop` exports the names that users need.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from interop.protocols._win32 import is_windows
 from interop.protocols.arguments import MAX_BYTES, as_choice, as_integer, check_range, round_up
 from interop.protocols.backend import (
     API_VERSION,
@@ -61,29 +60,18 @@ from interop.protocols.errors import (
     Unsupported,
     WaitTimeout,
 )
-from interop.protocols.formats import FORMATS, ImageFormat, ImageTypes, Numbers, Tiling, as_format
-from interop.protocols.handles import (
-    FD_TYPES,
-    MEMORY_FLOOR,
-    SEMAPHORE_FLOOR,
-    FdFate,
-    Handle,
-    HandleType,
-    HandleTypeName,
-    check_fd,
-    check_value,
-    lend,
-    widen_table,
-)
+from interop.protocols.formats import FORMATS, ImageFormat, ImageTypes, Numbers, Tiling, TilingLike, as_format
+from interop.protocols.handles import FD_TYPES, Handle, HandleType, HandleTypeLike, check_fd, check_value
 from interop.protocols.identity import DeviceIdentity, MatchKey, PciAddress, host_identity
 from interop.protocols.images import ImageConsumer, ImageDescriptor, ImageProducer, MappedImage, ProducerImage
 from interop.protocols.kernels import Kernel, Launch, Module, Parameter, Signature
+from interop.protocols.lending import MEMORY_FLOOR, SEMAPHORE_FLOOR, FdFate, lend, widen_table
 from interop.protocols.memory import ExternalMemory, HostBytes, MappedBuffer, MemoryDescriptor
 from interop.protocols.semaphores import (
     ExternalSemaphore,
     SemaphoreDescriptor,
     SemaphoreKind,
-    SemaphoreKindName,
+    SemaphoreKindLike,
 )
 from interop.protocols.streams import Stream
 from interop.protocols.sync_files import (
@@ -93,11 +81,10 @@ from interop.protocols.sync_files import (
     ImportingProducer,
     ImportingSemaphore,
 )
+from interop.protocols.win32 import is_windows
 
 if TYPE_CHECKING:
-    from interop.protocols.formats import ImageTypes
     from interop.protocols.hookspecs import hookimpl
-    from interop.protocols.memory import HostBytes
 
 __all__ = [
     "API_VERSION",
@@ -141,7 +128,7 @@ __all__ = [
     "Handle",
     "HandleError",
     "HandleType",
-    "HandleTypeName",
+    "HandleTypeLike",
     "HostBytes",
     "ImageConsumer",
     "ImageDescriptor",
@@ -177,11 +164,12 @@ __all__ = [
     "Role",
     "SemaphoreDescriptor",
     "SemaphoreKind",
-    "SemaphoreKindName",
+    "SemaphoreKindLike",
     "Signature",
     "Stream",
     "Submission",
     "Tiling",
+    "TilingLike",
     "TurnError",
     "UnknownBackend",
     "Unsupported",
@@ -210,7 +198,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Import pluggy only for plugins: ``import interop`` needs no third-party package."""
+    """Import pluggy for plugins alone: `import interop` needs no third-party package."""
     if name == "hookimpl":
         from interop.protocols.hookspecs import hookimpl as marker
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import operator
-from typing import TYPE_CHECKING, SupportsIndex, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from interop.protocols.errors import InvalidArgument
 
@@ -17,7 +17,7 @@ MAX_BYTES = 2**63 - 1
 _Choice = TypeVar("_Choice", bound=enum.Enum)
 
 
-def as_integer(value: SupportsIndex, argument: str) -> int:
+def as_integer(value: object, argument: str) -> int:
     """Return an integer argument as a Python `int`, which never overflows.
 
     Args:
@@ -31,7 +31,7 @@ def as_integer(value: SupportsIndex, argument: str) -> int:
         return value
     if not isinstance(value, bool):
         try:
-            return operator.index(value)
+            return operator.index(value)  # type: ignore[arg-type]  # the error below is ours
         except TypeError:
             pass
     msg = f"{argument} must be an integer, got {value!r}"
@@ -60,7 +60,7 @@ def as_choice(kind: type[_Choice], value: object, argument: str, *, among: Itera
     if member is None or member not in allowed:
         choices = ", ".join(repr(each.value) for each in allowed)
         given = value.value if isinstance(value, enum.Enum) else value
-        msg = f"{argument} must be one of {choices}; got {given!r}"
+        msg = f"{argument} must be one of {choices}, got {given!r}"
         raise InvalidArgument(msg)
     return member
 

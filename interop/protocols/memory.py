@@ -11,13 +11,13 @@ from interop.protocols.handles import HandleType
 from interop.protocols.identity import DeviceIdentity
 
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, SupportsIndex
 
     from numpy.typing import NDArray
     from typing_extensions import Buffer
 
     from interop.protocols.dtypes import DType
-    from interop.protocols.handles import HandleTypeName
+    from interop.protocols.handles import HandleTypeLike
     from interop.protocols.streams import Stream
 
 HostBytes: TypeAlias = "Buffer | NDArray[Any]"
@@ -58,10 +58,10 @@ class MemoryDescriptor:
         def __init__(
             self,
             *,
-            allocation_size: int,
-            size: int,
-            offset: int = 0,
-            handle_type: HandleType | HandleTypeName,
+            allocation_size: SupportsIndex,
+            size: SupportsIndex,
+            offset: SupportsIndex = 0,
+            handle_type: HandleTypeLike,
             dedicated: bool = False,
             device: DeviceIdentity = DeviceIdentity(),  # noqa: B008 - frozen
             allocation: bytes | None = None,

@@ -11,7 +11,7 @@ from interop.protocols.handles import HandleType
 from interop.protocols.identity import DeviceIdentity
 
 if TYPE_CHECKING:
-    from interop.protocols.handles import HandleTypeName
+    from interop.protocols.handles import HandleTypeLike
     from interop.protocols.streams import Stream
 
 
@@ -24,8 +24,8 @@ class SemaphoreKind(enum.StrEnum):
     """A 64-bit counter that only grows. A wait for a value ends when the counter reaches it."""
 
 
-SemaphoreKindName: TypeAlias = Literal["binary", "timeline"]
-"""Values of `SemaphoreKind`."""
+SemaphoreKindLike: TypeAlias = SemaphoreKind | Literal["binary", "timeline"]
+"""A kind of semaphore, or its value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +48,8 @@ class SemaphoreDescriptor:
         def __init__(
             self,
             *,
-            kind: SemaphoreKind | SemaphoreKindName,
-            handle_type: HandleType | HandleTypeName,
+            kind: SemaphoreKindLike,
+            handle_type: HandleTypeLike,
             device: DeviceIdentity = DeviceIdentity(),  # noqa: B008 - frozen
         ) -> None: ...
 
