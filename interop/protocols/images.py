@@ -1,7 +1,6 @@
-"""Images: what an importer has to know about one, and the protocols of backends that share them.
+"""Images: their descriptor, and the optional protocols of backends that share them.
 
-Sharing images is optional. A consumer that can offers :class:`ImageConsumer`, a producer
-:class:`ImageProducer`; backends without them are complete all the same.
+A consumer that imports images implements `ImageConsumer`; a producer that exports them implements `ImageProducer`.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from interop.protocols.arguments import MAX_BYTES
 from interop.protocols.errors import InvalidArgument
 from interop.protocols.formats import Tiling
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from interop.protocols.memory import HostBytes, MemoryDescriptor
     from interop.protocols.streams import Stream
 
-
-_LIMIT = 2**63
 _LONGEST = 2**31 - 1
 
 
@@ -61,7 +59,7 @@ class ImageDescriptor:
         if self.extent[2] > 1 and self.array_layers > 1:
             msg = f"a 3D image has no layers, got a depth of {self.extent[2]} and {self.array_layers} layers"
             raise InvalidArgument(msg)
-        if not 0 <= self.offset < _LIMIT:
+        if not 0 <= self.offset <= MAX_BYTES:
             msg = f"offset must be between 0 and 2**63 bytes, got {self.offset}"
             raise InvalidArgument(msg)
         self._check_pitch()
@@ -76,7 +74,7 @@ class ImageDescriptor:
             msg = "a linear image is 2D, with one level and one layer: drivers promise no other"
             raise InvalidArgument(msg)
         tight = self.extent[0] * self.format.texel_size
-        if self.row_pitch and not tight <= self.row_pitch < _LIMIT:
+        if self.row_pitch and not tight <= self.row_pitch <= MAX_BYTES:
             msg = f"a row of {self.extent[0]} texels has {tight} bytes, got a row pitch of {self.row_pitch}"
             raise InvalidArgument(msg)
 
@@ -121,124 +119,199 @@ class ImageDescriptor:
 
 @runtime_checkable
 class MappedImage(Protocol):
-    """An imported image, in the form that the consumer's own functions take.
-
-    Reading and writing move one level of one layer, texels in rows without gaps; they are ordered on the
-    consumer's stream and return when the host bytes may be touched again.
-    """
+    """An imported image in the form that the consumer's own functions take."""
 
     @property
     def descriptor(self) -> ImageDescriptor:
-        """What was imported."""
+        """The descriptor with which the image was imported."""
         ...
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The largest level, row-major; see :attr:`ImageDescriptor.shape`."""
+        """Shape of the largest level, row-major, as `ImageDescriptor.shape`."""
         ...
 
     @property
     def format(self) -> ImageFormat:
-        """The make-up of a texel."""
+        """Layout of a texel."""
         ...
 
     @property
     def native(self) -> object:
-        """What the API takes: a ``CUmipmappedArray`` or ``hipMipmappedArray_t`` (int), a ``pyopencl.Image``."""
+        """The API's own object: a `CUmipmappedArray` or `hipMipmappedArray_t` (int), or a `pyopencl.Image`."""
         ...
 
     def read(
         self, target: HostBytes, *, level: int = 0, layer: int = 0, timeout: float | None = None
     ) -> None:
-        """Copy a level of a layer into writable host bytes of the same size."""
+        """Copy one level of one layer to the host, behind earlier work of the stream. Blocks until it is done.
+
+        Args:
+            target: Writable bytes in host memory, `ImageDescriptor.part_nbytes` long, in rows without gaps.
+            level: Mip level, 0 for the largest.
+            layer: Array layer.
+            timeout: Longest wait in seconds; None for the consumer's default.
+
+        Raises:
+            InvalidArgument: The level or layer does not exist, or `target` has another size.
+            WaitTimeout: Earlier work of the stream did not end in time. `target` may be partly written.
+            DriverError: The driver refused the copy, or earlier work failed.
+        """
         ...
 
     def write(
         self, source: HostBytes, *, level: int = 0, layer: int = 0, timeout: float | None = None
     ) -> None:
-        """Copy host bytes of the same size into a level of a layer."""
+        """Copy host bytes to one level of one layer, behind earlier work of the stream.
+
+        Blocks until the caller may change `source` again.
+
+        Args:
+            source: Bytes in host memory, `ImageDescriptor.part_nbytes` long, in rows without gaps.
+            level: Mip level, 0 for the largest.
+            layer: Array layer.
+            timeout: Longest wait in seconds; None for the consumer's default.
+
+        Raises:
+            InvalidArgument: The level or layer does not exist, or `source` has another size.
+            WaitTimeout: Earlier work of the stream did not end in time. The image may be partly written.
+            DriverError: The driver refused the copy, or earlier work failed.
+        """
         ...
 
     def acquire(self, stream: Stream) -> None:
-        """Enqueue taking ownership; see :meth:`interop.protocols.ExternalMemory.acquire`."""
+        """Enqueue the acquire of ownership on a stream. Does nothing where the API has no ownership."""
         ...
 
     def release(self, stream: Stream) -> None:
-        """Enqueue giving ownership up."""
+        """Enqueue the release of ownership on a stream. Does nothing where the API has no ownership."""
         ...
 
     def close(self) -> None:
-        """Release the import. Work that uses it must have ended. A second call does nothing."""
+        """Release the import. Work that uses it must have ended. Idempotent."""
         ...
 
 
 @runtime_checkable
 class ImageConsumer(Protocol):
-    """A consumer that takes images in.
+    """A consumer that imports images.
 
-    An image is imported and mapped in one step, because not every API can do it in two: OpenCL makes an image
-    from the handle itself, never from memory that it has imported as a buffer.
+    It imports and maps an image in one step. OpenCL creates an image from the handle itself, not from memory that it
+    has imported as a buffer.
     """
 
     def import_image(self, handle: Handle, memory: MemoryDescriptor, image: ImageDescriptor) -> MappedImage:
-        """Take an image in. ``handle`` is consumed when this returns and untouched when it raises.
+        """Import an image of another API.
 
-        Raises :class:`Unsupported`, with the driver's answer, for a format, tiling or kind of image that the
-        device does not take; :class:`InvalidArgument` for an image that cannot lie in its memory;
-        :class:`HandleError` and :class:`DriverError` as :meth:`interop.protocols.Consumer.import_memory`.
+        Args:
+            handle: Handle of the allocation. A successful import consumes it; on failure the caller keeps it, open.
+            memory: Size and origin of the allocation.
+            image: Extent, format and layout of the image.
+
+        Returns:
+            The imported image. The caller owns it and closes it.
+
+        Raises:
+            Unsupported: The device does not import images of this format, tiling or kind.
+            InvalidArgument: The image does not fit into the allocation.
+            HandleError: The handle is closed or contradicts the descriptor.
+            DriverError: The driver refused the import.
+
+        Note:
+            `hipExternalMemoryGetMappedMipmappedArray`, `cuExternalMemoryGetMappedMipmappedArray`,
+            `clCreateImageWithProperties`.
         """
         ...
 
 
 @runtime_checkable
 class ProducerImage(Protocol):
-    """An image and its allocation on the producer's side."""
+    """An image of the producer, with the allocation behind it."""
 
     @property
     def descriptor(self) -> ImageDescriptor:
-        """What was made, with the pitch that the driver chose."""
+        """The descriptor of the image, with the row pitch that the driver chose."""
         ...
 
     @property
     def native(self) -> object:
-        """The API's own object (``VkImage``)."""
+        """The API's own object (`VkImage`)."""
         ...
 
     def export_memory(self) -> tuple[Handle, MemoryDescriptor]:
-        """Hand out the allocation; as :meth:`interop.protocols.ProducerBuffer.export_memory`."""
+        """Export the allocation.
+
+        Returns:
+            A new handle, which the caller owns, and the descriptor of the allocation.
+
+        Raises:
+            Unsupported: The image was created without `export`.
+            DriverError: The driver refused the export.
+
+        Note:
+            `vkGetMemoryFdKHR`, `vkGetMemoryWin32HandleKHR`.
+        """
         ...
 
     def acquire(self, commands: Any) -> None:
-        """Record taking the image over from the consumer, into :class:`interop.protocols.Commands`."""
+        """Record the acquire of the image from the consumer into the producer's `Commands`."""
         ...
 
     def release(self, commands: Any) -> None:
-        """Record giving the image to the consumer."""
+        """Record the release of the image to the consumer into the producer's `Commands`."""
         ...
 
     def read(self, target: HostBytes, *, level: int = 0, layer: int = 0, timeout: float = 30.0) -> None:
-        """Copy a level of a layer into writable host bytes, in rows without gaps, and wait for that.
+        """Copy one level of one layer to the host. Blocks until it is done. The producer must own the image.
 
-        The image must be the producer's at that time. Raises :class:`WaitTimeout`.
+        Args:
+            target: Writable bytes in host memory, `ImageDescriptor.part_nbytes` long, in rows without gaps.
+            level: Mip level, 0 for the largest.
+            layer: Array layer.
+            timeout: Longest wait in seconds.
+
+        Raises:
+            InvalidArgument: The level or layer does not exist, or `target` has another size.
+            WaitTimeout: The copy did not end in time.
         """
         ...
 
     def write(self, source: HostBytes, *, level: int = 0, layer: int = 0, timeout: float = 30.0) -> None:
-        """Copy host bytes into a level of a layer, and wait for that; as :meth:`read`."""
+        """Copy host bytes to one level of one layer. Blocks until it is done. The producer must own the image.
+
+        Args:
+            source: Bytes in host memory, `ImageDescriptor.part_nbytes` long, in rows without gaps.
+            level: Mip level, 0 for the largest.
+            layer: Array layer.
+            timeout: Longest wait in seconds.
+
+        Raises:
+            InvalidArgument: The level or layer does not exist, or `source` has another size.
+            WaitTimeout: The copy did not end in time.
+        """
         ...
 
     def close(self) -> None:
-        """Free image and allocation. Importers keep theirs. A second call does nothing."""
+        """Free the image and its allocation. Importers keep their references. Idempotent."""
         ...
 
 
 @runtime_checkable
 class ImageProducer(Protocol):
-    """A producer that makes images."""
+    """A producer that creates images."""
 
     def create_image(self, image: ImageDescriptor, *, export: HandleType | None = None) -> ProducerImage:
-        """Make an image; the caller closes it.
+        """Create an image. The caller owns it and closes it.
 
-        Raises :class:`Unsupported`, with the driver's answer, for what the device does not make or export.
+        Args:
+            image: Extent, format and layout of the image.
+            export: Handle type by which the image can be exported; None for a private image.
+
+        Raises:
+            Unsupported: The device cannot create or export such an image. The text has the driver's answer.
+            DriverError: The device is out of memory.
+
+        Note:
+            `vkCreateImage`, `vkAllocateMemory`, `vkBindImageMemory`.
         """
         ...
