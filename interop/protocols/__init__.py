@@ -7,25 +7,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from interop.protocols.abilities import (
+    ComputeCommands,
+    ComputePipeline,
+    ComputeProducer,
+    GpuCommands,
+    GpuProducer,
+    Mesh,
+    MeshCommands,
+    MeshProducer,
+)
 from interop.protocols.arguments import MAX_BYTES, as_choice, as_integer, check_range, round_up
 from interop.protocols.backend import (
     API_VERSION,
     Backend,
     BackendInfo,
-    BufferPart,
-    Commands,
-    Consumer,
     ConsumerBackend,
-    Mesh,
-    Producer,
     ProducerBackend,
-    ProducerBuffer,
-    ProducerSemaphore,
     Role,
-    Submission,
 )
-from interop.protocols.command_lists import CommandList, PreparedCall
 from interop.protocols.conformance import ConformanceProfile, DriverFault, find_declared
+from interop.protocols.consumers import Consumer
 from interop.protocols.devices import Capabilities, DeviceInfo, is_driver
 from interop.protocols.driver_calls import (
     BareCall,
@@ -67,13 +69,25 @@ from interop.protocols.images import ImageConsumer, ImageDescriptor, ImageProduc
 from interop.protocols.kernels import Kernel, Launch, Module, Parameter, Signature
 from interop.protocols.lending import MEMORY_FLOOR, SEMAPHORE_FLOOR, FdFate, lend, widen_table
 from interop.protocols.memory import ExternalMemory, HostBytes, MappedBuffer, MemoryDescriptor
+from interop.protocols.producers import (
+    BufferPart,
+    Commands,
+    CommandsT,
+    CommandsT_co,
+    Producer,
+    ProducerBuffer,
+    ProducerSemaphore,
+    ProducerT,
+    ProducerT_co,
+    Submission,
+)
 from interop.protocols.semaphores import (
     ExternalSemaphore,
     SemaphoreDescriptor,
     SemaphoreKind,
     SemaphoreKindLike,
 )
-from interop.protocols.streams import Stream
+from interop.protocols.streams import CommandList, PreparedCall, Stream
 from interop.protocols.sync_files import (
     ONE_SHOT,
     ConsumerSemaphore,
@@ -110,7 +124,12 @@ __all__ = [
     "ClosedMisuse",
     "CommandList",
     "Commands",
+    "CommandsT",
+    "CommandsT_co",
     "CompileError",
+    "ComputeCommands",
+    "ComputePipeline",
+    "ComputeProducer",
     "ConformanceProfile",
     "Consumer",
     "ConsumerBackend",
@@ -125,6 +144,8 @@ __all__ = [
     "ExternalMemory",
     "ExternalSemaphore",
     "FdFate",
+    "GpuCommands",
+    "GpuProducer",
     "Handle",
     "HandleError",
     "HandleType",
@@ -147,6 +168,8 @@ __all__ = [
     "MatchKey",
     "MemoryDescriptor",
     "Mesh",
+    "MeshCommands",
+    "MeshProducer",
     "Misuse",
     "Module",
     "NoCommonHandleType",
@@ -160,6 +183,8 @@ __all__ = [
     "ProducerBuffer",
     "ProducerImage",
     "ProducerSemaphore",
+    "ProducerT",
+    "ProducerT_co",
     "RegistryError",
     "Role",
     "SemaphoreDescriptor",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from interop.protocols.dtypes import DType
-    from interop.protocols.streams import Stream
+    from interop.protocols.streams import PreparedCall, Stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,14 @@ class Launch(Protocol):
             ClosedError: The module, the stream or a memory argument was closed.
             DriverError: The driver refused the launch.
         """
+        ...
+
+    def check_open(self) -> None:
+        """Raise `ClosedError` if the module, the stream or a memory argument was closed."""
+        ...
+
+    def prepare_call(self) -> PreparedCall:
+        """Return the driver call of the launch. The caller runs `check_open` before each use of the call."""
         ...
 
 

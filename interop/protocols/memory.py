@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from interop.protocols.dtypes import DType
     from interop.protocols.handles import HandleTypeLike
-    from interop.protocols.streams import Stream
+    from interop.protocols.streams import PreparedCall, Stream
 
 HostBytes: TypeAlias = "Buffer | NDArray[Any]"
 """Contiguous bytes in host memory: bytes, bytearray, memoryview or a NumPy array."""
@@ -218,6 +218,26 @@ class ExternalMemory(Protocol):
 
         Note:
             `clEnqueueReleaseExternalMemObjectsKHR`.
+        """
+        ...
+
+    def prepare_acquire(self, stream: Stream) -> PreparedCall | None:
+        """Return the call that `acquire` makes on a stream, or None where the API has no ownership.
+
+        The call stays valid when another part of the allocation is imported later.
+
+        Raises:
+            ClosedError: The memory or the stream was closed.
+            InvalidArgument: The stream belongs to another backend or device.
+        """
+        ...
+
+    def prepare_release(self, stream: Stream) -> PreparedCall | None:
+        """Return the call that `release` makes on a stream, or None where the API has no ownership.
+
+        Raises:
+            ClosedError: The memory or the stream was closed.
+            InvalidArgument: The stream belongs to another backend or device.
         """
         ...
 

@@ -12,7 +12,7 @@ from interop.protocols.identity import DeviceIdentity
 
 if TYPE_CHECKING:
     from interop.protocols.handles import HandleTypeLike
-    from interop.protocols.streams import Stream
+    from interop.protocols.streams import PreparedCall, Stream
 
 
 class SemaphoreKind(enum.StrEnum):
@@ -98,6 +98,24 @@ class ExternalSemaphore(Protocol):
 
         Note:
             `hipSignalExternalSemaphoresAsync`, `cuSignalExternalSemaphoresAsync`, `clEnqueueSignalSemaphoresKHR`.
+        """
+        ...
+
+    def prepare_wait(self, stream: Stream) -> PreparedCall:
+        """Return the call that `wait` makes on a stream, with its arguments converted.
+
+        Raises:
+            ClosedError: The semaphore or the stream was closed.
+            InvalidArgument: The stream belongs to another backend or device.
+        """
+        ...
+
+    def prepare_signal(self, stream: Stream) -> PreparedCall:
+        """Return the call that `signal` makes on a stream, without the submission to the device after it.
+
+        Raises:
+            ClosedError: The semaphore or the stream was closed.
+            InvalidArgument: The stream belongs to another backend or device.
         """
         ...
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from interop.protocols.backend import ProducerSemaphore
 from interop.protocols.handles import HandleType
+from interop.protocols.producers import ProducerSemaphore
 
 if TYPE_CHECKING:
     from interop.protocols.handles import Handle

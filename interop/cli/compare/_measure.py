@@ -10,12 +10,12 @@ from __future__ import annotations
 import statistics
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from interop.links import connect
-from interop.protocols import BackendUnavailable, InteropError, WaitTimeout
+from interop.protocols import BackendUnavailable, InteropError, MeshProducer, Unsupported, WaitTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from interop.links import Buffer, Link
-    from interop.protocols import Kernel, MappedBuffer
+    from interop.protocols import GpuProducer, Kernel, MappedBuffer
 
     Heights = npt.NDArray[np.float32]
 
@@ -126,7 +126,7 @@ def run(consumer: str, settings: Settings, advance: Callable[[str, int], None]) 
     try:
         with link:
             _describe(result, link)
-            _verify(result, link, settings, advance)
+            _verify(result, _drawing(link), settings, advance)
             result.import_us = _import_time(link, settings.grid)
             result.round_trip_median_us, result.round_trip_p99_us = _round_trips(link, settings, advance)
             result.frames_per_second = _throughput(link, settings, settings.frames, advance)
@@ -177,6 +177,13 @@ def _prepare(link: Link, settings: Settings) -> tuple[Buffer, Callable[[MappedBu
     return heights, compute
 
 
+def _drawing(link: Link) -> Link[GpuProducer]:
+    """Return the link, whose producer draws meshes. Raises :class:`Unsupported` where it does not."""
+    if not isinstance(link.producer, MeshProducer):
+        raise Unsupported("drawing", f"the {link.plan.producer.backend} producer has no create_mesh")
+    return cast("Link[GpuProducer]", link)
+
+
 def _reach(link: Link, progress: int) -> None:
     """Wait until the producer has done a submission."""
     if not link.producer.progress.wait_host(progress, link.timeout):
@@ -184,7 +191,9 @@ def _reach(link: Link, progress: int) -> None:
         raise WaitTimeout(who, link.timeout)
 
 
-def _verify(result: Result, link: Link, settings: Settings, advance: Callable[[str, int], None]) -> None:
+def _verify(
+    result: Result, link: Link[GpuProducer], settings: Settings, advance: Callable[[str, int], None]
+) -> None:
     grid = settings.grid
     heights, compute = _prepare(link, settings)
     width, height = settings.picture
