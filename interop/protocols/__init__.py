@@ -18,6 +18,7 @@ from interop.protocols.abilities import (
     MeshCommands,
     MeshProducer,
 )
+from interop.protocols.arguments import HandleTypeLike, SemaphoreKindLike, TilingLike, as_choice, as_integer
 from interop.protocols.backend import (
     API_VERSION,
     Backend,
@@ -26,7 +27,6 @@ from interop.protocols.backend import (
     ProducerBackend,
     Role,
 )
-from interop.protocols.choices import HandleTypeLike, SemaphoreKindLike, TilingLike, as_choice
 from interop.protocols.command_lists import CommandList, PreparedCall
 from interop.protocols.conformance import ConformanceProfile, DriverFault, find_declared
 from interop.protocols.consumers import Consumer
@@ -209,6 +209,7 @@ __all__ = [
     "as_choice",
     "as_dtype",
     "as_format",
+    "as_integer",
     "bare_signal",
     "bare_wait",
     "check_fd",

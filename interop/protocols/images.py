@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from operator import index
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from interop.protocols.choices import as_choice
+from interop.protocols.arguments import as_choice, as_integer
 from interop.protocols.errors import InvalidArgument
 from interop.protocols.formats import Tiling, as_format
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from interop.protocols.choices import HandleTypeLike, TilingLike
+    from interop.protocols.arguments import HandleTypeLike, TilingLike
     from interop.protocols.formats import ImageFormat
     from interop.protocols.handles import Handle
     from interop.protocols.memory import HostBytes, MemoryDescriptor
@@ -77,11 +77,11 @@ class ImageDescriptor:
         fields: dict[str, object] = {
             "extent": _extent(extent),
             "format": as_format(format),
-            "mip_levels": _whole(mip_levels, "mip_levels"),
-            "array_layers": _whole(array_layers, "array_layers"),
+            "mip_levels": as_integer(mip_levels, "mip_levels"),
+            "array_layers": as_integer(array_layers, "array_layers"),
             "tiling": as_choice(Tiling, tiling, "tiling"),
-            "row_pitch": _whole(row_pitch, "row_pitch"),
-            "offset": _whole(offset, "offset"),
+            "row_pitch": as_integer(row_pitch, "row_pitch"),
+            "offset": as_integer(offset, "offset"),
         }
         for name, value in fields.items():
             object.__setattr__(self, name, value)
@@ -311,13 +311,6 @@ class ImageProducer(Protocol):
             Unsupported: The device does not make or export such an image; the error has the driver's answer.
         """
         ...
-
-
-def _whole(given: int, name: str) -> int:
-    try:
-        return index(given)
-    except TypeError:
-        raise InvalidArgument(f"{name} must be an integer, got {given!r}") from None
 
 
 def _extent(given: Sequence[int]) -> tuple[int, int, int]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeVar
 
-    from interop.protocols.choices import HandleTypeLike, SemaphoreKindLike
+    from interop.protocols.arguments import HandleTypeLike, SemaphoreKindLike
     from interop.protocols.devices import DeviceInfo
     from interop.protocols.handles import Handle
     from interop.protocols.memory import MemoryDescriptor

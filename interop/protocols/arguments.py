@@ -1,9 +1,10 @@
-"""Enumerations that users give by value: ``"opaque_fd"`` in place of ``HandleType.OPAQUE_FD``."""
+"""Conversion of arguments: enumerations by value (``"opaque_fd"`` for ``HandleType.OPAQUE_FD``), any integers."""
 
 from __future__ import annotations
 
 import enum
-from typing import Literal, TypeAlias, TypeVar
+from operator import index
+from typing import Literal, SupportsIndex, TypeAlias, TypeVar
 
 from interop.protocols.errors import InvalidArgument
 from interop.protocols.formats import Tiling
@@ -41,3 +42,18 @@ def as_choice(choices: type[_Choice], given: object, argument: str) -> _Choice:
             return each
     names = ", ".join(repr(each.value) for each in choices)
     raise InvalidArgument(f"{argument} must be one of {names}, got {given!r}")
+
+
+def as_integer(given: object, argument: str) -> int:
+    """Return ``given`` as an ``int``: an ``int``, a NumPy integer, or anything else with ``__index__``.
+
+    Args:
+        given: The integer.
+        argument: Name of the caller's argument, for the error.
+
+    Raises:
+        InvalidArgument: ``given`` is no integer.
+    """
+    if isinstance(given, SupportsIndex):
+        return index(given)
+    raise InvalidArgument(f"{argument} must be an integer, got {given!r}")
