@@ -33,14 +33,9 @@ _SYNC = click.Choice(["auto", *(each.value for each in Strategy)])
 _PATH = click.Choice([each.value for each in MemoryPath])
 
 
-class _Group(click.Group):
-    context_settings: ClassVar[dict[str, Any]] = {
-        "help_option_names": ["-h", "--help"],
-        "max_content_width": 100,
-    }
-
-
-@click.group(cls=_Group, no_args_is_help=True)
+@click.group(
+    no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, "-V", "--version", prog_name="interop", message="%(prog)s %(version)s")
 def app() -> None:
     """Share GPU memory between Vulkan and HIP, OpenCL, CUDA or the host.
