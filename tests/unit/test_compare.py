@@ -12,6 +12,7 @@ from PIL import Image
 from rich.console import Console
 
 from interop import BackendUnavailable, DeviceMismatch, WaitTimeout
+from interop.cli._files import write_json
 from interop.cli.compare import measure, report
 from interop.cli.compare.measure import CompareSettings, Result
 
@@ -135,7 +136,7 @@ def test_table_tells_right_from_wrong() -> None:
 
 def test_document_is_json_that_says_everything(tmp_path: Path) -> None:
     results = [done("opencl"), Result(consumer="cuda", reason="no driver here")]
-    report.write_json(tmp_path / "out.json", report.document("vulkan", results, measure.agreements(results)))
+    write_json(tmp_path / "out.json", report.document("vulkan", results, measure.agreements(results)))
     content = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert content["producer"] == {"backend": "vulkan", "device": "SwiftShader"}
     here, absent = content["results"]
