@@ -45,11 +45,9 @@ def index() -> str:
 
 def commands() -> str:
     """Return every command of ``interop`` with its options, as Markdown."""
-    import typer.main
+    from interop.cli._app import app
 
-    from interop.cli import _app as cli
-
-    group: Any = typer.main.get_command(cli.app)
+    group: Any = app
     parts: list[str] = []
     for name, command in group.commands.items():
         parts += [f"## interop {name}", "", command.help or "", ""]

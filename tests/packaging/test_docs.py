@@ -145,10 +145,9 @@ COMMAND = re.compile(r"^(?:\./run|interop) ([a-z]+)", re.MULTILINE)
 
 def test_commands_exist() -> None:
     """What pages tell to type is a command of ./run or of the command line."""
-    typer_main = pytest.importorskip("typer.main")
-    from interop.cli import _app as cli
+    from interop.cli._app import app
 
-    known = set(typer_main.get_command(cli.app).commands)
+    known = set(app.commands)
     known |= set(re.findall(r"^    ([a-z]+)\)$", (ROOT / "run").read_text(encoding="utf-8"), re.MULTILINE))
     for name, page in zip([*NAMES, "CONTRIBUTING.md"], [*PAGES, ROOT / "CONTRIBUTING.md"], strict=True):
         for block in blocks(page):
