@@ -24,8 +24,8 @@ AUTHORS = (
     "interop.negotiation",
     "interop.testing",
 )
-MARK = re.compile(r"^<!-- names of ([\w.]+): ([\w. ]+|\*) -->$", re.MULTILINE)
-"""Stands in a page where the names belong that a door takes from these modules; ``*`` means all others."""
+MARK = re.compile(r"^<!-- names of ([\w.]+): ([\w. *]+) -->$", re.MULTILINE)
+"""Stands in a page where the names belong that a door takes from these modules; ``*`` means all other modules."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,13 +86,15 @@ def expand(door: str, modules: str) -> list[Name]:
         modules: Modules relative to the door, separated by spaces; ``.`` is the door's own file. ``*`` stands for
             all modules that no mark of this door names.
     """
-    if modules == "*":
-        elsewhere = {
-            _full(door, module) for place, listed in marks() if place == door for module in listed.split()
-        }
-        return [each for each in documented(door) if each.module not in elsewhere]
-    wanted = [_full(door, module) for module in modules.split()]
-    return [each for module in wanted for each in documented(door) if each.module == module]
+    named = {_full(door, module) for place, listed in marks() if place == door for module in listed.split()}
+    own = documented(door)
+    found: list[Name] = []
+    for module in modules.split():
+        full = _full(door, module)
+        found += [
+            each for each in own if (each.module not in named if module == "*" else each.module == full)
+        ]
+    return found
 
 
 def marks() -> list[tuple[str, str]]:
