@@ -103,7 +103,7 @@ class HipRuntime(DeviceRuntime):
 
     @contextmanager
     def releasing(self, leaked: str = "") -> Generator[None]:
-        """Return a block that releases an object even if the device cannot be made current, and raises that at its end."""
+        """Return a block that releases an object even if the device cannot be made current, and raises that after."""
         failure: InteropError | None = None
         try:
             self.select()

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import windows
 from interop_cuda import _driver
-from interop_cuda.backend import CudaBackend, CudaConsumer
+from interop_cuda.backend import CudaBackend
+from interop_cuda.consumer import CudaConsumer
 
 from interop.protocols import (
     DriverError,
