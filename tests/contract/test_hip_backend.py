@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from interop_hip import _runtime
 from interop_hip.backend import HipBackend, radv_uuid
-from interop_hip.consumer import HipConsumer
 
 from interop.protocols import (
     DTYPES,
@@ -45,6 +44,7 @@ from interop.toolkit import DeviceMemory
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from interop_hip.consumer import HipConsumer
     from interop_vulkan.backend import Producer
 
     from interop.protocols import DeviceInfo

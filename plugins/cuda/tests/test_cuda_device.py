@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from interop_cuda.backend import CudaBackend
-from interop_cuda.consumer import CudaConsumer
 
 from interop.protocols import (
     DTYPES,
@@ -28,6 +27,8 @@ from interop.toolkit import dlpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from interop_cuda.consumer import CudaConsumer
 
 pytestmark = pytest.mark.device
 

@@ -19,12 +19,12 @@ from interop_cuda._abi import (
     SemaphoreHandleDesc,
     SemaphoreType,
 )
-from interop_cuda._driver import Driver
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from interop.protocols import MemoryDescriptor
+    from interop_cuda._driver import Driver
 
 _MEMORY_TYPES = {
     HandleType.OPAQUE_FD: MemoryType.OPAQUE_FD,
@@ -98,7 +98,7 @@ class CudaRuntime(DeviceRuntime):
         self._device = driver.number("cuDeviceGet", index)
         self._address = driver.make("cuDevicePrimaryCtxRetain", self._device)
         self._set_current = driver.raw("cuCtxSetCurrent")
-        self._current = _Current(driver, self._address)
+        self.current = _Current(driver, self._address)
         self._holders = 1
         self._lock = threading.RLock()  # a garbage collection inside may drop
 
@@ -127,18 +127,11 @@ class CudaRuntime(DeviceRuntime):
         """Make the context current for a launch, even when another library has changed that since."""
         self.select()
 
-    def current(self) -> _Current:
-        """Return a block in which the context is current, and after which the thread has its own context again.
-
-        Releases run in garbage collections of any thread, which must find their context unchanged.
-        """
-        return self._current
-
     @contextmanager
     def releasing(self, leaked: str = "") -> Generator[None]:  # noqa: ARG002 - CUDA frees in bounded time
         """Return a block that releases an object in the context and drops its hold."""
         try:
-            with self._current:
+            with self.current:
                 yield
         finally:
             self.drop()
@@ -181,7 +174,11 @@ class CudaRuntime(DeviceRuntime):
 
 
 class _Current:
-    """A block in which a context is current. One for all blocks of all threads, as it holds nothing of any of them."""
+    """A block in which a context is current, and after which the thread has its own context again.
+
+    Releases run in garbage collections of any thread, which must find its context unchanged. One object serves all
+    blocks of all threads.
+    """
 
     __slots__ = ("_address", "_driver", "_out", "_pop", "_push")
 
