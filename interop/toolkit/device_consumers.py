@@ -13,7 +13,6 @@ from interop.toolkit.device_memory import (
     DeviceMemory,
     allocate,
     import_external,
-    map_whole,
     pin_host,
     release_memory,
 )
@@ -59,7 +58,7 @@ class DeviceConsumer(ConsumerBase[DeviceView, DeviceStream]):
         stream, runtime = self._stream, self.runtime
         if handle.type is HandleType.HOST_ALLOCATION:
             return pin_host(stream, handle, descriptor.allocation_size)
-        external, address = import_external(runtime, handle, descriptor, map_whole)
+        external, address = import_external(runtime, handle, descriptor, runtime.map_memory)
         release = partial(release_memory, runtime.hold(), address, external)
         return DeviceMemory("external memory", stream, address, release)
 
