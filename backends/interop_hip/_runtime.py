@@ -121,7 +121,7 @@ class HipRuntime(DeviceRuntime):
             wanted.handle.fd = number
         else:
             wanted.handle.win32.handle = number
-        return self.make("hipImportExternalMemory", wanted, hints=_IMPORT_HINTS)
+        return self.driver.create("hipImportExternalMemory", wanted, hints=_IMPORT_HINTS)
 
     def map_memory(
         self, external: int, descriptor: MemoryDescriptor, undo: list[Callable[[], object]]
@@ -129,7 +129,7 @@ class HipRuntime(DeviceRuntime):
         """Call ``hipExternalMemoryGetMappedBuffer``."""
         whole = self.driver.hip.hipExternalMemoryBufferDesc()
         whole.size = descriptor.allocation_size
-        address = self.make("hipExternalMemoryGetMappedBuffer", external, whole)
+        address = self.driver.create("hipExternalMemoryGetMappedBuffer", external, whole)
         undo.append(partial(self.call, "hipFree", address))
         return address
 
@@ -143,7 +143,7 @@ class HipRuntime(DeviceRuntime):
             wanted.handle.fd = number
         else:
             wanted.handle.win32.handle = number
-        return self.make("hipImportExternalSemaphore", wanted)
+        return self.driver.create("hipImportExternalSemaphore", wanted)
 
     def copy(self, target: int, source: int, nbytes: int, stream: int, *, to_host: bool) -> None:
         """Call ``hipMemcpyAsync``."""

@@ -182,7 +182,6 @@ def map_image(
         ``cuExternalMemoryGetMappedMipmappedArray`` or HIP's twin, which HIP on Linux before ROCm 7 does not export;
         for a linear image ``cuExternalMemoryGetMappedBuffer``, as arrays are never linear.
     """
-
     runtime = stream.runtime
 
     def mapped(external: int, memory: MemoryDescriptor, undo: list[Callable[[], object]]) -> ImageMapping:
