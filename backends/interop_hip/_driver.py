@@ -17,7 +17,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from interop.protocols import BackendUnavailable, DriverError, InteropError, Unsupported
-from interop.toolkit import HOST_FUNCTION, NO_HINTS, DriverLibrary, decode
+from interop.toolkit import HOST_FUNCTION, NO_HINTS, DriverLibrary, decode, made_nothing
 from interop_hip._install import INSTALL_HINT
 
 if TYPE_CHECKING:
@@ -107,7 +107,9 @@ class Driver(DriverLibrary):
             raise _unanswered(name, error) from error
         if status:
             self.check(name, int(status), hints)
-        return int(self.made(name, address))
+        if address is None:
+            raise made_nothing(name)
+        return int(address)
 
     def describe(self, code: int) -> tuple[str, str]:
         """Return hip-python's name of a status, and the runtime's text where it exports one."""

@@ -82,6 +82,7 @@ class HipRuntime(DeviceRuntime):
         amd = device.details["architecture"].startswith("gfx")
         self.fate = FdFate.KEPT if amd else FdFate.VARIES
         self.array_type = DeviceType.CUDA if device.layered == "CUDA" else DeviceType.ROCM
+        self.current = _Current(self)
         self._set_device = driver.raw("hipSetDevice")
         self._copy = driver.raw("hipMemcpyAsync")
 
@@ -91,19 +92,9 @@ class HipRuntime(DeviceRuntime):
         if code:
             self.check("hipSetDevice", code)
 
-    def current(self) -> HipRuntime:
-        """Return a block in which the device is current; it stays current after the block, as in all HIP programs."""
-        return self
-
-    def __enter__(self) -> None:
-        self.select()
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
     @contextmanager
     def releasing(self, leaked: str = "") -> Generator[None]:
-        """Return a block that releases an object even if the device cannot be made current, and raises that at its end."""
+        """Return a block that releases an object even if the device cannot be made current, and raises that after."""
         failure: InteropError | None = None
         try:
             self.select()
@@ -156,6 +147,21 @@ class HipRuntime(DeviceRuntime):
         code = self._copy(target, source, nbytes, _DEVICE_TO_HOST if to_host else _HOST_TO_DEVICE, stream)
         if code:
             self.check("hipMemcpyAsync", code)
+
+
+class _Current:
+    """A block in which a device is current. The device stays current after it, as HIP programs expect."""
+
+    __slots__ = ("_runtime",)
+
+    def __init__(self, runtime: HipRuntime) -> None:
+        self._runtime = runtime
+
+    def __enter__(self) -> None:
+        self._runtime.select()
+
+    def __exit__(self, *_: object) -> None:
+        pass
 
 
 _GREATER_OR_EQUAL = 0

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from interop.toolkit.checks import ValueRule, check_image, check_import_memory, check_import_semaphore
     from interop.toolkit.command_list import CommandList
     from interop.toolkit.device_consumers import DeviceConsumer
-    from interop.toolkit.device_images import DeviceImage, ImageBase, map_image
+    from interop.toolkit.device_images import DeviceImage, ImageBase, made_nothing, map_image
     from interop.toolkit.device_kernels import DeviceKernel, DeviceModule
     from interop.toolkit.device_memory import DeviceMemory
     from interop.toolkit.device_streams import DeviceStream, settle
     from interop.toolkit.device_views import DeviceView
     from interop.toolkit.dlpack import DeviceType, check_dlpack_request, live_tensors, to_dlpack
-    from interop.toolkit.drivers import NO_HINTS, DriverLibrary, decode, preconverted
+    from interop.toolkit.drivers import NO_HINTS, DriverLibrary, decode, made_nothing, preconverted
     from interop.toolkit.forks import (
         Orphan,
         check_connect,
@@ -121,6 +121,8 @@ __all__ = [
     "hold_failure",
     "host_bytes",
     "live_tensors",
+    "made_nothing",
+    "made_nothing",
     "map_image",
     "parse_kernels",
     "part_offsets",
@@ -151,6 +153,7 @@ _NAMES = {
     "device_images": (
         "DeviceImage",
         "ImageBase",
+        "made_nothing",
         "map_image",
     ),
     "device_kernels": (
@@ -173,6 +176,7 @@ _NAMES = {
         "NO_HINTS",
         "DriverLibrary",
         "decode",
+        "made_nothing",
         "preconverted",
     ),
     "forks": (

@@ -71,6 +71,8 @@ class DeviceRuntime(ABC):
     """What an import does with the number of an fd."""
     array_type: DeviceType
     """DLPack's type of the device."""
+    current: AbstractContextManager[object]
+    """``with`` this the device is current. For calls that create or import."""
 
     def __init__(self, driver: DriverLibrary, index: int) -> None:
         self.driver = driver
@@ -105,10 +107,6 @@ class DeviceRuntime(ABC):
     @abstractmethod
     def set_current(self) -> None:
         """Call the driver for :meth:`select`."""
-
-    @abstractmethod
-    def current(self) -> AbstractContextManager[object]:
-        """Return a block in which the device is current. For calls that create or import."""
 
     @abstractmethod
     def releasing(self, leaked: str = "") -> AbstractContextManager[object]:
