@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from interop import negotiation
 from interop.links.link import DEFAULT_TIMEOUT, Link
@@ -15,9 +15,48 @@ from interop.toolkit import Deferred, check_connect
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interop.protocols import Consumer, DeviceInfo, Producer
+    from interop.protocols import Consumer, DeviceInfo, GpuProducer, Producer, ProducerT
 
 
+@overload
+def connect(
+    producer: Literal["vulkan"] = "vulkan",
+    consumer: str | Consumer = "opencl",
+    *,
+    device: int | str | None = None,
+    consumer_device: int | str | None = None,
+    sync: str = "auto",
+    require: str | None = None,
+    handle_type: str | None = None,
+    timeout: float = DEFAULT_TIMEOUT,
+    check: bool | None = None,
+) -> Link[GpuProducer]: ...
+@overload
+def connect(
+    producer: ProducerT,
+    consumer: str | Consumer = "opencl",
+    *,
+    device: int | str | None = None,
+    consumer_device: int | str | None = None,
+    sync: str = "auto",
+    require: str | None = None,
+    handle_type: str | None = None,
+    timeout: float = DEFAULT_TIMEOUT,
+    check: bool | None = None,
+) -> Link[ProducerT]: ...
+@overload
+def connect(
+    producer: str,
+    consumer: str | Consumer = "opencl",
+    *,
+    device: int | str | None = None,
+    consumer_device: int | str | None = None,
+    sync: str = "auto",
+    require: str | None = None,
+    handle_type: str | None = None,
+    timeout: float = DEFAULT_TIMEOUT,
+    check: bool | None = None,
+) -> Link: ...
 def connect(
     producer: str | Producer = "vulkan",
     consumer: str | Consumer = "opencl",
@@ -29,10 +68,11 @@ def connect(
     handle_type: str | None = None,
     timeout: float = DEFAULT_TIMEOUT,
     check: bool | None = None,
-) -> Link:
+) -> Link[Any]:
     """Join a producer and a consumer on one physical device by the best means that both offer.
 
-    ``producer`` and ``consumer`` are names of backends, or devices that the caller opened and keeps owning.
+    ``producer`` and ``consumer`` are names of backends, or devices that the caller opened and keeps owning. The type
+    of the link's producer, and of what its turns yield, follows from ``producer``.
     ``device`` and ``consumer_device`` choose devices by index or by a part of the name, uuid or PCI address;
     both together vouch that the two are one. ``sync`` forces a strategy (``"native"``, ``"bridged"``,
     ``"blocking"``), ``require`` a path (``"zero-copy"``, ``"staged"``), ``handle_type`` how memory travels
@@ -94,7 +134,7 @@ def connect(
         return link
 
 
-def _link_type(check: bool | None) -> type[Link]:  # noqa: FBT001 - passed on as it was given
+def _link_type(check: bool | None) -> type[Link[Any]]:  # noqa: FBT001 - passed on as it was given
     """The class of a link that is checked or not; checks are not even loaded where they are not wanted."""
     if check is None:
         check = os.environ.get("INTEROP_CHECK", "") not in {"", "0"}

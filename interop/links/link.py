@@ -7,7 +7,7 @@ import time
 import warnings
 import weakref
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 
 from interop.links.buffers import Buffer, open_given, open_parts, open_shared, open_staged
 from interop.links.order import Order
@@ -20,6 +20,7 @@ from interop.protocols import (
     DriverError,
     InteropError,
     InvalidArgument,
+    ProducerT_co,
     TurnError,
     as_dtype,
     check_shape,
@@ -33,13 +34,13 @@ if TYPE_CHECKING:
     from interop.links.rings import Auto, FrameRing, LatestRing, Source
     from interop.links.rings.layout import Consume, Produce
     from interop.negotiation import MemoryPath, Plan
-    from interop.protocols import BufferPart, Consumer, DType, MappedBuffer, Producer
+    from interop.protocols import BufferPart, CommandsT, Consumer, DType, MappedBuffer, Producer
 
 DEFAULT_TIMEOUT = 10.0
 """Seconds after which a wait of a link gives up, unless ``connect`` says otherwise."""
 
 
-class Link:
+class Link(Generic[ProducerT_co]):
     """A producer and a consumer joined by a plan. Made by :func:`connect`; owns what it made.
 
     Closing waits for the work in flight, bounded by the link's timeout, and releases everything in reverse
@@ -49,7 +50,7 @@ class Link:
     def __init__(
         self,
         plan: Plan,
-        producer: Producer,
+        producer: ProducerT_co,
         consumer: Consumer,
         timeout: float,
         *,
@@ -64,8 +65,8 @@ class Link:
         self._consumer_turns: dict[
             tuple[Buffer, ...], ConsumerTurn[MappedBuffer | tuple[MappedBuffer, ...]]
         ] = {}
-        self._producer_turns: dict[tuple[Buffer, ...], ProducerTurn] = {}
-        self._queue_turns: dict[tuple[Buffer, ...], QueueTurn] = {}
+        self._producer_turns: dict[tuple[Buffer, ...], ProducerTurn[Any]] = {}
+        self._queue_turns: dict[tuple[Buffer, ...], QueueTurn[Any]] = {}
         to_consumer, to_producer = open_directions(plan, producer, consumer, timeout)
         self._order = Order(consumer.stream, to_consumer, to_producer, timeout)
         self._rings = Rings(plan, producer, consumer, self._order)
@@ -85,7 +86,7 @@ class Link:
         return self._plan.path
 
     @property
-    def producer(self) -> Producer:
+    def producer(self) -> ProducerT_co:
         """The side that owns the memory."""
         return self._producer
 
@@ -256,7 +257,7 @@ class Link:
             self._consumer_turns[buffers] = turn
         return turn  # type: ignore[return-value]  # the overloads tell which of the two it is
 
-    def producer_turn(self, *buffers: Buffer) -> ProducerTurn:
+    def producer_turn(self: Link[Producer[CommandsT]], *buffers: Buffer) -> ProducerTurn[CommandsT]:
         """Return the turn in which the producer owns ``buffers``: a context manager that yields its recorder.
 
         Entering enqueues the consumer's signal; leaving submits what was recorded, with ownership transfers
@@ -270,7 +271,7 @@ class Link:
             self._producer_turns[buffers] = turn
         return turn
 
-    def queue_turn(self, *buffers: Buffer) -> QueueTurn:
+    def queue_turn(self: Link[Producer[CommandsT]], *buffers: Buffer) -> QueueTurn[CommandsT]:
         """Return the turn in which the caller's own submissions to the producer's queue own ``buffers``.
 
         As :meth:`producer_turn`, but taking over is submitted at its begin, and giving up at its end; see

@@ -6,18 +6,19 @@ queue before and after it: the taking over, with its wait, and the giving up, wi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from interop.links.order import Order, leave
 from interop.links.turns import ProducerTurn
+from interop.protocols import CommandsT_co
 
 if TYPE_CHECKING:
     from interop.links.buffers import Buffer
     from interop.links.turns import Case
-    from interop.protocols import Commands, Producer, Submission
+    from interop.protocols import Producer, Submission
 
 
-class QueueTurn(ProducerTurn):
+class QueueTurn(ProducerTurn[CommandsT_co]):
     """``with`` this, whatever is submitted to the producer's queue owns the buffers.
 
     The first of two submissions waits for the consumer and takes the buffers over; it has gone out when the
@@ -34,12 +35,12 @@ class QueueTurn(ProducerTurn):
 
     __slots__ = ("_openings", "_second")
 
-    def __init__(self, order: Order, producer: Producer, buffers: tuple[Buffer, ...]) -> None:
+    def __init__(self, order: Order, producer: Producer[CommandsT_co], buffers: tuple[Buffer, ...]) -> None:
         super().__init__(order, producer, buffers)
-        self._openings: dict[Case, Submission] = {}
-        self._second: Submission | None = None
+        self._openings: dict[Case, Submission[CommandsT_co]] = {}
+        self._second: Submission[CommandsT_co] | None = None
 
-    def __enter__(self) -> Commands:
+    def __enter__(self) -> CommandsT_co:
         """Take the buffers over, and submit that; start recording what comes after the caller's own work."""
         super().__enter__()
         order = self._order
@@ -58,7 +59,7 @@ class QueueTurn(ProducerTurn):
             order.lock.release()
             raise
 
-    def _prepare(self, case: Case, prepared: Submission | None) -> Submission:
+    def _prepare(self, case: Case, prepared: Submission[Any] | None) -> Submission[Any]:
         """Return the first submission, and have the second ready, so that nothing fails in between."""
         self._second = prepared or self._closing(case, (), handed_over=False)
         opening = self._openings.get(case)

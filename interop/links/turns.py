@@ -9,17 +9,18 @@ entered again and again: what can be prepared is prepared when it is made or whe
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from interop.links.buffers import Shared
 from interop.links.order import Order, Owner, leave
+from interop.protocols import CommandsT_co
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
     from interop.links.buffers import Buffer
-    from interop.protocols import BufferPart, Commands, Producer, Submission
+    from interop.protocols import BufferPart, Producer, Submission
 
 Views = TypeVar("Views")
 _PRODUCER, _CONSUMER = Owner.PRODUCER, Owner.CONSUMER
@@ -52,8 +53,8 @@ class Case:
             ]
         )
         """What is taken over from outside the producer's API, be it from nobody else."""
-        self.silent: Submission | None = None
-        self.signalling: Submission | None = None
+        self.silent: Submission[Any] | None = None
+        self.signalling: Submission[Any] | None = None
         self.eager = True
         """Whether to signal with the submission itself: right when a consumer turn follows, as it mostly does.
 
@@ -115,7 +116,7 @@ class ConsumerTurn(Generic[Views]):
             buffer.in_turn = False
 
 
-class ProducerTurn:
+class ProducerTurn(Generic[CommandsT_co]):
     """``with`` this, the producer owns the buffers; yields its recorder and submits at the end."""
 
     __slots__ = (
@@ -131,20 +132,20 @@ class ProducerTurn:
         "progress",
     )
 
-    def __init__(self, order: Order, producer: Producer, buffers: tuple[Buffer, ...]) -> None:
+    def __init__(self, order: Order, producer: Producer[CommandsT_co], buffers: tuple[Buffer, ...]) -> None:
         self._order = order
         self._producer = producer
         self._buffers = buffers
         self._case = Case(buffers)
         """The one of the last turn, which is the likeliest for the next."""
         self._cases = [self._case]
-        self._submission: Submission | None = None
+        self._submission: Submission[CommandsT_co] | None = None
         self._signals = False
         self._wait_value = 0
         self.progress = 0
         """Point on the producer's ``progress`` timeline at which the last turn's work is done."""
 
-    def __enter__(self) -> Commands:
+    def __enter__(self) -> CommandsT_co:
         """Take the buffers over: enqueue the consumer's signal where it had them, and start recording."""
         order = self._order
         to_consumer = order.to_consumer
@@ -180,7 +181,7 @@ class ProducerTurn:
                     case.eager or not to_consumer.single_use
                 )
                 submission = self._prepare(case, case.signalling if signals else case.silent)
-                commands = submission.begin()
+                commands: CommandsT_co = submission.begin()
                 stream = order.stream
                 for leave_consumer in case.leaving:
                     leave_consumer(stream)
@@ -210,11 +211,11 @@ class ProducerTurn:
         self._cases.append(case)
         return case
 
-    def _prepare(self, case: Case, prepared: Submission | None) -> Submission:
+    def _prepare(self, case: Case, prepared: Submission[Any] | None) -> Submission[Any]:
         """Return the submission of a case: its barriers and semaphores. ``prepared`` is what there is already."""
         return prepared or self._closing(case, case.used, handed_over=case.changed)
 
-    def _closing(self, case: Case, acquire: Sequence[BufferPart], *, handed_over: bool) -> Submission:
+    def _closing(self, case: Case, acquire: Sequence[BufferPart], *, handed_over: bool) -> Submission[Any]:
         """Prepare, for the case, the submission that gives the buffers up."""
         order = self._order
         submission = self._producer.prepare(
