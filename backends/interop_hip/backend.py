@@ -227,7 +227,7 @@ def _capabilities(driver: Driver, index: int, *, amd: bool) -> Capabilities:
         semaphore_import=semaphores,
         stream_hold=hold,
         stream_notify=notify,
-        notes=tuple(notes),
+        semaphore_notes=tuple(notes),
         images=images,
         image_notes=image_notes,
     )

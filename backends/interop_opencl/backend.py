@@ -279,6 +279,7 @@ def _asked(driver: cl.Driver, index: int, platform: Any, native: Any) -> DeviceI
 def _capabilities(driver: cl.Driver, platform: int, native: Any, extensions: frozenset[str]) -> Capabilities:
     device: int = native.int_ptr
     notes: list[str] = []
+    semaphore_notes: list[str] = []
     importable = frozenset[Any]()
     if "cl_khr_external_memory" not in extensions:
         notes.append("this OpenCL device has no cl_khr_external_memory")
@@ -289,15 +290,15 @@ def _capabilities(driver: cl.Driver, platform: int, native: Any, extensions: fro
     semaphores: dict[SemaphoreKind, frozenset[Any]] = {}
     handed_out: dict[SemaphoreKind, frozenset[Any]] = {}
     if "cl_khr_external_semaphore" not in extensions:
-        notes.append("this OpenCL device has no cl_khr_external_semaphore")
+        semaphore_notes.append("this OpenCL device has no cl_khr_external_semaphore")
     elif any(driver.extension(platform, name) is None for name in cl.SEMAPHORE_FUNCTIONS):
-        notes.append("this OpenCL platform names cl_khr_external_semaphore and lacks its functions")
+        semaphore_notes.append("this OpenCL platform names cl_khr_external_semaphore and lacks its functions")
     else:
         # Which types of semaphores there are need not be asked: binary is the only one, and NVIDIA refuses
         # the question.
         found = _known(driver.query_numbers(device, cl.DEVICE_SEMAPHORE_IMPORT), cl.SEMAPHORE_HANDLES)
         semaphores[SemaphoreKind.BINARY] = found
-        notes.append(semaphore.NO_TIMELINE)
+        semaphore_notes.append(semaphore.NO_TIMELINE)
         if driver.extension(platform, "clGetSemaphoreHandleForTypeKHR") is not None:
             exported = _known(driver.query_numbers(device, cl.DEVICE_SEMAPHORE_EXPORT), cl.SEMAPHORE_HANDLES)
             handed_out[SemaphoreKind.BINARY] = exported & {HandleType.SYNC_FD}  # all that is made here
@@ -311,6 +312,7 @@ def _capabilities(driver: cl.Driver, platform: int, native: Any, extensions: fro
         stream_notify="clSetEventCallback",
         view_alignment=max(1, native.mem_base_addr_align // 8),  # the query counts bits
         notes=tuple(notes),
+        semaphore_notes=tuple(semaphore_notes),
         images=images,
         image_notes=image_notes,
     )
