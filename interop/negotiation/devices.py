@@ -8,6 +8,7 @@ from interop.protocols import DeviceMismatch, InvalidArgument, MatchKey, as_inte
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import SupportsIndex
 
     from interop.protocols import DeviceInfo
 
@@ -16,8 +17,8 @@ def select_devices(
     producers: Sequence[DeviceInfo],
     consumers: Sequence[DeviceInfo],
     *,
-    producer_choice: int | str | None = None,
-    consumer_choice: int | str | None = None,
+    producer_choice: SupportsIndex | str | None = None,
+    consumer_choice: SupportsIndex | str | None = None,
     allow_mismatch: bool = False,
 ) -> tuple[DeviceInfo, DeviceInfo, MatchKey | None]:
     """Choose a producer and a consumer that are one physical device.
@@ -62,7 +63,9 @@ def select_devices(
     raise DeviceMismatch("; ".join(map(str, left)), "; ".join(map(str, right)), reason)
 
 
-def matching_devices(devices: Sequence[DeviceInfo], choice: int | str | None) -> Sequence[DeviceInfo]:
+def matching_devices(
+    devices: Sequence[DeviceInfo], choice: SupportsIndex | str | None
+) -> Sequence[DeviceInfo]:
     """Return the devices that fit a caller's choice, in the order of the driver.
 
     Args:

@@ -159,10 +159,16 @@ def test_words_that_do_not_exist_are_refused(bad: dict[str, str], words: str) ->
 
 def test_a_refusal_lists_reasons_of_its_own_kind() -> None:
     """No refused strategy lists what memory lacks, and no refused path lists what semaphores lack."""
-    notes = {"notes": ("no external memory",), "semaphore_notes": ("no external semaphores",)}
     producer, consumer = (
         replace(
-            each, capabilities=replace(each.capabilities, semaphore_import={}, semaphore_export={}, **notes)
+            each,
+            capabilities=replace(
+                each.capabilities,
+                semaphore_import={},
+                semaphore_export={},
+                notes=("no external memory",),
+                semaphore_notes=("no external semaphores",),
+            ),
         )
         for each in (PRODUCER, CONSUMER)
     )
@@ -220,13 +226,13 @@ def test_a_consumer_on_the_host_needs_no_match() -> None:
 
 def test_a_choice_that_fits_nothing_lists_the_devices() -> None:
     for choice in (7, np.int64(7), "no such device"):
-        with pytest.raises(InvalidArgument, match="no device fits .*double"):
+        with pytest.raises(InvalidArgument, match=r"no device fits .*double"):
             select_devices([PRODUCER], [CONSUMER], producer_choice=choice)
 
 
 @pytest.mark.parametrize("choice", [1.0, True, b"double", ("double",)])
 def test_a_choice_that_is_neither_a_number_nor_text_is_refused(choice: object) -> None:
-    with pytest.raises(InvalidArgument, match="the choice of a device.*must be an integer"):
+    with pytest.raises(InvalidArgument, match=r"the choice of a device.*must be an integer"):
         matching_devices([PRODUCER], choice)  # type: ignore[arg-type]
 
 
