@@ -10,6 +10,10 @@ import functools
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 USERS = ("interop", "interop.ipc", "interop_vulkan")
@@ -80,19 +84,10 @@ def expand(door: str, modules: str) -> list[Name]:
     Args:
         door: The door of the mark.
         modules: Modules of the mark, relative to ``interop`` for the users' door and else to the door, separated
-            by spaces; ``.`` is the door's own file.
-
-    Raises:
-        LookupError: The door takes no name from one of the modules.
+            by spaces; ``.`` is the door's own file. A module that gives the door nothing adds nothing.
     """
-    found: list[Name] = []
-    for module in modules.split():
-        full = door if module == "." else f"{door}.{module}"
-        part = [each for each in documented(door) if each.module == full]
-        if not part:
-            raise LookupError(f"the door {door} has no name to document from {full}")
-        found += part
-    return found
+    wanted = [door if module == "." else f"{door}.{module}" for module in modules.split()]
+    return [each for module in wanted for each in documented(door) if each.module == module]
 
 
 @functools.cache
@@ -114,11 +109,19 @@ def _exported(door: str) -> list[str]:
     raise LookupError(f"{_file(door)} has no __all__")
 
 
+def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield the statements of a module, those below an ``if`` included."""
+    for node in body:
+        yield node
+        if isinstance(node, ast.If):
+            yield from _statements([*node.body, *node.orelse])
+
+
 @functools.cache
 def _definition(module: str, name: str) -> tuple[str, int]:
     """Return the module and line that define a name, following imports from door to module."""
     tree = _tree(module)
-    for node in tree.body:
+    for node in _statements(tree.body):
         match node:
             case ast.ClassDef() | ast.FunctionDef() if node.name == name:
                 return module, node.lineno

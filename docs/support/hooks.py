@@ -8,6 +8,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 import doors
+import drawing
 
 COMMANDS = "<!-- every command and option -->"
 INDEX = "<!-- every name -->"
@@ -15,6 +16,7 @@ INDEX = "<!-- every name -->"
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Put entries, the index of names and the commands where a page asks for them."""
+    markdown = drawing.BLOCK.sub(lambda block: drawing.svg(block[1]), markdown)
     markdown = doors.MARK.sub(lambda mark: entries(mark[1], mark[2]), markdown)
     if INDEX in markdown:
         markdown = markdown.replace(INDEX, index())
@@ -43,11 +45,9 @@ def index() -> str:
 
 def commands() -> str:
     """Return every command of ``interop`` with its options, as Markdown."""
-    import typer.main
+    from interop.cli._app import app
 
-    from interop.cli import _app as cli
-
-    group: Any = typer.main.get_command(cli.app)
+    group: Any = app
     parts: list[str] = []
     for name, command in group.commands.items():
         parts += [f"## interop {name}", "", command.help or "", ""]

@@ -5,6 +5,7 @@ This package imports no other part of interop. `interop` exports the names that 
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from interop.protocols.abilities import (
@@ -26,7 +27,6 @@ from interop.protocols.backend import (
     ProducerBackend,
     Role,
 )
-from interop.protocols.conformance import ConformanceProfile, DriverFault, find_declared
 from interop.protocols.consumers import Consumer
 from interop.protocols.devices import Capabilities, DeviceInfo, is_driver
 from interop.protocols.driver_calls import (
@@ -98,6 +98,7 @@ from interop.protocols.sync_files import (
 from interop.protocols.win32 import is_windows
 
 if TYPE_CHECKING:
+    from interop.protocols.conformance import ConformanceProfile, DriverFault, find_declared
     from interop.protocols.hookspecs import hookimpl
 
 __all__ = [
@@ -222,11 +223,18 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    """Import pluggy for plugins alone: `import interop` needs no third-party package."""
-    if name == "hookimpl":
-        from interop.protocols.hookspecs import hookimpl as marker
+_LATER = {
+    "ConformanceProfile": "conformance",
+    "DriverFault": "conformance",
+    "find_declared": "conformance",
+    "hookimpl": "hookspecs",
+}
+"""Names that only plugins use, by module. Loaded on demand: ``import interop`` needs neither them nor pluggy."""
 
-        return marker
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
+
+def __getattr__(name: str) -> object:
+    """Load the module of a name in ``_LATER``."""
+    if name not in _LATER:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import enum
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interop.protocols import win32
@@ -46,7 +45,7 @@ def widen_table() -> None:
     """
     if win32.is_windows():
         return
-    with contextlib.suppress(OSError), Path(os.devnull).open("rb") as nothing:
+    with contextlib.suppress(OSError), open(os.devnull, "rb") as nothing:  # noqa: PTH123 - pathlib would be a sixth of `import interop`
         os.close(duplicate_fd(nothing.fileno(), SEMAPHORE_FLOOR))
 
 

@@ -39,6 +39,19 @@ def test_no_entry_is_written_outside_a_mark() -> None:
         assert "\n::: " not in page.read_text(encoding="utf-8"), page
 
 
-def test_a_module_that_gives_a_door_nothing_is_refused() -> None:
-    with pytest.raises(LookupError, match=r"interop\.toolkit.*interop\.toolkit\.nothing"):
-        doors.expand("interop.toolkit", "nothing")
+def test_every_module_of_a_mark_gives_its_door_a_name() -> None:
+    stale = [
+        f"{page}: {module}"
+        for page, door, modules in MARKS
+        for module in modules.split()
+        if not doors.expand(door, module)
+    ]
+    assert not stale, (
+        f"these modules give their door no name to document; remove them from the marks: {stale}"
+    )
+
+
+def test_a_name_without_a_definition_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doors, "_exported", lambda _: ["nothing"])
+    with pytest.raises(LookupError, match=r"interop\.toolkit exports 'nothing'"):
+        doors.names("interop.toolkit")

@@ -26,7 +26,7 @@ run_lint() {
 }
 
 # Strict: a broken link, a missing page or an unknown name fails it.
-build_docs() { (cd "$root" && NO_MKDOCS_2_WARNING=1 python -m mkdocs build --quiet --site-dir "$INTEROP_CACHE/site"); }
+build_docs() { (cd "$root" && NO_MKDOCS_2_WARNING=1 python -m mkdocs build --site-dir "$INTEROP_CACHE/site"); }
 
 # pytest's own closing line comes last unless something outside it failed.
 run_tests() {

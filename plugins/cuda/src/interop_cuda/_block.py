@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from interop.protocols import ClosedError, InteropError
-from interop.toolkit import Resource, Pins
+from interop.toolkit import Pins, Resource
 
 if TYPE_CHECKING:
     from interop_cuda._context import Context
