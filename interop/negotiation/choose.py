@@ -21,7 +21,7 @@ def negotiate(
     match: MatchKey | None,
     *,
     sync: str = "auto",
-    require: str | None = None,
+    path: str | None = None,
     handle_type: str | None = None,
     veto: Veto | None = None,
     apart: bool = False,
@@ -33,7 +33,7 @@ def negotiate(
         consumer: The device that imports the memory.
         match: The key that proves both to be one device; None for two devices.
         sync: `"auto"`, or the strategy of both directions: `"native"`, `"bridged"` or `"blocking"`.
-        require: The memory path: `"zero-copy"` or `"staged"`. None takes the best that is possible.
+        path: The memory path: `"zero-copy"` or `"staged"`. None takes the best that is possible.
         handle_type: The handle type of the memory, such as `"dma_buf"`. It implies the path `"zero-copy"`.
         veto: May exclude handle types, after the known quirks of the drivers.
         apart: Whether the two run in different processes. No host can then bridge their streams. A binary semaphore
@@ -42,23 +42,23 @@ def negotiate(
     Raises:
         NoCommonHandleType: The required path or handle type is not possible. Lists the reason against each.
         NoCommonSync: The required strategy is not possible. Lists the reason against each candidate.
-        InvalidArgument: `sync`, `require` or `handle_type` names no choice, or two of them exclude each other.
+        InvalidArgument: `sync`, `path` or `handle_type` names no choice, or two of them exclude each other.
     """
-    path = None if require is None else as_choice(MemoryPath, require, "require")
+    wanted_path = None if path is None else as_choice(MemoryPath, path, "path")
     wanted_type = None
     if handle_type is not None:
         wanted_type = as_choice(HandleType, handle_type, "handle_type", among=MEMORY_TYPES)
     strategy = _wanted(sync)
-    if wanted_type and path is MemoryPath.STAGED:
-        msg = f"handle_type {wanted_type.value!r} excludes require='staged', because it implies zero-copy; pass one"
+    if wanted_type and wanted_path is MemoryPath.STAGED:
+        msg = f"handle_type {wanted_type.value!r} excludes path='staged', because it implies zero-copy; pass one"
         raise InvalidArgument(msg)
     rule = heed(veto)
     rejected: list[Rejection] = []
     chosen = None
-    if path is not MemoryPath.STAGED:
+    if wanted_path is not MemoryPath.STAGED:
         types = (wanted_type,) if wanted_type else MEMORY_TYPES
         chosen = choose_memory(producer, consumer, match, rule, rejected, types, apart=apart)
-        if chosen is None and (wanted_type or path):
+        if chosen is None and (wanted_type or wanted_path):
             how = f" by {wanted_type.value}" if wanted_type else ""
             what = f"zero-copy memory{how} from {describe(producer)} to {describe(consumer)}"
             raise NoCommonHandleType(what, reasons=[*map(str, rejected)])

@@ -208,7 +208,10 @@ def test_a_pair_shares_what_both_offer_and_says_what_lacks() -> None:
     other = offered(producer, device("hip", linear=fd), HandleType.DMA_BUF)
     assert other.tilings == ()
     assert str(other).startswith("no (hip imports no optimal images by dma_buf; vulkan exports no linear")
-    assert str(offered(producer, producer, None)) == "no (memory is staged, and the staged path copies no images)"
+    assert (
+        str(offered(producer, producer, None))
+        == "no (memory is staged, and the staged path copies no images)"
+    )
 
 
 def test_rows_without_a_pitch_are_not_imported() -> None:

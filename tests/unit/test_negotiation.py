@@ -90,7 +90,7 @@ def test_a_reusable_semaphore_goes_before_sync_files_and_they_before_a_bridge() 
         return "loses signals" if handle_type is HandleType.OPAQUE_FD else None
 
     with pytest.raises(NoCommonHandleType):
-        negotiate(left, right, MatchKey.UUID, veto=veto, require="zero-copy")
+        negotiate(left, right, MatchKey.UUID, veto=veto, path="zero-copy")
     memory = frozenset({HandleType.DMA_BUF})
     left = replace(left, capabilities=replace(left.capabilities, memory_export=memory))
     right = replace(right, capabilities=replace(right.capabilities, memory_import=memory))
@@ -121,7 +121,7 @@ def test_memory_that_no_one_can_carry_is_staged_with_the_reason() -> None:
     assert plan.handle_type is None
     assert "no external memory" in plan.explain()
     with pytest.raises(NoCommonHandleType, match="no external memory"):
-        negotiate(PRODUCER, consumer, MatchKey.UUID, require="zero-copy")
+        negotiate(PRODUCER, consumer, MatchKey.UUID, path="zero-copy")
     with pytest.raises(NoCommonSync):
         negotiate(PRODUCER, consumer, MatchKey.UUID, sync="native")
 
@@ -146,10 +146,10 @@ def test_a_veto_rules_out_with_its_reason() -> None:
     [
         ({"sync": "magic"}, "sync must be one of 'auto', 'native', 'bridged', 'blocking', got 'magic'"),
         ({"sync": None}, "sync must be one of .* got None"),
-        ({"require": "speed"}, "require must be one of 'zero-copy', 'staged', got 'speed'"),
+        ({"path": "speed"}, "path must be one of 'zero-copy', 'staged', got 'speed'"),
         ({"handle_type": "fd"}, "handle_type must be one of 'opaque_fd', 'dma_buf', .* got 'fd'"),
         ({"handle_type": "sync_fd"}, "handle_type must be one of 'opaque_fd', .* got 'sync_fd'"),
-        ({"handle_type": "dma_buf", "require": "staged"}, "'dma_buf' excludes require='staged'"),
+        ({"handle_type": "dma_buf", "path": "staged"}, "'dma_buf' excludes path='staged'"),
     ],
 )
 def test_words_that_do_not_exist_are_refused(bad: dict[str, str], words: str) -> None:
@@ -178,7 +178,7 @@ def test_a_refusal_lists_reasons_of_its_own_kind() -> None:
     assert not any("memory" in reason for reason in refused.value.reasons)
     alone = replace(consumer, capabilities=replace(consumer.capabilities, memory_import=frozenset()))
     with pytest.raises(NoCommonHandleType) as staged:
-        negotiate(producer, alone, MatchKey.UUID, require="zero-copy")
+        negotiate(producer, alone, MatchKey.UUID, path="zero-copy")
     assert "zero-copy: no external memory" in staged.value.reasons
     assert not any("semaphore" in reason for reason in staged.value.reasons)
 
