@@ -68,7 +68,13 @@ from interop.protocols.identity import DeviceIdentity, MatchKey, PciAddress, hos
 from interop.protocols.images import ImageConsumer, ImageDescriptor, ImageProducer, MappedImage, ProducerImage
 from interop.protocols.kernels import Kernel, Launch, Module, Parameter, Signature
 from interop.protocols.lending import MEMORY_FLOOR, SEMAPHORE_FLOOR, FdFate, lend, widen_table
-from interop.protocols.memory import ExternalMemory, HostBytes, MappedBuffer, MemoryDescriptor
+from interop.protocols.memory import (
+    DEFAULT_TIMEOUT,
+    ExternalMemory,
+    HostBytes,
+    MappedBuffer,
+    MemoryDescriptor,
+)
 from interop.protocols.producers import (
     BufferPart,
     Commands,
@@ -87,7 +93,14 @@ from interop.protocols.semaphores import (
     SemaphoreKind,
     SemaphoreKindLike,
 )
-from interop.protocols.streams import CommandList, PreparedCall, Stream
+from interop.protocols.streams import (
+    CommandList,
+    LaunchCall,
+    OwnershipCalls,
+    PreparedCall,
+    SemaphoreCalls,
+    Stream,
+)
 from interop.protocols.sync_files import (
     ONE_SHOT,
     ConsumerSemaphore,
@@ -103,6 +116,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "API_VERSION",
+    "DEFAULT_TIMEOUT",
     "DTYPES",
     "FD_TYPES",
     "FORMATS",
@@ -164,6 +178,7 @@ __all__ = [
     "Kernel",
     "KernelError",
     "Launch",
+    "LaunchCall",
     "MappedBuffer",
     "MappedImage",
     "MatchKey",
@@ -176,6 +191,7 @@ __all__ = [
     "NoCommonHandleType",
     "NoCommonSync",
     "Numbers",
+    "OwnershipCalls",
     "Parameter",
     "PciAddress",
     "PreparedCall",
@@ -188,6 +204,7 @@ __all__ = [
     "ProducerT_co",
     "RegistryError",
     "Role",
+    "SemaphoreCalls",
     "SemaphoreDescriptor",
     "SemaphoreKind",
     "SemaphoreKindLike",

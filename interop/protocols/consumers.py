@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from interop.protocols.memory import DEFAULT_TIMEOUT
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -73,11 +75,12 @@ class Consumer(Protocol):
         """
         ...
 
-    def allocate(self, size: int) -> MappedBuffer:
+    def allocate(self, size: int, *, timeout: float = DEFAULT_TIMEOUT) -> MappedBuffer:
         """Allocate memory of the consumer's own, for the staged path.
 
         Args:
             size: Bytes to allocate.
+            timeout: Seconds that reads and writes of the view wait at most for earlier work.
 
         Returns:
             The memory as one row of bytes. The caller owns it and closes it.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from interop.protocols.arguments import MAX_BYTES, as_choice, as_integer
 from interop.protocols.errors import InvalidArgument
 from interop.protocols.formats import Tiling, as_format
+from interop.protocols.memory import DEFAULT_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -241,13 +242,21 @@ class ImageConsumer(Protocol):
     has imported as a buffer.
     """
 
-    def import_image(self, handle: Handle, memory: MemoryDescriptor, image: ImageDescriptor) -> MappedImage:
+    def import_image(
+        self,
+        handle: Handle,
+        memory: MemoryDescriptor,
+        image: ImageDescriptor,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> MappedImage:
         """Import an image of another API.
 
         Args:
             handle: Handle of the allocation. A successful import consumes it; on failure the caller keeps it, open.
             memory: Size and origin of the allocation.
             image: Extent, format and layout of the image.
+            timeout: Seconds that reads and writes of the image wait at most for earlier work.
 
         Returns:
             The imported image. The caller owns it and closes it.

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 HostBytes: TypeAlias = "Buffer | NDArray[Any]"
 """Contiguous bytes in host memory: bytes, bytearray, memoryview or a NumPy array."""
 
+DEFAULT_TIMEOUT = 10.0
+"""Seconds that reads and writes of a view wait at most, unless its creator says otherwise. Links pass their own."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryDescriptor:
@@ -132,7 +135,7 @@ class MappedBuffer(Protocol):
 
         Args:
             target: Writable bytes in host memory, exactly `nbytes` long.
-            timeout: Longest wait in seconds; None for the consumer's default.
+            timeout: Longest wait in seconds; None for the timeout that the view was created with.
 
         Raises:
             InvalidArgument: `target` has another size, is read-only or not contiguous.
@@ -151,7 +154,7 @@ class MappedBuffer(Protocol):
 
         Args:
             source: Bytes in host memory, exactly `nbytes` long.
-            timeout: Longest wait in seconds; None for the consumer's default.
+            timeout: Longest wait in seconds; None for the timeout that the view was created with.
 
         Raises:
             InvalidArgument: `source` has another size or is not contiguous.
@@ -184,6 +187,7 @@ class ExternalMemory(Protocol):
         size: int | None = None,
         shape: tuple[int, ...] | None = None,
         dtype: DType | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
     ) -> MappedBuffer:
         """Return a view of the imported memory. The driver maps each import once, for all its views.
 
@@ -192,6 +196,7 @@ class ExternalMemory(Protocol):
             size: Bytes of the view; by default all bytes behind `offset`, or as many as `shape` needs.
             shape: Extent in elements, row-major; by default one row of bytes.
             dtype: Element type; by default `uint8`.
+            timeout: Seconds that reads and writes of the view wait at most for earlier work.
 
         Returns:
             The view. The caller owns it and closes it.

@@ -87,16 +87,19 @@ class CommandList(Protocol):
         """Add a signal of a semaphore; `submit` gives its timeline value."""
         ...
 
-    def submit(self, wait_value: int = 0, signal_value: int = 0) -> None:
+    def submit(self, wait_value: int = 0, signal_value: int = 0) -> BaseException | None:
         """Enqueue all calls. Returns immediately; does not flush the stream.
 
         Args:
             wait_value: Timeline value of the waits; ignored for binary semaphores.
             signal_value: Timeline value of the signals; ignored for binary semaphores.
 
+        Returns:
+            The error of the first launch that failed, or None. The releases and signals after it are enqueued all
+            the same, so that the other side is not left waiting.
+
         Raises:
-            DriverError: A driver refused a call. The calls before it are enqueued; the calls after a failed
-                launch are enqueued too, so that the other side is not left waiting.
+            DriverError: A driver refused a wait, acquire, release or signal. The calls before it are enqueued.
         """
         ...
 

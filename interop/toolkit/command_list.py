@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interop.protocols import ExternalMemory, ExternalSemaphore, Launch, PreparedCall, Stream
+    from interop.protocols import LaunchCall, OwnershipCalls, PreparedCall, SemaphoreCalls, Stream
 
 
 class CommandList:
@@ -23,23 +23,23 @@ class CommandList:
         self._calls: list[tuple[Callable[[], int], Callable[[int], object], bool]] = []
         """The call, what raises its error, and whether it is a launch."""
 
-    def wait(self, semaphore: ExternalSemaphore) -> None:
+    def wait(self, semaphore: SemaphoreCalls) -> None:
         """Add a wait; see :meth:`interop.protocols.CommandList.wait`."""
         self._add(semaphore.prepare_wait(self._stream), values=self._waits)
 
-    def acquire(self, memory: ExternalMemory) -> None:
+    def acquire(self, memory: OwnershipCalls) -> None:
         """Add an acquire; see :meth:`interop.protocols.CommandList.acquire`."""
         self._add(memory.prepare_acquire(self._stream))
 
-    def launch(self, launch: Launch) -> None:
+    def launch(self, launch: LaunchCall) -> None:
         """Add a launch; see :meth:`interop.protocols.CommandList.launch`."""
         self._add(launch.prepare_call(), launch=True)
 
-    def release(self, memory: ExternalMemory) -> None:
+    def release(self, memory: OwnershipCalls) -> None:
         """Add a release; see :meth:`interop.protocols.CommandList.release`."""
         self._add(memory.prepare_release(self._stream))
 
-    def signal(self, semaphore: ExternalSemaphore) -> None:
+    def signal(self, semaphore: SemaphoreCalls) -> None:
         """Add a signal; see :meth:`interop.protocols.CommandList.signal`."""
         self._add(semaphore.prepare_signal(self._stream), values=self._signals)
 
@@ -58,10 +58,10 @@ class CommandList:
             values.append(prepared.value)
         self._calls.append((prepared.call, prepared.fail, launch))
 
-    def submit(self, wait_value: int = 0, signal_value: int = 0) -> None:
+    def submit(self, wait_value: int = 0, signal_value: int = 0) -> BaseException | None:
         """Enqueue all calls; see :meth:`interop.protocols.CommandList.submit`.
 
-        After a failed launch the other launches of the list are skipped, because they would compute on its results.
+        After a failed launch the list skips its other launches, because they would compute on missing results.
         """
         for set_value in self._waits:
             set_value(wait_value)
@@ -71,17 +71,15 @@ class CommandList:
             begin()
         failure: BaseException | None = None
         for call, fail, launch in self._calls:
-            if launch:
-                if failure is None:
-                    try:
-                        status = call()
-                        if status:
-                            fail(status)
-                    except BaseException as error:  # noqa: BLE001 - raised below, when the signal is enqueued
-                        failure = error
-            else:
+            if not launch:
                 status = call()
                 if status:
                     fail(status)
-        if failure is not None:
-            raise failure
+            elif failure is None:
+                try:
+                    status = call()
+                    if status:
+                        fail(status)
+                except BaseException as error:  # noqa: BLE001 - returned, once the signal is enqueued
+                    failure = error
+        return failure

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from interop_numpy.backend import NumPyBackend, NumPyConsumer
-from interop_numpy.memory import HostMemory, payload_range
+from interop_numpy.memory import payload_range
 from interop_numpy.plugin import interop_register_backends
 
 from interop.protocols import (
