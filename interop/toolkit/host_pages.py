@@ -57,7 +57,7 @@ class HostPages:
         if size <= 0 or alignment <= 0:
             msg = f"size and alignment must be positive numbers of bytes, got {size} and {alignment}"
             raise InvalidArgument(msg)
-        step = -(-alignment // PAGE_SIZE) * PAGE_SIZE
+        step = round_up(alignment, PAGE_SIZE)
         rounded = round_up(size, step)
         mapping = mmap.mmap(
             -1, rounded + step - PAGE_SIZE
