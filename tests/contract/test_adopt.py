@@ -208,12 +208,12 @@ def test_memory_of_the_program_is_staged(shape: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"size": 0}, "size must be a positive"),
+        ({"size": 0}, "size must be from 1 to"),
         ({"size": 4097}, "past the end of 4096"),
         ({"offset": 4096}, "past the end of 4096"),
         ({"offset": -4}, "offsets are 0 or more"),
         ({"offset": 2, "size": 4}, "multiple of 4"),
-        ({"memory_offset": 1, "allocation_size": 8192}, "not a multiple"),
+        ({"memory_offset": 1, "allocation_size": 8192}, "must be a multiple of"),
         ({"memory_offset": 1 << 20}, "past the end"),
         ({"allocation_size": 1024}, "past the end of 1024"),
         ({"dedicated": True, "memory_offset": 4096, "allocation_size": 8192}, "dedicated"),
