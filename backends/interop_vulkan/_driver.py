@@ -1,12 +1,12 @@
 """The binding: functions, structures and result codes of Vulkan.
 
-Built on the C declarations of the PyPI package ``vulkan`` and on nothing else of it. Its Python wrappers
-(1.3.275.1) are passed by: structures nested inline lose their strings, several error codes have the wrong
-sign and surface as ``KeyError``, and every call looks its functions up again. Here functions are raw
-pointers, looked up once per instance or device, and a result is judged by :func:`check`. So the declarations are all
-that is imported: the wrappers take four times as long, and whoever uses them has the same declarations.
+The module imports the C declarations of the PyPI package ``vulkan`` and skips its Python wrappers (1.3.275.1). In the
+wrappers, structures nested inline lose their strings and several error codes have the wrong sign and surface as
+``KeyError``. The wrappers also look up each function at every call and take four times as long to import.
+Here functions are raw pointers, looked up once per instance or device, and :func:`check` judges their results.
+A program that uses the wrappers shares the same declarations.
 
-cffi releases the GIL during every call made through these pointers.
+cffi releases the GIL during every call through these pointers.
 """
 
 from __future__ import annotations
@@ -22,24 +22,22 @@ from functools import partial
 from operator import is_
 from typing import TYPE_CHECKING, Any
 
-from interop.protocols import FD_TYPES, BackendUnavailable, DriverError, Handle, HandleError, check_value
-from interop_vulkan.plugin import INSTALL_HINT
+from interop.protocols import BackendUnavailable, DriverError
+from interop_vulkan._install import INSTALL_HINT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from interop.protocols import HandleType
 
 _DECLARATIONS = "vulkan._vulkancache"
 _LOADERS = ("libvulkan.so.1", "vulkan-1.dll", "libvulkan.dylib")
 
 
 def _declarations() -> Any:
-    """Import the package's module of declarations alone, under its own name, and return its ``ffi``.
+    """Import the package's module of declarations under its own name, and return its ``ffi``.
 
-    Whoever imports the package itself, before or after, has the same: objects of one ``ffi`` are none of another's.
-    Where the module is not found by itself, as in frozen programs, the package is imported. Raises
-    :class:`ImportError`, and ``OSError`` from the package where there is no loader.
+    A program that imports the whole package, before or after, gets the same ``ffi``. That matters, because cffi takes
+    no objects of another ``ffi``. Frozen programs hide the module; then the whole package is imported. Raises
+    :class:`ImportError`, and ``OSError`` from the package when there is no loader.
     """
     package = None if _DECLARATIONS in sys.modules else importlib.util.find_spec("vulkan")
     places = package.submodule_search_locations if package else None
@@ -52,7 +50,7 @@ def _declarations() -> Any:
 
 
 def _open_loader(declarations: Any) -> Any:
-    """Open the Vulkan loader by the first of its names, which differ between systems, that there is."""
+    """Open the Vulkan loader. Its name differs between systems; the first that opens is taken."""
     for name in _LOADERS:
         with contextlib.suppress(OSError):
             return declarations.dlopen(name)
@@ -60,10 +58,10 @@ def _open_loader(declarations: Any) -> Any:
 
 
 class _Constants:
-    """The enumerators among the declarations, each looked up on first use."""
+    """The enumerators of the declarations, each looked up on first use."""
 
     def __getattr__(self, name: str) -> int:
-        value: int = ffi.integer_const(name)  # an AttributeError for what is none
+        value: int = ffi.integer_const(name)  # AttributeError for an unknown name
         setattr(self, name, value)
         return value
 
@@ -83,7 +81,7 @@ VK: Any = _Constants()
 """The enumerators: ``VK.VK_QUEUE_COMPUTE_BIT``."""
 
 _RESULTS: dict[int, str] = ffi.typeof("VkResult").elements
-# Constants that the package lacks or has with the wrong sign; values from vulkan_core.h.
+# The package lacks these constants or has them with the wrong sign. Values from vulkan_core.h.
 QUEUE_FAMILY_IGNORED = 0xFFFFFFFF
 QUEUE_FAMILY_EXTERNAL = 0xFFFFFFFE
 WHOLE_SIZE = 0xFFFFFFFFFFFFFFFF
@@ -238,28 +236,6 @@ class Functions:
             result = function(*args, count, found) or 0
             check(name, result)
         return found
-
-
-def take_handle(function: str, number: Any, handle_type: HandleType, private: set[str]) -> Handle:
-    """Own what an export returned: an ``int`` or a Windows ``HANDLE``.
-
-    Child processes do not inherit it. ``private`` has the functions of this device that were seen to see to that.
-    """
-    if handle_type not in FD_TYPES:
-        value = address(number)
-        try:
-            check_value(value, handle_type)
-        except HandleError as error:
-            text = f"reported success and returned no handle: {error}"
-            raise DriverError(function, 0, "VK_SUCCESS", text) from error
-        return Handle(value, handle_type)
-    handle = Handle(number, handle_type)
-    if number >= 0 and function not in private:
-        if os.get_inheritable(number):  # as lavapipe 22.3 makes it
-            os.set_inheritable(number, False)  # noqa: FBT003 - the function's only parameter
-        else:
-            private.add(function)
-    return handle
 
 
 _get_instance_function: Any = _loader.vkGetInstanceProcAddr

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from operator import index
-from typing import Literal, SupportsIndex, TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 from interop.protocols.errors import InvalidArgument
 from interop.protocols.formats import Tiling
@@ -54,6 +54,7 @@ def as_integer(given: object, argument: str) -> int:
     Raises:
         InvalidArgument: ``given`` is no integer.
     """
-    if isinstance(given, SupportsIndex):
-        return index(given)
-    raise InvalidArgument(f"{argument} must be an integer, got {given!r}")
+    try:
+        return index(given)  # type: ignore[arg-type]  # the TypeError is what is asked for
+    except TypeError:
+        raise InvalidArgument(f"{argument} must be an integer, got {given!r}") from None
