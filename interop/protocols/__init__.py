@@ -1,13 +1,12 @@
-"""What a backend fulfils and what users get in their hands: errors, plain data, protocols, hooks.
+"""Errors, plain data, protocols and hooks: the contract between interop, its backends and its users.
 
-Imports nothing of interop. Users get what they need of it from :mod:`interop`.
+This package imports no other part of interop. `interop` exports the names that users need.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from interop.protocols._win32 import is_windows
 from interop.protocols.abilities import (
     ComputeCommands,
     ComputePipeline,
@@ -18,7 +17,7 @@ from interop.protocols.abilities import (
     MeshCommands,
     MeshProducer,
 )
-from interop.protocols.arguments import HandleTypeLike, SemaphoreKindLike, TilingLike, as_choice, as_integer
+from interop.protocols.arguments import MAX_BYTES, as_choice, as_integer, check_range, round_up
 from interop.protocols.backend import (
     API_VERSION,
     Backend,
@@ -27,7 +26,6 @@ from interop.protocols.backend import (
     ProducerBackend,
     Role,
 )
-from interop.protocols.command_lists import CommandList, PreparedCall
 from interop.protocols.conformance import ConformanceProfile, DriverFault, find_declared
 from interop.protocols.consumers import Consumer
 from interop.protocols.devices import Capabilities, DeviceInfo, is_driver
@@ -64,23 +62,13 @@ from interop.protocols.errors import (
     Unsupported,
     WaitTimeout,
 )
-from interop.protocols.formats import FORMATS, ImageFormat, ImageTypes, Numbers, Tiling, as_format
-from interop.protocols.handles import (
-    FD_TYPES,
-    MEMORY_FLOOR,
-    SEMAPHORE_FLOOR,
-    FdFate,
-    Handle,
-    HandleType,
-    check_fd,
-    check_value,
-    lend,
-    widen_table,
-)
+from interop.protocols.formats import FORMATS, ImageFormat, ImageTypes, Numbers, Tiling, TilingLike, as_format
+from interop.protocols.handles import FD_TYPES, Handle, HandleType, HandleTypeLike, check_fd, check_value
 from interop.protocols.identity import DeviceIdentity, MatchKey, PciAddress, host_identity
 from interop.protocols.images import ImageConsumer, ImageDescriptor, ImageProducer, MappedImage, ProducerImage
 from interop.protocols.kernels import Kernel, Launch, Module, Parameter, Signature
-from interop.protocols.memory import ExternalMemory, HostBytes, MappedBuffer, MemoryDescriptor, check_range
+from interop.protocols.lending import MEMORY_FLOOR, SEMAPHORE_FLOOR, FdFate, lend, widen_table
+from interop.protocols.memory import ExternalMemory, HostBytes, MappedBuffer, MemoryDescriptor
 from interop.protocols.producers import (
     BufferPart,
     Commands,
@@ -93,8 +81,13 @@ from interop.protocols.producers import (
     ProducerT_co,
     Submission,
 )
-from interop.protocols.semaphores import ExternalSemaphore, SemaphoreDescriptor, SemaphoreKind
-from interop.protocols.streams import Stream
+from interop.protocols.semaphores import (
+    ExternalSemaphore,
+    SemaphoreDescriptor,
+    SemaphoreKind,
+    SemaphoreKindLike,
+)
+from interop.protocols.streams import CommandList, PreparedCall, Stream
 from interop.protocols.sync_files import (
     ONE_SHOT,
     ConsumerSemaphore,
@@ -102,17 +95,17 @@ from interop.protocols.sync_files import (
     ImportingProducer,
     ImportingSemaphore,
 )
+from interop.protocols.win32 import is_windows
 
 if TYPE_CHECKING:
-    from interop.protocols.formats import ImageTypes
     from interop.protocols.hookspecs import hookimpl
-    from interop.protocols.memory import HostBytes
 
 __all__ = [
     "API_VERSION",
     "DTYPES",
     "FD_TYPES",
     "FORMATS",
+    "MAX_BYTES",
     "MEMORY_FLOOR",
     "ONE_SHOT",
     "SEMAPHORE_FLOOR",
@@ -224,12 +217,13 @@ __all__ = [
     "launches",
     "lend",
     "ownership",
+    "round_up",
     "widen_table",
 ]
 
 
 def __getattr__(name: str) -> object:
-    """Import pluggy only for plugins: ``import interop`` needs no third-party package."""
+    """Import pluggy for plugins alone: `import interop` needs no third-party package."""
     if name == "hookimpl":
         from interop.protocols.hookspecs import hookimpl as marker
 

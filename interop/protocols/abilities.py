@@ -1,6 +1,6 @@
 """Optional abilities of producers: meshes, compute pipelines and images.
 
-``isinstance(producer, MeshProducer)`` finds an ability. :class:`GpuProducer` is a producer with all of them.
+`isinstance(producer, MeshProducer)` tells whether a producer has an ability. A `GpuProducer` has all of them.
 """
 
 from __future__ import annotations
@@ -16,22 +16,25 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Mesh(Protocol):
-    """A grid of heights that the producer draws into a picture of its own."""
+    """A grid of heights that the producer draws into a picture. The mesh owns the picture."""
 
     def image(self, timeout: float) -> memoryview:
-        """Return a copy of the last picture: bytes of shape (rows, columns, 4), RGBA.
+        """Block until the last drawing has ended, and return a copy of its picture.
 
         Args:
-            timeout: Seconds to wait for the drawing.
+            timeout: Longest wait in seconds.
+
+        Returns:
+            Bytes of shape (rows, columns, 4): RGBA, 8 bits each.
 
         Raises:
             TurnError: The mesh was never drawn.
-            WaitTimeout: The drawing has not ended after ``timeout`` seconds.
+            WaitTimeout: The drawing did not end in time.
         """
         ...
 
     def close(self) -> None:
-        """Free pipeline, picture and vertices. A second call does nothing."""
+        """Free the pipeline, the picture and the vertices. Idempotent."""
         ...
 
 
@@ -40,21 +43,21 @@ class MeshCommands(Commands, Protocol):
     """Commands that draw meshes."""
 
     def draw(self, mesh: Mesh, heights: object) -> None:
-        """Draw a mesh.
+        """Record a drawing of a mesh.
 
         Args:
             mesh: A mesh of the same producer.
-            heights: A buffer with one float32 for each point of the grid, row by row.
+            heights: A buffer with one float32 height for each point of the grid, row-major.
         """
         ...
 
 
 @runtime_checkable
 class MeshProducer(Protocol):
-    """A producer that draws meshes; its commands are :class:`MeshCommands`."""
+    """A producer that draws meshes; its commands are `MeshCommands`."""
 
     def create_mesh(self, rows: int, columns: int, *, width: int, height: int) -> Mesh:
-        """Create a grid of heights. The caller closes it.
+        """Create a grid of heights and its picture. The caller owns the mesh and closes it.
 
         Args:
             rows: Heights along the first axis, at least 2.
@@ -64,7 +67,7 @@ class MeshProducer(Protocol):
 
         Raises:
             InvalidArgument: The grid or the picture is too small, or larger than the device allows.
-            Unsupported: The producer's queue has no graphics.
+            Unsupported: The producer has no graphics queue.
         """
         ...
 
@@ -74,7 +77,7 @@ class ComputePipeline(Protocol):
     """A compiled shader of the producer."""
 
     def close(self) -> None:
-        """Free the pipeline. A second call does nothing."""
+        """Free the pipeline. Idempotent."""
         ...
 
 
@@ -89,7 +92,7 @@ class ComputeCommands(Commands, Protocol):
         groups: Sequence[int],
         push: bytes = b"",
     ) -> None:
-        """Run a compute pipeline (``vkCmdDispatch``).
+        """Record a run of a compute pipeline.
 
         Args:
             compute: A pipeline of the same producer.
@@ -99,33 +102,36 @@ class ComputeCommands(Commands, Protocol):
 
         Raises:
             InvalidArgument: An argument does not fit the pipeline or the device. Nothing was recorded.
+
+        Note:
+            `vkCmdDispatch`.
         """
         ...
 
 
 @runtime_checkable
 class ComputeProducer(Protocol):
-    """A producer that runs compute shaders; its commands are :class:`ComputeCommands`."""
+    """A producer that runs compute shaders; its commands are `ComputeCommands`."""
 
     def create_compute(self, spirv: bytes, *, buffers: int, push_constant_bytes: int = 0) -> ComputePipeline:
-        """Create a compute pipeline. The caller closes it.
+        """Create a compute pipeline. The caller owns it and closes it.
 
         Args:
-            spirv: SPIR-V with the entry point ``main``.
+            spirv: SPIR-V with the entry point `main`.
             buffers: Number of storage buffers, at set 0 from binding 0 on.
             push_constant_bytes: Bytes of push constants, a multiple of 4.
 
         Raises:
-            InvalidArgument: ``spirv`` is no SPIR-V, or a count exceeds the device's limits.
+            InvalidArgument: `spirv` is no SPIR-V, or a count exceeds the device's limits.
         """
         ...
 
 
 @runtime_checkable
 class GpuCommands(MeshCommands, ComputeCommands, Protocol):
-    """All commands of a :class:`GpuProducer`."""
+    """All commands of a `GpuProducer`."""
 
 
 @runtime_checkable
 class GpuProducer(Producer[GpuCommands], MeshProducer, ComputeProducer, ImageProducer, Protocol):
-    """A producer with every optional ability, such as ``"vulkan"``."""
+    """A producer with every optional ability, such as that of `"vulkan"`."""

@@ -1,60 +1,97 @@
-"""Conversion of arguments: enumerations by value (``"opaque_fd"`` for ``HandleType.OPAQUE_FD``), any integers."""
+"""Checks of the arguments that callers pass: integers, choices and byte ranges."""
 
 from __future__ import annotations
 
 import enum
-from operator import index
-from typing import Literal, TypeAlias, TypeVar
+import operator
+from typing import TYPE_CHECKING, TypeVar
 
 from interop.protocols.errors import InvalidArgument
-from interop.protocols.formats import Tiling
-from interop.protocols.handles import HandleType
-from interop.protocols.semaphores import SemaphoreKind
 
-HandleTypeLike: TypeAlias = (
-    HandleType
-    | Literal["opaque_fd", "dma_buf", "sync_fd", "opaque_win32", "opaque_win32_kmt", "host_allocation"]
-)
-"""A handle type or its value."""
-SemaphoreKindLike: TypeAlias = SemaphoreKind | Literal["binary", "timeline"]
-"""A semaphore kind or its value."""
-TilingLike: TypeAlias = Tiling | Literal["optimal", "linear"]
-"""A tiling or its value."""
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
-_Choice = TypeVar("_Choice", bound=enum.StrEnum)
+MAX_BYTES = 2**63 - 1
+"""Largest size or offset in bytes: NumPy and the drivers count in signed or unsigned 64-bit integers."""
+
+_Choice = TypeVar("_Choice", bound=enum.Enum)
 
 
-def as_choice(choices: type[_Choice], given: object, argument: str) -> _Choice:
-    """Return the member of an enumeration that ``given`` is, or whose value it is.
+def as_integer(value: object, argument: str) -> int:
+    """Return an integer argument as a Python `int`, which never overflows.
 
     Args:
-        choices: The enumeration.
-        given: A member, or its value as a ``str``.
-        argument: Name of the caller's argument, for the error.
+        value: An `int`, a NumPy integer, or another object with `__index__`.
+        argument: Name of the argument, for the error.
 
     Raises:
-        InvalidArgument: ``given`` is no member and no value of one; the message lists the values.
+        InvalidArgument: The value is a bool or no integer.
     """
-    if isinstance(given, choices):
-        return given
-    for each in choices:
-        if each == given:
-            return each
-    names = ", ".join(repr(each.value) for each in choices)
-    raise InvalidArgument(f"{argument} must be one of {names}, got {given!r}")
+    if type(value) is int:
+        return value
+    if not isinstance(value, bool):
+        try:
+            return operator.index(value)  # type: ignore[arg-type]  # the error below is ours
+        except TypeError:
+            pass
+    msg = f"{argument} must be an integer, got {value!r}"
+    raise InvalidArgument(msg)
 
 
-def as_integer(given: object, argument: str) -> int:
-    """Return ``given`` as an ``int``: an ``int``, a NumPy integer, or anything else with ``__index__``.
+def as_choice(kind: type[_Choice], value: object, argument: str, *, among: Iterable[_Choice] = ()) -> _Choice:
+    """Return the member of an enumeration that an argument names.
 
     Args:
-        given: The integer.
-        argument: Name of the caller's argument, for the error.
+        kind: The enumeration.
+        value: A member of it, or the value of a member.
+        argument: Name of the argument, for the error.
+        among: The members that are allowed; by default all.
 
     Raises:
-        InvalidArgument: ``given`` is no integer.
+        InvalidArgument: The value names no member, or a member that is not allowed. The text lists the choices.
     """
+    allowed = tuple(among) or tuple(kind)
+    if isinstance(value, kind) and value in allowed:
+        return value
     try:
-        return index(given)  # type: ignore[arg-type]  # the TypeError is what is asked for
-    except TypeError:
-        raise InvalidArgument(f"{argument} must be an integer, got {given!r}") from None
+        member = kind(value)
+    except ValueError:
+        member = None
+    if member is None or member not in allowed:
+        choices = ", ".join(repr(each.value) for each in allowed)
+        given = value.value if isinstance(value, enum.Enum) else value
+        msg = f"{argument} must be one of {choices}, got {given!r}"
+        raise InvalidArgument(msg)
+    return member
+
+
+def check_range(offset: int, size: int, total: int, *, alignment: int = 1) -> None:
+    """Check that a byte range is not empty and lies within a buffer or an allocation.
+
+    Args:
+        offset: First byte of the range.
+        size: Bytes of the range.
+        total: Bytes that exist.
+        alignment: Bytes of which `offset` must be a multiple.
+
+    Raises:
+        InvalidArgument: A number is no integer, the range is empty, misaligned or not within `total` bytes.
+    """
+    offset, size = as_integer(offset, "offset"), as_integer(size, "size")
+    if not 0 <= offset <= MAX_BYTES:
+        msg = f"offset must be from 0 to 2**63 - 1 bytes, got {offset}"
+        raise InvalidArgument(msg)
+    if not 0 < size <= MAX_BYTES:
+        msg = f"size must be from 1 to 2**63 - 1 bytes, got {size}"
+        raise InvalidArgument(msg)
+    if offset + size > total:
+        msg = f"offset {offset} + size {size} = {offset + size} bytes, past the end of {total} bytes"
+        raise InvalidArgument(msg)
+    if offset % alignment:
+        msg = f"offset must be a multiple of {alignment} bytes, got {offset}"
+        raise InvalidArgument(msg)
+
+
+def round_up(value: int, alignment: int) -> int:
+    """Return the smallest multiple of `alignment` that is not below `value`."""
+    return -(-value // alignment) * alignment

@@ -1,8 +1,7 @@
 """Backends: their declaration, and the protocols that list and open devices.
 
-A plugin registers a :class:`BackendInfo`. Its ``load`` imports the binding and returns a :class:`Backend`. The backend
-lists devices and opens them as :class:`interop.protocols.Producer` or :class:`interop.protocols.Consumer`.
-A backend need not inherit from these protocols.
+A plugin registers a `BackendInfo`. `BackendInfo.load` imports the binding and returns a `Backend`, which lists devices
+and opens them as `Producer` or `Consumer`. A backend inherits from none of these classes.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ if TYPE_CHECKING:
     from interop.protocols.producers import Producer
 
 API_VERSION = 1
-"""Version of these protocols. A plugin states the version it was written for."""
+"""Version of these protocols. Each plugin states the version for which it was written."""
 
 
 class Role(enum.StrEnum):
-    """Which side of a link a backend can take."""
+    """The side of a link that a backend can take."""
 
     PRODUCER = "producer"
     """Owns the memory and exports it."""
@@ -33,15 +32,18 @@ class Role(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendInfo:
-    """The declaration by which a plugin registers a backend. Creating it touches no driver."""
+    """The declaration by which a plugin registers a backend. Creating one calls no driver."""
 
     name: str
+    """Name by which users select the backend, for instance `"vulkan"`."""
     roles: frozenset[Role]
+    """Sides of a link that the backend can take."""
     load: Callable[[], Backend]
     """Imports the binding and returns the backend. The registry calls it at most once, on first use.
 
-    Raises ``ImportError`` or :class:`interop.protocols.BackendUnavailable` when the binding is missing."""
+    It raises `ImportError` or `BackendUnavailable` if the binding cannot be imported."""
     api_version: int = API_VERSION
+    """Value of `API_VERSION` for which the backend was written."""
     install_hint: str = ""
     """The command or package that makes the backend available."""
     summary: str = ""
@@ -50,7 +52,7 @@ class BackendInfo:
 
 @runtime_checkable
 class Backend(Protocol):
-    """One API on this machine. Owns loaded libraries and no device."""
+    """One API on this machine. It owns the loaded libraries and nothing else."""
 
     @property
     def name(self) -> str:
@@ -58,31 +60,53 @@ class Backend(Protocol):
         ...
 
     def versions(self) -> Mapping[str, str]:
-        """Versions of the binding and of the driver libraries, for reports."""
+        """Return the versions of the binding and of the driver libraries, for reports."""
         ...
 
     def devices(self) -> Sequence[DeviceInfo]:
-        """List the devices with their identities and capabilities. Nothing stays open.
+        """List the devices with their identities and capabilities. No device stays open.
 
         Raises:
-            BackendUnavailable: There is no driver or no device.
+            BackendUnavailable: The machine has no driver or no device for this API.
         """
         ...
 
 
 @runtime_checkable
 class ProducerBackend(Backend, Protocol):
-    """A backend that opens producers."""
+    """A backend whose devices own memory and export it."""
 
     def open_producer(self, device: DeviceInfo) -> Producer:
-        """Open a device of :meth:`Backend.devices`. The caller owns the result."""
+        """Open a device as a producer.
+
+        Args:
+            device: An entry of `Backend.devices`.
+
+        Returns:
+            The opened device. The caller owns it and closes it.
+
+        Raises:
+            Unsupported: The device lacks a feature that the backend needs.
+            DriverError: The driver refused to open the device.
+        """
         ...
 
 
 @runtime_checkable
 class ConsumerBackend(Backend, Protocol):
-    """A backend that opens consumers."""
+    """A backend whose devices import memory and compute on it."""
 
     def open_consumer(self, device: DeviceInfo) -> Consumer:
-        """Open a device of :meth:`Backend.devices`. The caller owns the result."""
+        """Open a device as a consumer.
+
+        Args:
+            device: An entry of `Backend.devices`.
+
+        Returns:
+            The opened device. The caller owns it and closes it.
+
+        Raises:
+            Unsupported: The device lacks a feature that the backend needs.
+            DriverError: The driver refused to open the device.
+        """
         ...

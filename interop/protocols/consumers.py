@@ -26,49 +26,86 @@ class Consumer(Protocol):
 
     @property
     def stream(self) -> Stream:
-        """The default stream, used by every call that names no other stream."""
+        """The default stream: calls without a `stream` argument enqueue here. The consumer owns it."""
         ...
 
     def create_stream(self) -> Stream:
-        """Create a further stream. The caller closes it."""
+        """Create another stream. The caller owns it and closes it."""
         ...
 
     def import_memory(self, handle: Handle, descriptor: MemoryDescriptor) -> ExternalMemory:
-        """Import an allocation.
+        """Import an allocation of another API.
 
         Args:
-            handle: Handle of the allocation. Success consumes it; after an error the caller still owns it.
-            descriptor: The exporter's description of the allocation.
+            handle: Handle of the allocation. A successful import consumes it; on failure the caller keeps it, open.
+            descriptor: Size, offset and origin of the allocation.
 
         Returns:
-            The imported allocation. The caller closes it.
+            The imported memory. The caller owns it and closes it.
 
         Raises:
-            HandleError: The handle contradicts the descriptor.
-            DriverError: The driver refuses the import.
+            HandleError: The handle is closed or contradicts the descriptor.
+            Unsupported: The device does not import this handle type.
+            DriverError: The driver refused the import.
+
+        Note:
+            `hipImportExternalMemory`, `cuImportExternalMemory`, `clCreateBufferWithProperties`.
         """
         ...
 
     def import_semaphore(self, handle: Handle, descriptor: SemaphoreDescriptor) -> ExternalSemaphore:
-        """Import a semaphore. Ownership of ``handle`` and errors are those of :meth:`import_memory`."""
+        """Import a semaphore of another API.
+
+        Args:
+            handle: Handle of the semaphore. A successful import consumes it; on failure the caller keeps it, open.
+            descriptor: Kind and origin of the semaphore.
+
+        Returns:
+            The imported semaphore. The caller owns it and closes it.
+
+        Raises:
+            HandleError: The handle is closed or contradicts the descriptor.
+            Unsupported: The device does not import this kind by this handle type.
+            DriverError: The driver refused the import.
+
+        Note:
+            `hipImportExternalSemaphore`, `cuImportExternalSemaphore`, `clCreateSemaphoreWithPropertiesKHR`.
+        """
         ...
 
     def allocate(self, size: int) -> MappedBuffer:
-        """Allocate ``size`` bytes of the consumer's own memory, for the staged path. The caller closes them."""
+        """Allocate memory of the consumer's own, for the staged path.
+
+        Args:
+            size: Bytes to allocate.
+
+        Returns:
+            The memory as one row of bytes. The caller owns it and closes it.
+
+        Raises:
+            InvalidArgument: `size` is not a positive number.
+            DriverError: The device is out of memory.
+        """
         ...
 
     def compile(self, source: str | Mapping[str, str]) -> Module:
-        """Compile kernel source.
+        """Compile portable kernel source for this device.
 
         Args:
-            source: Portable source (see :mod:`interop.protocols.kernels`), or a mapping from backend names to
-                source. An entry named after this backend is source in the API's own language.
+            source: Source in the vocabulary of `interop.protocols.kernels`. A mapping may hold an entry with the
+                name of this backend, in the API's own language.
+
+        Returns:
+            The compiled module. The caller owns it and closes it.
 
         Raises:
-            CompileError: The compiler refuses the source; the error carries its log.
+            CompileError: The compiler refused the source.
+
+        Note:
+            `hiprtcCompileProgram`, `nvrtcCompileProgram`, `clBuildProgram`.
         """
         ...
 
     def close(self) -> None:
-        """Release the device and all that it made. Submitted work must have ended. A second call does nothing."""
+        """Close the device and everything that it created. Enqueued work must have ended. Idempotent."""
         ...
