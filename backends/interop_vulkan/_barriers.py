@@ -20,7 +20,9 @@ TO_HOST = struct("VkMemoryBarrier", srcAccessMask=WRITE, dstAccessMask=VK.VK_ACC
 """Makes everything written before visible to the host."""
 
 
-def transfer(buffers: Sequence[VulkanBuffer | Part], source: int, target: int, memory: Any) -> tuple[Any, ...]:
+def transfer(
+    buffers: Sequence[VulkanBuffer | Part], source: int, target: int, memory: Any
+) -> tuple[Any, ...]:
     """Return the arguments of one ``vkCmdPipelineBarrier``: transfers of ownership and a memory barrier.
 
     One call does both, because each costs an NVIDIA GPU some 4 µs (H200; ``benchmarks/ring.py``).

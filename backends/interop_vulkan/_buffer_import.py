@@ -66,7 +66,9 @@ def import_buffer(
     """Create the buffer of :meth:`interop_vulkan.producer.VulkanProducer.import_memory`."""
     host = frozenset({HandleType.HOST_ALLOCATION})
     if handle.type in host:
-        raise InvalidArgument("a host_allocation handle cannot be imported as memory; call import_pages with its pages")
+        raise InvalidArgument(
+            "a host_allocation handle cannot be imported as memory; call import_pages with its pages"
+        )
     check_import_memory(handle, descriptor, context.info.capabilities.memory_import - host)
     bit = MEMORY_TYPES[handle.type][0]
     with ExitStack() as undo:

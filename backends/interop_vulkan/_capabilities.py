@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _EXPECTED = frozenset({HandleType.OPAQUE_FD, HandleType.DMA_BUF, HandleType.OPAQUE_WIN32})
 """Handle types whose absence is noted, on the operating system that has them."""
 
+
 def capabilities(
     functions: Functions, physical: Any, listed: frozenset[str], enabled: frozenset[str] | None
 ) -> Capabilities:

@@ -160,7 +160,11 @@ class Context:
             self._finalizer.detach()
             return
         ended = _all_ended(self.timeline, None, timeout)
-        self.children.close()
+        self._pins += 1  # the device stays until all children are closed
+        try:
+            self.children.close()
+        finally:
+            self._pins -= 1
         if not ended:
             self._finalizer.detach()
             msg = f"work on {self.info.name} has not ended after {timeout:g} s; the device is left open"
@@ -196,5 +200,3 @@ def _drop(
     while retired:
         retired.popleft()[1]()
     undo.close()
-
-

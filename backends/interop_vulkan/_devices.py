@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from interop.protocols import Capabilities, DeviceIdentity, DeviceInfo, PciAddress, host_identity
 from interop_vulkan import _driver
 from interop_vulkan._capabilities import capabilities
-from interop_vulkan._driver import API_VERSION_1_2, VK, struct, text
+from interop_vulkan._driver import API_VERSION_1_2, NULL, VK, struct, text
 from interop_vulkan._handle_types import WANTED_EXTENSIONS
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ import contextlib
 import functools
 import importlib.machinery
 import importlib.util
-import os
 import re
 import sys
 from functools import partial

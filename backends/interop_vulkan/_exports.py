@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from interop.protocols import FD_TYPES, DriverError, Handle, HandleError, HandleType, check_value
 from interop_vulkan import _driver
-from interop_vulkan._handle_types import MEMORY_TYPES, SEMAPHORE_TYPES
 from interop_vulkan._driver import check, struct
+from interop_vulkan._handle_types import MEMORY_TYPES, SEMAPHORE_TYPES
 
 if TYPE_CHECKING:
     from interop_vulkan._context import Context
@@ -44,9 +44,9 @@ def _described(structure: str, handle_type: HandleType, chain: Any) -> Any:
 class Exports:
     """Makes the handles of one object, on any thread.
 
-    The driver may be asked only once for an NT handle of an object (VUID-VkMemoryGetWin32HandleInfoKHR-handleType-00663,
-    VUID-VkSemaphoreGetWin32HandleInfoKHR-handleType-01127). Therefore the first NT handle is kept until :meth:`close`,
-    and callers get duplicates.
+    The driver may be asked only once for an NT handle of an object. Therefore the first NT handle is kept until
+    :meth:`close`, and callers get duplicates (VUID-VkMemoryGetWin32HandleInfoKHR-handleType-00663,
+    VUID-VkSemaphoreGetWin32HandleInfoKHR-handleType-01127).
     """
 
     def __init__(

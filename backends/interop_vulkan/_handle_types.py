@@ -64,5 +64,3 @@ def semaphore_features(
     answer = struct("VkExternalSemaphoreProperties")
     functions.vkGetPhysicalDeviceExternalSemaphoreProperties(physical, info, answer)
     return int(answer.externalSemaphoreFeatures)
-
-

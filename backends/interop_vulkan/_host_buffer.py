@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 _HOST = HandleType.HOST_ALLOCATION
 
 
-def create_host_buffer(context: Context, size: int, pages: HostPages | None, *, host_visible: bool) -> VulkanBuffer:
+def create_host_buffer(
+    context: Context, size: int, pages: HostPages | None, *, host_visible: bool
+) -> VulkanBuffer:
     """Create a buffer of ``size`` bytes over ``pages``, or over new pages, and import them.
 
     The buffer keeps the pages until the driver's memory object is freed.

@@ -94,4 +94,8 @@ def _refusal(image: ImageDescriptor, limits: Any) -> str:
         ("mip levels", image.mip_levels, limits.maxMipLevels),
         ("array layers", image.array_layers, limits.maxArrayLayers),
     )
-    return "; ".join(f"the {what} is {asked}, the driver allows at most {limit}" for what, asked, limit in pairs if asked > limit)
+    return "; ".join(
+        f"the {what} is {asked}, the driver allows at most {limit}"
+        for what, asked, limit in pairs
+        if asked > limit
+    )

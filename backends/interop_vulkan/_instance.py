@@ -79,5 +79,3 @@ def _create() -> Any:
         if error.name == "VK_ERROR_INCOMPATIBLE_DRIVER":
             raise BackendUnavailable("vulkan", "no Vulkan driver on this machine", INSTALL_HINT) from error
         raise
-
-

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import contextlib
     from collections.abc import Sequence
 
-    from interop_vulkan._context import Context
     from interop_vulkan._child import Child
+    from interop_vulkan._context import Context
     from interop_vulkan.memory import Part, VulkanBuffer
 
 _MAGIC = 0x07230203

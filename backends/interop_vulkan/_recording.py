@@ -89,7 +89,9 @@ class Recording:
         if here.native == there.native and _overlap(
             (here.offset, here.offset + here.size), (there.offset, there.offset + here.size)
         ):
-            raise InvalidArgument("copy needs two different buffers or parts, got the same bytes as source and target")
+            raise InvalidArgument(
+                "copy needs two different buffers or parts, got the same bytes as source and target"
+            )
         if there.size < here.size:
             msg = f"the target of a copy of {here.size} bytes must have that size or more, got {there.size} bytes"
             raise InvalidArgument(msg)

@@ -51,7 +51,9 @@ class SignalInlet(VulkanSemaphore):
         """The ``VkSemaphore`` with the imported signal. Raises :class:`TurnError` if none was imported."""
         self.check_open()
         if self._next is None:
-            raise TurnError("the semaphore has no signal to wait for; import one before each submission that waits")
+            raise TurnError(
+                "the semaphore has no signal to wait for; import one before each submission that waits"
+            )
         return self._next
 
     def import_semaphore(self, handle: Handle, descriptor: SemaphoreDescriptor) -> None:

@@ -63,9 +63,9 @@ def adopt(
     """Create a producer on a ``VkDevice`` of the caller, for ``interop.connect(producer=...)``.
 
     The caller keeps instance, device and queue; closing the producer destroys none of them and waits for no other
-    queue. Close the producer before the device is destroyed. Handles are objects of the ``vulkan`` package or of another
-    cffi library, integers, or objects with the integer as their attribute ``value`` (``ctypes.c_void_p``). They must be
-    alive: an integer that is no handle crashes the driver.
+    queue. Close the producer before the device is destroyed. Handles are objects of the ``vulkan`` package or of
+    another cffi library, integers, or objects with the integer as their attribute ``value`` (``ctypes.c_void_p``).
+    They must be alive: an integer that is no handle crashes the driver.
 
     Args:
         instance: The ``VkInstance``.

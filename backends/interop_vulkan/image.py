@@ -121,9 +121,7 @@ class VulkanImage(Child):
             },
         )
         native = as_recording(self.context, commands).next(self)
-        self.context.vk.vkCmdPipelineBarrier(
-            native, EVERYTHING, EVERYTHING, 0, 0, NULL, 0, NULL, 1, barrier
-        )
+        self.context.vk.vkCmdPipelineBarrier(native, EVERYTHING, EVERYTHING, 0, 0, NULL, 0, NULL, 1, barrier)
 
     def copy_from(self, commands: Commands, buffer: object, *, level: int = 0, layer: int = 0) -> None:
         """Record a copy from the start of a buffer to a level of a layer, in rows without gaps."""
@@ -254,5 +252,8 @@ def _laid_out(context: Context, native: Any, image: ImageDescriptor) -> ImageDes
     layout = struct("VkSubresourceLayout")
     context.vk.vkGetImageSubresourceLayout(context.device, native, which, layout)
     if image.row_pitch not in (0, int(layout.rowPitch)):
-        raise Unsupported(f"a row pitch of {image.row_pitch}", f"the driver chooses {layout.rowPitch} for this image; leave row_pitch at 0")
+        raise Unsupported(
+            f"a row pitch of {image.row_pitch}",
+            f"the driver chooses {layout.rowPitch} for this image; leave row_pitch at 0",
+        )
     return replace(image, row_pitch=int(layout.rowPitch), offset=int(layout.offset))

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from interop.protocols import Backend
 
+
 def _load() -> Backend:
     from interop_vulkan.backend import VulkanBackend
 

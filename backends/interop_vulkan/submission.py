@@ -62,9 +62,7 @@ class PreparedSubmission(Child):
             pool = struct("VkCommandPoolCreateInfo", flags=_RESETTABLE, queueFamilyIndex=context.family)
             self._pool = context.create("vkCreateCommandPool", "VkCommandPool", pool)
             context.undo(undo, "vkDestroyCommandPool", self._pool)  # frees the command buffers too
-            self._takes = (
-                transfer(acquire, QUEUE_FAMILY_EXTERNAL, context.family, ORDER) if acquire else None
-            )
+            self._takes = transfer(acquire, QUEUE_FAMILY_EXTERNAL, context.family, ORDER) if acquire else None
             self._gives = transfer(release, context.family, QUEUE_FAMILY_EXTERNAL, TO_HOST)
             head = self._record(context, self._takes) if self._takes else None
             tail = self._record(context, self._gives)
@@ -78,7 +76,9 @@ class PreparedSubmission(Child):
         self._signal_values = array("uint64_t", 2)
         self._one_shots = [each for each in (wait, signal) if each is not None and each.one_shot]
         self._waits = array("VkSemaphore", 1)
-        if wait is not None and not isinstance(wait, SignalInlet):  # an inlet has another semaphore for each wait
+        if wait is not None and not isinstance(
+            wait, SignalInlet
+        ):  # an inlet has another semaphore for each wait
             self._waits[0] = wait.native
         # Progress comes last. SwiftShader signals in this order, and a thread that sees progress relies on the rest.
         signals = [*([signal.native] if signal else []), context.timeline.semaphore]
@@ -144,7 +144,9 @@ class PreparedSubmission(Child):
         if self._missing or not self.alive:
             self._check_usable()
         if self._recording is not None:
-            raise TurnError("this submission is being recorded already; submit or abandon the recording first")
+            raise TurnError(
+                "this submission is being recorded already; submit or abandon the recording first"
+            )
         if self._kept is not None:
             raise TurnError("this submission repeats its first recording; prepare another submission")
         flying = self._flying
@@ -207,9 +209,7 @@ class PreparedSubmission(Child):
             self._wait_values[0] = wait_value
         if self._signals_value and signal is not None:
             if not signal.last_signal < signal_value < 2**64:
-                msg = (
-                    f"signal_value must be above the last signal ({signal.last_signal}), got {signal_value}"
-                )
+                msg = f"signal_value must be above the last signal ({signal.last_signal}), got {signal_value}"
                 raise TurnError(msg)
             self._signal_values[0] = signal_value
         if self._one_shots:
@@ -263,7 +263,9 @@ class PreparedSubmission(Child):
         """Check the one-shot semaphores, and set the ``VkSemaphore`` to wait for. Raises :class:`TurnError`."""
         signal = self._signal
         if signal is not None and signal.one_shot and signal.signalled:
-            raise TurnError("the semaphore still holds its last signal; export that before the next submission")
+            raise TurnError(
+                "the semaphore still holds its last signal; export that before the next submission"
+            )
         if isinstance(self._wait, SignalInlet):
             self._waits[0] = self._wait.native
 

@@ -16,7 +16,6 @@ import fresh
 import pytest
 import software
 from engine import EXTENSIONS, Engine
-from interop_vulkan import _queue_lock
 from validation import complaints
 
 import interop
@@ -61,7 +60,7 @@ def test_the_missing_extension_is_named(vulkan: VulkanChoice) -> None:
     found = call(adopting.without_extensions, software.environment(vulkan))
     assert (found["path"], found["wrong"]) == ("staged", 0)
     for text in (found["explanation"], found["error"]):
-        assert "the VkDevice was made without VK_KHR_external_memory_fd" in text
+        assert "the VkDevice was created without VK_KHR_external_memory_fd" in text
 
 
 @pytest.mark.validation
@@ -149,10 +148,9 @@ def test_a_queue_family_that_is_not_there_is_refused(engine: Engine, family: int
         adopting.adopted(engine, queue_family=family)
 
 
-def test_a_lock_that_stays_taken_is_an_error(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_queue_lock, "LOCK_TIMEOUT", 0.05)
+def test_a_lock_that_stays_taken_is_an_error(engine: Engine) -> None:
     lock = threading.Lock()
-    with adopting.adopted(engine, lock=lock) as producer:
+    with adopting.adopted(engine, lock=lock, timeout=0.05) as producer:
         submission = producer.prepare()
         with lock, pytest.raises(WaitTimeout, match="lock of the adopted queue"):
             submission.submit()

@@ -43,7 +43,7 @@ from interop.protocols import Consumer as ConsumerProtocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from interop_vulkan.backend import Producer
+    from interop_vulkan.producer import VulkanProducer as Producer
 
     from interop.protocols import DeviceInfo
 
