@@ -117,7 +117,7 @@ def test_the_loader_may_be_named(engine: Engine) -> None:
 
 @pytest.mark.parametrize("version", [(1, 0), (1, 1), 1 << 22 | 1 << 12])
 def test_an_old_version_is_refused(engine: Engine, version: Any) -> None:
-    with pytest.raises(Unsupported, match=r"made for 1\.[01]\.0; set VkApplicationInfo::apiVersion"):
+    with pytest.raises(Unsupported, match=r"api_version is 1\.[01]\.0; set VkApplicationInfo::apiVersion"):
         adopting.adopted(engine, api_version=version)
 
 
@@ -183,7 +183,7 @@ def test_every_kind_of_lock(engine: Engine) -> None:
             submission.submit()
             submission.close()
     assert entered == ["in", "out"] * 4
-    with pytest.raises(InvalidArgument, match="lock takes"):
+    with pytest.raises(InvalidArgument, match="lock must be"):
         adopting.adopted(engine, lock=3)
 
 
@@ -206,12 +206,12 @@ def test_memory_of_the_program_is_staged(shape: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"size": 0}, "size must be a positive"),
+        ({"size": 0}, "size must be from 1"),
         ({"size": 4097}, "past the end of 4096"),
         ({"offset": 4096}, "past the end of 4096"),
-        ({"offset": -4}, "offsets are 0 or more"),
+        ({"offset": -4}, "memory_offset must be 0 or more"),
         ({"offset": 2, "size": 4}, "multiple of 4"),
-        ({"memory_offset": 1, "allocation_size": 8192}, "not a multiple"),
+        ({"memory_offset": 1, "allocation_size": 8192}, "must be a multiple"),
         ({"memory_offset": 1 << 20}, "past the end"),
         ({"allocation_size": 1024}, "past the end of 1024"),
         ({"dedicated": True, "memory_offset": 4096, "allocation_size": 8192}, "dedicated"),

@@ -338,7 +338,7 @@ def test_a_failed_dma_buf_import_leaves_the_handle(
     [
         ({"handle_type": HandleType.OPAQUE_FD}, HandleError, "the descriptor says opaque_fd"),
         ({"allocation_size": 8 * SIZE}, HandleError, "holds 16384 bytes"),
-        ({"offset": 4}, InvalidArgument, "not a multiple of"),
+        ({"offset": 4}, InvalidArgument, "must be a multiple of"),
     ],
 )
 def test_an_import_that_contradicts_itself_reaches_no_driver(
