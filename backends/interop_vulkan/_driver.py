@@ -95,17 +95,16 @@ _HINTS = {
 
 
 def check(function: str, result: int, *, hint: str = "") -> None:
-    """Raise :class:`DriverError` for a negative ``VkResult``; success and the status codes pass."""
+    """Raise :class:`DriverError` for a negative ``VkResult``. Success and status codes pass."""
     if result < 0:
         name = _RESULTS.get(result, "unknown VkResult")
         raise DriverError(function, result, name, hint=hint or _HINTS.get(name, ""))
 
 
 def _holding(made: Any, pointees: list[Any]) -> Any:
-    """Return a structure that keeps what it points to alive: it holds bare addresses only.
+    """Return a structure that keeps its pointees alive. By itself it holds bare addresses only.
 
-    The destructor does nothing but be there, with the pointees. It must not be Python code: that would run
-    where the last reference goes, and a Ctrl-C that arrives in it is lost, as no caller is there to get it.
+    The destructor holds the pointees and does nothing. It must not be Python code: Ctrl-C during a destructor is lost.
     """
     return ffi.gc(made, partial(is_, pointees)) if pointees else made
 
@@ -129,10 +128,10 @@ def _layout(name: str) -> tuple[Any, dict[str, Any], int | None]:
 
 
 def struct(name: str, **fields: Any) -> Any:
-    """Make a structure: ``struct("VkBufferCreateInfo", size=16)`` returns a ``VkBufferCreateInfo *``.
+    """Return a new structure: ``struct("VkBufferCreateInfo", size=16)`` returns a ``VkBufferCreateInfo *``.
 
-    ``sType`` is filled in. For pointer fields: ``bytes`` become a C string, sequences become arrays, another
-    structure is pointed to; whatever is pointed to lives as long as the result.
+    The function fills in ``sType``. A pointer field takes ``bytes`` (a C string), a sequence (an array) or another
+    structure. The result keeps its pointees alive.
     """
     pointer, kinds, number = _layout(name)
     made = ffi.new(pointer)
@@ -147,13 +146,13 @@ def struct(name: str, **fields: Any) -> Any:
                 kept.append(given)
         elif kinds[field].kind in ("struct", "array", "union"):
             value = _by_value(given)
-            kept.append(given)  # what it points to in its turn
+            kept.append(given)  # for its own pointees
         setattr(made, field, value)
     return _holding(made, kept)
 
 
 def _by_value(given: Any) -> Any:
-    """Turn a pointer to a structure into the structure; leave initialisers (dicts, sequences) as they are."""
+    """Return the structure behind a pointer; return an initialiser (dict, sequence) unchanged."""
     return given[0] if isinstance(given, ffi.CData) and ffi.typeof(given).kind == "pointer" else given
 
 
@@ -177,12 +176,12 @@ def _pointer(kind: Any, given: Any, kept: list[Any]) -> Any:
 
 
 def array(kind: str, values: list[Any] | int) -> Any:
-    """Make a C array: ``array("uint64_t", [1, 2])``."""
+    """Return a new C array: ``array("uint64_t", [1, 2])``."""
     return ffi.new(f"{kind}[]", values)
 
 
 def text(field: Any) -> str:
-    """Read a ``char`` array of a structure."""
+    """Return the text of a ``char`` array."""
     return str(ffi.string(field).decode("utf-8", "replace"))
 
 
@@ -194,7 +193,7 @@ def address(handle: Any) -> int:
 class Functions:
     """The functions of one instance or device, each looked up in the driver on first use.
 
-    ``functions.vkQueueSubmit`` is the raw pointer: it returns a ``VkResult`` to be given to :func:`check`.
+    ``functions.vkQueueSubmit`` is the raw pointer. It returns a ``VkResult`` for :func:`check`.
     """
 
     def __init__(self, look_up: Callable[[bytes], Any]) -> None:
@@ -207,7 +206,7 @@ class Functions:
         if pointer == NULL:
             raise DriverError(name, -7, "VK_ERROR_EXTENSION_NOT_PRESENT", "the driver has no such function")
         function = ffi.cast(f"PFN_{name}", pointer)
-        setattr(self, name, function)  # found without __getattr__ from now on
+        setattr(self, name, function)  # later look-ups skip __getattr__
         return function
 
     def has(self, name: str) -> bool:
@@ -215,7 +214,7 @@ class Functions:
         return bool(self._look_up(name.encode()) != NULL)
 
     def create(self, name: str, kind: str, *args: Any) -> Any:
-        """Call a function whose last parameter receives its result, and return that.
+        """Call a function whose last parameter receives its result, and return the result.
 
         ``create("vkCreateFence", "VkFence", device, info, NULL)`` returns the fence.
         """
@@ -224,12 +223,12 @@ class Functions:
         return made[0]
 
     def enumerate(self, name: str, kind: str, *args: Any) -> Any:
-        """Call a function that fills an array in two calls, and return a C array of what there is."""
+        """Call a function that counts in its first call and fills an array in its second. Return the C array."""
         count = ffi.new("uint32_t *")
         function = getattr(self, name)
         result = VK.VK_INCOMPLETE
         found: Any = NULL
-        while result == VK.VK_INCOMPLETE:  # more may have come between the two calls
+        while result == VK.VK_INCOMPLETE:  # entries may have been added between the two calls
             check(name, function(*args, count, NULL) or 0)
             found = ffi.new(f"{kind}[]", count[0])
             result = function(*args, count, found) or 0
