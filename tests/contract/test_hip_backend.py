@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from interop_hip.consumer import HipConsumer
-    from interop_vulkan.backend import Producer
+    from interop_vulkan.producer import VulkanProducer as Producer
 
     from interop.protocols import DeviceInfo
 
