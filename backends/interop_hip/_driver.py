@@ -17,7 +17,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from interop.protocols import BackendUnavailable, DriverError, InteropError, Unsupported
-from interop.toolkit import HOST_FUNCTION, NO_HINTS, DriverLibrary, decode
+from interop.toolkit import HOST_FUNCTION, NO_HINTS, DriverLibrary, decode, made_nothing
 from interop_hip._install import INSTALL_HINT
 
 if TYPE_CHECKING:
@@ -99,15 +99,19 @@ class Driver(DriverLibrary):
 
     def make(self, name: str, *args: object, hints: Mapping[int, str] = NO_HINTS) -> int:
         """Call a function that makes an object, by ctypes if it is in the table; return the object's address."""
-        if name in _RAW:
-            return super().make(name, *args, hints=hints)
+        return (super().make if name in _RAW else self.create)(name, *args, hints=hints)
+
+    def create(self, name: str, *args: object, hints: Mapping[int, str] = NO_HINTS) -> int:
+        """Call a function of hip-python that makes an object; return the object's address."""
         try:  # as in call, and not by it: each import calls this twice
             status, address = getattr(self.hip, name)(*args)
         except (RuntimeError, ValueError) as error:
             raise _unanswered(name, error) from error
         if status:
             self.check(name, int(status), hints)
-        return int(self.made(name, address))
+        if address is None:
+            raise made_nothing(name)
+        return int(address)
 
     def describe(self, code: int) -> tuple[str, str]:
         """Return hip-python's name of a status, and the runtime's text where it exports one."""

@@ -116,7 +116,7 @@ def connect(
             or HandleType.HOST_ALLOCATION.value == handle_type,
         )
         choose = partial(
-            negotiation.negotiate, left, right, match, sync=sync, require=require, handle_type=handle_type
+            negotiation.negotiate, left, right, match, sync=sync, path=require, handle_type=handle_type
         )
         choose(veto=plugins.veto)  # nothing is opened for a pair that cannot be joined
         with ExitStack() as undo:

@@ -26,6 +26,14 @@ class PreparedCall(NamedTuple):
     value: Callable[[int], object] | None = None
     """Sets the timeline value of the next call. None: the call takes no value."""
 
+    def run(self) -> None:
+        """Prepare the thread, make the call and raise the error of its status."""
+        if self.begin is not None:
+            self.begin()
+        status = self.call()
+        if status:
+            self.fail(status)
+
 
 class SemaphoreCalls(Protocol):
     """The part of `ExternalSemaphore` that a command list uses."""

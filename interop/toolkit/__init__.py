@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from interop.toolkit.device_streams import DeviceStream, settle
     from interop.toolkit.device_views import DeviceView
     from interop.toolkit.dlpack import DeviceType, check_dlpack_request, live_tensors, to_dlpack
-    from interop.toolkit.drivers import NO_HINTS, DriverLibrary, decode, preconverted
+    from interop.toolkit.drivers import NO_HINTS, DriverLibrary, decode, made_nothing, preconverted
     from interop.toolkit.forks import (
         Orphan,
         check_connect,
@@ -121,6 +121,7 @@ __all__ = [
     "hold_failure",
     "host_bytes",
     "live_tensors",
+    "made_nothing",
     "map_image",
     "parse_kernels",
     "part_offsets",
@@ -173,6 +174,7 @@ _NAMES = {
         "NO_HINTS",
         "DriverLibrary",
         "decode",
+        "made_nothing",
         "preconverted",
     ),
     "forks": (

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING
 
-from interop.protocols import DEFAULT_TIMEOUT
+from interop.protocols import DEFAULT_TIMEOUT, HandleType
 from interop.toolkit.bases import ConsumerBase
 from interop.toolkit.checks import check_image, check_import_memory
-from interop.toolkit.device_memory import DeviceMemory, allocate, import_memory
+from interop.toolkit.device_memory import (
+    DeviceMemory,
+    allocate,
+    import_external,
+    pin_host,
+    release_memory,
+)
 from interop.toolkit.device_streams import DeviceStream
 from interop.toolkit.device_views import DeviceView
 from interop.toolkit.kernel_source import pick_source
@@ -28,6 +35,8 @@ if TYPE_CHECKING:
     from interop.toolkit.device_kernels import DeviceModule
     from interop.toolkit.runtimes import DeviceRuntime
 
+_HOST = HandleType.HOST_ALLOCATION
+
 
 class DeviceConsumer(ConsumerBase[DeviceView, DeviceStream]):
     """An opened device of a CUDA-like runtime. A backend adds the compiler and the images."""
@@ -42,8 +51,19 @@ class DeviceConsumer(ConsumerBase[DeviceView, DeviceStream]):
         return DeviceStream(self.runtime, hold=self.device.capabilities.stream_hold)
 
     def open_memory(self, handle: Handle, descriptor: MemoryDescriptor) -> DeviceMemory:
-        """Import an allocation and map it whole, or pin host memory."""
-        return import_memory(self.stream, handle, descriptor)
+        """Import an allocation and map it whole, or pin host memory.
+
+        Note:
+            ``cuImportExternalMemory`` and ``cuExternalMemoryGetMappedBuffer`` at offset 0, or HIP's twins: HIP before
+            ROCm 7.2 loses other offsets. ``cuMemHostRegister`` or ``hipHostRegister`` for host memory.
+        """
+        stream, runtime = self._stream, self.runtime
+        if handle.type is _HOST:
+            return pin_host(stream, handle, descriptor.allocation_size)
+        external, address = import_external(runtime, handle, descriptor, runtime.map_memory)
+        return DeviceMemory(
+            "external memory", stream, address, partial(release_memory, runtime.hold(), address, external)
+        )
 
     def open_semaphore(self, handle: Handle, descriptor: SemaphoreDescriptor) -> DeviceSemaphore:
         """Import a semaphore."""

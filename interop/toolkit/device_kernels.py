@@ -77,7 +77,7 @@ class DeviceModule(ModuleBase):
     def open_kernel(self, signature: Signature) -> DeviceKernel:
         """Find a kernel in the module (``cuModuleGetFunction``, ``hipModuleGetFunction``)."""
         runtime = self.runtime
-        with runtime.current():
+        with runtime.current:
             address = runtime.make(runtime.get_function, self._address, signature.name.encode())
         return DeviceKernel(self, address, signature)
 
@@ -98,7 +98,7 @@ def load_module(
     runtime = stream.runtime
 
     def load() -> int:
-        with runtime.current():
+        with runtime.current:
             return runtime.make(runtime.load_module, code, hints=hints)
 
     return adopt(load, partial(DeviceModule, stream, signatures, limit))

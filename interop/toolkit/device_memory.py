@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from interop.protocols import FdFate, HandleType, InteropError, check_shape, lend
+from interop.protocols import ClosedError, FdFate, InteropError, check_shape, lend
 from interop.toolkit.device_streams import DeviceStream, stream_address
 from interop.toolkit.device_views import DeviceView
 from interop.toolkit.host_pages import PinCounts, find_host_pages
@@ -45,30 +45,35 @@ _counting = threading.RLock()  # a garbage collection inside may unpin
 """Held while the pins of a block are counted, and over no driver call: one lock serves all blocks."""
 
 
-class DeviceMemory(Resource):
+class DeviceMemory:
     """Device memory at an address. Fulfils :class:`interop.toolkit.ImportedAllocation`.
 
     :meth:`close` releases the memory at once, unless array libraries hold tensors of it. Then it only ends the
-    views, and the death of the last tensor releases the memory.
+    views, and the death of the last tensor releases the memory. An import is owned by its cache, so this is no
+    :class:`interop.toolkit.Resource`; allocated memory holds one.
     """
 
-    __slots__ = ("_address", "_pins", "given_up", "stream")
+    __slots__ = ("__weakref__", "_address", "_pins", "_release", "_what", "given_up", "stream")
 
-    def __init__(
-        self, what: str, stream: DeviceStream, address: int, external: int | PinnedHost | None = None
-    ) -> None:
-        """Take ownership of memory at ``address``, and of the import or the pinned range that it belongs to."""
-        super().__init__(f"{what} at 0x{address:x}", _release, stream.runtime.hold(), address, external)
+    def __init__(self, what: str, stream: DeviceStream, address: int, release: Callable[[], object]) -> None:
+        """Refer to memory that ``release()`` releases; ``what`` names it in messages."""
+        self._what = what
+        self._address = address
+        self._release = release
+        self._pins = 0
         self.stream = stream
         """The stream of the consumer, on which views are read and written."""
-        self._address = address
-        self._pins = 0
         self.given_up = False
 
     @property
     def closed(self) -> bool:
         """Whether :meth:`close` has been called."""
         return self.given_up
+
+    @property
+    def alive(self) -> bool:
+        """Whether the memory has not been released yet."""
+        return self._release is not _nothing
 
     @property
     def address(self) -> int:
@@ -79,7 +84,7 @@ class DeviceMemory(Resource):
     def check_open(self) -> None:
         """Raise :class:`ClosedError` after :meth:`close`."""
         if self.given_up:
-            self.raise_closed()
+            raise ClosedError(f"{self._what} at 0x{self._address:x} was used after close()")
 
     def close(self) -> None:
         """End all views and release the memory as soon as no tensor needs it. A second call does nothing."""
@@ -87,7 +92,8 @@ class DeviceMemory(Resource):
             self.given_up = True
             if self._pins:
                 return
-        super().close()
+            release, self._release = self._release, _nothing
+        release()
 
     def pin(self) -> Pin:
         """Keep the memory valid until the result is dropped."""
@@ -103,7 +109,7 @@ class DeviceMemory(Resource):
             if self._pins or not self.given_up:
                 return
         try:
-            super().close()
+            self.close()
         except InteropError as error:
             warnings.warn(f"releasing {self._what} failed: {error}", ResourceWarning, stacklevel=2)
 
@@ -112,18 +118,22 @@ class DeviceMemory(Resource):
     ) -> DeviceView:
         """Return a view. Calls no driver: the memory was mapped whole."""
         if self.given_up:
-            self.raise_closed()
+            self.check_open()
         return DeviceView(self, first, shape, nbytes, dtype, timeout)
 
     def prepare_acquire(self, stream: Stream) -> None:
         """Check the stream and return no call: the API has no ownership of memory."""
         own = self.stream
         if self.given_up:
-            self.raise_closed()
+            self.check_open()
         if stream is not own or not own.alive:
             stream_address(stream, own.runtime)
 
     prepare_release = prepare_acquire
+
+
+def _nothing() -> None:
+    """Release nothing: the memory has been released."""
 
 
 class Pin:
@@ -135,7 +145,8 @@ class Pin:
         weakref.finalize(self, memory.unpin).atexit = False
 
 
-def _release(runtime: DeviceRuntime, address: int, external: int | PinnedHost | None) -> None:
+def release_memory(runtime: DeviceRuntime, address: int, external: int | PinnedHost | None) -> None:
+    """Release memory at ``address``, and the import or the pinned range that it belongs to."""
     with runtime.releasing(f"memory at 0x{address:x}"), ExitStack() as every:
         if isinstance(external, PinnedHost):
             unpin = partial(runtime.call, runtime.unregister, external.address)
@@ -147,42 +158,26 @@ def _release(runtime: DeviceRuntime, address: int, external: int | PinnedHost | 
         every.callback(runtime.call, runtime.free, address)
 
 
-def import_memory(stream: DeviceStream, handle: Handle, descriptor: MemoryDescriptor) -> DeviceMemory:
-    """Import an allocation and map it whole.
-
-    Args:
-        stream: Stream of the consumer.
-        handle: Of an importable type; consumed on success only.
-        descriptor: Describes the whole allocation and fits the handle.
-
-    Note:
-        ``cuImportExternalMemory`` and ``cuExternalMemoryGetMappedBuffer`` at offset 0, or HIP's twins: HIP before
-        ROCm 7.2 loses other offsets. ``cuMemHostRegister`` for host memory.
-    """
-    if handle.type is HandleType.HOST_ALLOCATION:
-        return _pin_host(stream, handle, descriptor.allocation_size)
-    external, address = import_external(stream.runtime, handle, descriptor, map_whole)
-    return DeviceMemory("external memory", stream, address, external)
-
-
-def _pin_host(stream: DeviceStream, handle: Handle, size: int) -> DeviceMemory:
+def pin_host(stream: DeviceStream, handle: Handle, size: int) -> DeviceMemory:
     """Pin host memory and map it. Keeps :class:`HostPages`; the caller keeps other memory until it is unpinned."""
     runtime = stream.runtime
-    with runtime.current(), ExitStack() as undo, lend(handle, FdFate.KEPT) as address:
+    with runtime.current, ExitStack() as undo, lend(handle, FdFate.KEPT) as address:
         host = PinnedHost(address, size, find_host_pages(address, size))
         pin = partial(runtime.call, runtime.register, address, size, _PORTABLE_AND_MAPPED, hints=_HINTS)
         PINS.take((address, size), pin)
         undo.callback(PINS.drop, (address, size), partial(runtime.call, runtime.unregister, address))
         mapped = runtime.make(runtime.host_pointer, address, 0)
         undo.pop_all()
-    return DeviceMemory("external memory", stream, mapped, host)
+    return DeviceMemory(
+        "external memory", stream, mapped, partial(release_memory, runtime.hold(), mapped, host)
+    )
 
 
 def import_external(
     runtime: DeviceRuntime,
     handle: Handle,
     descriptor: MemoryDescriptor,
-    mapped: Callable[[DeviceRuntime, int, MemoryDescriptor, list[Callable[[], object]]], _Mapped],
+    mapped: Callable[[int, MemoryDescriptor, list[Callable[[], object]]], _Mapped],
 ) -> tuple[int, _Mapped]:
     """Import an allocation and map it by ``mapped``.
 
@@ -190,38 +185,31 @@ def import_external(
         runtime: The device.
         handle: Consumed on success only.
         descriptor: Describes the whole allocation.
-        mapped: Called with the runtime, the import, the descriptor and a list, to which it adds what undoes its work.
+        mapped: Called with the import, the descriptor and a list, to which it adds what undoes its work.
 
     Returns:
         The import, and the result of ``mapped``.
     """
     undo: list[Callable[[], object]] = []
-    with runtime.current():
+    with runtime.current:
         try:
             with lend(handle, runtime.fate) as number:
                 external = runtime.import_memory(number, handle.type, descriptor)
                 undo.append(partial(runtime.call, runtime.destroy_memory, external))
-                result = mapped(runtime, external, descriptor, undo)
+                result = mapped(external, descriptor, undo)
         except BaseException:
             undo_all(undo)
             raise
     return external, result
 
 
-def map_whole(
-    runtime: DeviceRuntime, external: int, descriptor: MemoryDescriptor, undo: list[Callable[[], object]]
-) -> int:
-    """Map all of an import and return its device address."""
-    address = runtime.map_memory(external, descriptor.allocation_size)
-    undo.append(partial(runtime.call, runtime.free, address))
-    return address
-
-
 def allocate(stream: DeviceStream, size: int, timeout: float) -> tuple[DeviceMemory, DeviceView]:
     """Allocate device memory. Closing the view releases it."""
     shape, nbytes = check_shape(size, BYTES)
     runtime = stream.runtime
-    with runtime.current():
+    with runtime.current:
         address = runtime.make(runtime.allocate, nbytes)
-    memory = DeviceMemory(f"{runtime.api} memory", stream, address)
+    what = f"{runtime.api} memory"
+    owner = Resource(f"{what} at 0x{address:x}", release_memory, runtime.hold(), address, None)
+    memory = DeviceMemory(what, stream, address, owner.close)
     return memory, DeviceView(memory, 0, shape, nbytes, BYTES, timeout, owner=True)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from interop.toolkit.gates import Gate
     from interop.toolkit.runtimes import DeviceRuntime
 
-_NON_BLOCKING = 1
-_DISABLE_TIMING = 2
+NON_BLOCKING = 1
+DISABLE_TIMING = 2
 
 LEAKED: list[object] = []
 """What the driver may still call or write to, of streams that were closed with work in flight."""
@@ -33,8 +33,8 @@ class DeviceStream(StreamBase):
 
     def __init__(self, runtime: DeviceRuntime, *, hold: str) -> None:
         """Create a stream whose holds are memory operations if ``hold`` is the runtime's ``wait_value``."""
-        with runtime.current(), ExitStack() as undo:
-            address = runtime.make(runtime.stream_create, _NON_BLOCKING)
+        with runtime.current, ExitStack() as undo:
+            address = runtime.make(runtime.stream_create, NON_BLOCKING)
             undo.callback(runtime.call, runtime.stream_destroy, address)
             check = partial(runtime.check, runtime.host_function)
             functions = HostFunctions(runtime.raw(runtime.host_function), check, address)
@@ -87,7 +87,7 @@ class DeviceStream(StreamBase):
     def _mark(self) -> Generator[int]:
         """Yield an event behind all work so far. The driver keeps it for as long as a stream waits for it."""
         runtime = self.runtime
-        event = runtime.make(runtime.event_create, _DISABLE_TIMING)
+        event = runtime.make(runtime.event_create, DISABLE_TIMING)
         try:
             runtime.check(runtime.event_record, runtime.raw(runtime.event_record)(event, self._address))
             yield event

@@ -65,17 +65,14 @@ class DriverLibrary(ABC):
 
     def make(self, name: str, *args: object, hints: Mapping[int, str] = NO_HINTS) -> int:
         """Call a function that writes the address of a new object to its first argument; return the address."""
+        function = self._functions.get(name) or self.raw(name)
         made = ctypes.c_void_p()
-        code = self.raw(name)(ctypes.byref(made), *args)
+        code = function(ctypes.byref(made), *args)
         if code:
             self.check(name, code, hints)
-        return self.made(name, made.value)
-
-    @staticmethod
-    def made(name: str, address: int | None) -> int:
-        """Return ``address``, or raise :class:`DriverError` if the driver reported success without an object."""
+        address = made.value
         if address is None:
-            raise DriverError(name, 0, text="reported success and returned no object")
+            raise made_nothing(name)
         return address
 
     def check(self, function: str, code: int, hints: Mapping[int, str] = NO_HINTS) -> None:
@@ -104,6 +101,11 @@ class DriverLibrary(ABC):
     @abstractmethod
     def describe(self, code: int) -> tuple[str, str]:
         """Return the driver's name and text of a status; empty where it has none."""
+
+
+def made_nothing(function: str) -> DriverError:
+    """Return the error of a call that reports success without an object."""
+    return DriverError(function, 0, text="reported success and returned no object")
 
 
 def decode(value: object) -> str:

@@ -95,7 +95,7 @@ class SemaphoreBase(Resource, ABC):
         """Return the call that :meth:`signal` makes; as :meth:`prepare_wait`."""
 
 
-_PARAMETER_WORDS = 144 // 8
+PARAMETER_WORDS = 144 // 8
 """Of ``CUDA_EXTERNAL_SEMAPHORE_SIGNAL_PARAMS``, ``hipExternalSemaphoreWaitParams`` and their twins: the first is the
 timeline value, the others stay 0 for semaphores of Vulkan."""
 
@@ -122,7 +122,7 @@ class DeviceSemaphore(SemaphoreBase):
     def _prepare(self, name: str, stream: Stream) -> PreparedCall:
         self.check_open()
         runtime = self._runtime
-        words = (ctypes.c_uint64 * _PARAMETER_WORDS)()
+        words = (ctypes.c_uint64 * PARAMETER_WORDS)()
         address = ctypes.c_void_p(stream_address(stream, runtime))
         call = partial(preconverted(runtime.raw(name)), self._semaphores, words, ctypes.c_uint(1), address)
         value = partial(words.__setitem__, 0) if self.kind is SemaphoreKind.TIMELINE else None
@@ -141,6 +141,6 @@ def import_semaphore(
     runtime = stream.runtime
     for name in (runtime.signal_semaphores, runtime.wait_semaphores):
         runtime.raw(name)  # a driver without them must fail before it has the handle
-    with runtime.current(), lend(handle, runtime.fate, floor=SEMAPHORE_FLOOR) as number:
+    with runtime.current, lend(handle, runtime.fate, floor=SEMAPHORE_FLOOR) as number:
         address = runtime.import_semaphore(number, handle.type, descriptor.kind)
     return DeviceSemaphore(runtime, descriptor.kind, address)

@@ -25,7 +25,7 @@ class StreamBase(Resource, ABC):
     Fulfils :class:`interop.protocols.Stream` but for ``native``.
     """
 
-    __slots__ = ("_gate", "_hold_failed", "_parked", "notifications")
+    __slots__ = ("_gate", "_parked", "notifications")
 
     def __init__(
         self,
@@ -48,7 +48,6 @@ class StreamBase(Resource, ABC):
         """
         super().__init__(what, release, *args)
         self._gate = gate
-        self._hold_failed = False
         self._parked = parked
         self.notifications = notifications
 
@@ -77,8 +76,7 @@ class StreamBase(Resource, ABC):
         """
         self.check_open()
         self.drain(timeout)
-        if self._hold_failed:
-            self._hold_failed = False
+        if self.notifications.hold_failed:
             self.notifications.reported()
             raise self.notifications.hold_failure.with_traceback(None)
 
@@ -107,8 +105,6 @@ class StreamBase(Resource, ABC):
                 that is not ready, and the next :meth:`synchronize` raises.
         """
         self.check_open()
-        if failed:
-            self._hold_failed = True
         self.notifications.releasing(value, failed=failed)
         self._gate.release(value, failed=failed)
 
@@ -156,12 +152,16 @@ class StreamBase(Resource, ABC):
         # Enqueueing a copy of pageable memory may block without bound while the stream is held. So the stream is
         # brought to rest first.
         self.synchronize(timeout)
-        enqueue()
         try:
-            self.synchronize(deadline - time.monotonic())
-        except WaitTimeout:
-            self._parked.append(used())
+            enqueue()
+            self.synchronize(max(deadline - time.monotonic(), 0.0))
+        except (WaitTimeout, KeyboardInterrupt):
+            self.park(used())
             raise
+
+    def park(self, used: object) -> None:
+        """Keep what a copy in flight uses, until the stream is released."""
+        self._parked.append(used)
 
 
 def hold_failure(code: int, name: str) -> DriverError:

@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 def make_link(case: str, require: str | None = None) -> tuple[Link, doubles.World]:
     sync, (left, right) = doubles.PAIRS[case]
     world = doubles.World()
-    plan = negotiate(
-        left, right, MatchKey.UUID, sync="auto" if require == "staged" else sync, require=require
-    )
+    plan = negotiate(left, right, MatchKey.UUID, sync="auto" if require == "staged" else sync, path=require)
     return Link(plan, doubles.Producer(world, left), doubles.Consumer(world, right), timeout=1.0), world  # type: ignore[arg-type]
 
 
