@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     )
     from interop.toolkit.lifetime import Children, Closable, Owned, take_back
     from interop.toolkit.notifications import HOLD, Notifications, tell
+    from interop.toolkit.ownership import OPEN_TURN, WITH_CONSUMER, Owner, Ownership, OwnershipState
     from interop.toolkit.polling import Status, poll
     from interop.toolkit.sigint import Deferred
     from interop.toolkit.views import BYTES, PART_ALIGNMENT, host_bytes, part_offsets, resolve
@@ -42,9 +43,11 @@ __all__ = [
     "GROUP_LIMIT",
     "HOLD",
     "IMPORTABLE",
+    "OPEN_TURN",
     "PAGE",
     "PART_ALIGNMENT",
     "TIMEOUT",
+    "WITH_CONSUMER",
     "Children",
     "Closable",
     "ConsumerBase",
@@ -60,6 +63,9 @@ __all__ = [
     "Notifications",
     "Orphan",
     "Owned",
+    "Owner",
+    "Ownership",
+    "OwnershipState",
     "Pins",
     "Share",
     "Status",
@@ -105,6 +111,7 @@ _NAMES = {
     "kernel_source": ("check_arguments", "check_grid", "parse_kernels", "pick_source", "unknown_kernel"),
     "lifetime": ("Children", "Closable", "Owned", "take_back"),
     "notifications": ("HOLD", "Notifications", "tell"),
+    "ownership": ("OPEN_TURN", "Owner", "Ownership", "OwnershipState", "WITH_CONSUMER"),
     "polling": ("Status", "poll"),
     "sigint": ("Deferred",),
     "views": ("BYTES", "PART_ALIGNMENT", "host_bytes", "part_offsets", "resolve"),
