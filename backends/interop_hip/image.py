@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from interop.protocols import DriverError, Numbers, Tiling, Unsupported, WaitTimeout
-from interop.toolkit import Owned, check_image, check_import_memory, host_bytes
+from interop.toolkit import Resource, check_image, check_import_memory, host_bytes
 from interop_hip._abi import ChannelFormat, Extent, Memcpy3D, MipmappedArrayDesc, PitchedPointer, Position
 from interop_hip._driver import MAP_ARRAY
 from interop_hip.memory import DEFAULT_TIMEOUT, import_external, map_whole
@@ -51,7 +51,7 @@ class _Mapping(NamedTuple):
     """The ``hipArray_t`` of each level; none for a linear image."""
 
 
-class HipImage(Owned):
+class HipImage(Resource):
     """An image of another API, imported and mapped."""
 
     __slots__ = ("_descriptor", "_mapping", "_stream")

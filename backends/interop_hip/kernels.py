@@ -9,7 +9,7 @@ from operator import is_
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from interop.protocols import ArgumentError, CompileError
-from interop.toolkit import Deferred, Owned, check_arguments, check_grid, pick_source, unknown_kernel
+from interop.toolkit import Deferred, Resource, check_arguments, check_grid, pick_source, unknown_kernel
 from interop_hip._driver import text_of
 from interop_hip._launch import HipLaunch
 from interop_hip.memory import HipBuffer
@@ -91,7 +91,7 @@ class _Pointer(Protocol):
     def __int__(self) -> int: ...
 
 
-class HipModule(Owned):
+class HipModule(Resource):
     """A compiled source, loaded on one device."""
 
     __slots__ = ("_address", "_driver", "_kernels", "_limit", "_signatures", "_stream")

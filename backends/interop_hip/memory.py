@@ -19,7 +19,7 @@ from interop.protocols import (
     check_shape,
     lend,
 )
-from interop.toolkit import BYTES, capsule, check_request, host_bytes, take_back
+from interop.toolkit import BYTES, capsule, check_request, host_bytes, undo_all
 from interop_hip._block import Block, Host
 from interop_hip._driver import OUT_OF_MEMORY
 from interop_hip.stream import stream_address
@@ -295,7 +295,7 @@ def import_external(
             undo.append(partial(driver.call, "hipDestroyExternalMemory", external))
             result = mapped(driver, undo, external, descriptor)
     except BaseException:
-        take_back(undo)
+        undo_all(undo)
         raise
     return external, result
 

@@ -21,7 +21,7 @@ from interop.protocols import (
     Unsupported,
     lend,
 )
-from interop.toolkit import Owned, ValueRule, check_import_semaphore
+from interop.toolkit import Resource, ValueRule, check_import_semaphore
 from interop_hip._driver import INVALID_VALUE, bare
 from interop_hip.stream import HipStream, stream_address
 
@@ -44,7 +44,7 @@ _TYPES = {
 }
 
 
-class HipSemaphore(Owned):
+class HipSemaphore(Resource):
     """A Vulkan semaphore, imported. The parameter blocks of both calls are built once."""
 
     __slots__ = (

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from interop.protocols import DriverError, InvalidArgument, WaitTimeout
-from interop.toolkit import HOLD, Notifications, Owned
+from interop.toolkit import HOLD, Notifications, Resource
 from interop_hip._driver import NOT_READY, PATIENCE
 from interop_hip._gate import WAIT_VALUE, CallbackGate, Callbacks, Gate, WordGate
 
@@ -22,7 +22,7 @@ _DISABLE_TIMING = 2
 _ALL_HOLDS = 2**63
 
 
-class HipStream(Owned):
+class HipStream(Resource):
     """A non-blocking stream. Any thread may use it; calls are ordered as they arrive."""
 
     __slots__ = (

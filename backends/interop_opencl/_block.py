@@ -6,7 +6,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from interop.protocols import check_range
-from interop.toolkit import Owned
+from interop.toolkit import Resource
 from interop_opencl._driver import LastReference, failure
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from interop_opencl.stream import OpenCLStream
 
 
-class Block(Owned):
+class Block(Resource):
     """A ``cl_mem`` with one owner, and how its parts may be cut."""
 
     __slots__ = ("_alignment", "_driver", "_native", "_size", "_stream", "_views", "key")

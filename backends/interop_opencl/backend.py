@@ -19,7 +19,7 @@ from interop.protocols import (
     Tiling,
     host_identity,
 )
-from interop.toolkit import Children, Imports, Owned
+from interop.toolkit import Children, Imports, Resource
 from interop_opencl import _driver as cl
 from interop_opencl import memory, semaphore
 from interop_opencl._events import Owed
@@ -77,7 +77,7 @@ class OpenCLBackend:
         return OpenCLConsumer(self._driver, device, *found[device.index])
 
 
-class OpenCLConsumer(Owned):
+class OpenCLConsumer(Resource):
     """An opened device: one context with this device alone, and its queues."""
 
     __slots__ = (

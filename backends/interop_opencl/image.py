@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from interop.protocols import FdFate, Handle, HandleType, InvalidArgument, Numbers, Tiling, Unsupported, lend
-from interop.toolkit import Owned, check_image, check_import_memory, host_bytes
+from interop.toolkit import Resource, check_image, check_import_memory, host_bytes
 from interop_opencl._driver import (
     DEVICE_LINEAR_IMAGES,
     FALSE,
@@ -70,7 +70,7 @@ class _Description(ctypes.Structure):
     )
 
 
-class OpenCLImage(Owned):
+class OpenCLImage(Resource):
     """An image of another API, imported."""
 
     __slots__ = ("_descriptor", "_native", "_ownership", "_stream")

@@ -10,7 +10,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from interop.protocols import ArgumentError, CompileError
-from interop.toolkit import Owned, check_arguments, check_grid, pick_source, unknown_kernel
+from interop.toolkit import Resource, check_arguments, check_grid, pick_source, unknown_kernel
 from interop_opencl._driver import check, failure
 from interop_opencl._launch import OpenCLLaunch
 from interop_opencl.memory import OpenCLBuffer
@@ -59,7 +59,7 @@ typedef ulong uint64_t;
 _POINTER_SIZE = ctypes.sizeof(ctypes.c_void_p)
 
 
-class OpenCLModule(Owned):
+class OpenCLModule(Resource):
     """A compiled source."""
 
     __slots__ = ("_driver", "_kernels", "_launches", "_natives", "_program", "_signatures", "_stream")

@@ -19,7 +19,7 @@ from interop.protocols import (
     Unsupported,
     lend,
 )
-from interop.toolkit import Owned, ValueRule, check_import_semaphore
+from interop.toolkit import Resource, ValueRule, check_import_semaphore
 from interop_opencl._driver import (
     SEMAPHORE_EXPORT_TYPES,
     SEMAPHORE_HANDLES,
@@ -45,7 +45,7 @@ _CODES = {handle_type: code for code, handle_type in SEMAPHORE_HANDLES.items()}
 NO_TIMELINE = "OpenCL has binary semaphores only: a timeline imported as one would be accepted and hang"
 
 
-class OpenCLSemaphore(Owned):
+class OpenCLSemaphore(Resource):
     """A binary Vulkan semaphore, imported."""
 
     __slots__ = ("_context", "_flush", "_prepared", "_rule", "_semaphores", "_signal", "_wait")

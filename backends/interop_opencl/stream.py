@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from interop.protocols import DriverError, InteropError, InvalidArgument, WaitTimeout
-from interop.toolkit import HOLD, DeviceType, Notifications, Owned, poll
+from interop.toolkit import HOLD, DeviceType, Notifications, Resource, poll
 from interop_opencl._driver import (
     COMPLETE,
     EVENT_EXECUTION_STATUS,
@@ -32,7 +32,7 @@ def _let_go(_kept: object, _status: int) -> None:
     """Keep something until this has been called."""
 
 
-class OpenCLStream(Owned):
+class OpenCLStream(Resource):
     """An in-order command queue. Any thread may use it; calls are ordered as they arrive."""
 
     __slots__ = (

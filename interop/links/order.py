@@ -72,6 +72,10 @@ class ConsumerHandOver(Protocol):
     shared: bool
     """Whether the consumer must acquire memory that nobody has used."""
 
+    def name_of(self, record: Ownership) -> str:
+        """Return the buffer of a record, for messages."""
+        ...
+
 
 class ProducerHandOver(Protocol):
     """What the engine needs of a producer turn."""
@@ -82,6 +86,10 @@ class ProducerHandOver(Protocol):
     signals: bool
     wait_value: int
     progress: int
+
+    def name_of(self, record: Ownership) -> str:
+        """Return the buffer of a record, for messages."""
+        ...
 
     def choose(self) -> Case:
         """Return the case of the present states."""
@@ -221,7 +229,7 @@ class Order:
         """Acquire buffers of which some do not come from the producer. The caller has the lock."""
         for record in turn.records:
             if record.state is not _LEFT and record.state is not _FREE and record.state is not _PRODUCED:
-                record.check(turn, "consumer", (_FREE, _PRODUCED, _LEFT))
+                record.check(turn.name_of(record), "consumer", (_FREE, _PRODUCED, _LEFT))
         produced = [record.value for record in turn.records if record.state is _PRODUCED]
         try:
             if produced and max(produced) > self.seen:
@@ -290,7 +298,7 @@ class Order:
     def _choose(self, turn: ProducerHandOver) -> Case:
         for record in turn.records:
             if record.state is not _LEFT and record.state is not _FREE and record.state is not _PRODUCED:
-                record.check(turn, "producer", (_FREE, _PRODUCED, _LEFT))
+                record.check(turn.name_of(record), "producer", (_FREE, _PRODUCED, _LEFT))
         return turn.choose()
 
     def _before_producer(self, binary: BinaryPair, case: Case) -> bool:

@@ -101,6 +101,10 @@ class ConsumerTurn(Generic[Views]):
         """End the turn. Enqueues nothing: the consumer keeps the buffers until the producer's next turn."""
         self._order.leave_consumer(self)
 
+    def name_of(self, record: Ownership) -> str:
+        """Return the buffer of a record, for messages."""
+        return next(repr(buffer) for buffer in self._buffers if buffer.ownership is record)
+
     def __repr__(self) -> str:
         return f"the consumer turn on {describe(self._buffers)}"
 
@@ -212,6 +216,10 @@ class ProducerTurn:
         found = [each for each in (case.silent, case.signalling) if each is not None]
         case.silent = case.signalling = None
         return found
+
+    def name_of(self, record: Ownership) -> str:
+        """Return the buffer of a record, for messages."""
+        return next(repr(buffer) for buffer in self._buffers if buffer.ownership is record)
 
     def __repr__(self) -> str:
         return f"the producer turn on {describe(self._buffers)}"

@@ -24,7 +24,6 @@ from interop.protocols.backend import (
     Role,
     Submission,
 )
-from interop.protocols.command_lists import CommandList, PreparedCall
 from interop.protocols.conformance import ConformanceProfile, DriverFault, find_declared
 from interop.protocols.devices import Capabilities, DeviceInfo, is_driver
 from interop.protocols.driver_calls import (
@@ -78,7 +77,7 @@ from interop.protocols.images import ImageConsumer, ImageDescriptor, ImageProduc
 from interop.protocols.kernels import Kernel, Launch, Module, Parameter, Signature
 from interop.protocols.memory import ExternalMemory, HostBytes, MappedBuffer, MemoryDescriptor, check_range
 from interop.protocols.semaphores import ExternalSemaphore, SemaphoreDescriptor, SemaphoreKind
-from interop.protocols.streams import Stream
+from interop.protocols.streams import CommandList, PreparedCall, Stream
 from interop.protocols.sync_files import (
     ONE_SHOT,
     ConsumerSemaphore,

@@ -97,8 +97,8 @@ class DeviceMismatch(InteropError):
         self.consumer = consumer
         super().__init__(
             f"{reason}\n  producer: {producer}\n  consumer: {consumer}\n"
-            "name both devices (device=..., consumer_device=...) if you know that they are one, "
-            "or connect with require='staged' to copy between different devices"
+            "name both devices (producer_device=..., consumer_device=...) if you know that they are one, "
+            "or connect with path='staged' to copy between different devices"
         )
 
 

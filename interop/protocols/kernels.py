@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from interop.protocols.dtypes import DType
-    from interop.protocols.streams import Stream
+    from interop.protocols.streams import PreparedCall, Stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +55,22 @@ class Signature:
 
 @runtime_checkable
 class Launch(Protocol):
-    """A kernel with its arguments, grid and stream, all of it prepared. Valid as long as module and memory are."""
+    """A kernel with its arguments, grid and stream bound. Valid while its module, memory and stream are open."""
 
     def __call__(self) -> None:
-        """Enqueue it once more; does not wait for it. Any thread. Raises :class:`ClosedError` after a close."""
+        """Check that everything is open, then enqueue the kernel once. Returns immediately. Any thread.
+
+        Raises:
+            ClosedError: The module, the stream or a memory argument has been closed.
+        """
+        ...
+
+    def check_open(self) -> None:
+        """Raise :class:`ClosedError` if the module, the stream or a memory argument has been closed."""
+        ...
+
+    def prepare_call(self) -> PreparedCall:
+        """Return the driver call alone. The caller checks with :meth:`check_open` before it runs the call."""
         ...
 
 

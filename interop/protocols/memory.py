@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from interop.protocols.dtypes import DType
     from interop.protocols.handles import HandleType
-    from interop.protocols.streams import Stream
+    from interop.protocols.streams import PreparedCall, Stream
 
 HostBytes: TypeAlias = "Buffer | NDArray[Any]"
 """Anything with contiguous bytes in host memory: bytes, bytearray, memoryview, NumPy arrays."""
@@ -160,6 +160,21 @@ class ExternalMemory(Protocol):
 
     def release(self, stream: Stream) -> None:
         """Enqueue giving ownership up on ``stream`` (``clEnqueueReleaseExternalMemObjectsKHR``)."""
+        ...
+
+    def prepare_acquire(self, stream: Stream) -> PreparedCall | None:
+        """Return the call that :meth:`acquire` makes, or None where the API has no ownership.
+
+        The call stays right when another share of the allocation is imported later.
+
+        Raises:
+            ClosedError: The memory or the stream has been closed.
+            InvalidArgument: The stream belongs to another backend or device.
+        """
+        ...
+
+    def prepare_release(self, stream: Stream) -> PreparedCall | None:
+        """Return the call that :meth:`release` makes, or None; see :meth:`prepare_acquire`."""
         ...
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from interop.protocols.identity import DeviceIdentity
 
 if TYPE_CHECKING:
     from interop.protocols.handles import HandleType
-    from interop.protocols.streams import Stream
+    from interop.protocols.streams import PreparedCall, Stream
 
 
 class SemaphoreKind(enum.StrEnum):
@@ -52,6 +52,19 @@ class ExternalSemaphore(Protocol):
 
         Raises :class:`TurnError` for an illegal value, before the driver is called.
         """
+        ...
+
+    def prepare_wait(self, stream: Stream) -> PreparedCall:
+        """Return the call that :meth:`wait` makes, with its arguments converted.
+
+        Raises:
+            ClosedError: The semaphore or the stream has been closed.
+            InvalidArgument: The stream belongs to another backend or device.
+        """
+        ...
+
+    def prepare_signal(self, stream: Stream) -> PreparedCall:
+        """Return the call that :meth:`signal` makes, without the flush after it. Raises as :meth:`prepare_wait`."""
         ...
 
     def close(self) -> None:

@@ -1,13 +1,107 @@
-"""Streams: in-order queues of work."""
+"""Streams: in-order queues of work, and the command lists that are submitted to them.
+
+A turn enqueues a list of one call; a recorded batch of a ring enqueues a longer list. Both run the same
+:class:`PreparedCall` objects, so each operation of a backend exists once.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from interop.protocols.errors import InteropError
+
+
+class PreparedCall(NamedTuple):
+    """A driver call with its arguments converted already."""
+
+    call: Callable[[], int]
+    """Makes the call and returns the driver's status; 0 means success. May also raise an error of its own."""
+    fail: Callable[[int], object]
+    """Raises the error of a status that is not 0."""
+    begin: Callable[[], object] | None = None
+    """Prepares the calling thread, for instance makes a context current. Runs once before a list of calls."""
+    value: Callable[[int], object] | None = None
+    """Sets the timeline value of the next call. None: the call takes no value."""
+
+
+class SemaphoreCalls(Protocol):
+    """The part of :class:`interop.protocols.ExternalSemaphore` that a command list uses."""
+
+    def prepare_wait(self, stream: Stream) -> PreparedCall:
+        """Return the wait, with its arguments converted."""
+        ...
+
+    def prepare_signal(self, stream: Stream) -> PreparedCall:
+        """Return the signal, with its arguments converted."""
+        ...
+
+
+class OwnershipCalls(Protocol):
+    """The part of :class:`interop.protocols.ExternalMemory` that a command list uses."""
+
+    def prepare_acquire(self, stream: Stream) -> PreparedCall | None:
+        """Return the acquire, or None where the API has no ownership."""
+        ...
+
+    def prepare_release(self, stream: Stream) -> PreparedCall | None:
+        """Return the release, or None where the API has no ownership."""
+        ...
+
+
+class LaunchCall(Protocol):
+    """The part of :class:`interop.protocols.Launch` that a command list uses."""
+
+    def prepare_call(self) -> PreparedCall:
+        """Return the driver call of the launch."""
+        ...
+
+
+@runtime_checkable
+class CommandList(Protocol):
+    """Prepared calls for one stream, enqueued in the order in which they were added.
+
+    The list borrows its semaphores, memories and launches; they must stay open while it is submitted. A list is
+    for one thread at a time.
+    """
+
+    def wait(self, semaphore: SemaphoreCalls) -> None:
+        """Add a wait for a semaphore; :meth:`submit` gives its timeline value."""
+        ...
+
+    def acquire(self, memory: OwnershipCalls) -> None:
+        """Add the acquire of a memory. Adds nothing where the API has no ownership."""
+        ...
+
+    def launch(self, launch: LaunchCall) -> None:
+        """Add a prepared kernel launch."""
+        ...
+
+    def release(self, memory: OwnershipCalls) -> None:
+        """Add the release of a memory. Adds nothing where the API has no ownership."""
+        ...
+
+    def signal(self, semaphore: SemaphoreCalls) -> None:
+        """Add a signal of a semaphore; :meth:`submit` gives its timeline value."""
+        ...
+
+    def submit(self, wait_value: int = 0, signal_value: int = 0) -> BaseException | None:
+        """Enqueue all calls. Returns immediately; does not flush the stream.
+
+        Args:
+            wait_value: Timeline value of the waits; ignored for binary semaphores.
+            signal_value: Timeline value of the signals; ignored for binary semaphores.
+
+        Returns:
+            The error of the first launch that failed, or None. The calls after a failed launch are enqueued, so that
+            the other side is not left waiting.
+
+        Raises:
+            DriverError: A driver refused another call. The calls before it are enqueued; the calls after it are not.
+        """
+        ...
 
 
 @runtime_checkable
@@ -64,6 +158,10 @@ class Stream(Protocol):
         is given; the stream's ``close()`` may be what calls then. Either must be short, must not raise and must not
         call this API. An error of this call itself says that nothing was enqueued, and nothing will be called.
         """
+        ...
+
+    def command_list(self) -> CommandList:
+        """Return a new, empty list of prepared calls for this stream."""
         ...
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from interop.toolkit.bases import ConsumerBase, EagerStream, KernelBase, ModuleBase
     from interop.toolkit.checks import ValueRule, check_image, check_import_memory, check_import_semaphore
+    from interop.toolkit.command_list import CommandList
     from interop.toolkit.dlpack import DeviceType, alive, capsule, check_request
     from interop.toolkit.forks import (
         Orphan,
@@ -31,10 +32,10 @@ if TYPE_CHECKING:
         pick_source,
         unknown_kernel,
     )
-    from interop.toolkit.lifetime import Children, Closable, Owned, take_back
     from interop.toolkit.notifications import HOLD, Notifications, tell
     from interop.toolkit.ownership import OPEN_TURN, WITH_CONSUMER, Owner, Ownership, OwnershipState
     from interop.toolkit.polling import Status, poll
+    from interop.toolkit.resource import Children, Closable, Resource, adopt, undo_all
     from interop.toolkit.sigint import Deferred
     from interop.toolkit.views import BYTES, PART_ALIGNMENT, host_bytes, part_offsets, resolve
 
@@ -50,6 +51,7 @@ __all__ = [
     "WITH_CONSUMER",
     "Children",
     "Closable",
+    "CommandList",
     "ConsumerBase",
     "Deferred",
     "DeviceType",
@@ -62,15 +64,16 @@ __all__ = [
     "ModuleBase",
     "Notifications",
     "Orphan",
-    "Owned",
     "Owner",
     "Ownership",
     "OwnershipState",
     "Pins",
+    "Resource",
     "Share",
     "Status",
     "ValueRule",
     "Whole",
+    "adopt",
     "alive",
     "build",
     "capsule",
@@ -92,9 +95,9 @@ __all__ = [
     "pick_source",
     "poll",
     "resolve",
-    "take_back",
     "tell",
     "translate",
+    "undo_all",
     "unknown_kernel",
     "view_of",
 ]
@@ -102,6 +105,7 @@ __all__ = [
 _NAMES = {
     "bases": ("ConsumerBase", "EagerStream", "KernelBase", "ModuleBase"),
     "checks": ("ValueRule", "check_image", "check_import_memory", "check_import_semaphore"),
+    "command_list": ("CommandList",),
     "dlpack": ("DeviceType", "alive", "capsule", "check_request"),
     "forks": ("Orphan", "check_connect", "close_in_children", "first_in_child", "fork_generation"),
     "host_kernels": ("GROUP_LIMIT", "build", "find_compiler", "translate"),
@@ -109,10 +113,10 @@ _NAMES = {
     "host_pages": ("HostPages", "PAGE", "Pins", "keeper", "view_of"),
     "import_cache": ("Imports", "Share", "Whole"),
     "kernel_source": ("check_arguments", "check_grid", "parse_kernels", "pick_source", "unknown_kernel"),
-    "lifetime": ("Children", "Closable", "Owned", "take_back"),
     "notifications": ("HOLD", "Notifications", "tell"),
     "ownership": ("OPEN_TURN", "Owner", "Ownership", "OwnershipState", "WITH_CONSUMER"),
     "polling": ("Status", "poll"),
+    "resource": ("Children", "Closable", "Resource", "adopt", "undo_all"),
     "sigint": ("Deferred",),
     "views": ("BYTES", "PART_ALIGNMENT", "host_bytes", "part_offsets", "resolve"),
 }

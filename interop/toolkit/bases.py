@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 from interop.protocols import Unsupported
 from interop.toolkit.import_cache import Imports, View
 from interop.toolkit.kernel_source import check_arguments, check_grid, unknown_kernel
-from interop.toolkit.lifetime import Children, Owned
+from interop.toolkit.resource import Children, Resource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     )
     from interop.toolkit.import_cache import Share
 
-_Child = TypeVar("_Child", bound=Owned)
+_Child = TypeVar("_Child", bound=Resource)
 _NOTHING_WAITS = "work is done when it is enqueued, so a stream cannot be held"
 
 
-class ConsumerBase(Owned, ABC, Generic[View]):
+class ConsumerBase(Resource, ABC, Generic[View]):
     """An opened device that owns what it makes. Fulfils :class:`interop.protocols.Consumer`."""
 
     no_semaphores = "the API has no semaphores of other APIs"
@@ -53,7 +53,7 @@ class ConsumerBase(Owned, ABC, Generic[View]):
 
     @abstractmethod
     def open_stream(self) -> Any:
-        """Make a stream that nobody owns yet: an :class:`interop.toolkit.Owned`."""
+        """Make a stream that nobody owns yet: an :class:`interop.toolkit.Resource`."""
 
     @abstractmethod
     def open_memory(self, handle: Handle, descriptor: MemoryDescriptor) -> Any:
@@ -79,7 +79,7 @@ class ConsumerBase(Owned, ABC, Generic[View]):
         raise Unsupported(f"import of a {descriptor.kind.value} semaphore", self.no_semaphores)
 
 
-class EagerStream(Owned):
+class EagerStream(Resource):
     """A stream of an API whose work is done when it is enqueued. Fulfils :class:`interop.protocols.Stream`.
 
     It cannot be held and calls nobody: with ``stream_hold`` and ``stream_notify`` left empty in the capabilities,
@@ -112,7 +112,7 @@ class EagerStream(Owned):
         raise Unsupported(f"notification {value}", _NOTHING_WAITS)
 
 
-class ModuleBase(Owned, ABC):
+class ModuleBase(Resource, ABC):
     """A compiled source whose kernels are found by name. Fulfils :class:`interop.protocols.Module`."""
 
     may_be_dropped = True
@@ -124,7 +124,7 @@ class ModuleBase(Owned, ABC):
         release: Callable[..., None] | None = None,
         *args: object,
     ) -> None:
-        """Have ``release(*args)`` called at the end; see :class:`interop.toolkit.Owned`."""
+        """Have ``release(*args)`` called at the end; see :class:`interop.toolkit.Resource`."""
         super().__init__(f"module of {', '.join(signatures)}", release or _nothing, *args)
         self.signatures = signatures
         self.stream = stream

@@ -22,7 +22,7 @@ from interop.protocols import (
     lend,
 )
 from interop.toolkit.host_pages import keeper, view_of
-from interop.toolkit.lifetime import Owned
+from interop.toolkit.resource import Resource
 from interop.toolkit.views import BYTES, host_bytes
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _unmap(kept: list[mmap.mmap | memoryview]) -> None:
             return
 
 
-class HostMemory(Owned):
+class HostMemory(Resource):
     """An allocation in this process. Fulfils :class:`interop.toolkit.Whole`.
 
     Closing it unmaps it, unless something made from its bytes is in use: then the last of that does.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from interop.protocols import ClosedError, HandleError, HandleType, ownership
 from interop.toolkit.checks import check_import_memory
-from interop.toolkit.lifetime import Owned
+from interop.toolkit.resource import Resource
 from interop.toolkit.views import resolve
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def _check_same(shared: _Import[View], descriptor: MemoryDescriptor, file: tuple
         raise HandleError("the handle is not of the allocation that its descriptor names")
 
 
-class Share(Owned, Generic[View]):
+class Share(Resource, Generic[View]):
     """One descriptor's part of an imported allocation. Fulfils :class:`interop.protocols.ExternalMemory`."""
 
     __slots__ = ("_descriptor", "_shared", "_token")

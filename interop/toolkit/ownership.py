@@ -115,7 +115,7 @@ class Ownership:
         if self.state in OPEN_TURN:
             msg = f"{what} is in an open turn ({self.state.value}); leave that turn before the {side} takes its turn"
             raise TurnError(msg)
-        expected = " or ".join(state.value for state in allowed)
+        expected = " or ".join(state.value for state in OwnershipState if state in allowed)
         raise TurnError(f"{what} is {self.state.value}; the {side} can take it only when it is {expected}")
 
     def produce(self, thread: int = 0) -> None:

@@ -555,8 +555,8 @@ HIP = (
         ),
         ('__slots__ = ("_address",', '__slots__ = ("gone", "_address",'),
         (
-            "from interop.toolkit import Owned",
-            "from interop.toolkit import lifetime\nfrom interop.toolkit import Owned",
+            "from interop.toolkit import Resource",
+            "from interop.toolkit import lifetime\nfrom interop.toolkit import Resource",
         ),
     ),
     _hip(

@@ -258,7 +258,7 @@ def test_what_no_share_gives_back_is_closed_with_its_consumer(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("interop.toolkit.Share", interrupted)
+        patched.setattr("interop.toolkit.import_cache.Share", interrupted)
         with pytest.raises(KeyboardInterrupt):
             importer.take(*allocation.export())
     assert importer.live == 1

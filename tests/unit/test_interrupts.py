@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from interop.protocols import ClosedError, Unsupported
-from interop.toolkit import Deferred, Owned, forks
+from interop.toolkit import Deferred, Resource, forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -92,12 +92,15 @@ def in_child(body: Callable[[], bool]) -> bool:
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork")
 def test_a_forked_child_releases_nothing_of_its_parents(monkeypatch: pytest.MonkeyPatch) -> None:
     released: list[str] = []
-    kept, dropped = Owned("a thing", released.append, "kept"), [Owned("another", released.append, "dropped")]
+    kept, dropped = (
+        Resource("a thing", released.append, "kept"),
+        [Resource("another", released.append, "dropped")],
+    )
 
     def child() -> bool:
         dropped.clear()
         kept.close()
-        own = Owned("a thing of the child", released.append, "own")
+        own = Resource("a thing of the child", released.append, "own")
         own.close()
         with pytest.raises(ClosedError):
             kept.check_open()

@@ -1,8 +1,8 @@
 """Blocks of a ring: the memory of one batch, its semaphores and its prepared submissions.
 
-Where the pair has binary semaphores, each block has a pair of its own, so several batches can be in flight. A signal is
-always waited for before the next one of its block is given, because each side waits for the other before it signals
-again. Every other strategy counts, and is shared with the turns of the link.
+A block has its own binary semaphores or sync files where the plan uses them, so several batches can be in flight. A
+signal is always waited for before the next one of its block is given, because each side waits for the other before it
+signals again. Every other strategy counts, and is shared with the turns of the link.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol
 
 from interop.links.buffers import BufferHome, Layout, open_buffer
-from interop.links.sync import open_directions
+from interop.links.sync import open_batch_directions
 from interop.negotiation import Strategy
 from interop.protocols import DTYPES
 from interop.toolkit import WITH_CONSUMER, OwnershipState
@@ -147,11 +147,8 @@ def open_block(home: RingHome, number: int, nbytes: int, source: Source) -> Ring
     """
     plan, order = home.plan, home.order
     with ExitStack() as undo:
-        directions = order.to_consumer, order.to_producer
-        if order.binary is not None:
-            directions = open_directions(plan, home.producer, home.consumer, order.timeout)
-            for direction in directions:
-                undo.callback(direction.close)
+        shared = order.to_consumer, order.to_producer
+        directions = open_batch_directions(plan, home.producer, home.consumer, shared, undo)
         buffer = open_buffer(home, Layout((nbytes,), DTYPES["uint8"], nbytes))
         undo.callback(buffer.release)
         assert buffer.external is not None  # rings exist only where memory is shared

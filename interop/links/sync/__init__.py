@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from interop.links.sync._binary import BinaryPair
 from interop.links.sync._choose import (
+    open_batch_directions,
     open_directions,
     sync_file_to_consumer,
     sync_file_to_producer,
-    uses_binary_pair,
 )
 from interop.links.sync._directions import ToConsumer, ToProducer
 
@@ -15,8 +15,8 @@ __all__ = [
     "BinaryPair",
     "ToConsumer",
     "ToProducer",
+    "open_batch_directions",
     "open_directions",
     "sync_file_to_consumer",
     "sync_file_to_producer",
-    "uses_binary_pair",
 ]

@@ -8,6 +8,8 @@ from interop.negotiation import Plan, Strategy
 from interop.protocols import ONE_SHOT, SemaphoreKind
 
 if TYPE_CHECKING:
+    from contextlib import ExitStack
+
     from interop.links.sync._directions import ToConsumer, ToProducer
     from interop.protocols import Consumer, Producer
 
@@ -37,6 +39,41 @@ def open_directions(
     except BaseException:
         to_producer.close()
         raise
+
+
+def open_batch_directions(
+    plan: Plan,
+    producer: Producer,
+    consumer: Consumer,
+    shared: tuple[ToConsumer, ToProducer],
+    undo: ExitStack,
+) -> tuple[ToConsumer, ToProducer]:
+    """Return the directions of one batch of a ring.
+
+    Binary semaphores and sync files carry one signal, so each batch needs its own. Every other strategy counts, and is
+    shared by all batches.
+
+    Args:
+        plan: The plan of the link.
+        producer: The producer.
+        consumer: The consumer.
+        shared: The directions of the link.
+        undo: Closes the directions that were created here.
+    """
+    if uses_binary_pair(plan):
+        from interop.links.sync._binary import BinaryPair
+
+        pair = BinaryPair(plan, producer, consumer)
+        undo.callback(pair.close)
+        return pair, pair
+    to_consumer, to_producer = shared
+    if plan.to_producer.handle_type is ONE_SHOT:
+        to_producer = sync_file_to_producer(producer, consumer)
+        undo.callback(to_producer.close)
+    if plan.to_consumer.handle_type is ONE_SHOT:
+        to_consumer = sync_file_to_consumer(producer, consumer)
+        undo.callback(to_consumer.close)
+    return to_consumer, to_producer
 
 
 def sync_file_to_producer(producer: Producer, consumer: Consumer) -> ToProducer:

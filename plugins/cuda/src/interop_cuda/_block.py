@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from interop.protocols import ClosedError, InteropError
-from interop.toolkit import Owned, Pins
+from interop.toolkit import Resource, Pins
 
 if TYPE_CHECKING:
     from interop_cuda._context import Context
@@ -36,7 +36,7 @@ _counting = threading.RLock()  # a garbage collection inside may unpin
 """Held while the pins of a block are counted; by no driver's call, so that one is enough for all blocks."""
 
 
-class Block(Owned):
+class Block(Resource):
     """Device memory at an address, and what gives it back.
 
     Closing it gives it back at once, unless array libraries hold it: then the last of them does.

@@ -18,7 +18,7 @@ from interop.protocols import (
     SemaphoreKind,
     Tiling,
 )
-from interop.toolkit import Children, Imports, Owned
+from interop.toolkit import Children, Imports, Resource
 from interop_cuda import memory, semaphore
 from interop_cuda._abi import Attribute
 from interop_cuda._context import Context
@@ -75,7 +75,7 @@ class CudaConsumer:
 
     def __init__(self, context: Context, device: DeviceInfo) -> None:
         self._context = context
-        self._share = Owned(f"CUDA device {device.index}", context.drop)
+        self._share = Resource(f"CUDA device {device.index}", context.drop)
         self._device = device
         self._capability = int(device.details["compute capability"].replace(".", ""))
         self._limit = int(device.details["largest group"])

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from interop.protocols import DriverError, Numbers, Tiling, Unsupported, WaitTimeout
-from interop.toolkit import Owned, check_image, check_import_memory, host_bytes
+from interop.toolkit import Resource, check_image, check_import_memory, host_bytes
 from interop_cuda._abi import (
     ARRAY_LAYERED,
     ARRAY_SURFACE_LOAD_STORE,
@@ -65,7 +65,7 @@ class _Mapping(NamedTuple):
     """The ``CUarray`` of each level; none for a linear image."""
 
 
-class CudaImage(Owned):
+class CudaImage(Resource):
     """An image of another API, imported and mapped."""
 
     __slots__ = ("_descriptor", "_mapping", "_stream")

@@ -9,7 +9,7 @@ from operator import is_
 from typing import TYPE_CHECKING, Protocol, SupportsInt, runtime_checkable
 
 from interop.protocols import ArgumentError, CompileError
-from interop.toolkit import Deferred, Owned, check_arguments, check_grid, pick_source, unknown_kernel
+from interop.toolkit import Deferred, Resource, check_arguments, check_grid, pick_source, unknown_kernel
 from interop_cuda._launch import CudaLaunch
 from interop_cuda.memory import CudaBuffer
 from interop_cuda.stream import stream_address
@@ -106,7 +106,7 @@ class _DeviceArray(Protocol):
     def __cuda_array_interface__(self) -> dict[str, object]: ...
 
 
-class CudaModule(Owned):
+class CudaModule(Resource):
     """A compiled source, loaded on one device."""
 
     __slots__ = ("_address", "_kernels", "_limit", "_signatures", "_stream")

@@ -20,7 +20,7 @@ from interop.protocols import (
     check_shape,
     lend,
 )
-from interop.toolkit import BYTES, DeviceType, capsule, check_request, host_bytes, take_back
+from interop.toolkit import BYTES, DeviceType, capsule, check_request, host_bytes, undo_all
 from interop_cuda._abi import EXTERNAL_MEMORY_DEDICATED, MemoryBufferDesc, MemoryHandleDesc, MemoryType
 from interop_cuda._block import Block, Host
 from interop_cuda.stream import stream_address
@@ -282,7 +282,7 @@ def import_external(
                 undo.append(partial(driver.call, "cuDestroyExternalMemory", external))
                 result = mapped(driver, undo, external, descriptor)
         except BaseException:
-            take_back(undo)
+            undo_all(undo)
             raise
     return external, result
 

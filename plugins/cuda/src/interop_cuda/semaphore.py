@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from interop.protocols import SEMAPHORE_FLOOR, BareCall, FdFate, Handle, HandleType, SemaphoreKind, lend
-from interop.toolkit import Owned, ValueRule, check_import_semaphore
+from interop.toolkit import Resource, ValueRule, check_import_semaphore
 from interop_cuda._abi import SemaphoreHandleDesc, SemaphoreParams, SemaphoreType
 from interop_cuda._driver import bare
 from interop_cuda.stream import CudaStream, stream_address
@@ -34,7 +34,7 @@ _TYPES = {
 _IMPORT_HINTS = {_UNKNOWN: "the handle is no semaphore of this GPU's driver"}
 
 
-class CudaSemaphore(Owned):
+class CudaSemaphore(Resource):
     """A Vulkan semaphore, imported. The parameter block of both calls is built once."""
 
     __slots__ = (

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from interop.protocols import DriverError, InvalidArgument, WaitTimeout
-from interop.toolkit import HOLD, Notifications, Owned, poll
+from interop.toolkit import HOLD, Notifications, Resource, poll
 from interop_cuda._abi import EVENT_DISABLE_TIMING, NOT_READY, STREAM_NON_BLOCKING
 from interop_cuda._gate import WAIT_VALUE, CallbackGate, Callbacks, Gate, WordGate
 
@@ -22,7 +22,7 @@ _DRAIN = 0.25  # how long a closed stream may take to run out, in seconds
 _HOLDS = 2**63 - 1
 
 
-class CudaStream(Owned):
+class CudaStream(Resource):
     """A non-blocking stream. Any thread may use it; calls are ordered as they arrive."""
 
     __slots__ = (

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from interop.protocols import ClosedError, DriverError, WaitTimeout
-from interop.toolkit import HOLD, Owned, tell
+from interop.toolkit import HOLD, Resource, tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,7 +110,7 @@ class _Worker:
             del error
 
 
-class HostStream(Owned):
+class HostStream(Resource):
     """A worker thread that does what it is given, one thing after the other.
 
     Work that raises ends what the stream does: later work is dropped until :meth:`synchronize` has reported

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 import threading
 import warnings
+import weakref
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
 from interop.protocols import ClosedError, DriverError, Handle, HandleType
-from interop.toolkit import Children, Owned, lifetime, take_back
+from interop.toolkit import Children, Resource, adopt, undo_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,13 +23,34 @@ if TYPE_CHECKING:
 AT_THE_END = """
 import os, sys
 from interop.protocols import Handle, HandleType
-from interop.toolkit import Owned
+from interop.toolkit import Resource
 
-kept = Owned("a thing", print, "released")
-Owned.anywhere = [Owned("a thing of a module", print, "released")]
+kept = Resource("a thing", print, "released")
+Resource.anywhere = [Resource("a thing of a module", print, "released")]
 handle = Handle(os.open(os.devnull, os.O_RDONLY), HandleType.OPAQUE_FD)
 sys.modules["kept"] = [kept, handle]
 print("end")
+"""
+
+IN_A_CHILD = """
+import os
+from interop.toolkit import Resource
+
+class Argument:
+    def __del__(self):
+        print("destroyed", flush=True)
+
+dropped = Resource("dropped", print, Argument())
+closed = Resource("closed", print, "closed")
+if os.fork() == 0:
+    del dropped
+    closed.close()
+    Resource("own", print, "child").close()
+    os.sys.stdout.flush()
+    os._exit(0)
+os.wait()
+print("parent", flush=True)
+os._exit(0)
 """
 
 
@@ -35,13 +58,21 @@ def nothing() -> None:
     """Release what needs no release."""
 
 
-class Silent(Owned):
+def take(_: object) -> None:
+    """Release what needs no release."""
+
+
+class Token:
+    """Something that a weak reference can watch."""
+
+
+class Silent(Resource):
     may_be_dropped: ClassVar[bool] = True
 
 
 def test_it_is_released_once_by_close() -> None:
     released: list[str] = []
-    owned = Owned("a thing", released.append, "it")
+    owned = Resource("a thing", released.append, "it")
     owned.check_open()
     owned.close()
     owned.close()
@@ -53,7 +84,7 @@ def test_it_is_released_once_by_close() -> None:
 
 def test_dropping_it_releases_it_with_a_warning() -> None:
     released: list[str] = []
-    owned = Owned("a thing", released.append, "it")
+    owned = Resource("a thing", released.append, "it")
     with pytest.warns(ResourceWarning, match="unclosed a thing"):
         del owned
     silent = Silent("another", released.append, "another")
@@ -71,12 +102,12 @@ def test_a_release_that_fails_warns_where_nobody_can_catch_it() -> None:
     with pytest.warns(ResourceWarning, match="releasing a thing failed: free"):
         del silent
     with pytest.raises(DriverError):
-        Owned("a thing", fail).close()
+        Resource("a thing", fail).close()
 
 
 def test_what_was_closed_dies_without_a_line_of_python() -> None:
     """A Ctrl-C in such a line would be lost, as nobody is there to catch it."""
-    objects: list[Any] = [Owned("a thing", nothing), Handle(0, HandleType.HOST_ALLOCATION)]
+    objects: list[Any] = [Resource("a thing", nothing), Handle(0, HandleType.HOST_ALLOCATION)]
     for each in objects:
         each.close()
     del each
@@ -93,20 +124,20 @@ def test_what_was_closed_dies_without_a_line_of_python() -> None:
 
 
 def test_nothing_is_kept_of_what_has_ended() -> None:
+    kept: list[Any] = [object.__new__(Token) for _ in range(2)]
+    ends = [weakref.ref(each) for each in kept]
+    Resource("a thing", take, kept.pop()).close()
+    Silent("a thing", take, kept.pop())
     gc.collect()
-    open_before = len(lifetime._open)
-    for _ in range(100):
-        Owned("a thing", nothing).close()
-        Silent("a thing", nothing)
+    assert [end() for end in ends] == [None, None]
     children = Children()
     for _ in range(100):
         children.add(Silent("a thing", nothing))
-    assert len(lifetime._open) == open_before
     assert not children._alive
 
 
 def test_an_object_that_was_not_made_may_be_closed_and_dropped() -> None:
-    class Failing(Owned):
+    class Failing(Resource):
         def __init__(self) -> None:
             raise DriverError("make", 1)
 
@@ -130,7 +161,7 @@ def test_in_a_cycle_a_release_still_has_what_it_needs() -> None:
         def __init__(self) -> None:
             self.name = "driver"
 
-    class Loop(Owned):
+    class Loop(Resource):
         def __init__(self, thing: str) -> None:
             driver = Driver()
             super().__init__(thing, driver.free, thing)
@@ -145,7 +176,7 @@ def test_in_a_cycle_a_release_still_has_what_it_needs() -> None:
 
 def test_threads_that_close_at_once_release_once() -> None:
     released: list[int] = []
-    things = [Owned("a thing", released.append, number) for number in range(500)]
+    things = [Resource("a thing", released.append, number) for number in range(500)]
     start = threading.Barrier(4)
 
     def work() -> None:
@@ -182,7 +213,7 @@ def test_children_are_closed_last_made_first_and_all_of_them() -> None:
             raise DriverError("free", number)
 
     children = Children()
-    kept = [children.add(Owned("a thing", release, number)) for number in range(4)]
+    kept = [children.add(Resource("a thing", release, number)) for number in range(4)]
     kept.pop(2).close()
     with pytest.raises(DriverError):
         children.close()
@@ -203,8 +234,46 @@ def test_steps_are_taken_back_last_first_though_one_fails() -> None:
         return run
 
     with pytest.raises(DriverError):
-        take_back([step(0), step(1), step(2)])
+        undo_all([step(0), step(1), step(2)])
     assert order == [2, 1, 0]
+
+
+def test_a_block_closes_it() -> None:
+    released: list[str] = []
+    with Resource("a thing", released.append, "it") as held:
+        assert not released
+    assert (released, held.closed) == (["it"], True)
+    with pytest.raises(ClosedError), held:
+        pass
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_an_interrupt_comes_before_or_after_an_adoption() -> None:
+    owners: list[Resource] = []
+
+    def make() -> str:
+        signal.raise_signal(signal.SIGINT)
+        return "it"
+
+    def own(it: str) -> Resource:
+        owners.append(Silent(it, nothing))
+        return owners[0]
+
+    with pytest.raises(KeyboardInterrupt):
+        adopt(make, own)
+    assert len(owners) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_child_releases_nothing_of_its_parent() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", IN_A_CHILD],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "child\nparent\n", "")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="descriptors")

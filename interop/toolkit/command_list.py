@@ -1,0 +1,86 @@
+"""The standard command list: prepared calls in a row."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from interop.protocols import ExternalMemory, ExternalSemaphore, Launch, PreparedCall, Stream
+
+
+class CommandList:
+    """Prepared calls for one stream. Fulfils :class:`interop.protocols.CommandList`."""
+
+    __slots__ = ("_begins", "_calls", "_signals", "_stream", "_waits")
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._begins: dict[Callable[[], object], None] = {}
+        self._waits: list[Callable[[int], object]] = []
+        self._signals: list[Callable[[int], object]] = []
+        self._calls: list[tuple[Callable[[], int], Callable[[int], object], bool]] = []
+        """The call, what raises its error, and whether it is a launch."""
+
+    def wait(self, semaphore: ExternalSemaphore) -> None:
+        """Add a wait; see :meth:`interop.protocols.CommandList.wait`."""
+        self._add(semaphore.prepare_wait(self._stream), values=self._waits)
+
+    def acquire(self, memory: ExternalMemory) -> None:
+        """Add an acquire; see :meth:`interop.protocols.CommandList.acquire`."""
+        self._add(memory.prepare_acquire(self._stream))
+
+    def launch(self, launch: Launch) -> None:
+        """Add a launch; see :meth:`interop.protocols.CommandList.launch`."""
+        self._add(launch.prepare_call(), launch=True)
+
+    def release(self, memory: ExternalMemory) -> None:
+        """Add a release; see :meth:`interop.protocols.CommandList.release`."""
+        self._add(memory.prepare_release(self._stream))
+
+    def signal(self, semaphore: ExternalSemaphore) -> None:
+        """Add a signal; see :meth:`interop.protocols.CommandList.signal`."""
+        self._add(semaphore.prepare_signal(self._stream), values=self._signals)
+
+    def _add(
+        self,
+        prepared: PreparedCall | None,
+        *,
+        values: list[Callable[[int], object]] | None = None,
+        launch: bool = False,
+    ) -> None:
+        if prepared is None:
+            return
+        if prepared.begin is not None:
+            self._begins[prepared.begin] = None
+        if values is not None and prepared.value is not None:
+            values.append(prepared.value)
+        self._calls.append((prepared.call, prepared.fail, launch))
+
+    def submit(self, wait_value: int = 0, signal_value: int = 0) -> BaseException | None:
+        """Enqueue all calls; see :meth:`interop.protocols.CommandList.submit`.
+
+        After a failed launch the other launches of the list are skipped, because they would compute on its results.
+        """
+        for set_value in self._waits:
+            set_value(wait_value)
+        for set_value in self._signals:
+            set_value(signal_value)
+        for begin in self._begins:
+            begin()
+        failure: BaseException | None = None
+        for call, fail, launch in self._calls:
+            if launch:
+                if failure is None:
+                    try:
+                        status = call()
+                        if status:
+                            fail(status)
+                    except BaseException as error:  # noqa: BLE001 - returned, when the signal is enqueued
+                        failure = error
+            else:
+                status = call()
+                if status:
+                    fail(status)
+        return failure

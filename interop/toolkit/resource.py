@@ -1,0 +1,168 @@
+"""Driver objects that are released exactly once, and the parent that closes what is left of them."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import ExitStack
+from functools import partial
+from itertools import count
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
+from weakref import finalize, ref
+
+from interop.protocols import ClosedError, InteropError
+from interop.toolkit.forks import first_in_child
+from interop.toolkit.sigint import Deferred
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Self
+
+_process: object = object()
+"""Identifies this process. A fork replaces it, so that a child can tell its parent's objects from its own."""
+_of_parent: list[object] = []
+"""What releases of the parent's objects would have used, in a child: kept, so that no destructor calls a driver."""
+
+
+@first_in_child
+def _renew() -> None:
+    global _process  # noqa: PLW0603 - one per process
+    _process = object()
+
+
+def _release(process: object, release: Callable[..., None], args: tuple[object, ...]) -> None:
+    if process is _process:
+        release(*args)
+    else:
+        _of_parent.append((release, args))
+
+
+def _release_dropped(
+    what: str, warn: object, process: object, release: Callable[..., None], args: tuple[object, ...]
+) -> None:
+    if warn and process is _process:
+        warnings.warn(f"unclosed {what}", ResourceWarning, stacklevel=2)
+    try:
+        _release(process, release, args)
+    except InteropError as error:
+        warnings.warn(f"releasing {what} failed: {error}", ResourceWarning, stacklevel=2)
+
+
+class Resource:
+    """A driver object that is released exactly once: by :meth:`close`, or with a warning when it is dropped.
+
+    The release runs in any thread. A forked child never runs it, because the object belongs to the parent's
+    driver. Nothing is released when the interpreter ends: the drivers may be unloaded by then.
+    """
+
+    __slots__ = ("__weakref__", "_finalizer", "_what", "alive")
+
+    may_be_dropped: ClassVar[bool] = False
+    """Whether dropping the object without :meth:`close` is no mistake and causes no warning."""
+
+    def __init__(self, what: str, release: Callable[..., None], *args: object) -> None:
+        """Take ownership of a driver object.
+
+        Args:
+            what: Name of the object in messages.
+            release: Called once as ``release(*args)``. Neither it nor its arguments may refer to this object.
+            *args: Arguments of ``release``.
+        """
+        self._what = what
+        finalizer = finalize(self, _release_dropped, what, not self.may_be_dropped, _process, release, args)
+        finalizer.atexit = False
+        self._finalizer: finalize[..., Resource] = finalizer
+        self.alive = True
+        """False after :meth:`close`. An attribute instead of a property: each turn reads several of them."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the object has been released."""
+        return not self.alive
+
+    def check_open(self) -> None:
+        """Raise :class:`ClosedError` if the object has been released."""
+        if not self.alive:
+            raise ClosedError(f"{self._what} was used after close()")
+
+    def close(self) -> None:
+        """Release the object. A second call does nothing, nor does a call in a forked child."""
+        self.alive = False
+        try:
+            ended = self._finalizer.detach()
+        except AttributeError:  # __init__ did not get that far
+            return
+        if (
+            ended is not None
+        ):  # after detach() an object dies without a line of Python, where a SIGINT would be lost
+            _, _, (_, _, process, release, args), _ = ended
+            _release(process, release, args)
+
+    def __enter__(self) -> Self:
+        self.check_open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+_Made = TypeVar("_Made")
+_Owner = TypeVar("_Owner")
+
+
+def adopt(make: Callable[[], _Made], own: Callable[[_Made], _Owner]) -> _Owner:
+    """Make a driver object and give it its owner, with SIGINT deferred until both are done.
+
+    Args:
+        make: Calls the driver. Must return soon: Ctrl-C has no effect meanwhile.
+        own: Returns the owner, for instance a :class:`Resource`.
+    """
+    with Deferred():
+        return own(make())
+
+
+def undo_all(steps: Iterable[Callable[[], object]]) -> None:
+    """Undo the steps of an operation that failed, last first. An exception in one step does not stop the others.
+
+    For operations that run often: a :class:`contextlib.ExitStack` around them costs every success too.
+    """
+    with ExitStack() as every:
+        for step in steps:
+            every.callback(step)
+
+
+class Closable(Protocol):
+    """An object that :class:`Children` can close."""
+
+    def close(self) -> None:
+        """Release the object. A second call does nothing."""
+        ...
+
+
+_Child = TypeVar("_Child", bound=Closable)
+
+
+class Children:
+    """Weak references to the objects that a parent made. :meth:`close` closes those that are left, last made first."""
+
+    __slots__ = ("_alive", "_numbers")
+
+    def __init__(self) -> None:
+        self._alive: dict[int, ref[Closable]] = {}
+        self._numbers = count()
+
+    def add(self, child: _Child) -> _Child:
+        """Remember ``child`` and return it."""
+        number, alive = next(self._numbers), self._alive
+        alive[number] = ref(
+            child, partial(alive.pop, number)
+        )  # the reference is passed to pop as its default
+        return child
+
+    def close(self) -> None:
+        """Close all children that are still open. An error of one child does not stop the others."""
+        with ExitStack() as every:
+            for weak in list(self._alive.values()):  # in the order of add()
+                child = weak()
+                if child is not None:
+                    every.callback(child.close)
+        self._alive.clear()
