@@ -8,6 +8,7 @@ import weakref
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Literal, cast, overload
 
+from interop.links._batch_order import BatchOrder
 from interop.links._drain import GRACE, drain, drain_open_sides, rescue
 from interop.links.buffers import Buffer, adopt_buffer, layout_of, open_buffer, open_parts
 from interop.links.order import Order
@@ -58,6 +59,7 @@ class Link:
         self._open_rings: set[FrameRing | LatestRing] = set()
         to_consumer, to_producer = open_directions(plan, producer, consumer, timeout)
         self._order = Order(consumer.stream, to_consumer, to_producer, timeout)
+        self._batches = BatchOrder(self._order)
         self._turns = TurnCache(self._order, producer)
         self._owned = owned.pop_all() if owned is not None else ExitStack()
         self._finalizer = weakref.finalize(self, _dropped, plan)
@@ -93,6 +95,11 @@ class Link:
     def order(self) -> Order:
         """The order engine, for the link's own buffers and rings."""
         return self._order
+
+    @property
+    def batches(self) -> BatchOrder:
+        """The part of the order engine for batches, for the link's own rings."""
+        return self._batches
 
     @property
     def closed(self) -> bool:

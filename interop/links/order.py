@@ -30,107 +30,21 @@ import threading
 import time
 from contextlib import contextmanager
 from threading import get_ident
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from interop.protocols import ClosedError, TurnError, WaitTimeout
 from interop.toolkit import OwnershipState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Generator
 
+    from interop.links._hand_overs import Case, ConsumerHandOver, ProducerHandOver
     from interop.links.sync import BinaryPair, ToConsumer, ToProducer
-    from interop.protocols import CommandList, Commands, ExternalMemory, Stream, Submission
+    from interop.protocols import Commands, Stream
     from interop.toolkit import Ownership
 
 _FREE, _PRODUCING, _PRODUCED = OwnershipState.FREE, OwnershipState.PRODUCING, OwnershipState.PRODUCED
 _ACQUIRED, _LEFT = OwnershipState.ACQUIRED, OwnershipState.LEFT
-_SIGNALLED = OwnershipState.SIGNALLED
-_TAKEN = frozenset({_ACQUIRED})
-_HARMLESS = (TurnError, ClosedError, WaitTimeout)
-"""Errors that are raised before anything reaches a queue."""
-
-
-class Case(Protocol):
-    """The prepared hand-over of a producer turn for one combination of states."""
-
-    states: tuple[tuple[Ownership, OwnershipState], ...]
-    changed: bool
-    """Whether a buffer comes from the consumer."""
-    leaving: Sequence[Callable[[Stream], object]]
-    """What the consumer's stream enqueues to give the buffers up."""
-    returning: Sequence[Callable[[Commands], object]]
-    """What the producer records to take the bytes back."""
-    eager: bool
-    """Whether the submission itself signals a binary semaphore."""
-
-
-class ConsumerHandOver(Protocol):
-    """What the engine needs of a consumer turn."""
-
-    records: tuple[Ownership, ...]
-    acquires: tuple[tuple[Ownership, Callable[[Stream], object]], ...]
-    shared: bool
-    """Whether the consumer must acquire memory that nobody has used."""
-
-    def name_of(self, record: Ownership) -> str:
-        """Return the buffer of a record, for messages."""
-        ...
-
-
-class ProducerHandOver(Protocol):
-    """What the engine needs of a producer turn."""
-
-    records: tuple[Ownership, ...]
-    case: Case
-    submission: Submission | None
-    signals: bool
-    wait_value: int
-    progress: int
-
-    def name_of(self, record: Ownership) -> str:
-        """Return the buffer of a record, for messages."""
-        ...
-
-    def choose(self) -> Case:
-        """Return the case of the present states."""
-        ...
-
-    def prepare(self, case: Case, *, signals: bool) -> Submission:
-        """Return the submission of a case."""
-        ...
-
-
-class BatchHandOver(Protocol):
-    """What the engine needs of a block of a ring."""
-
-    ownership: Ownership
-    memory: ExternalMemory
-    to_consumer: ToConsumer
-    to_producer: ToProducer
-    binary: BinaryPair | None
-    producer_states: frozenset[OwnershipState]
-    """From where the producer may take the batch."""
-    consumer_states: frozenset[OwnershipState]
-    late: bool
-    """Whether the producer's signal is given when the consumer takes the batch."""
-    eager: bool
-    """Whether the consumer's signal is given as the batch is left."""
-    blocking: bool
-    """Whether the consumer's signal is a wait of the caller."""
-    progress: int
-    serial: int
-    """:attr:`Order.given` when the batch was left without a signal."""
-
-
-class BatchCalls(Protocol):
-    """The consumer's prepared calls of a recorded batch."""
-
-    commands: CommandList
-    producer_first: bool
-    waits: bool
-    """Whether the list waits for the producer itself."""
-    signals: bool
-    """Whether the list signals the producer itself."""
 
 
 class Order:
@@ -143,13 +57,11 @@ class Order:
         "binary",
         "closed",
         "failure",
-        "given",
         "last",
         "lock",
         "seen",
         "signals",
         "stream",
-        "synchronized",
         "thread",
         "timeout",
         "to_consumer",
@@ -185,10 +97,6 @@ class Order:
         """Newest timeline value that the consumer's stream waits for."""
         self.last: Case | None = None
         """The case of the last producer turn, until another turn follows it. Only for binary semaphores."""
-        self.given = 0
-        """Number of batches that the consumer has left without a signal."""
-        self.synchronized = 0
-        """How many of them the host has seen the end of."""
         self._left = threading.Condition()
         self._waiting = 0
 
@@ -210,9 +118,12 @@ class Order:
                     if record.value > value:
                         value = record.value
                 try:
-                    if value > self.seen:
-                        self.wait(value)
                     stream = self.stream
+                    if value > self.seen:
+                        if self.binary is None:
+                            self.seen = self.to_consumer.wait(stream, value)
+                        else:
+                            self.wait(value)
                     for record, acquire in turn.acquires:
                         acquire(stream)
                         record.state = _ACQUIRED
@@ -267,10 +178,20 @@ class Order:
                 try:
                     if binary is None:
                         signals = self.signals
+                    elif case.changed:
+                        self.seen = binary.before_return(stream)
+                        self.last = None
+                        signals = case.eager
                     else:
-                        signals = self._before_producer(binary, case)
+                        if self.last is not None:
+                            self.last.eager = False
+                            self.last = None
+                        signals = case.eager and binary.can_signal()
                     turn.signals = signals
-                    turn.submission = submission = turn.prepare(case, signals=signals)
+                    submission = case.signalling if signals else case.silent
+                    if submission is None:
+                        submission = turn.prepare(case, signals=signals)
+                    turn.submission = submission
                     commands = submission.begin()
                     if case.changed:
                         for release in case.leaving:
@@ -300,15 +221,6 @@ class Order:
             if record.state is not _LEFT and record.state is not _FREE and record.state is not _PRODUCED:
                 record.check(turn.name_of(record), "producer", (_FREE, _PRODUCED, _LEFT))
         return turn.choose()
-
-    def _before_producer(self, binary: BinaryPair, case: Case) -> bool:
-        """Bring a pair of binary semaphores to where the turn may signal; return whether its submission does."""
-        if case.changed:
-            self.seen = binary.before_return(self.stream)
-        elif self.last is not None:
-            self.last.eager = False
-        self.last = None
-        return case.eager and binary.can_signal()
 
     def leave_producer(self, turn: ProducerHandOver, *, failed: bool) -> None:
         """Submit the turn: PRODUCING -> PRODUCED. Any thread. ``failed`` submits the hand-over alone."""
@@ -466,161 +378,6 @@ class Order:
         self._left = threading.Condition()
         self.turn = None
         self.close(why)
-
-    # Batches of rings.
-
-    def check_batch(self, block: BatchHandOver, side: str, allowed: frozenset[OwnershipState]) -> None:
-        """Raise what a hand-over of the batch would raise now. Waits for another thread's producer turn."""
-        self._enter_batch(block, side, allowed)
-        self.lock.release()
-
-    def submit(self, block: BatchHandOver, submission: Submission) -> None:
-        """Submit the producer's work on a batch, after a wait for the consumer where it had the batch."""
-        self._enter_batch(block, "producer", block.producer_states)
-        try:
-            self._submit(block, submission)
-        except BaseException as error:
-            if not isinstance(error, _HARMLESS):
-                self.fail(error)
-            raise
-        finally:
-            self.lock.release()
-
-    def take(self, block: BatchHandOver) -> None:
-        """Acquire a batch for the consumer, after a wait for the producer where it had the batch."""
-        self._enter_batch(block, "consumer", block.consumer_states)
-        record = block.ownership
-        waited = False
-        try:
-            if record.state is _PRODUCED:
-                block.to_consumer.wait(self.stream, record.value)
-                waited = True
-            block.memory.acquire(self.stream)
-            record.acquire(get_ident())
-        except BaseException as error:
-            if waited or not isinstance(error, _HARMLESS):
-                self.fail(error)
-            raise
-        finally:
-            self.lock.release()
-
-    def give_back(self, block: BatchHandOver) -> None:
-        """Release a batch and signal; where signals are late, only release it."""
-        self._enter_batch(block, "consumer", _TAKEN)
-        try:
-            block.memory.release(self.stream)
-            self._leave(block)
-        except BaseException as error:
-            self.fail(error)
-            raise
-        finally:
-            self.lock.release()
-
-    def run(self, block: BatchHandOver, submission: Submission, calls: BatchCalls) -> None:
-        """Hand a batch over to both sides in one go, with prepared calls.
-
-        Raises:
-            BaseException: The error of a launch, after the batch was released and signalled. The order is known then.
-        """
-        first = calls.producer_first
-        self._enter_batch(block, "batch", block.producer_states if first else block.consumer_states)
-        record = block.ownership
-        try:
-            if first:
-                self._submit(block, submission)
-                failed = self._consume(block, calls)
-            else:
-                failed = self._consume(block, calls)
-                self._submit(block, submission)
-        except BaseException as error:
-            if record.state is _ACQUIRED or not isinstance(error, _HARMLESS):
-                self.fail(error)
-            raise
-        finally:
-            self.lock.release()
-        if failed is not None:
-            raise failed
-
-    def reclaim(self, block: BatchHandOver) -> None:
-        """Return a batch to the side that handed it over: the other side was not told of it. Enqueues nothing.
-
-        This is right only where no binary signal is out for the batch. A timeline value may pass unseen.
-        """
-        block.ownership.reclaim()
-
-    def await_consumer(self, timeout: float) -> None:
-        """Block until the consumer's stream has done all that it was given. Raises :class:`WaitTimeout`."""
-        given = self.given
-        self.stream.synchronize(timeout)
-        self.synchronized = max(self.synchronized, given)
-
-    def _enter_batch(self, block: BatchHandOver, side: str, allowed: frozenset[OwnershipState]) -> None:
-        """Take the lock for a hand-over of a batch, and check that the batch may be handed over."""
-        if not self.lock.acquire(False):  # noqa: FBT003 - as above
-            self.take_lock()
-        try:
-            if self.barred is None or self.passes(block, "batch"):
-                if block.ownership.state not in allowed:
-                    block.ownership.check(block, side, allowed)
-                return
-        except BaseException:
-            self.lock.release()
-            raise
-        self.lock.release()
-        self.await_turn()
-        self._enter_batch(block, side, allowed)
-
-    def _submit(self, block: BatchHandOver, submission: Submission) -> None:
-        record = block.ownership
-        state, back = record.state, 0
-        if state is not _FREE:
-            if block.binary is not None:
-                block.binary.before_return(self.stream)
-            if state is _LEFT:
-                self._signal_late(block)
-            back = record.back
-        block.progress, record.value = block.to_consumer.submit(submission, back, signals=not block.late)
-        record.state, record.reclaimed = _PRODUCED, True
-
-    def _consume(self, block: BatchHandOver, calls: BatchCalls) -> BaseException | None:
-        """Enqueue wait, acquire, launches, release and signal; return the error of a failed launch."""
-        record, value, back = block.ownership, 0, 0
-        if record.state is _PRODUCED:
-            value = record.value
-            if calls.waits:
-                block.to_consumer.waited(value)
-            else:
-                block.to_consumer.wait(self.stream, value)
-        if calls.signals:
-            back = block.to_producer.next_value()
-        record.state = _ACQUIRED  # before the calls: an interrupt may come as any of them returns
-        failed = calls.commands.submit(value, back)
-        if calls.signals:
-            block.to_producer.signalled(back)
-            record.back, record.state, record.reclaimed = back, _SIGNALLED, True
-        else:
-            self._leave(block)
-        return failed
-
-    def _leave(self, block: BatchHandOver) -> None:
-        record = block.ownership
-        if block.eager:
-            record.signalled(block.to_producer.signal(self.stream))
-        else:
-            self.stream.flush()
-            self.given += 1
-            block.serial = self.given
-            record.leave()
-        record.reclaimed = True
-
-    def _signal_late(self, block: BatchHandOver) -> None:
-        """Signal for a batch that was only released. Blocking waits, unless it has waited since the release."""
-        if block.blocking and block.serial <= self.synchronized:
-            block.ownership.signalled(0)
-            return
-        given = self.given
-        block.ownership.signalled(block.to_producer.signal(self.stream))
-        self.synchronized = given
 
 
 def thread_name(ident: int) -> str:

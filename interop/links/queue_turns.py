@@ -32,22 +32,20 @@ class QueueTurn(ProducerTurn):
     Turns of several links over one producer nest: the others' queue turns outside, one producer turn inside.
     """
 
-    __slots__ = ("_openings", "_second")
+    __slots__ = ("_closings",)
 
     def __init__(
         self, order: Order, producer: Producer, buffers: tuple[Buffer, ...], home: TurnHome
     ) -> None:
         super().__init__(order, producer, buffers, home)
-        self._openings: dict[TurnCase, Submission] = {}
-        self._second: Submission | None = None
+        self._closings: dict[tuple[TurnCase, bool], Submission] = {}
 
     def __enter__(self) -> Commands:
         """Acquire the buffers and submit that; start to record what comes after the caller's own work."""
         super().__enter__()
-        opening, closing = self.submission, self._second
+        opening, closing = self.submission, self._closings[self.case, self.signals]
         try:
-            assert opening is not None
-            assert closing is not None
+            assert opening is not None  # the engine has just begun it
             opening.submit(self.wait_value)
             self.submission = closing
             return closing.begin()
@@ -59,21 +57,17 @@ class QueueTurn(ProducerTurn):
             self.wait_value = 0
 
     def prepare(self, case: TurnCase, *, signals: bool) -> Submission:
-        """Return the first submission, and have the second ready, so that nothing fails in between."""
-        second = case.signalling if signals else case.silent
-        self._second = second or self._closing(case, (), signals=signals, waits=False)
-        opening = self._openings.get(case)
-        if opening is None:
-            self._home.keep(self)
-            wait = self._order.to_producer.done if case.changed else None
-            opening = self._producer.prepare(acquire=case.acquired, wait=wait)
-            self._openings[case] = opening
+        """Prepare the first submission, and have the second ready, so that nothing fails in between."""
+        self._closings[case, signals] = self._closing((), signals=signals, waits=False)
+        wait = self._order.to_producer.done if case.changed else None
+        opening = self._producer.prepare(acquire=case.acquired, wait=wait)
+        case.keep(opening, signals=signals)
         return opening
 
     def _strip(self, case: TurnCase) -> list[Submission]:
-        opening = self._openings.pop(case, None)
         found = super()._strip(case)
-        return found if opening is None else [opening, *found]
+        closings = [self._closings.pop((case, signals), None) for signals in (False, True)]
+        return [*found, *(each for each in closings if each is not None)]
 
     def __repr__(self) -> str:
         return f"the queue turn on {describe(self._buffers)}"

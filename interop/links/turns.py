@@ -65,6 +65,13 @@ class TurnCase:
         """Whether the submission itself signals a binary semaphore. That is right if a consumer turn follows, as
         it mostly does. The engine corrects it by the turn that followed the last time."""
 
+    def keep(self, submission: Submission, *, signals: bool) -> None:
+        """Keep a prepared submission."""
+        if signals:
+            self.signalling = submission
+        else:
+            self.silent = submission
+
 
 class ConsumerTurn(Generic[Views]):
     """``with`` this, the consumer owns the buffers; yields the view, or a tuple of views for several."""
@@ -184,28 +191,21 @@ class ProducerTurn:
         return case
 
     def prepare(self, case: TurnCase, *, signals: bool) -> Submission:
-        """Return the submission of a case, its barriers and semaphores, for the engine."""
-        return (case.signalling if signals else case.silent) or self._closing(
-            case, case.acquired, signals=signals, waits=case.changed
-        )
+        """Prepare the submission of a case, its barriers and semaphores, for the engine."""
+        submission = self._closing(case.acquired, signals=signals, waits=case.changed)
+        case.keep(submission, signals=signals)
+        return submission
 
-    def _closing(
-        self, case: TurnCase, acquire: Sequence[BufferPart], *, signals: bool, waits: bool
-    ) -> Submission:
-        """Prepare the submission that releases the buffers."""
+    def _closing(self, acquire: Sequence[BufferPart], *, signals: bool, waits: bool) -> Submission:
+        """Prepare a submission that releases the buffers."""
         self._home.keep(self)
         order = self._order
-        submission = self._producer.prepare(
+        return self._producer.prepare(
             acquire=acquire,
             release=[buffer.producer_buffer for buffer in self._buffers if buffer.transfer.shared],
             wait=order.to_producer.done if waits else None,
             signal=order.to_consumer.ready if signals else None,
         )
-        if signals:
-            case.signalling = submission
-        else:
-            case.silent = submission
-        return submission
 
     def retire(self) -> list[Submission]:
         """Forget every prepared submission and return them, to be closed when the last turn's work has ended."""

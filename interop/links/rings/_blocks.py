@@ -17,6 +17,7 @@ from interop.protocols import DTYPES
 from interop.toolkit import WITH_CONSUMER, OwnershipState
 
 if TYPE_CHECKING:
+    from interop.links._batch_order import BatchOrder
     from interop.links.buffers import Buffer
     from interop.links.order import Order
     from interop.links.rings.layout import Source
@@ -35,6 +36,11 @@ class RingHome(BufferHome, Protocol):
     @property
     def order(self) -> Order:
         """The order engine."""
+        ...
+
+    @property
+    def batches(self) -> BatchOrder:
+        """The part of the order engine for batches."""
         ...
 
     def drain(self, timeout: float) -> None:

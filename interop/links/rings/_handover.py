@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING
 from interop.protocols import WaitTimeout
 
 if TYPE_CHECKING:
-    from interop.links.order import BatchCalls, Order
-    from interop.links.rings._blocks import RingBlock
-    from interop.protocols import Producer, Submission
+    from interop.links._hand_overs import BatchCalls
+    from interop.links.rings._blocks import RingBlock, RingHome
+    from interop.protocols import Submission
 
 
 class Handover:
     """Hands blocks over by the link's order engine. Each side is for one thread at a time."""
 
-    __slots__ = ("_flying", "_progress", "_room", "_unflushed", "_who", "give_back", "order", "take")
+    __slots__ = ("_flying", "_progress", "_room", "_unflushed", "_who", "batches", "order")
 
-    def __init__(self, order: Order, producer: Producer, room: int) -> None:
+    def __init__(self, home: RingHome, room: int) -> None:
         """``room`` is the number of submissions that may be in flight."""
-        self.order = order
-        self.take = order.take
-        self.give_back = order.give_back
+        producer = home.producer
+        self.order = home.order
+        self.batches = home.batches
         self._progress = producer.progress
         self._who = f"{producer.device.backend} to finish the oldest of {room} batches in flight"
         self._room = room
@@ -45,15 +45,17 @@ class Handover:
 
     def submit(self, block: RingBlock, submission: Submission) -> None:
         """Submit the producer's work on a block."""
-        self.order.submit(block, submission)
+        self.batches.submit(block, submission)
         self._flying.append(block.progress)
 
     def run(self, block: RingBlock, submission: Submission, calls: BatchCalls, patience: int) -> None:
         """Hand a recorded batch over to both sides. Flushes the stream once for ``patience`` batches."""
+        before = block.progress
         try:
-            self.order.run(block, submission, calls)
+            self.batches.run(block, submission, calls)
         finally:
-            self._flying.append(block.progress)
+            if block.progress != before:
+                self._flying.append(block.progress)
             self._unflushed += 1
             if self._unflushed >= patience:
                 self.flush()
@@ -66,7 +68,7 @@ class Handover:
 
     def await_consumer(self, timeout: float) -> None:
         """Block until the consumer's stream has done all that it was given. Raises :class:`WaitTimeout`."""
-        self.order.await_consumer(timeout)
+        self.batches.await_consumer(timeout)
 
     def await_producer(self, block: RingBlock, timeout: float) -> None:
         """Block until the producer has done its last submission of a block. Raises :class:`WaitTimeout`."""

@@ -153,8 +153,8 @@ class FrameRing(RingBase):
         state = block.ownership.state
         if self._order.failure is None:
             if self.source == "producer" and state is OwnershipState.PRODUCED:
-                self._order.take(block)
-                self._order.give_back(block)
+                self._handover.batches.take(block)
+                self._handover.batches.give_back(block)
             elif self.source == "consumer" and state in WITH_CONSUMER:
                 self._handover.make_room()
                 self._handover.submit(block, block.submission(self._producer))

@@ -94,7 +94,7 @@ class OnceBatch(Batch, ABC):
     def _check_side(self, side: str, allowed: frozenset[OwnershipState]) -> None:
         self._check()
         if not self.busy:
-            self._handover.order.check_batch(self._block, side, allowed)
+            self._handover.batches.check(self._block, side, allowed)
 
     @contextmanager
     def _use(self) -> Generator[None]:
@@ -316,7 +316,7 @@ class LatestRing(RingBase):
         """Drop the frames of a block that was not taken. The caller has the lock."""
         self._tally.dropped += block.frames
         block.frames = 0
-        self._order.reclaim(block)
+        self._handover.batches.reclaim(block)
         self._free.appendleft(block)  # no device works on it: it is the best one to go on with
 
     def _made(self, batch: OnceBatch) -> None:
@@ -326,7 +326,7 @@ class LatestRing(RingBase):
             self._making = None
             if not batch.done:
                 if block.ownership.state in self._handed_over:
-                    self._order.reclaim(block)
+                    self._handover.batches.reclaim(block)
                 self._free.appendleft(block)
                 return
             block.frames = len(batch)

@@ -6,9 +6,10 @@ wait, the launches and a signal.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from interop.protocols import ClosedError, Launch, PreparedCall
+from interop.toolkit import WITH_CONSUMER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -49,14 +50,29 @@ class HostCall:
         """Never called: the status is always 0."""
 
 
-class RecordedCalls(NamedTuple):
-    """The consumer's work on the frames of one batch. See :class:`interop.links.order.BatchCalls`."""
+class RecordedCalls:
+    """The work on the frames of one batch. See :class:`interop.links._hand_overs.BatchCalls`."""
 
-    commands: CommandList
-    producer_first: bool
-    waits: bool
-    signals: bool
-    launches: Sequence[Launch]
+    __slots__ = ("commands", "launches", "signals", "steady", "waits", "whole")
+
+    def __init__(self, block: RingBlock, commands: CommandList, launches: Sequence[Launch]) -> None:
+        """Fill a list with the consumer's part of a batch."""
+        ready, done = block.to_consumer.external_ready, block.to_producer.external_done
+        self.commands = commands
+        self.launches = launches
+        self.waits = block.producer_first and ready is not None
+        self.signals = block.eager and done is not None
+        self.whole = self.waits and self.signals
+        self.steady: Submission | None = None
+        """The recorded submission of a batch that comes back from the consumer."""
+        if block.producer_first and ready is not None:
+            commands.wait(ready)
+        commands.acquire(block.memory)
+        for launch in launches:
+            commands.launch(launch)
+        commands.release(block.memory)
+        if block.eager and done is not None:
+            commands.signal(done)
 
     def check_open(self) -> None:
         """Raise :class:`ClosedError` if the module or memory of a launch was closed."""
@@ -124,7 +140,7 @@ class Recorded:
         """
         if self._closed:
             raise ClosedError("this recording of a ring is closed")
-        handover, submissions, calls, passed = self._handover, self._submissions, self._calls, self._passed
+        handover, calls, passed = self._handover, self._calls, self._passed
         make_room, run = handover.make_room, handover.run
         patience = min(max(1, len(self._launches) // 4), _UNFLUSHED)
         checked: set[int] = set()
@@ -136,30 +152,29 @@ class Recorded:
                 if number not in checked:
                     checked.add(number)
                     batch.check_open()
-                submission = submissions.get((number, frames, block.hand_over))
-                run(block, submission or self._record(block, slots), batch, patience)
+                submission = batch.steady
+                if submission is None or block.ownership.state not in WITH_CONSUMER:
+                    submission = self._submission(block, slots, batch)
+                run(block, submission, batch, patience)
                 passed(frames)
         finally:
             handover.flush()
 
     def _prepare(self, block: RingBlock, frames: int) -> RecordedCalls:
         """Prepare the consumer's calls for some frames of a block."""
-        order = self._handover.order
-        waits = block.producer_first and block.to_consumer.external_ready is not None
-        signals = block.eager and block.to_producer.external_done is not None
-        launches = self._launches[block.number][:frames]
-        commands = order.stream.command_list()
-        if waits:
-            commands.wait(block.to_consumer.external_ready)
-        commands.acquire(block.memory)
-        for launch in launches:
-            commands.launch(launch)
-        commands.release(block.memory)
-        if signals:
-            commands.signal(block.to_producer.external_done)
-        made = RecordedCalls(commands, block.producer_first, waits, signals, launches)
+        commands = self._handover.order.stream.command_list()
+        made = RecordedCalls(block, commands, self._launches[block.number][:frames])
         self._calls[block.number, frames] = made
         return made
+
+    def _submission(self, block: RingBlock, slots: Sequence[Slot], batch: RecordedCalls) -> Submission:
+        """Return the recorded submission for a block's present owner."""
+        found = self._submissions.get((block.number, len(slots), block.hand_over))
+        if found is None:
+            found = self._record(block, slots)
+        if block.hand_over == (True, True):
+            batch.steady = found
+        return found
 
     def _record(self, block: RingBlock, slots: Sequence[Slot]) -> Submission:
         """Record the producer's work on some frames of a block, for the block's present owner."""

@@ -45,7 +45,7 @@ class RingBase:
         self._home = home
         self._producer = home.producer
         self._order = home.order
-        self._handover = Handover(home.order, home.producer, room)
+        self._handover = Handover(home, room)
         self._tally = Tally()
         self._blocks: list[RingBlock] = []
         self._slots: list[tuple[Slot, ...]] = []
@@ -164,7 +164,7 @@ class Batch:
                 hand-over of the link failed.
         """
         self._check()
-        self._handover.order.check_batch(self._block, "producer", self._block.producer_states)
+        self._handover.batches.check(self._block, "producer", self._block.producer_states)
         self._handover.make_room()
         submission = self._block.submission(self._producer)
         commands = submission.begin()
@@ -188,12 +188,12 @@ class Batch:
                 hand-over of the link failed.
         """
         self._check()
-        self._handover.take(self._block)
+        self._handover.batches.take(self._block)
         self._taken()
         try:
             yield tuple([slot.view for slot in self.slots])
         finally:
-            self._handover.give_back(self._block)
+            self._handover.batches.give_back(self._block)
         self._given_back()
 
     def _produced(self) -> None:

@@ -101,7 +101,7 @@ class BinaryPair:
         return self._covered
 
     def waited(self, value: int) -> None:
-        """See :class:`ToConsumer`."""
+        """Note that a command list waits for the signal of the submission ``value``."""
         self._unwaited = False
         self._seen = value
 
@@ -127,9 +127,6 @@ class BinaryPair:
     def next_value(self) -> int:
         """Binary semaphores have no value."""
         return 0
-
-    def signalled(self, value: int) -> None:
-        """The next submission of the same memory waits for the signal."""
 
     def rescue(self) -> None:
         """Do nothing: a wait is enqueued only after the submission or the work that signals it."""

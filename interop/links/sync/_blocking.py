@@ -22,9 +22,6 @@ class HostToConsumer:
         progress = submission.submit(wait_value)
         return progress, progress
 
-    def waited(self, value: int) -> None:
-        """No command list waits here."""
-
 
 class HostToProducer:
     """Base of directions in which no command list signals."""
@@ -34,9 +31,6 @@ class HostToProducer:
     def next_value(self) -> int:
         """No command list signals here."""
         return 0
-
-    def signalled(self, value: int) -> None:
-        """No command list signals here."""
 
 
 class BlockingToConsumer(HostToConsumer):

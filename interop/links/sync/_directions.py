@@ -60,10 +60,6 @@ class ToConsumer(Protocol):
         """
         ...
 
-    def waited(self, value: int) -> None:
-        """Note that a command list waits for the timeline value ``value``."""
-        ...
-
     def rescue(self) -> None:
         """Release every stream that still waits, after a failure, so that everything can be closed."""
         ...
@@ -91,11 +87,7 @@ class ToProducer(Protocol):
         ...
 
     def next_value(self) -> int:
-        """Return the timeline value with which a command list signals next."""
-        ...
-
-    def signalled(self, value: int) -> None:
-        """Note that a command list signals the timeline value ``value``."""
+        """Reserve the timeline value with which a command list signals next."""
         ...
 
     def rescue(self) -> None:

@@ -62,9 +62,6 @@ class SyncFileToConsumer:
             taken.close()
         return self._submitted
 
-    def waited(self, value: int) -> None:
-        """No command list waits for sync files."""
-
     def rescue(self) -> None:
         """Do nothing: a wait is enqueued only after the submission that signals it."""
 

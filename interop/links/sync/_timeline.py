@@ -34,9 +34,6 @@ class TimelineToConsumer:
         self._wait(stream, value)
         return value
 
-    def waited(self, value: int) -> None:
-        """A timeline needs no note of its waits."""
-
     def rescue(self) -> None:
         """Signal from the host the value for which the consumer may still wait."""
         if self.ready.counter() < self._value:
@@ -66,11 +63,8 @@ class TimelineToProducer:
 
     def next_value(self) -> int:
         """See :class:`ToProducer`."""
-        return self._value + 1
-
-    def signalled(self, value: int) -> None:
-        """See :class:`ToProducer`."""
-        self._value = value
+        self._value = value = self._value + 1
+        return value
 
     def rescue(self) -> None:
         """Signal from the host the value for which the queue still waits."""
