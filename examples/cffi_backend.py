@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from interop.protocols import (
+    DEFAULT_TIMEOUT,
     ArgumentError,
     BackendInfo,
     Capabilities,
@@ -21,19 +22,21 @@ from interop.protocols import (
     host_identity,
 )
 from interop.toolkit import (
-    IMPORTABLE,
+    HOST_IMPORTABLE,
     ConsumerBase,
+    EagerLaunch,
     EagerStream,
     HostMemory,
     HostView,
     KernelBase,
     ModuleBase,
-    build,
-    translate,
+    compile_c,
+    three_extents,
+    to_c,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from interop.protocols import Handle, MemoryDescriptor, Signature
 
@@ -62,7 +65,7 @@ class Backend:
                 name="cffi (host processor)",
                 identity=DeviceIdentity(host=host_identity()),
                 capabilities=Capabilities(
-                    memory_import=IMPORTABLE,
+                    memory_import=HOST_IMPORTABLE,
                     host_memory="its address",
                     notes=("work is done when it is enqueued",),
                 ),
@@ -78,7 +81,7 @@ class Backend:
         return Consumer(self.cffi, device)
 
 
-class Consumer(ConsumerBase[HostView]):
+class Consumer(ConsumerBase[HostView, EagerStream]):
     """The processor, opened: what it makes, it owns."""
 
     no_semaphores = "a processor has none"
@@ -92,21 +95,16 @@ class Consumer(ConsumerBase[HostView]):
         """Nothing is ever waiting on it."""
         return EagerStream("cffi stream")
 
-    def open_memory(self, handle: Handle, descriptor: MemoryDescriptor) -> HostMemory:
+    def open_memory(self, handle: Handle, descriptor: MemoryDescriptor) -> HostMemory[HostView]:
         """Map what a software driver puts behind an opaque fd, or take host pages."""
-        from interop_numpy.memory import payload_range
+        return HostMemory.open(handle, descriptor, self.stream, HostView)
 
-        return HostMemory.open(handle, descriptor, self.stream, payload_range)
-
-    def allocate(self, size: int) -> HostView:
-        """Memory of the consumer's own, for the staged path."""
-        self.check_open()
-        owner: HostView = self.keep(HostMemory.allocate(size, self.stream)).owner()
-        return owner
+    def allocate(self, size: int, *, timeout: float = DEFAULT_TIMEOUT) -> HostView:
+        """Allocate memory of the consumer's own, for the staged path."""
+        return self.keep(HostMemory.allocate(size, self.stream, HostView)).owner(timeout)
 
     def compile(self, source: str | Mapping[str, str]) -> Module:
         """Compile portable kernels."""
-        self.check_open()
         return self.keep(Module(self.cffi.FFI(), source, self.stream))
 
 
@@ -115,10 +113,10 @@ class Module(ModuleBase):
 
     def __init__(self, ffi: Any, source: str | Mapping[str, str], stream: EagerStream) -> None:
         """Compile and load it."""
-        text, signatures = translate("cffi", source)
+        text, signatures = to_c("cffi", source)
         for name in signatures:
             ffi.cdef(f"void interop_run_{name}(void **arguments, size_t *grid, size_t *group);")
-        with build("cffi", text) as path:
+        with compile_c("cffi", text) as path:
             self.library = ffi.dlopen(str(path))
         self.ffi = ffi
         super().__init__(signatures, stream, ffi.dlclose, self.library)
@@ -131,24 +129,23 @@ class Module(ModuleBase):
 class Kernel(KernelBase):
     """A kernel, called through cffi."""
 
-    module: Module
-
     def bind(
-        self, args: Sequence[object], grid: Sequence[int], group: Sequence[int], stream: object
-    ) -> Callable[[], None]:
-        """Find the addresses once; what is returned keeps the memory mapped."""
+        self, args: Sequence[object], grid: tuple[int, ...], group: tuple[int, ...] | None, stream: Any
+    ) -> EagerLaunch:
+        """Find the addresses once. The launch keeps the memory mapped."""
         ffi, name = self.module.ffi, self.signature.name
         if not isinstance(stream, EagerStream):
             raise ArgumentError(f"{name} needs a stream of this backend, got {stream!r}")
         run = getattr(self.module.library, f"interop_run_{name}")
         kept = [self._address(*each) for each in zip(self.signature.parameters, args, strict=True)]
         addresses = ffi.new("void *[]", [address for address, _ in kept])
-        extents = ffi.new("size_t[3]", grid), ffi.new("size_t[3]", group)
+        extents = [ffi.new("size_t[3]", three_extents(each)) for each in (grid, group or ())]
 
         def launch(_kept: object = kept) -> None:
             run(addresses, *extents)
 
-        return launch
+        views = (each for each in args if isinstance(each, HostView))
+        return EagerLaunch([self.module, stream, *views], launch)
 
     def _address(self, parameter: Any, argument: Any) -> tuple[Any, object]:
         """Return the address of what C reads for an argument, and what must live as long."""
@@ -172,7 +169,7 @@ def interop_register_backends() -> list[BackendInfo]:
             name="cffi",
             roles=frozenset({Role.CONSUMER}),
             load=Backend,
-            install_hint="pip install cffi interop-numpy",
+            install_hint="pip install cffi",
         )
     ]
 

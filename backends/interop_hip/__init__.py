@@ -1,5 +1,5 @@
-"""HIP consumer for interop: Vulkan memory on AMD GPUs, and on whatever else speaks HIP's C interface.
+"""HIP consumer for interop: Vulkan memory on AMD GPUs, and on other hardware with a HIP runtime.
 
-``plugin`` declares the backend, ``backend`` lists and opens devices, ``memory``, ``semaphore``, ``stream``
-and ``kernels`` fulfil the protocols of the core, ``_driver`` is the only place that meets the binding.
+``plugin`` declares the backend, ``backend`` lists devices, ``consumer`` and ``image`` fulfil the protocols with the
+shared pieces of :mod:`interop.toolkit`. ``_runtime`` names HIP's functions, ``_driver`` alone uses the binding.
 """

@@ -1,7 +1,7 @@
-"""The HIP runtime as this backend calls it: loading, error translation, raw functions.
+"""The HIP runtime as this backend calls it, through hip-python and through ctypes.
 
-hip-python serves the calls that are made once. Calls that are made every turn go to the same library through
-prepared ctypes functions: they take plain addresses, build no wrapper objects, and release the GIL.
+hip-python serves the calls that are made once. Calls of every turn go to the same library through ctypes: they take
+plain addresses, create no wrapper objects and release the GIL.
 """
 
 from __future__ import annotations
@@ -14,42 +14,24 @@ import os
 import re
 import sys
 import threading
-import time
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from interop.protocols import BackendUnavailable, DriverError, InteropError, Unsupported, WaitTimeout
-from interop.toolkit import poll
-from interop_hip.plugin import INSTALL_HINT
+from interop.protocols import BackendUnavailable, DriverError, InteropError, Unsupported
+from interop.toolkit import HOST_FUNCTION, NO_HINTS, DriverLibrary, decode, made_nothing
+from interop_hip._install import INSTALL_HINT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Mapping
 
 INVALID_VALUE = 1
 OUT_OF_MEMORY = 2
-NO_DEVICE = frozenset({100, 101})
-NOT_READY = 600
-NOT_SUPPORTED = 801
-
-REGISTER = "hipHostRegister"
-MAP_ARRAY = "hipExternalMemoryGetMappedMipmappedArray"
-"""Functions that not every runtime exports, so that what a device offers depends on them."""
-
-PATIENCE = 5.0
-"""Seconds that a close waits for streams whose work should have ended."""
-
-
-HOST_FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-
-_NO_HINTS: Mapping[int, str] = MappingProxyType({})
 
 _POINTER = ctypes.c_void_p
 _INT = ctypes.c_int
 _UINT = ctypes.c_uint
 _SIZE = ctypes.c_size_t
 
-# Functions of the hot path and of images, and those whose results hip-python wraps in objects that would only be
-# unwrapped.
+# Functions of every turn and of images, and those whose results hip-python wraps in objects.
 _RAW: dict[str, tuple[Any, ...]] = {
     "hipSetDevice": (_INT,),
     "hipDeviceGetAttribute": (_POINTER, _INT, _INT),
@@ -64,10 +46,8 @@ _RAW: dict[str, tuple[Any, ...]] = {
     "hipMemcpyAsync": (_POINTER, _POINTER, _SIZE, _INT, _POINTER),
     "hipMemcpy2DAsync": (_POINTER, _SIZE, _POINTER, _SIZE, _SIZE, _SIZE, _INT, _POINTER),
     "hipMemcpy3DAsync": (_POINTER, _POINTER),
-    "hipFree": (_POINTER,),
     "hipExternalMemoryGetMappedMipmappedArray": (_POINTER, _POINTER, _POINTER),
     "hipGetMipmappedArrayLevel": (_POINTER, _POINTER, _UINT),
-    "hipFreeMipmappedArray": (_POINTER,),
     "hipSignalExternalSemaphoresAsync": (_POINTER, _POINTER, _UINT, _POINTER),
     "hipWaitExternalSemaphoresAsync": (_POINTER, _POINTER, _UINT, _POINTER),
     "hipModuleLaunchKernel": (_POINTER, *[_UINT] * 7, _POINTER, _POINTER, _POINTER),
@@ -75,37 +55,39 @@ _RAW: dict[str, tuple[Any, ...]] = {
 
 
 # hip-python opens a library at the first call into it, and must not do that from two threads at once: one then
-# reads a path that the other has given back, or leaves the library's handle empty for both.
+# reads a path that the other has freed, or leaves the library's handle empty for both.
 _opening = threading.Lock()
 
 
-class Driver:
-    """The loaded binding and library. One per backend; owns nothing that would need closing."""
+class Driver(DriverLibrary):
+    """The loaded binding and library. One per backend; owns nothing that needs closing."""
+
+    backend = "hip"
+    title = "the HIP runtime"
+    install_hint = INSTALL_HINT
+    functions = _RAW
+    no_device = frozenset({100, 101})
+    not_supported = 801
 
     def __init__(self) -> None:
         self.hip: Any = importlib.import_module("rocm.bindings.hip")
-        self._current = threading.local()
-        self.streams: dict[int, int] = {}
-        """Device of each stream that is open or was leaked, by address."""
-        self._functions: dict[str, Callable[..., int]] = {}
-        self._using: dict[int, Callable[[], None]] = {}
         self._compiler_open = False
         with _opening:
             self.runtime_version: int = int(self.call("hipRuntimeGetVersion"))
-        self.library = _loaded_library()
+        super().__init__(_loaded_library())
 
     @functools.cached_property
     def hiprtc(self) -> Any:
-        """The binding of the compiler, imported by the first who compiles."""
+        """The binding of the compiler, imported by the first compilation."""
         try:
             return importlib.import_module("rocm.bindings.hiprtc")
         except ImportError as error:
             raise Unsupported("hiprtc", f"its binding cannot be imported: {error}; {INSTALL_HINT}") from error
 
-    def call(self, name: str, *args: object, hints: Mapping[int, str] = _NO_HINTS) -> Any:
-        """Call a function of hip-python and return what it gives besides the status.
+    def call(self, name: str, *args: object, hints: Mapping[int, str] = NO_HINTS) -> Any:
+        """Call a function through hip-python and return its result besides the status.
 
-        ``hints`` says what a status means for this call. Raises what :meth:`check` raises.
+        Raises the error of the status; see :meth:`interop.toolkit.DriverLibrary.check`.
         """
         try:
             status, *results = getattr(self.hip, name)(*args)
@@ -115,17 +97,38 @@ class Driver:
             self.check(name, int(status), hints)
         return results[0] if results else None
 
-    def create(self, name: str, *args: object, hints: Mapping[int, str] = _NO_HINTS) -> int:
-        """Call a function that makes something, and return the address of what it made."""
+    def make(self, name: str, *args: object, hints: Mapping[int, str] = NO_HINTS) -> int:
+        """Call a function that makes an object, by ctypes if it is in the table; return the object's address."""
+        if name in _RAW:
+            return super().make(name, *args, hints=hints)
         try:  # as in call, and not by it: each import calls this twice
-            status, made = getattr(self.hip, name)(*args)
+            status, address = getattr(self.hip, name)(*args)
         except (RuntimeError, ValueError) as error:
             raise _unanswered(name, error) from error
         if status:
             self.check(name, int(status), hints)
-        if made is None:
-            raise DriverError(name, 0, text="reported success and returned no object")
-        return int(made)
+        if address is None:
+            raise made_nothing(name)
+        return int(address)
+
+    def describe(self, code: int) -> tuple[str, str]:
+        """Return hip-python's name of a status, and the runtime's text where it exports one."""
+        try:
+            status = self.hip.hipError_t(code)
+        except ValueError:
+            return "", ""
+        text: Any = ""
+        if self.exports("hipGetErrorString"):
+            text = self.hip.hipGetErrorString(status)
+            text = text[-1] if isinstance(text, tuple) else text
+        return str(status.name), decode(text)
+
+    def attribute(self, device: int, name: str) -> int | None:
+        """Return an attribute of a device by the end of its name; None where the runtime refuses the question."""
+        value = ctypes.c_int()
+        number = int(getattr(self.hip.hipDeviceAttribute_t, f"hipDeviceAttribute{name}"))
+        code = self.raw("hipDeviceGetAttribute")(ctypes.byref(value), number, device)
+        return value.value if code == 0 else None
 
     def rtc(self, name: str, *args: object) -> Any:
         """Call a function of hiprtc and return what it gives besides the status. Raises as :meth:`call`."""
@@ -155,108 +158,6 @@ class Driver:
         if status:
             raise DriverError(function, status, str(self.hiprtc.hiprtcResult(status).name))
 
-    def raw(self, name: str) -> Callable[..., int]:
-        """Return a prepared function of the library. Raises :class:`Unsupported` when it has none."""
-        found = self._functions.get(name)
-        if found is None:
-            try:
-                function = self.library[name]
-            except AttributeError as error:
-                raise Unsupported(name, "the HIP runtime does not export it") from error
-            function.argtypes = _RAW[name]
-            function.restype = ctypes.c_int
-            found = self._functions[name] = function
-        return found
-
-    def exports(self, name: str) -> bool:
-        """Whether the library has a function of that name."""
-        return hasattr(self.library, name)
-
-    def check(self, function: str, code: int, hints: Mapping[int, str] = _NO_HINTS) -> None:
-        """Raise the error that a status other than 0 stands for.
-
-        :class:`BackendUnavailable` where there is no device, :class:`Unsupported` for what the runtime does
-        not offer, else :class:`DriverError` with the hint for that status.
-        """
-        if code == 0:
-            return
-        name, text = self._words(code)
-        words = " ".join(part for part in (name, f"({text})" if text else "") if part)
-        if code in NO_DEVICE:
-            raise BackendUnavailable("hip", f"{function} returned {code} {words}", INSTALL_HINT)
-        if code == NOT_SUPPORTED:
-            raise Unsupported(function, f"the HIP runtime returned {code} {words}")
-        raise DriverError(function, code, name, text, hint=hints.get(code, ""))
-
-    def use(self, device: int) -> None:
-        """Make ``device`` current in this thread, once per thread. For calls that name a stream."""
-        if getattr(self._current, "device", None) != device:
-            self.select(device)
-
-    def using(self, device: int) -> Callable[[], None]:
-        """Return what does :meth:`use`: the same for the same device."""
-        return self._using.setdefault(device, functools.partial(self.use, device))
-
-    def select(self, device: int) -> None:
-        """Make ``device`` current in this thread, even when another library has changed it since.
-
-        For calls that allocate, import or create on the current device.
-        """
-        code = self.raw("hipSetDevice")(device)
-        if code:
-            self.check("hipSetDevice", code)
-        self._current.device = device
-
-    @contextlib.contextmanager
-    def releasing(self, device: int) -> Generator[None]:
-        """``with`` this, give back what belongs to ``device``.
-
-        Where the device cannot be made current things are given back all the same, and that is raised after.
-        """
-        failure: InteropError | None = None
-        try:
-            self.select(device)
-        except InteropError as error:
-            failure = error
-        yield
-        if failure is not None:
-            raise failure
-
-    def ended(self, query: str, address: int, timeout: float) -> bool:
-        """Poll ``hipStreamQuery`` or ``hipEventQuery`` for ``timeout`` seconds; return whether it ended.
-
-        HIP's own waits have no timeout. Raises what :meth:`check` raises when the work failed.
-        """
-        ask = self.raw(query)
-        code = poll(lambda: ask(address), NOT_READY, timeout)
-        if code == NOT_READY:
-            return False
-        self.check(query, code)
-        return True
-
-    def settle(self, device: int, leaked: str) -> None:
-        """Wait for all streams of a device before ``hipFree``, which would wait for them without bound.
-
-        Raises :class:`WaitTimeout` when one goes on for longer than :data:`PATIENCE`; the caller then leaks
-        what it wanted to free, because a leak is better than a hang.
-        """
-        deadline = time.monotonic() + PATIENCE
-        for address, place in tuple(self.streams.items()):
-            with contextlib.suppress(DriverError):  # failed work has ended too
-                if place == device and not self.ended("hipStreamQuery", address, deadline - time.monotonic()):
-                    raise WaitTimeout(f"HIP stream 0x{address:x}, so {leaked} is leaked", PATIENCE)
-
-    def _words(self, code: int) -> tuple[str, str]:
-        try:
-            status = self.hip.hipError_t(code)
-        except ValueError:
-            return "", ""
-        text: Any = ""
-        if self.exports("hipGetErrorString"):
-            text = self.hip.hipGetErrorString(status)
-            text = text[-1] if isinstance(text, tuple) else text
-        return str(status.name), _text(text)
-
     def version(self) -> str:
         """Version of the runtime, as AMD writes it."""
         number = self.runtime_version
@@ -279,32 +180,6 @@ class Driver:
             # PyTorch's ROCm wheels bring their own copy: addresses of one mean nothing to the other.
             found["other HIP runtimes in this process"] = ", ".join(others)
         return found
-
-
-def bare(function: Callable[..., int]) -> Callable[..., int]:
-    """Return a function of the runtime for arguments that are ctypes objects already: it converts none of them.
-
-    For calls with the same arguments each time.
-    """
-    found: Any = function
-    return _at(ctypes.cast(found, ctypes.c_void_p).value or 0)
-
-
-@functools.cache
-def _at(address: int) -> Callable[..., int]:
-    return ctypes.CFUNCTYPE(ctypes.c_int)(address)
-
-
-def _text(value: object) -> str:
-    raw = bytes(value) if isinstance(value, (bytes, bytearray)) else getattr(value, "decode", None)
-    if isinstance(raw, bytes):
-        return raw.split(b"\0", 1)[0].decode(errors="replace")
-    return str(raw()) if callable(raw) else str(value)
-
-
-def text_of(value: object) -> str:
-    """Decode a C string as hip-python returns it: bytes that may be padded with zeros."""
-    return _text(value)
 
 
 def _code_in(message: str) -> int:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from interop.protocols import Backend, BackendInfo, Role, hookimpl
-
-INSTALL_HINT = (
-    "pip install 'gpu-interop[hip]' and a ROCm runtime (libamdhip64.so, found through ROCM_PATH or /opt/rocm)"
-)
+from interop_hip._install import INSTALL_HINT
 
 
 def _load() -> Backend:

@@ -75,9 +75,23 @@ from interop.protocols.handles import (
 from interop.protocols.identity import DeviceIdentity, MatchKey, PciAddress, host_identity
 from interop.protocols.images import ImageConsumer, ImageDescriptor, ImageProducer, MappedImage, ProducerImage
 from interop.protocols.kernels import Kernel, Launch, Module, Parameter, Signature
-from interop.protocols.memory import ExternalMemory, HostBytes, MappedBuffer, MemoryDescriptor, check_range
+from interop.protocols.memory import (
+    DEFAULT_TIMEOUT,
+    ExternalMemory,
+    HostBytes,
+    MappedBuffer,
+    MemoryDescriptor,
+    check_range,
+)
 from interop.protocols.semaphores import ExternalSemaphore, SemaphoreDescriptor, SemaphoreKind
-from interop.protocols.streams import CommandList, PreparedCall, Stream
+from interop.protocols.streams import (
+    CommandList,
+    LaunchCall,
+    OwnershipCalls,
+    PreparedCall,
+    SemaphoreCalls,
+    Stream,
+)
 from interop.protocols.sync_files import (
     ONE_SHOT,
     ConsumerSemaphore,
@@ -93,6 +107,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "API_VERSION",
+    "DEFAULT_TIMEOUT",
     "DTYPES",
     "FD_TYPES",
     "FORMATS",
@@ -145,6 +160,7 @@ __all__ = [
     "Kernel",
     "KernelError",
     "Launch",
+    "LaunchCall",
     "MappedBuffer",
     "MappedImage",
     "MatchKey",
@@ -155,6 +171,7 @@ __all__ = [
     "NoCommonHandleType",
     "NoCommonSync",
     "Numbers",
+    "OwnershipCalls",
     "Parameter",
     "PciAddress",
     "PreparedCall",
@@ -165,6 +182,7 @@ __all__ = [
     "ProducerSemaphore",
     "RegistryError",
     "Role",
+    "SemaphoreCalls",
     "SemaphoreDescriptor",
     "SemaphoreKind",
     "Signature",

@@ -11,6 +11,8 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from interop.protocols.memory import DEFAULT_TIMEOUT
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -120,8 +122,13 @@ class Consumer(Protocol):
         """Take a semaphore in; ownership and errors as in :meth:`import_memory`."""
         ...
 
-    def allocate(self, size: int) -> MappedBuffer:
-        """Allocate ``size`` bytes of the consumer's own memory; the caller closes it. For the staged path."""
+    def allocate(self, size: int, *, timeout: float = DEFAULT_TIMEOUT) -> MappedBuffer:
+        """Allocate memory of the consumer's own, for the staged path. The caller closes it.
+
+        Args:
+            size: Bytes.
+            timeout: Seconds that reads and writes of the view wait at most for earlier work.
+        """
         ...
 
     def compile(self, source: str | Mapping[str, str]) -> Module:

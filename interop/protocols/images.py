@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from interop.protocols.errors import InvalidArgument
 from interop.protocols.formats import Tiling
+from interop.protocols.memory import DEFAULT_TIMEOUT
 
 if TYPE_CHECKING:
     from typing import Any
@@ -180,12 +181,27 @@ class ImageConsumer(Protocol):
     from the handle itself, never from memory that it has imported as a buffer.
     """
 
-    def import_image(self, handle: Handle, memory: MemoryDescriptor, image: ImageDescriptor) -> MappedImage:
-        """Take an image in. ``handle`` is consumed when this returns and untouched when it raises.
+    def import_image(
+        self,
+        handle: Handle,
+        memory: MemoryDescriptor,
+        image: ImageDescriptor,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> MappedImage:
+        """Import an image. ``handle`` is consumed when this returns and untouched when it raises.
 
-        Raises :class:`Unsupported`, with the driver's answer, for a format, tiling or kind of image that the
-        device does not take; :class:`InvalidArgument` for an image that cannot lie in its memory;
-        :class:`HandleError` and :class:`DriverError` as :meth:`interop.protocols.Consumer.import_memory`.
+        Args:
+            handle: Handle of the allocation.
+            memory: Descriptor of the allocation.
+            image: Descriptor of the image in it.
+            timeout: Seconds that reads and writes of the image wait at most for earlier work.
+
+        Raises:
+            Unsupported: The device does not take the format, tiling or kind of image; holds the driver's answer.
+            InvalidArgument: The image cannot lie in its memory.
+            HandleError: As :meth:`interop.protocols.Consumer.import_memory`.
+            DriverError: As :meth:`interop.protocols.Consumer.import_memory`.
         """
         ...
 

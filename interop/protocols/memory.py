@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 HostBytes: TypeAlias = "Buffer | NDArray[Any]"
 """Anything with contiguous bytes in host memory: bytes, bytearray, memoryview, NumPy arrays."""
 
+DEFAULT_TIMEOUT = 10.0
+"""Seconds that reads and writes of a view wait at most, unless its creator says otherwise. Links pass their own."""
+
 _LIMIT = 2**63
 
 
@@ -117,11 +120,20 @@ class MappedBuffer(Protocol):
         ...
 
     def read(self, target: HostBytes, *, timeout: float | None = None) -> None:
-        """Copy this memory into writable host bytes of the same size."""
+        """Copy this memory into writable host bytes of the same size. Blocks until the copy is done.
+
+        Args:
+            target: Contiguous bytes, as many as the view has.
+            timeout: Seconds to wait at most; by default those that the view was created with.
+
+        Raises:
+            WaitTimeout: Earlier work of the stream, or the copy, has not ended in time.
+            InvalidArgument: ``target`` has another size, has gaps or cannot be written.
+        """
         ...
 
     def write(self, source: HostBytes, *, timeout: float | None = None) -> None:
-        """Copy host bytes of the same size into this memory."""
+        """Copy host bytes of the same size into this memory. Blocks until the copy is done, as :meth:`read` does."""
         ...
 
     def close(self) -> None:
@@ -145,12 +157,20 @@ class ExternalMemory(Protocol):
         size: int | None = None,
         shape: tuple[int, ...] | None = None,
         dtype: DType | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
     ) -> MappedBuffer:
-        """Return a view of ``size`` bytes at ``offset`` from the descriptor's own offset.
+        """Return a view. The driver maps the import once; every further view is arithmetic or a sub-buffer.
 
-        The driver maps the import once; every further view is arithmetic or a sub-buffer. Without ``shape``
-        the view is one row of bytes. Raises :class:`InvalidArgument` for a range outside the descriptor and
-        :class:`ClosedError` after close.
+        Args:
+            offset: First byte, counted from the descriptor's own offset.
+            size: Bytes; by default all that follow ``offset``.
+            shape: Extent in elements, row-major; by default one row.
+            dtype: Element type; by default bytes.
+            timeout: Seconds that reads and writes of the view wait at most for earlier work.
+
+        Raises:
+            InvalidArgument: The range lies outside the descriptor or is misaligned.
+            ClosedError: The memory has been closed.
         """
         ...
 

@@ -95,11 +95,11 @@ class CommandList(Protocol):
             signal_value: Timeline value of the signals; ignored for binary semaphores.
 
         Returns:
-            The error of the first launch that failed, or None. The calls after a failed launch are enqueued, so that
-            the other side is not left waiting.
+            The error of the first launch that failed, or None. The releases and signals after it are enqueued all
+            the same, so that the other side is not left waiting.
 
         Raises:
-            DriverError: A driver refused another call. The calls before it are enqueued; the calls after it are not.
+            DriverError: A driver refused a wait, acquire, release or signal. The calls before it are enqueued.
         """
         ...
 

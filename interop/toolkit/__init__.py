@@ -1,6 +1,6 @@
-"""What backends are made of: lifetimes, checks, views, kernels, import caches, gates. For backend authors.
+"""The pieces of which backends are built. ``from interop.toolkit import ...`` is a backend author's one import line.
 
-The door loads a module when one of its names is first asked for. Loading all of them would add a third to the time
+The door loads a module when one of its names is first asked for. Loading all modules would add a third to the time
 of ``import interop``, which needs five.
 """
 
@@ -10,10 +10,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from interop.toolkit.bases import ConsumerBase, EagerStream, KernelBase, ModuleBase
+    from interop.toolkit.bases import ConsumerBase
     from interop.toolkit.checks import ValueRule, check_image, check_import_memory, check_import_semaphore
     from interop.toolkit.command_list import CommandList
-    from interop.toolkit.dlpack import DeviceType, alive, capsule, check_request
+    from interop.toolkit.device_consumers import DeviceConsumer
+    from interop.toolkit.device_images import DeviceImage, ImageBase, made_nothing, map_image
+    from interop.toolkit.device_kernels import DeviceKernel, DeviceModule
+    from interop.toolkit.device_memory import DeviceMemory
+    from interop.toolkit.device_streams import DeviceStream, settle
+    from interop.toolkit.device_views import DeviceView
+    from interop.toolkit.dlpack import DeviceType, check_dlpack_request, live_tensors, to_dlpack
+    from interop.toolkit.drivers import NO_HINTS, DriverLibrary, decode, made_nothing, preconverted
     from interop.toolkit.forks import (
         Orphan,
         check_connect,
@@ -21,10 +28,11 @@ if TYPE_CHECKING:
         first_in_child,
         fork_generation,
     )
-    from interop.toolkit.host_kernels import GROUP_LIMIT, build, find_compiler, translate
-    from interop.toolkit.host_memory import IMPORTABLE, TIMEOUT, HostMemory, HostView
-    from interop.toolkit.host_pages import PAGE, HostPages, Pins, keeper, view_of
-    from interop.toolkit.import_cache import Imports, Share, Whole
+    from interop.toolkit.gates import ALL_HOLDS, HOST_FUNCTION, CallbackGate, Gate, HostFunctions, WordGate
+    from interop.toolkit.host_kernels import GROUP_LIMIT, compile_c, find_compiler, to_c
+    from interop.toolkit.host_memory import HOST_IMPORTABLE, HostMemory, HostView
+    from interop.toolkit.host_pages import PAGE_SIZE, HostPages, PinCounts, bytes_at, find_host_pages
+    from interop.toolkit.import_cache import ImportCache, ImportedAllocation, Share
     from interop.toolkit.kernel_source import (
         check_arguments,
         check_grid,
@@ -32,93 +40,246 @@ if TYPE_CHECKING:
         pick_source,
         unknown_kernel,
     )
-    from interop.toolkit.notifications import HOLD, Notifications, tell
+    from interop.toolkit.kernels import EagerLaunch, KernelBase, LaunchBase, ModuleBase, three_extents
+    from interop.toolkit.notifications import HOLD, Notifications, run_callback
     from interop.toolkit.ownership import OPEN_TURN, WITH_CONSUMER, Owner, Ownership, OwnershipState
     from interop.toolkit.polling import Status, poll
     from interop.toolkit.resource import Children, Closable, Resource, adopt, undo_all
+    from interop.toolkit.runtimes import DeviceRuntime
+    from interop.toolkit.semaphores import DeviceSemaphore, SemaphoreBase
     from interop.toolkit.sigint import Deferred
-    from interop.toolkit.views import BYTES, PART_ALIGNMENT, host_bytes, part_offsets, resolve
+    from interop.toolkit.software_memory import payload_range
+    from interop.toolkit.streams import EagerStream, StreamBase, hold_failure
+    from interop.toolkit.views import BYTES, PART_ALIGNMENT, ViewBase, host_bytes, part_offsets, resolve_view
 
 __all__ = [
+    "ALL_HOLDS",
     "BYTES",
     "GROUP_LIMIT",
     "HOLD",
-    "IMPORTABLE",
+    "HOST_FUNCTION",
+    "HOST_IMPORTABLE",
+    "NO_HINTS",
     "OPEN_TURN",
-    "PAGE",
+    "PAGE_SIZE",
     "PART_ALIGNMENT",
-    "TIMEOUT",
     "WITH_CONSUMER",
+    "CallbackGate",
     "Children",
     "Closable",
     "CommandList",
     "ConsumerBase",
     "Deferred",
+    "DeviceConsumer",
+    "DeviceImage",
+    "DeviceKernel",
+    "DeviceMemory",
+    "DeviceModule",
+    "DeviceRuntime",
+    "DeviceSemaphore",
+    "DeviceStream",
     "DeviceType",
+    "DeviceView",
+    "DriverLibrary",
+    "EagerLaunch",
     "EagerStream",
+    "Gate",
+    "HostFunctions",
     "HostMemory",
     "HostPages",
     "HostView",
-    "Imports",
+    "ImageBase",
+    "ImportCache",
+    "ImportedAllocation",
     "KernelBase",
+    "LaunchBase",
     "ModuleBase",
     "Notifications",
     "Orphan",
     "Owner",
     "Ownership",
     "OwnershipState",
-    "Pins",
+    "PinCounts",
     "Resource",
+    "SemaphoreBase",
     "Share",
     "Status",
+    "StreamBase",
     "ValueRule",
-    "Whole",
+    "ViewBase",
+    "WordGate",
     "adopt",
-    "alive",
-    "build",
-    "capsule",
+    "bytes_at",
     "check_arguments",
     "check_connect",
+    "check_dlpack_request",
     "check_grid",
     "check_image",
     "check_import_memory",
     "check_import_semaphore",
-    "check_request",
     "close_in_children",
+    "compile_c",
+    "decode",
     "find_compiler",
+    "find_host_pages",
     "first_in_child",
     "fork_generation",
+    "hold_failure",
     "host_bytes",
-    "keeper",
+    "live_tensors",
+    "made_nothing",
+    "made_nothing",
+    "map_image",
     "parse_kernels",
     "part_offsets",
+    "payload_range",
     "pick_source",
     "poll",
-    "resolve",
-    "tell",
-    "translate",
+    "preconverted",
+    "resolve_view",
+    "run_callback",
+    "settle",
+    "three_extents",
+    "to_c",
+    "to_dlpack",
     "undo_all",
     "unknown_kernel",
-    "view_of",
 ]
 
 _NAMES = {
-    "bases": ("ConsumerBase", "EagerStream", "KernelBase", "ModuleBase"),
-    "checks": ("ValueRule", "check_image", "check_import_memory", "check_import_semaphore"),
+    "bases": ("ConsumerBase",),
+    "checks": (
+        "ValueRule",
+        "check_image",
+        "check_import_memory",
+        "check_import_semaphore",
+    ),
     "command_list": ("CommandList",),
-    "dlpack": ("DeviceType", "alive", "capsule", "check_request"),
-    "forks": ("Orphan", "check_connect", "close_in_children", "first_in_child", "fork_generation"),
-    "host_kernels": ("GROUP_LIMIT", "build", "find_compiler", "translate"),
-    "host_memory": ("HostMemory", "HostView", "IMPORTABLE", "TIMEOUT"),
-    "host_pages": ("HostPages", "PAGE", "Pins", "keeper", "view_of"),
-    "import_cache": ("Imports", "Share", "Whole"),
-    "kernel_source": ("check_arguments", "check_grid", "parse_kernels", "pick_source", "unknown_kernel"),
-    "notifications": ("HOLD", "Notifications", "tell"),
-    "ownership": ("OPEN_TURN", "Owner", "Ownership", "OwnershipState", "WITH_CONSUMER"),
-    "polling": ("Status", "poll"),
-    "resource": ("Children", "Closable", "Resource", "adopt", "undo_all"),
+    "device_consumers": ("DeviceConsumer",),
+    "device_images": (
+        "DeviceImage",
+        "ImageBase",
+        "made_nothing",
+        "map_image",
+    ),
+    "device_kernels": (
+        "DeviceKernel",
+        "DeviceModule",
+    ),
+    "device_memory": ("DeviceMemory",),
+    "device_streams": (
+        "DeviceStream",
+        "settle",
+    ),
+    "device_views": ("DeviceView",),
+    "dlpack": (
+        "DeviceType",
+        "check_dlpack_request",
+        "live_tensors",
+        "to_dlpack",
+    ),
+    "drivers": (
+        "NO_HINTS",
+        "DriverLibrary",
+        "decode",
+        "made_nothing",
+        "preconverted",
+    ),
+    "forks": (
+        "Orphan",
+        "check_connect",
+        "close_in_children",
+        "first_in_child",
+        "fork_generation",
+    ),
+    "gates": (
+        "ALL_HOLDS",
+        "HOST_FUNCTION",
+        "CallbackGate",
+        "Gate",
+        "HostFunctions",
+        "WordGate",
+    ),
+    "host_kernels": (
+        "GROUP_LIMIT",
+        "compile_c",
+        "find_compiler",
+        "to_c",
+    ),
+    "host_memory": (
+        "HOST_IMPORTABLE",
+        "HostMemory",
+        "HostView",
+    ),
+    "host_pages": (
+        "PAGE_SIZE",
+        "HostPages",
+        "PinCounts",
+        "bytes_at",
+        "find_host_pages",
+    ),
+    "import_cache": (
+        "ImportCache",
+        "ImportedAllocation",
+        "Share",
+    ),
+    "kernel_source": (
+        "check_arguments",
+        "check_grid",
+        "parse_kernels",
+        "pick_source",
+        "unknown_kernel",
+    ),
+    "kernels": (
+        "EagerLaunch",
+        "KernelBase",
+        "LaunchBase",
+        "ModuleBase",
+        "three_extents",
+    ),
+    "notifications": (
+        "HOLD",
+        "Notifications",
+        "run_callback",
+    ),
+    "ownership": (
+        "OPEN_TURN",
+        "WITH_CONSUMER",
+        "Owner",
+        "Ownership",
+        "OwnershipState",
+    ),
+    "polling": (
+        "Status",
+        "poll",
+    ),
+    "resource": (
+        "Children",
+        "Closable",
+        "Resource",
+        "adopt",
+        "undo_all",
+    ),
+    "runtimes": ("DeviceRuntime",),
+    "semaphores": (
+        "DeviceSemaphore",
+        "SemaphoreBase",
+    ),
     "sigint": ("Deferred",),
-    "views": ("BYTES", "PART_ALIGNMENT", "host_bytes", "part_offsets", "resolve"),
+    "software_memory": ("payload_range",),
+    "streams": (
+        "EagerStream",
+        "StreamBase",
+        "hold_failure",
+    ),
+    "views": (
+        "BYTES",
+        "PART_ALIGNMENT",
+        "ViewBase",
+        "host_bytes",
+        "part_offsets",
+        "resolve_view",
+    ),
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 

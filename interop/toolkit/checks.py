@@ -41,9 +41,9 @@ def check_import_memory(
         raise HandleError(msg)
     if kind not in FD_TYPES:
         if kind is HandleType.HOST_ALLOCATION:
-            from interop.toolkit.host_pages import keeper
+            from interop.toolkit.host_pages import find_host_pages
 
-            keeper(handle.value, descriptor.allocation_size)
+            find_host_pages(handle.value, descriptor.allocation_size)
         return None
     fd = handle.value
     status = check_fd(fd)

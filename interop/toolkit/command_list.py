@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interop.protocols import ExternalMemory, ExternalSemaphore, Launch, PreparedCall, Stream
+    from interop.protocols import LaunchCall, OwnershipCalls, PreparedCall, SemaphoreCalls, Stream
 
 
 class CommandList:
@@ -21,25 +21,25 @@ class CommandList:
         self._waits: list[Callable[[int], object]] = []
         self._signals: list[Callable[[int], object]] = []
         self._segments: list[tuple[bool, list[tuple[Callable[[], int], Callable[[int], object]]]]] = []
-        """Calls in a row, and whether they are launches: the call and what raises its error."""
+        """Calls in a row, and whether they are launches: each call with the function that raises its error."""
 
-    def wait(self, semaphore: ExternalSemaphore) -> None:
+    def wait(self, semaphore: SemaphoreCalls) -> None:
         """Add a wait; see :meth:`interop.protocols.CommandList.wait`."""
         self._add(semaphore.prepare_wait(self._stream), values=self._waits)
 
-    def acquire(self, memory: ExternalMemory) -> None:
+    def acquire(self, memory: OwnershipCalls) -> None:
         """Add an acquire; see :meth:`interop.protocols.CommandList.acquire`."""
         self._add(memory.prepare_acquire(self._stream))
 
-    def launch(self, launch: Launch) -> None:
+    def launch(self, launch: LaunchCall) -> None:
         """Add a launch; see :meth:`interop.protocols.CommandList.launch`."""
         self._add(launch.prepare_call(), launch=True)
 
-    def release(self, memory: ExternalMemory) -> None:
+    def release(self, memory: OwnershipCalls) -> None:
         """Add a release; see :meth:`interop.protocols.CommandList.release`."""
         self._add(memory.prepare_release(self._stream))
 
-    def signal(self, semaphore: ExternalSemaphore) -> None:
+    def signal(self, semaphore: SemaphoreCalls) -> None:
         """Add a signal; see :meth:`interop.protocols.CommandList.signal`."""
         self._add(semaphore.prepare_signal(self._stream), values=self._signals)
 
@@ -63,7 +63,7 @@ class CommandList:
     def submit(self, wait_value: int = 0, signal_value: int = 0) -> BaseException | None:
         """Enqueue all calls; see :meth:`interop.protocols.CommandList.submit`.
 
-        After a failed launch the other launches of the list are skipped, because they would compute on its results.
+        After a failed launch the list skips its other launches, because they would compute on missing results.
         """
         for set_value in self._waits:
             set_value(wait_value)
@@ -83,5 +83,5 @@ class CommandList:
             except BaseException as error:
                 if not launches:
                     raise
-                failure = error
+                failure = error  # returned, once the signal is enqueued
         return failure

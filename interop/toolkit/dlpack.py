@@ -91,7 +91,7 @@ _get_pointer.argtypes = (ctypes.py_object, ctypes.c_char_p)
 _get_pointer.restype = ctypes.c_void_p
 
 
-def capsule(
+def to_dlpack(
     keep: object,
     *,
     address: int,
@@ -135,7 +135,7 @@ def capsule(
     return made
 
 
-def check_request(
+def check_dlpack_request(
     device: tuple[DeviceType, int],
     *,
     stream: object,
@@ -162,6 +162,6 @@ def check_request(
     order(stream)
 
 
-def alive() -> int:
+def live_tensors() -> int:
     """Return how many tensors are held by array libraries or by capsules that nobody took."""
     return len(_keepers)

@@ -1,6 +1,6 @@
 """Portable kernels on the processor: C text in which each kernel is a loop over its grid. For backends.
 
-:func:`translate` makes the text, :func:`build` has the system's compiler make a library of it, and a backend loads
+:func:`to_c` makes the text, :func:`compile_c` has the system's compiler make a library of it, and a backend loads
 that by whatever calls C for it. Of each kernel the library exports::
 
     void interop_run_NAME(void **arguments, const size_t *grid, const size_t *group)
@@ -79,7 +79,7 @@ _WORK_GROUPS = re.compile(r"\b(LOCAL_BARRIER|LOCAL_MEM)\b")
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
-def translate(backend: str, source: str | Mapping[str, str]) -> tuple[str, Mapping[str, Signature]]:
+def to_c(backend: str, source: str | Mapping[str, str]) -> tuple[str, Mapping[str, Signature]]:
     """Return the C text of a portable source, with a launcher for each kernel, and the kernels in it.
 
     Raises :class:`Unsupported` for a source with local memory or barriers, and what
@@ -121,7 +121,7 @@ def find_compiler(backend: str = "numpy") -> list[str]:
 
 
 @contextlib.contextmanager
-def build(backend: str, text: str) -> Generator[Path]:
+def compile_c(backend: str, text: str) -> Generator[Path]:
     """Compile C text and yield the shared library, which is there to be loaded inside the block only.
 
     A loaded library stays mapped when its file has gone. Raises :class:`CompileError` with the compiler's own

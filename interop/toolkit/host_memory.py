@@ -1,70 +1,71 @@
-"""Memory that this process can touch: an import as a mapping, and views of it. For backends of the processor.
+"""Memory that this process can touch: an import as a mapping, and views of it. For consumers on the processor.
 
-A consumer that computes on the processor needs no driver for memory. It maps the file behind a handle, or takes
-the pages that a handle names, and looks at their bytes. :class:`HostMemory` does the former, :class:`HostView`
-the latter; a backend derives from both to return objects of its own binding.
+Such a consumer needs no driver for memory. It maps the file behind a handle, or uses the pages that a handle names.
+A backend derives from :class:`HostView` to return the objects of its binding.
 """
 
 from __future__ import annotations
 
 import mmap
-from math import prod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from interop.protocols import (
-    ClosedError,
-    FdFate,
-    HandleError,
-    HandleType,
-    MemoryDescriptor,
-    check_range,
-    check_shape,
-    lend,
-)
-from interop.toolkit.host_pages import keeper, view_of
+from interop.protocols import DEFAULT_TIMEOUT, FdFate, HandleError, HandleType, check_range, lend
+from interop.toolkit.host_pages import bytes_at, find_host_pages
 from interop.toolkit.resource import Resource
-from interop.toolkit.views import BYTES, host_bytes
+from interop.toolkit.software_memory import payload_range
+from interop.toolkit.views import BYTES, ViewBase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self
 
-    from interop.protocols import DType, Handle, HostBytes, Stream
+    from interop.protocols import DType, Handle, MemoryDescriptor, Stream
 
-IMPORTABLE = frozenset({HandleType.OPAQUE_FD, HandleType.HOST_ALLOCATION})
-"""What :meth:`HostMemory.open` takes."""
-TIMEOUT = 10.0
-"""Seconds that ``read`` and ``write`` wait for the stream when the caller names none."""
+HOST_IMPORTABLE = frozenset({HandleType.OPAQUE_FD, HandleType.HOST_ALLOCATION})
+"""Handle types that :meth:`HostMemory.open` takes."""
+_View = TypeVar("_View", bound="HostView")
 
 
 def _unmap(kept: list[mmap.mmap | memoryview]) -> None:
-    """Let go of the mapping. What still looks at it keeps it: rather a late unmapping than a dangling pointer."""
+    """Unmap, unless something still uses the bytes: a late unmapping is better than a dangling pointer."""
     mapping = kept.pop()
     if isinstance(mapping, mmap.mmap):
         try:
             mapping.close()
-        except BufferError:  # the last who looks at it unmaps it
+        except BufferError:  # the last user unmaps it
             return
 
 
-class HostMemory(Resource):
-    """An allocation in this process. Fulfils :class:`interop.toolkit.Whole`.
+class HostMemory(Resource, Generic[_View]):
+    """An allocation in this process. Fulfils :class:`interop.toolkit.ImportedAllocation`.
 
-    Closing it unmaps it, unless something made from its bytes is in use: then the last of that does.
+    Closing it unmaps it, unless something made of its bytes is in use: then the last of that unmaps it.
     """
 
-    view: ClassVar[type[HostView]]
-    """What :meth:`view_at` makes; :class:`HostView`, or what a backend derives from it."""
-
     def __init__(
-        self, mapping: mmap.mmap | memoryview, descriptor: MemoryDescriptor, stream: Stream, *, start: int = 0
+        self,
+        mapping: mmap.mmap | memoryview,
+        size: int,
+        stream: Stream,
+        view: type[_View],
+        *,
+        start: int = 0,
     ) -> None:
-        """Own ``mapping``, whose byte ``start`` is the first of the allocation. Copies wait for ``stream``."""
+        """Own a mapping.
+
+        Args:
+            mapping: Holds the allocation.
+            size: Bytes of the allocation.
+            stream: Reads and writes of views wait for its work.
+            view: Class of the views.
+            start: First byte of the allocation in ``mapping``.
+        """
         kept = [mapping]
-        super().__init__(f"host memory of {descriptor.size} bytes", _unmap, kept)
+        super().__init__(f"host memory of {size} bytes", _unmap, kept)
         self._kept = kept
         self._start = start
-        self.descriptor = descriptor
+        self._view = view
+        self.size = size
         self.stream = stream
 
     @classmethod
@@ -73,80 +74,63 @@ class HostMemory(Resource):
         handle: Handle,
         descriptor: MemoryDescriptor,
         stream: Stream,
-        payload: Callable[[int], tuple[int, int]],
+        view: type[_View],
+        payload: Callable[[int], tuple[int, int]] = payload_range,
     ) -> Self:
-        """Import an allocation, as ``open_memory`` of a consumer is asked to. Consumes ``handle`` on success only.
+        """Import an allocation, as :meth:`interop.toolkit.ConsumerBase.open_memory` must.
 
-        ``payload(fd)`` returns offset and size, in bytes, of the allocation inside the file behind a descriptor; it
-        raises :class:`HandleError` for a file that it does not know. Raises that too for a file too small.
+        Args:
+            handle: Consumed on success only.
+            descriptor: Describes the whole allocation.
+            stream: Reads and writes of views wait for its work.
+            view: Class of the views.
+            payload: Returns offset and size of the allocation inside the file behind an fd; raises
+                :class:`HandleError` for a file that it does not know.
+
+        Raises:
+            HandleError: The file is smaller than the allocation, or ``payload`` does not know it.
         """
         size = descriptor.allocation_size
         if handle.type is HandleType.HOST_ALLOCATION:
             with lend(handle, FdFate.KEPT) as address:
-                return cls(view_of(address, size, keeper(address, size)), descriptor, stream)
+                return cls(bytes_at(address, size, find_host_pages(address, size)), size, stream, view)
         start, held = payload(handle.value)
-        if held < size:  # mapped all the same, touching the rest would be a SIGBUS
+        if held < size:  # touching the rest of a mapping would be a SIGBUS
             raise HandleError(f"fd {handle.value} holds {held} bytes, the descriptor promises {size}")
         with lend(handle, FdFate.KEPT) as fd:  # mmap keeps a reference of its own
             mapping = mmap.mmap(fd, start + held, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
-        return cls(mapping, descriptor, stream, start=start)
+        return cls(mapping, size, stream, view, start=start)
 
     @classmethod
-    def allocate(cls, size: int, stream: Stream) -> Self:
+    def allocate(cls, size: int, stream: Stream, view: type[_View]) -> Self:
         """Allocate ``size`` zeroed bytes of the process's own."""
         check_range(0, size, size)
-        descriptor = MemoryDescriptor(allocation_size=size, size=size, handle_type=HandleType.HOST_ALLOCATION)
-        return cls(mmap.mmap(-1, size), descriptor, stream)
+        return cls(mmap.mmap(-1, size), size, stream, view)
 
-    def owner(self) -> Any:
+    def owner(self, timeout: float = DEFAULT_TIMEOUT) -> _View:
         """Return a view of all bytes that closes this memory when it is closed."""
-        return self.view(self, self.descriptor.offset, (self.descriptor.size,), BYTES, owner=True)
+        return self._view(self, 0, (self.size,), self.size, BYTES, timeout, owner=True)
 
     def place(self, first: int) -> tuple[mmap.mmap | memoryview, int]:
-        """Return the mapping, and where in it byte ``first`` of the allocation lies. Raises :class:`ClosedError`."""
+        """Return the mapping, and the position in it of byte ``first`` of the allocation."""
         self.check_open()
         return self._kept[0], self._start + first
 
-    def view_at(self, first: int, shape: tuple[int, ...], nbytes: int, dtype: DType) -> Any:  # noqa: ARG002 - by shape
-        """Return a view from byte ``first`` of the allocation on; maps nothing anew."""
+    def view_at(self, first: int, shape: tuple[int, ...], nbytes: int, dtype: DType, timeout: float) -> _View:
+        """Return a view from byte ``first`` of the allocation. Maps nothing."""
         self.check_open()
-        return self.view(self, first, shape, dtype)
+        return self._view(self, first, shape, nbytes, dtype, timeout)
 
-    def acquire(self, stream: Stream) -> None:
-        """Do nothing: the processor's caches are coherent with a driver that runs on it."""
+    def prepare_acquire(self, stream: Stream) -> None:
+        """Return no call: the processor's caches are coherent with a driver that runs on it."""
 
-    def release(self, stream: Stream) -> None:
-        """Do nothing, as in :meth:`acquire`."""
+    prepare_release = prepare_acquire
 
 
-class HostView:
-    """A range of :class:`HostMemory` as one shape and type. Fulfils :class:`interop.protocols.MappedBuffer`."""
+class HostView(ViewBase[HostMemory[Any]]):
+    """A range of :class:`HostMemory`. Fulfils :class:`interop.protocols.MappedBuffer`."""
 
-    def __init__(
-        self, memory: HostMemory, first: int, shape: tuple[int, ...], dtype: DType, *, owner: bool = False
-    ) -> None:
-        """Look at the allocation from byte ``first`` on. Closing an ``owner`` closes ``memory``."""
-        self._memory = memory
-        self._first = first
-        self._shape = shape
-        self._dtype = dtype
-        self._owner = owner
-        self._closed = False
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Extent in elements."""
-        return self._shape
-
-    @property
-    def dtype(self) -> DType:
-        """Element type."""
-        return self._dtype
-
-    @property
-    def nbytes(self) -> int:
-        """Size in bytes."""
-        return prod(self._shape) * self._dtype.itemsize
+    __slots__ = ()
 
     @property
     def native(self) -> Any:
@@ -154,46 +138,14 @@ class HostView:
         return self.raw()
 
     def raw(self) -> memoryview:
-        """Return the bytes, which stay mapped for as long as they are held. Raises :class:`ClosedError`."""
+        """Return the bytes, which stay mapped for as long as they are held."""
         self.check_open()
-        mapping, start = self._memory.place(self._first)
+        mapping, start = self.memory.place(self.first)
         return memoryview(mapping)[start : start + self.nbytes]
 
-    def check_open(self) -> None:
-        """Raise :class:`ClosedError` once the view or its memory has been closed."""
-        if self._closed or self._memory.closed:
-            what = "this view" if self._closed else "the memory behind this view"
-            raise ClosedError(f"{what} was closed")
-
-    def view(self, shape: tuple[int, ...], dtype: DType, *, offset: int = 0) -> Self:
-        """Look at a part of the same memory as another shape and type; ``offset`` in bytes."""
-        shape, nbytes = check_shape(shape, dtype)
-        check_range(offset, nbytes, self.nbytes)
-        # The sum counts too: an aligned offset into a misaligned view is misaligned.
-        first = self._first + offset
-        check_range(first, nbytes, self._memory.descriptor.allocation_size, alignment=dtype.itemsize)
-        return type(self)(self._memory, first, shape, dtype)
-
-    def read(self, target: HostBytes, *, timeout: float | None = None) -> None:
-        """Copy into writable host bytes of the same size, once all work enqueued so far is done."""
-        self._copy(host_bytes(target, self.nbytes, writable=True), timeout, into_memory=False)
-
-    def write(self, source: HostBytes, *, timeout: float | None = None) -> None:
-        """Copy host bytes of the same size into this memory, once all work enqueued so far is done."""
-        self._copy(host_bytes(source, self.nbytes, writable=False), timeout, into_memory=True)
-
-    def _copy(self, host: Any, timeout: float | None, *, into_memory: bool) -> None:
+    def copy(self, host: Any, timeout: float, *, to_host: bool) -> None:
+        """Copy in this thread once the stream's work is done: after a timeout nothing uses the caller's bytes."""
         mine, theirs = self.raw(), memoryview(host)
-        # Copied here, not by the stream: after a timeout nothing touches the caller's bytes any more.
-        self._memory.stream.synchronize(TIMEOUT if timeout is None else timeout)
-        target, source = (mine, theirs) if into_memory else (theirs, mine)
+        self.memory.stream.synchronize(timeout)
+        target, source = (theirs, mine) if to_host else (mine, theirs)
         target[:] = source
-
-    def close(self) -> None:
-        """Give the view up. A second call does nothing."""
-        self._closed = True
-        if self._owner:
-            self._memory.close()
-
-
-HostMemory.view = HostView

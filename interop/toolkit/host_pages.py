@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from interop.protocols import HostBytes
 
-PAGE = mmap.PAGESIZE
+PAGE_SIZE = mmap.PAGESIZE
 """Bytes of a page of this system."""
 
 _known: weakref.WeakValueDictionary[int, HostPages] = weakref.WeakValueDictionary()
@@ -48,7 +48,7 @@ class HostPages:
             _known[address] = self
 
     @classmethod
-    def allocate(cls, size: int, *, alignment: int = PAGE) -> Self:
+    def allocate(cls, size: int, *, alignment: int = PAGE_SIZE) -> Self:
         """Allocate at least ``size`` zeroed bytes, aligned and rounded up to ``alignment`` bytes (``mmap``).
 
         ``alignment`` is rounded up to whole pages. Raises :class:`InvalidArgument` for a size that is not
@@ -57,9 +57,11 @@ class HostPages:
         if size <= 0 or alignment <= 0:
             msg = f"size and alignment must be positive numbers of bytes, got {size} and {alignment}"
             raise InvalidArgument(msg)
-        step = -(-alignment // PAGE) * PAGE
+        step = -(-alignment // PAGE_SIZE) * PAGE_SIZE
         rounded = -(-size // step) * step
-        mapping = mmap.mmap(-1, rounded + step - PAGE)  # an mmap starts at a page, which may not be enough
+        mapping = mmap.mmap(
+            -1, rounded + step - PAGE_SIZE
+        )  # an mmap starts at a page, which may not be enough
         whole = (ctypes.c_ubyte * len(mapping)).from_buffer(mapping)  # keeps it mapped
         start = ctypes.addressof(whole)
         return cls(whole, -(-start // step) * step, rounded)
@@ -78,20 +80,20 @@ class HostPages:
             msg = f"needs contiguous, writable host memory, got {type(memory).__name__} ({error})"
             raise InvalidArgument(msg) from error
         address = ctypes.addressof(whole)
-        if not view.nbytes or address % PAGE or view.nbytes % PAGE:
-            msg = f"needs whole pages of {PAGE} bytes, got {view.nbytes} bytes at 0x{address:x}"
+        if not view.nbytes or address % PAGE_SIZE or view.nbytes % PAGE_SIZE:
+            msg = f"needs whole pages of {PAGE_SIZE} bytes, got {view.nbytes} bytes at 0x{address:x}"
             raise InvalidArgument(msg)
         return cls(whole, address, view.nbytes)
 
     def view(self) -> memoryview:
         """Return the bytes, writable; the view keeps the pages."""
-        return view_of(self.address, self.size, self)
+        return bytes_at(self.address, self.size, self)
 
     def __repr__(self) -> str:
         return f"<HostPages {self.size} bytes at 0x{self.address:x}>"
 
 
-class Pins:
+class PinCounts:
     """Ranges that a driver has pinned, counted: it pins a range once for the whole process. For backends."""
 
     def __init__(self) -> None:
@@ -116,21 +118,21 @@ class Pins:
                 unpin()
 
 
-def view_of(address: int, size: int, keep: object) -> memoryview:
+def bytes_at(address: int, size: int, keep: object) -> memoryview:
     """Return host memory as writable bytes; the view holds ``keep``."""
     made: Any = (ctypes.c_ubyte * size).from_address(address)
     made.keep = keep  # instances of ctypes arrays have a dictionary
     return memoryview(made).cast("B")
 
 
-def keeper(address: int, size: int) -> HostPages | None:
+def find_host_pages(address: int, size: int) -> HostPages | None:
     """Return the pages made here that ``size`` bytes at ``address`` lie in; None for somebody else's memory.
 
     Raises :class:`HandleError` for a range that cannot be used in place: not page-aligned, past the end of the
     pages made here, or not mapped in this process. Of other memory only the caller knows how long it stays.
     """
-    if address % PAGE:
-        raise HandleError(f"host memory must start at a page of {PAGE} bytes, got 0x{address:x}")
+    if address % PAGE_SIZE:
+        raise HandleError(f"host memory must start at a page of {PAGE_SIZE} bytes, got 0x{address:x}")
     with _lock:
         found = next(
             (pages for pages in _known.values() if pages.address <= address < pages.address + pages.size),
@@ -150,7 +152,7 @@ def _is_mapped(address: int, size: int) -> bool:
     if sys.platform != "linux":
         return True
     library = ctypes.CDLL(None, use_errno=True)
-    pages = -(-size // PAGE)
+    pages = -(-size // PAGE_SIZE)
     resident = (ctypes.c_ubyte * pages)()
     library.mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
     if library.mincore(address, size, resident) == 0:

@@ -1,8 +1,4 @@
-"""One driver import for each allocation, however many descriptors name a part of it. For backends.
-
-A consumer keeps one :class:`Imports`. Its driver sees each allocation once, whole; every descriptor gets a
-:class:`Share`, and the last one to be closed gives the import back.
-"""
+"""The import cache: one driver import for each allocation, however many descriptors name a part of it."""
 
 from __future__ import annotations
 
@@ -10,51 +6,69 @@ import threading
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from interop.protocols import ClosedError, HandleError, HandleType, ownership
+from interop.protocols import (
+    DEFAULT_TIMEOUT,
+    ClosedError,
+    HandleError,
+    HandleType,
+    InteropError,
+    PreparedCall,
+)
 from interop.toolkit.checks import check_import_memory
 from interop.toolkit.resource import Resource
-from interop.toolkit.views import resolve
+from interop.toolkit.views import resolve_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interop.protocols import BareOwnership, DType, Handle, MappedBuffer, MemoryDescriptor, Stream
+    from interop.protocols import DType, Handle, MappedBuffer, MemoryDescriptor, Stream
 
 View = TypeVar("View", bound="MappedBuffer")
 View_co = TypeVar("View_co", bound="MappedBuffer", covariant=True)
 
 
-class Whole(Protocol[View_co]):
-    """An allocation as the driver imported it; :class:`Share` makes an ``ExternalMemory`` of it."""
+class ImportedAllocation(Protocol[View_co]):
+    """A whole allocation as a driver imported it. :class:`Share` makes an ``ExternalMemory`` of it."""
 
-    def view_at(self, first: int, shape: tuple[int, ...], nbytes: int, dtype: DType) -> View_co:
-        """Return a view of ``nbytes`` bytes from byte ``first`` of the allocation on.
+    def view_at(
+        self, first: int, shape: tuple[int, ...], nbytes: int, dtype: DType, timeout: float
+    ) -> View_co:
+        """Return a view of a range that has been checked.
 
-        What :func:`interop.toolkit.resolve` returned: all has been checked, the descriptor's offset is counted in.
+        Args:
+            first: First byte in the allocation; the descriptor's offset is counted in.
+            shape: Extent in elements.
+            nbytes: Bytes of that shape.
+            dtype: Element type.
+            timeout: Seconds that reads and writes of the view wait at most.
         """
         ...
 
-    def acquire(self, stream: Stream) -> None:
-        """See :meth:`interop.protocols.ExternalMemory.acquire`."""
+    def prepare_acquire(self, stream: Stream) -> PreparedCall | None:
+        """Return the call that acquires the allocation on a stream; None where the API has no ownership.
+
+        The call notes the acquire before it calls the driver, and :meth:`close` releases what is acquired then.
+        Raises :class:`InvalidArgument` for a stream of another device, :class:`ClosedError` for a closed one.
+        """
         ...
 
-    def release(self, stream: Stream) -> None:
-        """See :meth:`interop.protocols.ExternalMemory.release`."""
+    def prepare_release(self, stream: Stream) -> PreparedCall | None:
+        """Return the call that releases the allocation on a stream; as :meth:`prepare_acquire`."""
         ...
 
     def close(self) -> None:
-        """See :meth:`interop.protocols.ExternalMemory.close`."""
+        """Release the import. A second call does nothing."""
         ...
 
 
 class _Import(Generic[View]):
-    """One import, and who shares it."""
+    """One import, and its shares."""
 
     __slots__ = ("descriptor", "file", "held", "key", "ordering", "shares", "whole")
 
     def __init__(
         self,
-        whole: Whole[View],
+        whole: ImportedAllocation[View],
         descriptor: MemoryDescriptor,
         key: object,
         file: tuple[int, int] | None,
@@ -64,43 +78,49 @@ class _Import(Generic[View]):
         self.descriptor = descriptor
         self.key = key
         self.file = file
-        """What is behind the handle that was imported."""
+        """Device and inode behind the handle that was imported."""
         self.ordering = threading.RLock()
-        """Held over the driver's calls that change ownership, which may wait; the lock of all imports is not."""
+        """Held over the driver calls that change ownership, which may wait. The lock of the cache is not."""
         self.shares: set[object] = {token}
         self.held: dict[object, Stream] = {}
-        """Which shares have been acquired and not released, and on which stream."""
+        """The stream of each share that has been acquired and not released."""
 
 
-class Imports(Generic[View]):
-    """What one consumer has imported, by :attr:`interop.protocols.MemoryDescriptor.allocation`. For any thread.
+class ImportCache(Generic[View]):
+    """The imports of one consumer, by :attr:`interop.protocols.MemoryDescriptor.allocation`. For any thread.
 
-    The imports are its own; the shares are whoever's asked for them.
+    The cache owns the imports. Each caller owns the share that it received and must close it; the last share of an
+    import closes the import.
     """
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()  # a garbage collection inside may give shares up
+        self.lock = threading.RLock()  # a garbage collection inside may drop shares
         self._known: dict[object, _Import[View]] = {}
-        """By the name of the allocation, or by the token of the only share where it has no name."""
+        """By the name of the allocation, or by the token of the only share where the allocation has no name."""
 
     def take(
         self,
         handle: Handle,
         descriptor: MemoryDescriptor,
-        open_whole: Callable[[Handle, MemoryDescriptor], Whole[View]],
+        open_whole: Callable[[Handle, MemoryDescriptor], ImportedAllocation[View]],
         *,
         supported: frozenset[HandleType],
     ) -> Share[View]:
-        """Return a share of an allocation, imported by ``open_whole`` unless it is imported already.
+        """Return a share of an allocation, and import the allocation if it is not imported yet.
 
-        ``handle`` is consumed when this returns, whether or not a driver was given it, and untouched when it
-        raises. ``open_whole(handle, descriptor)`` gets a descriptor of the whole allocation. Descriptors without
-        an :attr:`~interop.protocols.MemoryDescriptor.allocation` are imported each by itself. Raises what
-        :func:`check_import_memory` and ``open_whole`` raise, and :class:`HandleError` for a handle or
-        descriptor that contradicts the import of the allocation that it names.
+        Args:
+            handle: Consumed when this returns, whether or not a driver was called; untouched when it raises.
+            descriptor: One without ``allocation`` is always imported anew.
+            open_whole: Imports an allocation; called with the handle and a descriptor of the whole allocation.
+            supported: Handle types that the device imports.
+
+        Raises:
+            HandleError: As :func:`interop.toolkit.check_import_memory`; or the handle or the descriptor contradicts
+                the import of the allocation that the descriptor names.
+            DriverError: From ``open_whole``.
         """
         status = check_import_memory(handle, descriptor, supported)
-        file = (status.st_dev, status.st_ino) if status is not None else _place(handle)
+        file = (status.st_dev, status.st_ino) if status is not None else _host_address(handle)
         token = object()
         key: object = descriptor.allocation
         if key is None:
@@ -116,12 +136,12 @@ class Imports(Generic[View]):
                     _check_same(found, descriptor, file)
                     handle.close()
                 except BaseException:
-                    self.give_up(found, token)
+                    self.drop(found, token)
                     raise
         return Share(self, found, descriptor, token)
 
-    def give_up(self, shared: _Import[View], token: object) -> None:
-        """Take one share off an import; the last one closes it. For :class:`Share`."""
+    def drop(self, shared: _Import[View], token: object) -> None:
+        """Remove one share from an import; the last one closes the import. For :class:`Share`."""
         with self.lock:
             shared.shares.discard(token)
             stream = shared.held.pop(token, None)
@@ -130,56 +150,65 @@ class Imports(Generic[View]):
                     del self._known[shared.key]
                 shared.whole.close()
             elif stream is not None and not shared.held:
-                with suppress(ClosedError):  # of the stream, which has then come to its end
-                    shared.whole.release(stream)
+                with suppress(ClosedError):  # of the stream: its work has ended
+                    _run(shared.whole.prepare_release(stream))
 
     def close(self) -> None:
-        """Close the imports that no share will give back, as one that Ctrl-C kept from being made. When all ends."""
+        """Close the imports without a share, such as one whose share Ctrl-C prevented. For the consumer's end."""
         with self.lock, ExitStack() as every:
             for left in self._known.values():
                 every.callback(left.whole.close)
             self._known.clear()
 
 
-def _place(handle: Handle) -> tuple[int, int] | None:
-    """Return what is equal for handles of one allocation that are no descriptors of files, where that can be told."""
+def _host_address(handle: Handle) -> tuple[int, int] | None:
+    """Return what is equal for all handles of one allocation that are no fds; None where nothing is."""
     return (handle.value, 0) if handle.type is HandleType.HOST_ALLOCATION else None
 
 
 def _check_same(shared: _Import[View], descriptor: MemoryDescriptor, file: tuple[int, int] | None) -> None:
-    """Refuse what would give access to another allocation than the caller means."""
+    """Refuse a handle or a descriptor that is not of the import."""
     known = shared.descriptor
     for name in ("allocation_size", "handle_type", "dedicated"):
         theirs, ours = getattr(descriptor, name), getattr(known, name)
         if theirs != ours:
-            msg = f"this allocation was imported with {name} {ours}, now the descriptor says {theirs}"
-            raise HandleError(msg)
+            raise HandleError(
+                f"this allocation was imported with {name} {ours}, but the descriptor says {theirs}"
+            )
     if file != shared.file:  # every export of one allocation leads to the same file or address
-        raise HandleError("the handle is not of the allocation that its descriptor names")
+        raise HandleError("the handle does not belong to the allocation that its descriptor names")
+
+
+def _run(prepared: PreparedCall | None) -> None:
+    if prepared is not None:
+        if prepared.begin is not None:
+            prepared.begin()
+        status = prepared.call()
+        if status:
+            prepared.fail(status)
 
 
 class Share(Resource, Generic[View]):
-    """One descriptor's part of an imported allocation. Fulfils :class:`interop.protocols.ExternalMemory`."""
+    """One descriptor's share of an imported allocation. Fulfils :class:`interop.protocols.ExternalMemory`."""
 
     __slots__ = ("_descriptor", "_shared", "_token")
 
     def __init__(
-        self, imports: Imports[View], shared: _Import[View], descriptor: MemoryDescriptor, token: object
+        self, imports: ImportCache[View], shared: _Import[View], descriptor: MemoryDescriptor, token: object
     ) -> None:
-        what = f"external memory of {descriptor.size} bytes"
-        super().__init__(what, imports.give_up, shared, token)
+        super().__init__(f"external memory of {descriptor.size} bytes", imports.drop, shared, token)
         self._descriptor = descriptor
         self._shared = shared
         self._token = token
 
     @property
     def descriptor(self) -> MemoryDescriptor:
-        """What was imported."""
+        """The descriptor that was imported."""
         return self._descriptor
 
     @property
-    def whole(self) -> Whole[View]:
-        """The driver's import, which other descriptors of the same allocation share."""
+    def whole(self) -> ImportedAllocation[View]:
+        """The driver's import, which other descriptors of the allocation share."""
         self.check_open()
         return self._shared.whole
 
@@ -190,54 +219,84 @@ class Share(Resource, Generic[View]):
         size: int | None = None,
         shape: tuple[int, ...] | None = None,
         dtype: DType | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
     ) -> View:
-        """Return a view, counted from the descriptor's own offset; no driver maps anything anew."""
+        """Return a view; see :meth:`interop.protocols.ExternalMemory.map_buffer`. Calls no driver to map anything."""
         if not self.alive:
             self.check_open()
-        first, extents, nbytes, element = resolve(
+        first, extents, nbytes, element = resolve_view(
             self._descriptor, offset=offset, size=size, shape=shape, dtype=dtype
         )
-        return self._shared.whole.view_at(first, extents, nbytes, element)
-
-    def bare(self, stream: Stream) -> BareOwnership | None:
-        """Return the calls of the driver's import, valid as long as nobody shares it."""
-        self.check_open()
-        shared = self._shared
-        found = ownership(shared.whole, stream)
-        if found is None:
-            return None
-        return found._replace(valid=lambda: self.alive and len(shared.shares) == 1)
+        return self._shared.whole.view_at(first, extents, nbytes, element, timeout)
 
     def acquire(self, stream: Stream) -> None:
-        """Enqueue taking ownership on ``stream``.
+        """Enqueue an acquire on ``stream``.
 
-        Drivers know ownership of whole allocations only. While another share is held, the whole is given up
-        and taken again, which is what makes the other side's writes to this part visible.
+        Drivers know ownership of whole allocations only. While another share is acquired, the whole allocation is
+        released and acquired again: that makes the other side's writes to this part visible.
         """
         if not self.alive:
             self.check_open()
+        shared = self._shared
+        acquire = shared.whole.prepare_acquire(stream)
+        if acquire is not None:
+            self._acquire(stream, acquire)
+
+    def release(self, stream: Stream) -> None:
+        """Enqueue a release on ``stream``; the allocation is acquired again for the shares that are still acquired."""
+        if not self.alive:
+            self.check_open()
+        release = self._shared.whole.prepare_release(stream)
+        if release is not None:
+            self._release(stream, release)
+
+    def prepare_acquire(self, stream: Stream) -> PreparedCall | None:
+        """Return the call that :meth:`acquire` makes, or None where the API has no ownership."""
+        return self._prepare(self._acquire, self.whole.prepare_acquire(stream), stream)
+
+    def prepare_release(self, stream: Stream) -> PreparedCall | None:
+        """Return the call that :meth:`release` makes, or None where the API has no ownership."""
+        return self._prepare(self._release, self.whole.prepare_release(stream), stream)
+
+    @staticmethod
+    def _prepare(
+        change: Callable[[Stream, PreparedCall], None], prepared: PreparedCall | None, stream: Stream
+    ) -> PreparedCall | None:
+        if prepared is None:
+            return None
+
+        def call() -> int:
+            change(stream, prepared)
+            return 0
+
+        return PreparedCall(call, prepared.fail)
+
+    def _acquire(self, stream: Stream, acquire: PreparedCall) -> None:
         shared = self._shared
         held, ordering = shared.held, shared.ordering
         ordering.acquire()  # without `with`, which takes three times as long; so below
         try:
             if held and self._token not in held:
-                shared.whole.release(stream)
-            shared.whole.acquire(stream)
-            held[self._token] = stream
+                _run(shared.whole.prepare_release(stream))
+            held[self._token] = (
+                stream  # before the driver is called: an interrupt may come as the call returns
+            )
+            try:
+                _run(acquire)
+            except InteropError:
+                del held[self._token]
+                raise
         finally:
             ordering.release()
 
-    def release(self, stream: Stream) -> None:
-        """Enqueue giving ownership up on ``stream``; what other shares still hold is taken again."""
-        if not self.alive:
-            self.check_open()
+    def _release(self, stream: Stream, release: PreparedCall) -> None:
         shared = self._shared
         held, ordering = shared.held, shared.ordering
         ordering.acquire()
         try:
-            shared.whole.release(stream)
+            _run(release)
             held.pop(self._token, None)
             if held:
-                shared.whole.acquire(stream)
+                _run(shared.whole.prepare_acquire(stream))
         finally:
             ordering.release()

@@ -1,9 +1,8 @@
-"""Calls that a stream owes the host: each is made once, in order, whatever becomes of the work before it. For backends.
+"""Notifications that a stream owes to the host: each is made once and in order, whatever becomes of the work before it.
 
-A driver calls back when it reaches a place in its queue, tells more or less of what went wrong before it, and may
-not call at all once something has. Whoever waits for a notification waits for ever then, so a stream keeps a list of
-what it owes: the driver's callback takes the calls that are due off it, and closing the stream makes those that are
-left.
+A driver calls back when it reaches a place in its queue. It reports some of the failures before that place, and may
+not call at all after others. So the stream keeps a list of the calls that it owes. The driver's callback makes the
+calls that are due; closing the stream makes those that are left.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ if TYPE_CHECKING:
 
 
 HOLD = "hold"
-"""The function that a :class:`DriverError` names which tells that a hold before it was released as failed."""
+"""The function that a :class:`DriverError` names when a hold was released as failed."""
 
 
-def tell(callback: Callback, value: int, failed: Failed | None, failure: InteropError | None) -> None:
-    """Make one call: ``failed`` where there is one and something has failed, else ``callback``.
+def run_callback(callback: Callback, value: int, failed: Failed | None, failure: InteropError | None) -> None:
+    """Call ``failed(value, failure)`` if both are given, else ``callback(value)``.
 
-    An exception in it goes to ``threading.excepthook``: it must reach neither a driver nor the calls after it.
+    An exception goes to ``threading.excepthook``: it must reach neither a driver nor the next notification.
     """
     try:
         if failure is not None and failed is not None:
@@ -44,89 +43,94 @@ def tell(callback: Callback, value: int, failed: Failed | None, failure: Interop
 
 
 @dataclass(slots=True)
-class _Call:
+class _Notification:
     number: int
     callback: Callback
     value: int
     failed: Failed | None
     held: int
-    """The last hold before it."""
+    """Value of the last hold before it."""
     failure: InteropError | None = None
 
 
 class Notifications:
-    """What one stream owes. Any thread. Knows nothing of the stream, whose end makes the calls that are left.
+    """The notifications that one stream owes. For any thread. Has no reference to the stream.
 
-    Drivers that call back from several threads keep no order between them. But in an in-order queue a place that is
-    reached says so of all before it, so whichever call comes first makes those that are due.
+    Some drivers call back from several threads and keep no order between the calls. In an in-order queue a place
+    that is reached means that all places before it are reached. So the first call makes all that are due.
     """
 
     def __init__(self, hold_failure: InteropError) -> None:
-        """``hold_failure`` is told of work behind a failed hold; it names :data:`HOLD`."""
+        """Report work behind a failed hold by ``hold_failure``, whose function is :data:`HOLD`."""
+        self.hold_failure = hold_failure
         self.entering = threading.Lock()
-        """To be held from :meth:`add` to the driver's call that enqueues it, so that both have one order."""
+        """Held from :meth:`add` until the driver's call has enqueued the notification: both have one order."""
         # Reentrant: a garbage collection inside may end the stream.
         self._calling, self._changing = threading.RLock(), threading.Condition()
-        self._due: deque[_Call] = deque()
+        self._due: deque[_Notification] = deque()
         self._last = 0
-        self._hold_failure = hold_failure
         self._held = 0
         self._released = 0
         self._first_failed: int | None = None
 
     def holding(self, value: int) -> None:
-        """Note that a hold is about to be enqueued: what is added from now on comes after it."""
+        """Note a hold that is about to be enqueued. Notifications added later come after it."""
         with self._changing:
             self._held = max(self._held, value)
 
     def releasing(self, value: int, *, failed: bool) -> None:
-        """Note that holds are about to end; to be called before the driver is told."""
+        """Note that the holds up to ``value`` are about to end. Call this before the driver's call."""
         with self._changing:
             if failed and value > self._released and self._first_failed is None:
                 self._first_failed = self._released + 1
             self._released = max(self._released, value)
 
     def reported(self) -> None:
-        """Note that ``synchronize`` has told of the holds that failed: what is added from now on is not about them."""
+        """Note that ``synchronize`` has reported the failed holds. Notifications added later do not report them."""
         with self._changing:
-            for call in self._due:
-                call.failure = call.failure or self._behind(call)
+            for each in self._due:
+                each.failure = each.failure or self._behind(each)
             self._first_failed = None
 
-    def _behind(self, call: _Call) -> InteropError | None:
+    def _behind(self, notification: _Notification) -> InteropError | None:
         first = self._first_failed
-        return self._hold_failure if first is not None and first <= call.held else None
+        return self.hold_failure if first is not None and first <= notification.held else None
 
     def add(self, callback: Callback, value: int, failed: Failed | None) -> int:
-        """Owe a call from now on; returns its number, for :meth:`reached`."""
+        """Add a notification and return its number, for :meth:`reached`."""
         with self._changing:
             self._last += 1
-            self._due.append(_Call(self._last, callback, value, failed, self._held))
+            self._due.append(_Notification(self._last, callback, value, failed, self._held))
             return self._last
 
-    def take_back(self, number: int) -> None:
-        """Owe the last :meth:`add` no more: the driver refused it, and the caller is told."""
+    def withdraw(self, number: int) -> None:
+        """Remove the last notification, because the driver refused to enqueue it."""
         with self._changing:
             if self._due and self._due[-1].number == number:
                 self._due.pop()
 
     def reached(self, number: int, failure: InteropError | None = None) -> None:
-        """Make the calls up to ``number``; ``failure`` is what the driver says of the work before it."""
+        """Make the calls up to ``number``.
+
+        Args:
+            number: What :meth:`add` returned for the place that the stream has reached.
+            failure: The driver's error of the work before that place.
+        """
         with self._calling:
             while True:
                 with self._changing:
                     if not self._due or self._due[0].number > number:
                         return
-                    call = self._due.popleft()
-                    found = failure or call.failure or self._behind(call)
+                    due = self._due.popleft()
+                    found = failure or due.failure or self._behind(due)
                     self._changing.notify_all()
-                tell(call.callback, call.value, call.failed, found)
+                run_callback(due.callback, due.value, due.failed, found)
 
     def settle(self, timeout: float) -> bool:
-        """Wait until nothing is owed; False when that takes longer than ``timeout`` seconds."""
+        """Block until no notification is left; return False after ``timeout`` seconds."""
         with self._changing:
             return self._changing.wait_for(lambda: not self._due, timeout)
 
     def end(self) -> None:
-        """Make the calls that are left: their stream was closed, and the driver will not come to them any more."""
-        self.reached(self._last, ClosedError("the stream was closed before it came to this notification"))
+        """Make the calls that are left. Their stream is closed, and the driver will not reach them any more."""
+        self.reached(self._last, ClosedError("the stream was closed before it reached this notification"))

@@ -6,7 +6,7 @@ import warnings
 from contextlib import ExitStack
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, NoReturn, Protocol, TypeVar
 from weakref import finalize, ref
 
 from interop.protocols import ClosedError, InteropError
@@ -82,7 +82,11 @@ class Resource:
     def check_open(self) -> None:
         """Raise :class:`ClosedError` if the object has been released."""
         if not self.alive:
-            raise ClosedError(f"{self._what} was used after close()")
+            self.raise_closed()
+
+    def raise_closed(self) -> NoReturn:
+        """Raise :class:`ClosedError`."""
+        raise ClosedError(f"{self._what} was used after close()")
 
     def close(self) -> None:
         """Release the object. A second call does nothing, nor does a call in a forked child."""

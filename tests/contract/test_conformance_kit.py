@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 IMPORTS = """
 import os
 import interop_numpy.backend, interop_numpy.memory, interop_numpy.stream, interop_numpy.plugin
-from interop_numpy.memory import HostMemory, HostBuffer
+from interop.toolkit import HostMemory
+from interop_numpy.memory import HostArray
 from interop_numpy.stream import HostStream
 from interop_numpy.backend import NumPyConsumer
 real_open, real_close = HostMemory.open.__func__, HostMemory.close
@@ -68,14 +69,14 @@ import interop.toolkit.views
 import interop.toolkit.host_memory
 interop.toolkit.views.check_range = interop.toolkit.host_memory.check_range = lambda *_, **__: None
 """,
-    "mapping::producer_to_consumer[64]": "HostBuffer._copy = lambda self, host, timeout, into_memory: None",
+    "mapping::producer_to_consumer[64]": "HostArray.copy = lambda self, host, timeout, to_host: None",
     "mapping::use_after_close": "HostMemory.close = lambda self: None",
     "stream::hold_until_release": "HostStream.hold = lambda self, value: None",
     "stream::synchronize_is_bounded": "HostStream.synchronize = lambda self, timeout: None",
     "kernels::compile_error_names_the_callers_line": """
 import interop.toolkit.host_kernels
 from interop.toolkit import parse_kernels
-interop.toolkit.pick_source = lambda _, source, prelude: (prelude + source, parse_kernels(source))
+interop.toolkit.host_kernels.pick_source = lambda _, source, prelude: (prelude + source, parse_kernels(source))
 """,
 }
 
@@ -84,7 +85,7 @@ IMAGE_IMPORTS = """
 import os
 from interop.protocols import Handle
 from interop_hip import backend, image
-from interop_hip.backend import HipConsumer
+from interop_hip.consumer import HipConsumer
 from interop_hip.image import HipImage
 kept = []
 """
@@ -92,10 +93,10 @@ kept = []
 IMAGE_DEFECTS = {
     "images::both_ways[linear]": "HipImage.write = lambda self, source, **_: None",
     "images::formats_are_right_or_refused[linear]": """
-real = HipImage._copy_rows
-def shifted(self, direction, host):
-    real(self, direction, host + (self.format.texel_size == 16))
-HipImage._copy_rows = shifted
+real = HipImage.enqueue_copy
+def shifted(self, runtime, stream, host, *more):
+    real(self, runtime, stream, host + (self.format.texel_size == 16), *more)
+HipImage.enqueue_copy = shifted
 """,
     "images::refused_import_leaves_the_handle_good[linear]": """
 real = HipConsumer.import_image

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from interop_hip import _block, _driver, _gate, stream
-from interop_hip.backend import HipBackend, HipConsumer, radv_uuid
+from interop_hip import _runtime
+from interop_hip.backend import HipBackend, radv_uuid
 
 from interop.protocols import (
     DTYPES,
@@ -39,10 +39,12 @@ from interop.protocols import (
     WaitTimeout,
 )
 from interop.protocols import Consumer as ConsumerProtocol
+from interop.toolkit import DeviceMemory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from interop_hip.consumer import HipConsumer
     from interop_vulkan.backend import Producer
 
     from interop.protocols import DeviceInfo
@@ -258,20 +260,18 @@ def test_a_mapping_that_fails_leaves_no_import(
     buffer.close()
 
 
-@pytest.mark.parametrize(
-    "function", ["hipStreamCreateWithFlags", "hipEventCreateWithFlags", "hipHostMalloc", "hipSetDevice"]
-)
+@pytest.mark.parametrize("function", ["hipStreamCreateWithFlags", "hipHostMalloc", "hipSetDevice"])
 def test_streams_that_cannot_be_made_leave_nothing(
     consumer: HipConsumer, switches: Switches, function: str
 ) -> None:
     live = switches.live("*")
-    known = dict(consumer._driver.streams)
+    known = dict(consumer.runtime.streams)
     switches.set("FAIL", f"{function}:1:2")
     with pytest.raises(DriverError, match=function):
         consumer.create_stream()
     switches.reset()
     assert switches.live("*") == live
-    assert consumer._driver.streams == known
+    assert consumer.runtime.streams == known
 
 
 def test_work_behind_a_hold_that_failed_is_reported_once(consumer: HipConsumer) -> None:
@@ -315,7 +315,9 @@ def held(consumer: HipConsumer, first: int) -> None:
         made.hold(1)
 
 
-@pytest.mark.parametrize("first", [1, 77, _gate.SPAN - 1, _gate.SPAN, _gate.SPAN + 1, 2 * _gate.SPAN])
+@pytest.mark.parametrize(
+    "first", [1, 77, _runtime.SPAN - 1, _runtime.SPAN, _runtime.SPAN + 1, 2 * _runtime.SPAN]
+)
 def test_hold_release_and_notify(consumer: HipConsumer, first: int) -> None:
     held(consumer, first)
 
@@ -393,8 +395,7 @@ def test_reads_and_writes_are_bounded(consumer: HipConsumer) -> None:
 def test_close_leaks_rather_than_hangs(
     consumer: HipConsumer, monkeypatch: pytest.MonkeyPatch, switches: Switches
 ) -> None:
-    monkeypatch.setattr(_driver, "PATIENCE", 0.05)
-    monkeypatch.setattr(stream, "PATIENCE", 0.05)
+    monkeypatch.setattr(_runtime.HipRuntime, "patience", 0.05)
     held_up = consumer.create_stream()
     memory = consumer.allocate(SIZE)
     live = switches.live("*")
@@ -440,7 +441,7 @@ def test_array_interface(consumer: HipConsumer) -> None:
 
 def test_dlpack_keeps_the_memory(consumer: HipConsumer) -> None:
     memory = consumer.allocate(SIZE)
-    block = memory._block
+    block = memory.memory
     other = consumer.create_stream()
     capsule = memory.view((16,), DTYPES["float32"]).__dlpack__(stream=other.native)
     assert memory.__dlpack_device__() in {(10, 0), (2, 0)}
@@ -462,7 +463,7 @@ def test_dlpack_keeps_the_memory(consumer: HipConsumer) -> None:
 @pytest.mark.parametrize("stream", [None, 0])
 def test_dlpack_without_a_stream_orders_the_null_stream(consumer: HipConsumer, stream: int | None) -> None:
     memory = consumer.allocate(SIZE)
-    query = consumer.stream.driver.raw("hipStreamQuery")
+    query = consumer.runtime.raw("hipStreamQuery")
     consumer.stream.hold(1)
     assert query(0) == 0
     unordered = memory.__dlpack__(stream=-1)
@@ -577,7 +578,7 @@ def test_what_is_dropped_unclosed_is_released_with_a_warning(
     opened = backend.open_consumer(info)
     live = switches.live("*")
     memory = opened.allocate(SIZE)
-    assert isinstance(memory._block, _block.Block)
+    assert isinstance(memory.memory, DeviceMemory)
     with pytest.warns(ResourceWarning, match="unclosed HIP memory"):
         del memory
     made = opened.create_stream()

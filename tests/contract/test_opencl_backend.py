@@ -693,7 +693,7 @@ def test_dlpack_passes_the_cl_mem_and_says_where_the_view_begins(
 
 
 def test_dlpack_keeps_the_memory_and_its_context(info: DeviceInfo, producer: Producer) -> None:
-    before = dlpack.alive()
+    before = dlpack.live_tensors()
     consumer = OpenCLBackend().open_consumer(info)
     buffer = producer.create_buffer(SIZE, export=OPAQUE_FD, host_visible=True)
     with buffer.host_view() as host:
@@ -708,10 +708,10 @@ def test_dlpack_keeps_the_memory_and_its_context(info: DeviceInfo, producer: Pro
     buffer.close()
     del view, memory, consumer, buffer
     gc.collect()
-    assert dlpack.alive() == before + 1
+    assert dlpack.live_tensors() == before + 1
     assert taken.read() == np.arange(64, 89, dtype=np.uint32).tobytes()
     taken.close()
-    assert dlpack.alive() == before
+    assert dlpack.live_tensors() == before
 
 
 def test_dlpack_of_own_memory(consumer: OpenCLConsumer) -> None:
@@ -752,16 +752,16 @@ def test_dlpack_is_ordered_behind_held_work(consumer: OpenCLConsumer) -> None:
 @pytest.mark.parametrize("library", ["numpy", "torch"])
 def test_libraries_that_do_not_know_a_cl_mem_are_refused(consumer: OpenCLConsumer, library: str) -> None:
     taking = pytest.importorskip(library, reason=f"{library} is not installed").from_dlpack
-    before = dlpack.alive()
+    before = dlpack.live_tensors()
     buffer = consumer.allocate(256)
     with pytest.raises(BufferError, match=r"cl_mem.*view\.read"):
         taking(buffer)
     buffer.close()
-    assert dlpack.alive() == before
+    assert dlpack.live_tensors() == before
 
 
 def test_dlpack_refuses_what_it_cannot_serve(consumer: OpenCLConsumer) -> None:
-    before = dlpack.alive()
+    before = dlpack.live_tensors()
     buffer = consumer.allocate(256)
     kind, index = buffer.__dlpack_device__()
     for wrong in ({"dl_device": (1, 0)}, {"dl_device": (kind, index + 1)}, {}, {"copy": True}):
@@ -773,4 +773,4 @@ def test_dlpack_refuses_what_it_cannot_serve(consumer: OpenCLConsumer) -> None:
     buffer.close()
     with pytest.raises(ClosedError):
         buffer.__dlpack__(dl_device=(kind, index))
-    assert dlpack.alive() == before
+    assert dlpack.live_tensors() == before

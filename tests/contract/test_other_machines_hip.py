@@ -22,7 +22,7 @@ from interop.protocols import MemoryDescriptor, SemaphoreDescriptor, SemaphoreKi
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from interop_hip.backend import HipConsumer
+    from interop_hip.consumer import HipConsumer
 
 NT, KMT = HandleType.OPAQUE_WIN32, HandleType.OPAQUE_WIN32_KMT
 SIZE = 8192

@@ -257,7 +257,7 @@ def main() -> int:
     library.finish()
     gc.freeze()  # the modules of a big library would take most of the time of each collection
     before, used = leaks.snapshot(), memory.used() if memory is not None else 0
-    capsules = dlpack.alive()
+    capsules = dlpack.live_tensors()
     orders = list(itertools.permutations(NAMES))[:: options.every]
     for seed, (way, order) in enumerate(itertools.product(WAYS, orders)):
         found = [*one(pair, join, library, count, order, way, seed)]
@@ -265,7 +265,7 @@ def main() -> int:
             found += [f"left behind: {name}" for name in left]
             before = leaks.snapshot()
         wrong += [f"{way}, {', '.join(order)}: {what}" for what in found]
-    if (held := dlpack.alive() - capsules) != 0:
+    if (held := dlpack.live_tensors() - capsules) != 0:
         wrong.append(f"{held} capsules are still held")
     library.finish()
     growth = memory.used() - used if memory is not None else None

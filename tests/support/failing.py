@@ -400,20 +400,20 @@ def campaign(consumer: str, sync: str, every: int) -> dict[str, Any]:
 
 def broken(consumer: str, sync: str) -> dict[str, Any]:
     """Fail calls with a framework that has two faults made on purpose, to prove that they are seen."""
-    from interop_hip import _driver as hip
+    from interop_hip import _runtime as hip
     from interop_vulkan import _driver as vulkan
 
     made = Campaign(consumer, sync)
 
     @contextlib.contextmanager
-    def releasing(self: hip.Driver, device: int) -> Generator[None]:
-        self.select(device)
+    def releasing(self: hip.HipRuntime, _leaked: str = "") -> Generator[None]:
+        self.select()
         yield
 
     def untyped(function: str, *_words: object, **_more: object) -> None:
         raise KeyError(function)
 
-    hip.Driver.releasing = releasing  # type: ignore[method-assign]
+    hip.HipRuntime.releasing = releasing  # type: ignore[method-assign]
     last = min(made.calls["hip"]["hipSetDevice"], MOST)
     for number in range(last - 2, last + 1):
         made.fail("hip", "hipSetDevice", number)

@@ -13,7 +13,7 @@ import ctypes
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from interop_hip._driver import text_of
+from interop.toolkit import decode
 
 if TYPE_CHECKING:
     from interop_hip._driver import Driver
@@ -50,7 +50,7 @@ class Hip:
     def hipGetDeviceProperties(self, device: int) -> tuple[Any, Any]:
         status, properties = self._real.hipGetDeviceProperties(device)
         at = int(properties)
-        arch = text_of(properties.gcnArchName).encode()
+        arch = decode(properties.gcnArchName).encode()
         place = ctypes.string_at(at, _PROPERTIES).index(arch + b"\0")
         ctypes.memmove(at + place, self._architecture.encode().ljust(_ROOM, b"\0"), _ROOM)
         ctypes.memmove(at + _LUID, self._luid.ljust(8, b"\0"), 8)

@@ -35,10 +35,10 @@ class Owner:
         return self.device, 0
 
     def __dlpack__(self, *, max_version: tuple[int, int] | None = None, **arguments: object) -> object:
-        dlpack.check_request(
+        dlpack.check_dlpack_request(
             (dlpack.DeviceType.CPU, 0), stream=arguments.get("stream"), dl_device=None, copy=None
         )
-        return dlpack.capsule(
+        return dlpack.to_dlpack(
             self,
             address=ctypes.addressof(self.memory),
             shape=self.shape,
@@ -64,7 +64,7 @@ def test_numpy_sees_the_same_bytes_shape_and_type(shape: tuple[int, ...], dtype:
 
 @pytest.mark.parametrize("version", [None, (1, 0)])
 def test_the_array_outlives_its_owner(version: tuple[int, int] | None) -> None:
-    before = dlpack.alive()
+    before = dlpack.live_tensors()
     owner = Owner((3, 4))
     gone = weakref.ref(owner)
     array = np.from_dlpack(owner)  # type: ignore[arg-type]  # NumPy's stub knows version 0 only
@@ -76,31 +76,31 @@ def test_the_array_outlives_its_owner(version: tuple[int, int] | None) -> None:
     del part
     gc.collect()
     assert gone() is None
-    assert dlpack.alive() == before
+    assert dlpack.live_tensors() == before
 
 
 @pytest.mark.parametrize("version", [None, (1, 0)])
 def test_a_capsule_that_nobody_takes_frees_its_memory(version: tuple[int, int] | None) -> None:
-    before = dlpack.alive()
+    before = dlpack.live_tensors()
     owner = Owner((3,))
     made = owner.__dlpack__(max_version=version)
-    assert dlpack.alive() == before + 1
+    assert dlpack.live_tensors() == before + 1
     del made
-    assert dlpack.alive() == before
+    assert dlpack.live_tensors() == before
 
 
 @pytest.mark.parametrize("device", [kind for kind in dlpack.DeviceType if kind is not dlpack.DeviceType.CPU])
 def test_a_library_that_refuses_the_device_says_so_and_keeps_nothing(device: dlpack.DeviceType) -> None:
     """NumPy drops the capsule with its exception set: nothing that then runs may lose the one or the other."""
-    before = dlpack.alive()
+    before = dlpack.live_tensors()
     owner = Owner((3, 4), device=device)
     with pytest.raises((RuntimeError, BufferError), match="Unsupported device"):
         np.from_dlpack(owner)  # type: ignore[arg-type]  # NumPy's stub knows version 0 only
-    assert dlpack.alive() == before
+    assert dlpack.live_tensors() == before
 
 
 def test_an_exception_gets_past_the_death_of_the_last_array() -> None:
-    before = dlpack.alive()
+    before = dlpack.live_tensors()
 
     def refuse(array: object) -> None:
         raise KeyError(type(array).__name__)
@@ -108,7 +108,7 @@ def test_an_exception_gets_past_the_death_of_the_last_array() -> None:
     with pytest.raises(KeyError, match="ndarray"):
         refuse(np.from_dlpack(Owner((3,))))  # type: ignore[arg-type]  # NumPy's stub knows version 0 only
     gc.collect()
-    assert dlpack.alive() == before
+    assert dlpack.live_tensors() == before
 
 
 @pytest.mark.parametrize("version", [None, (1, 0)])
@@ -116,7 +116,7 @@ def test_an_exception_gets_past_the_death_of_the_last_array() -> None:
 def test_what_a_capsule_says(version: tuple[int, int] | None, offset: int) -> None:
     """Read as a library in C reads it. A handle is passed on as it is: the offset stands beside it."""
     handle = 0x7F00_0000_1234
-    made = dlpack.capsule(
+    made = dlpack.to_dlpack(
         None,
         address=handle,
         byte_offset=offset,
@@ -133,8 +133,8 @@ def test_what_a_capsule_says(version: tuple[int, int] | None, offset: int) -> No
         assert tensor.shape[: tensor.ndim] == [2, 3, 4]
         assert tensor.strides[: tensor.ndim] == [12, 4, 1]
         assert taken.flags == 0
-        assert dlpack.alive() == 1
-    assert dlpack.alive() == 0
+        assert dlpack.live_tensors() == 1
+    assert dlpack.live_tensors() == 0
 
 
 def test_read_only_memory_is_refused_where_it_cannot_be_said() -> None:
@@ -147,9 +147,9 @@ def test_read_only_memory_is_refused_where_it_cannot_be_said() -> None:
 def test_requests_that_cannot_be_served_are_buffer_errors() -> None:
     device = (dlpack.DeviceType.CUDA, 1)
     asked: list[int] = []
-    dlpack.check_request(device, stream=7, dl_device=(2, 1), copy=False, order=asked.append)
-    dlpack.check_request(device, stream=-1, dl_device=None, copy=None, order=asked.append)
+    dlpack.check_dlpack_request(device, stream=7, dl_device=(2, 1), copy=False, order=asked.append)
+    dlpack.check_dlpack_request(device, stream=-1, dl_device=None, copy=None, order=asked.append)
     assert asked == [7]
     for bad in ({"copy": True}, {"dl_device": (2, 0)}, {"stream": 5}):
         with pytest.raises(BufferError):
-            dlpack.check_request(device, **{"stream": None, "dl_device": None, "copy": None, **bad})  # type: ignore[arg-type]
+            dlpack.check_dlpack_request(device, **{"stream": None, "dl_device": None, "copy": None, **bad})  # type: ignore[arg-type]

@@ -13,13 +13,22 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from interop_hip import _gate, plugin
-from interop_hip._driver import Driver, text_of
+from interop_hip import _runtime as _gate
+from interop_hip import plugin
+from interop_hip._driver import Driver
 from interop_hip.backend import is_serial, radv_uuid
-from interop_hip.kernels import PORTABLE_NAMES, PRELUDE, HipKernel
 
 from interop.protocols import ArgumentError, BackendUnavailable, DriverError, PciAddress, Role, Unsupported
-from interop.toolkit import parse_kernels, pick_source
+from interop.toolkit import (
+    ALL_HOLDS,
+    CallbackGate,
+    DeviceKernel,
+    DeviceStream,
+    decode,
+    parse_kernels,
+    pick_source,
+)
+from interop.toolkit.device_kernels import PORTABLE_NAMES, PRELUDE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,7 +130,6 @@ def driver() -> Driver:
     made.hip = hip
     made.library = ctypes.CDLL(None)
     made._functions = {}
-    made._current = threading.local()
     return made
 
 
@@ -165,8 +173,8 @@ def test_functions_that_the_library_does_not_have(driver: Driver) -> None:
 
 
 def test_text() -> None:
-    assert text_of(b"gfx1100\0\0\0garbage") == "gfx1100"
-    assert text_of(bytearray(b"plain")) == "plain"
+    assert decode(b"gfx1100\0\0\0garbage") == "gfx1100"
+    assert decode(bytearray(b"plain")) == "plain"
 
 
 def passes(words: tuple[int, int], value: int) -> bool:
@@ -229,56 +237,65 @@ def test_own_source_gets_no_portable_names() -> None:
     assert "restrict" in PORTABLE_NAMES
 
 
-class FakeStream:
-    device = 0
-    native = 7
+class FakeRuntime:
+    """Records launches: what reaches the driver, without one."""
 
-    def check_open(self) -> None: ...
-
-
-class FakeModule:
-    """A module whose driver records launches: what reaches the runtime, without one."""
-
-    limit = 1024
-    stream = FakeStream()
+    launch = "hipModuleLaunchKernel"
+    api = "HIP"
+    pointers = frozenset({"rocm"})
 
     def __init__(self) -> None:
         self.launches: list[tuple[Sequence[int], list[bytes]]] = []
         self.sizes: list[int] = []
-        self.driver = self
 
     def raw(self, name: str) -> Any:
         assert name == "hipModuleLaunchKernel"
-        return self.launch
+        return self._launch
 
-    def launch(self, _function: int, *rest: Any) -> int:
+    def _launch(self, _function: int, *rest: Any) -> int:
         pointers = rest[8]
         values = [ctypes.string_at(where, size) for where, size in zip(pointers, self.sizes, strict=False)]
         self.launches.append((rest[:8], values))
         return 0
 
+    def prepare_launch(self) -> None: ...
+
+
+class FakeStream(DeviceStream):
+    """A stream of the runtime above."""
+
+    def __init__(self, runtime: Any) -> None:
+        self.runtime = runtime
+        self._address = 7
+        self.alive = True
+
+
+class FakeModule:
+    """A module of the runtime above."""
+
+    group_limit = 1024
+
+    def __init__(self) -> None:
+        self.runtime = FakeRuntime()
+        self.stream = FakeStream(self.runtime)
+
     def check_open(self) -> None: ...
 
-    def use(self, _device: int) -> None: ...
 
-    def check(self, _function: str, code: int) -> None:
-        assert code == 0
-
-
-def kernel(parameters: str, sizes: list[int]) -> tuple[HipKernel, FakeModule]:
+def kernel(parameters: str, sizes: list[int]) -> tuple[DeviceKernel, FakeRuntime]:
     module = FakeModule()
-    module.sizes = sizes
+    module.runtime.sizes = sizes
     signature = parse_kernels(f"KERNEL void f({parameters}) {{ }}")["f"]
-    return HipKernel(module, 1, signature), module  # type: ignore[arg-type]
+    return DeviceKernel(module, 1, signature), module.runtime
 
 
 def test_grids_are_rounded_up_to_whole_groups() -> None:
-    call, module = kernel("int n", [4])
+    call, runtime = kernel("int n", [4])
     call(np.int32(1), global_size=1000)
     call(np.int32(1), global_size=(33, 17))
     call(np.int32(1), global_size=(9, 9, 9))
     call(np.int32(1), global_size=10, local_size=3)
-    shapes = [tuple(shape) for shape, _ in module.launches]
+    shapes = [tuple(shape) for shape, _ in runtime.launches]
     assert shapes == [
         (4, 1, 1, 256, 1, 1, 0, 7),
         (3, 2, 1, 16, 16, 1, 0, 7),
@@ -288,16 +305,16 @@ def test_grids_are_rounded_up_to_whole_groups() -> None:
 
 
 def test_arguments_reach_the_runtime_as_their_bytes() -> None:
-    call, module = kernel("GLOBAL_MEM float *p, float x, unsigned char b, double d, long n", [8, 4, 1, 8, 8])
+    call, runtime = kernel("GLOBAL_MEM float *p, float x, unsigned char b, double d, long n", [8, 4, 1, 8, 8])
     values = (np.float32(1.5), np.uint8(250), np.float64(-0.1), np.int64(-(2**40)))
-    for _ in range(2):  # the second launch takes the short way
+    for _ in range(2):
         call(0x1234567890, *values, global_size=1)
     expected = [(0x1234567890).to_bytes(8, "little"), *(value.tobytes() for value in values)]
-    assert [got for _, got in module.launches] == [expected, expected]
+    assert [got for _, got in runtime.launches] == [expected, expected]
 
 
-def test_the_short_way_still_refuses_other_types() -> None:
-    call, module = kernel("GLOBAL_MEM float *p, float x", [8, 4])
+def test_a_second_launch_still_refuses_other_types() -> None:
+    call, runtime = kernel("GLOBAL_MEM float *p, float x", [8, 4])
     call(64, np.float32(1), global_size=1)
     for bad in ((64, np.float64(1)), (64, 1.0), (np.float32(1), np.float32(1)), (64,), ("64", np.float32(1))):
         with pytest.raises(ArgumentError):
@@ -306,27 +323,27 @@ def test_the_short_way_still_refuses_other_types() -> None:
         call(-1, np.float32(1), global_size=1)
     with pytest.raises(ArgumentError, match="p"):
         call(object(), np.float32(1), global_size=1)
-    assert len(module.launches) == 1
+    assert len(runtime.launches) == 1
 
 
 def test_sizes_in_an_array_may_change_between_launches() -> None:
-    call, module = kernel("GLOBAL_MEM float *p", [8])
+    call, runtime = kernel("GLOBAL_MEM float *p", [8])
     sizes = np.array([256, 1])
     for rows in (1, 32):
         sizes[1] = rows
         call(64, global_size=sizes)  # type: ignore[arg-type]  # NumPy's numbers do for a sequence
     call(64, global_size=(256, 32))
     call(64, global_size=sizes)  # type: ignore[arg-type]
-    assert [launch[0][:2] for launch in module.launches] == [(16, 1), (16, 2), (16, 2), (16, 2)]
+    assert [launch[0][:2] for launch in runtime.launches] == [(16, 1), (16, 2), (16, 2), (16, 2)]
 
 
 def test_arrays_of_other_packages_are_taken_by_address() -> None:
     class Array:
         __cuda_array_interface__ = {"data": (4096, False), "shape": (1,), "typestr": "<f4", "version": 3}  # noqa: RUF012
 
-    call, module = kernel("GLOBAL_MEM float *p", [8])
+    call, runtime = kernel("GLOBAL_MEM float *p", [8])
     call(Array(), global_size=1)
-    assert module.launches[0][1] == [(4096).to_bytes(8, "little")]
+    assert runtime.launches[0][1] == [(4096).to_bytes(8, "little")]
 
 
 def test_the_callback_gate_opens_in_order() -> None:
@@ -340,7 +357,7 @@ def test_the_callback_gate_opens_in_order() -> None:
             self.jobs.append((callback, value))
 
     queue = Queue()
-    gate = _gate.CallbackGate(queue)  # type: ignore[arg-type]
+    gate = CallbackGate(queue.enqueue)
     passed: list[int] = []
     for value in (1, 2, 3):
         gate.hold(value)
@@ -356,6 +373,6 @@ def test_the_callback_gate_opens_in_order() -> None:
     gate.release(1)  # a smaller value takes nothing back
     thread.join(0.2)
     assert passed == [1, 2]
-    gate.open()
+    gate.release(ALL_HOLDS)
     thread.join(5)
     assert passed == [1, 2, 3]

@@ -22,8 +22,9 @@ from interop.protocols import (
     HandleType,
     InvalidArgument,
     MemoryDescriptor,
+    PreparedCall,
 )
-from interop.toolkit import Imports, Share
+from interop.toolkit import ImportCache, Share
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,24 +42,26 @@ class Whole:
         self.log: list[str] = []
         handle.close()
 
-    def view_at(self, first: int, shape: tuple[int, ...], nbytes: int, dtype: DType) -> Any:
+    def view_at(self, first: int, shape: tuple[int, ...], nbytes: int, dtype: DType, timeout: float) -> Any:
+        assert timeout > 0
         assert not self.closed
         assert nbytes == shape[0] * dtype.itemsize
         return doubles.View(shape, dtype, memoryview(self.data)[first : first + nbytes])
 
-    def acquire(self, stream: object) -> None:
-        assert not self.closed
-        assert not self.acquired
-        self.acquired = True
-        self.log.append("acquire")
+    def prepare_acquire(self, stream: object) -> PreparedCall:
         del stream
+        return PreparedCall(lambda: self._change("acquire", acquired=True), int)
 
-    def release(self, stream: object) -> None:
-        assert not self.closed
-        assert self.acquired
-        self.acquired = False
-        self.log.append("release")
+    def prepare_release(self, stream: object) -> PreparedCall:
         del stream
+        return PreparedCall(lambda: self._change("release", acquired=False), int)
+
+    def _change(self, what: str, *, acquired: bool) -> int:
+        assert not self.closed
+        assert self.acquired is not acquired
+        self.acquired = acquired
+        self.log.append(what)
+        return 0
 
     def close(self) -> None:
         assert not self.closed
@@ -69,7 +72,7 @@ class Importer:
     """A consumer's part in it."""
 
     def __init__(self) -> None:
-        self.imports: Imports[Any] = Imports()
+        self.imports: ImportCache[Any] = ImportCache()
         self.made: list[Whole] = []
         self.fail: type[BaseException] | None = None
 
@@ -172,7 +175,7 @@ def test_a_handle_of_another_allocation_is_refused_and_stays_open(allocation: Al
     stranger = Allocation()
     handle, descriptor = stranger.export()
     with handle:
-        with pytest.raises(HandleError, match="not of the allocation"):
+        with pytest.raises(HandleError, match="does not belong to the allocation"):
             importer.take(handle, descriptor)
         assert not handle.closed
     os.close(stranger.fd)

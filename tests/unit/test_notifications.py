@@ -100,7 +100,7 @@ def test_one_without_a_function_for_failures_is_called_all_the_same() -> None:
 def test_what_the_driver_refused_is_not_called() -> None:
     owed, told = Notifications(HELD), Told()
     owed.add(told.good, 1, told.bad)
-    owed.take_back(owed.add(told.good, 2, told.bad))
+    owed.withdraw(owed.add(told.good, 2, told.bad))
     owed.end()
     ((value, failure),) = told.calls
     assert value == 1

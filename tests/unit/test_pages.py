@@ -17,14 +17,14 @@ from interop_opencl import host
 from interop_opencl.stream import OpenCLStream
 
 from interop.protocols import DriverError, Handle, HandleError, HandleType, InvalidArgument, MemoryDescriptor
-from interop.toolkit import PAGE, HostPages, Pins, check_import_memory, keeper
+from interop.toolkit import PAGE_SIZE, HostPages, PinCounts, check_import_memory, find_host_pages
 
 HOST = frozenset({HandleType.HOST_ALLOCATION})
 
 
-@given(size=st.integers(1, 5 * PAGE), shift=st.integers(0, 5))
+@given(size=st.integers(1, 5 * PAGE_SIZE), shift=st.integers(0, 5))
 def test_pages_are_aligned_zeroed_and_writable(size: int, shift: int) -> None:
-    alignment = PAGE << shift
+    alignment = PAGE_SIZE << shift
     pages = HostPages.allocate(size, alignment=alignment)
     assert pages.address % alignment == pages.size % alignment == 0
     assert size <= pages.size < size + alignment
@@ -35,14 +35,14 @@ def test_pages_are_aligned_zeroed_and_writable(size: int, shift: int) -> None:
 
 
 def test_pages_live_as_long_as_somebody_holds_them() -> None:
-    pages = HostPages.allocate(PAGE)
+    pages = HostPages.allocate(PAGE_SIZE)
     gone = weakref.ref(pages)
     handle = Handle(pages.address, HandleType.HOST_ALLOCATION, keep=pages)
     view = pages.view()
     del pages
     second = handle.dup()
     handle.close()
-    assert keeper(second.value, PAGE) is gone()
+    assert find_host_pages(second.value, PAGE_SIZE) is gone()
     address = second.detach()
     assert gone() is not None
     view.release()
@@ -51,12 +51,18 @@ def test_pages_live_as_long_as_somebody_holds_them() -> None:
     assert gone() is None
     if sys.platform == "linux":
         with pytest.raises(HandleError, match="not all mapped"):
-            keeper(address, PAGE)
+            find_host_pages(address, PAGE_SIZE)
 
 
 @pytest.mark.parametrize(
     "memory",
-    [bytes(PAGE), bytearray(100), memoryview(mmap.mmap(-1, 2 * PAGE))[1 : PAGE + 1], bytearray(), object()],
+    [
+        bytes(PAGE_SIZE),
+        bytearray(100),
+        memoryview(mmap.mmap(-1, 2 * PAGE_SIZE))[1 : PAGE_SIZE + 1],
+        bytearray(),
+        object(),
+    ],
     ids=["read-only", "no page", "unaligned", "empty", "no memory"],
 )
 def test_what_are_no_pages_are_not_adopted(memory: Any) -> None:
@@ -64,25 +70,25 @@ def test_what_are_no_pages_are_not_adopted(memory: Any) -> None:
         HostPages.adopt(memory)
 
 
-@pytest.mark.parametrize(("size", "alignment"), [(0, PAGE), (-1, PAGE), (1, 0)])
+@pytest.mark.parametrize(("size", "alignment"), [(0, PAGE_SIZE), (-1, PAGE_SIZE), (1, 0)])
 def test_sizes_that_cannot_be(size: int, alignment: int) -> None:
     with pytest.raises(InvalidArgument):
         HostPages.allocate(size, alignment=alignment)
 
 
 def test_an_import_is_checked_against_the_pages() -> None:
-    pages = HostPages.allocate(4 * PAGE)
+    pages = HostPages.allocate(4 * PAGE_SIZE)
 
     def check(address: int, size: int) -> None:
         with Handle.adopt(address, HandleType.HOST_ALLOCATION) as handle:
             descriptor = MemoryDescriptor(allocation_size=size, size=1, handle_type=handle.type)
             check_import_memory(handle, descriptor, HOST)
 
-    check(pages.address, 4 * PAGE)
-    check(pages.address + PAGE, 3 * PAGE)
+    check(pages.address, 4 * PAGE_SIZE)
+    check(pages.address + PAGE_SIZE, 3 * PAGE_SIZE)
     for address, size in (
-        (pages.address + PAGE, 4 * PAGE),
-        (pages.address + 1, PAGE),
+        (pages.address + PAGE_SIZE, 4 * PAGE_SIZE),
+        (pages.address + 1, PAGE_SIZE),
         (pages.address, 2**40),
     ):
         with pytest.raises(HandleError):
@@ -90,7 +96,7 @@ def test_an_import_is_checked_against_the_pages() -> None:
 
 
 def test_a_range_is_pinned_for_its_first_user_and_unpinned_after_its_last() -> None:
-    pins, log = Pins(), []
+    pins, log = PinCounts(), []
 
     def fail() -> None:
         raise DriverError("pin", 1)
@@ -149,31 +155,31 @@ class Discrete:
 
 def test_opencl_maps_host_memory_for_as_long_as_the_producer_has_it() -> None:
     """On a driver that copies, both sides' bytes arrive only by map and unmap, each once for a hand-over."""
-    pages = HostPages.allocate(PAGE)
+    pages = HostPages.allocate(PAGE_SIZE)
     device: Any = Discrete(pages)
     queue = Queue()
-    ownership = host.HostOwnership(device, queue, 3, pages.address, PAGE, pages)
+    ownership = host.HostOwnership(device, queue, 3, pages.address, PAGE_SIZE, pages)
     ownership.take_first(queue)
     for number in range(1, 5):
-        pages.view()[:] = bytes([number]) * PAGE
+        pages.view()[:] = bytes([number]) * PAGE_SIZE
         ownership.acquire(queue)
         ownership.acquire(queue)
-        assert device.own == bytes([number]) * PAGE
-        device.own[:] = bytes([100 + number]) * PAGE
+        assert device.own == bytes([number]) * PAGE_SIZE
+        device.own[:] = bytes([100 + number]) * PAGE_SIZE
         ownership.release(queue)
         ownership.release(queue)
-        assert bytes(pages.view()) == bytes([100 + number]) * PAGE
+        assert bytes(pages.view()) == bytes([100 + number]) * PAGE_SIZE
     ownership.acquire(queue)
-    device.own[:] = b"x" * PAGE
+    device.own[:] = b"x" * PAGE_SIZE
     ownership.give_back()
-    assert bytes(pages.view()) == b"x" * PAGE
+    assert bytes(pages.view()) == b"x" * PAGE_SIZE
     assert device.mapped == 0
 
 
 def test_a_driver_that_maps_elsewhere_is_an_error() -> None:
-    pages = HostPages.allocate(PAGE)
+    pages = HostPages.allocate(PAGE_SIZE)
     device: Any = Discrete(pages)
-    device.clEnqueueMapBuffer = lambda *_: pages.address + PAGE
-    ownership = host.HostOwnership(device, Queue(), 3, pages.address, PAGE, pages)
+    device.clEnqueueMapBuffer = lambda *_: pages.address + PAGE_SIZE
+    ownership = host.HostOwnership(device, Queue(), 3, pages.address, PAGE_SIZE, pages)
     with pytest.raises(DriverError, match="forbids"):
         ownership.release(Queue())

@@ -11,6 +11,9 @@ from typing import Any
 import interop_cuda
 import pytest
 from interop_cuda import _abi
+from interop_cuda._runtime import CudaRuntime
+
+from interop.toolkit import device_streams, semaphores
 
 driver: Any = importlib.import_module("cuda.bindings.driver")
 PACKAGE = Path(interop_cuda.__file__).parent
@@ -94,9 +97,8 @@ def test_semaphore_handle_desc() -> None:
 def test_semaphore_params(name: str) -> None:
     theirs = getattr(driver, f"CUDA_EXTERNAL_SEMAPHORE_{name}_PARAMS")()
     theirs.params.fence.value = 0x1122334455667788
-    theirs.flags = 7
-    ours = _abi.SemaphoreParams(fence_value=0x1122334455667788, flags=7)
-    assert bytes(ours) == raw(theirs, 144)
+    words = (ctypes.c_uint64 * semaphores.PARAMETER_WORDS)(0x1122334455667788)
+    assert bytes(words) == raw(theirs, 144)
 
 
 @pytest.mark.parametrize(
@@ -116,11 +118,11 @@ def test_enumerations(ours: type, enum: type, prefix: str) -> None:
 
 
 def test_numbers() -> None:
-    assert int(driver.CUresult.CUDA_ERROR_NOT_READY) == _abi.NOT_READY
+    assert int(driver.CUresult.CUDA_ERROR_NOT_READY) == CudaRuntime.not_ready
     assert int(driver.CUresult.CUDA_ERROR_NOT_SUPPORTED) == _abi.NOT_SUPPORTED
     assert int(driver.CUresult.CUDA_ERROR_NO_DEVICE) == _abi.NO_DEVICE
-    assert int(driver.CUstream_flags.CU_STREAM_NON_BLOCKING) == _abi.STREAM_NON_BLOCKING
-    assert int(driver.CUevent_flags.CU_EVENT_DISABLE_TIMING) == _abi.EVENT_DISABLE_TIMING
+    assert int(driver.CUstream_flags.CU_STREAM_NON_BLOCKING) == device_streams.NON_BLOCKING
+    assert int(driver.CUevent_flags.CU_EVENT_DISABLE_TIMING) == device_streams.DISABLE_TIMING
     mapped = driver.CU_MEMHOSTALLOC_PORTABLE | driver.CU_MEMHOSTALLOC_DEVICEMAP
     assert mapped == _abi.HOST_PORTABLE_AND_MAPPED
     assert int(driver.CUstreamWaitValue_flags.CU_STREAM_WAIT_VALUE_GEQ) == _abi.WAIT_GREATER_OR_EQUAL

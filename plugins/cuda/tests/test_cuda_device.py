@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from interop_cuda.backend import CudaBackend, CudaConsumer
+from interop_cuda.backend import CudaBackend
 
 from interop.protocols import (
     DTYPES,
@@ -27,6 +27,8 @@ from interop.toolkit import dlpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from interop_cuda.consumer import CudaConsumer
 
 pytestmark = pytest.mark.device
 
@@ -154,13 +156,13 @@ def test_tensor_outlives_memory_and_consumer(backend: CudaBackend) -> None:
     del second
     own.close()
     consumer.close()
-    assert dlpack.alive() == 1
+    assert dlpack.live_tensors() == 1
     assert float(tensor.sum()) == 999 * 500
     tensor += 1
     assert float(tensor.sum()) == 1001 * 500
     del tensor
     gc.collect()
-    assert dlpack.alive() == 0
+    assert dlpack.live_tensors() == 0
 
 
 def test_dlpack_is_ordered_behind_held_work(consumer: CudaConsumer) -> None:

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from interop_numpy.backend import NumPyBackend, NumPyConsumer
-from interop_numpy.memory import HostMemory, payload_range
 from interop_numpy.plugin import interop_register_backends
 
 from interop.protocols import (
@@ -46,7 +45,7 @@ from interop.protocols import (
     Unsupported,
     WaitTimeout,
 )
-from interop.toolkit import find_compiler
+from interop.toolkit import HostMemory, find_compiler, payload_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import ctypes
 
-NOT_READY = 600
+from interop.toolkit import HOST_FUNCTION
+
 NOT_SUPPORTED = 801
 NO_DEVICE = 100
 
-STREAM_NON_BLOCKING = 1
-EVENT_DISABLE_TIMING = 2
 HOST_PORTABLE_AND_MAPPED = 1 | 2
 WAIT_GREATER_OR_EQUAL = 0
 EXTERNAL_MEMORY_DEDICATED = 1
@@ -153,29 +152,15 @@ class SemaphoreHandleDesc(ctypes.Structure):
     )
 
 
-class SemaphoreParams(ctypes.Structure):
-    """``CUDA_EXTERNAL_SEMAPHORE_SIGNAL_PARAMS`` and ``..._WAIT_PARAMS``: the same as far as Vulkan goes."""
-
-    _fields_ = (
-        ("fence_value", ctypes.c_uint64),
-        ("others", ctypes.c_uint64 * 8),
-        ("flags", ctypes.c_uint),
-        ("reserved", ctypes.c_uint * 16),
-    )
-
-
 for _structure, _size in (
     (MemoryHandleDesc, 104),
     (MemoryBufferDesc, 88),
     (MipmappedArrayDesc, 120),
     (Memcpy3D, 200),
     (SemaphoreHandleDesc, 96),
-    (SemaphoreParams, 144),
 ):
     if ctypes.sizeof(_structure) != _size:
         raise ImportError(f"{_structure.__name__} has {ctypes.sizeof(_structure)} bytes, cuda.h says {_size}")
-
-HOST_FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 _INT = ctypes.c_int
 _UINT = ctypes.c_uint

@@ -1,8 +1,8 @@
-"""The CUDA driver as this backend calls it: loading, error translation, raw functions.
+"""The CUDA driver and NVRTC as this backend calls them.
 
-The driver's functions are called through ctypes: with prepared argument types, without wrapper objects, the GIL
-released. cuda-bindings finds, opens and serves NVRTC, so it is imported by who compiles and not before: importing its
-part for the driver takes longer than all modules of this backend together.
+The driver's functions are called through ctypes: with argument types set, without wrapper objects, the GIL released.
+cuda-bindings finds, opens and serves NVRTC. The first compilation imports it: importing its part for the driver takes
+longer than all modules of this backend together.
 """
 
 from __future__ import annotations
@@ -17,21 +17,18 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from interop.protocols import BackendUnavailable, DriverError, Unsupported
+from interop.toolkit import DriverLibrary
 from interop_cuda._abi import FUNCTIONS, NO_DEVICE, NOT_SUPPORTED
-from interop_cuda.plugin import INSTALL_HINT
+from interop_cuda._install import INSTALL_HINT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-_NO_HINTS: Mapping[int, str] = MappingProxyType({})
-REGISTER = "cuMemHostRegister_v2"
-MAP_ARRAY = "cuExternalMemoryGetMappedMipmappedArray"
-"""Functions that not every driver exports, so that what a device offers depends on them."""
 _COMPILATION_FAILED = 6  # NVRTC_ERROR_COMPILATION
 _LIBRARY = "libcuda.so.1"
 _WINDOWS_LIBRARY = "nvcuda.dll"
 
-# What a driver's refusal to start means to whoever installed it.
+# The meaning of a driver's refusal to start.
 _START_HINTS: Mapping[int, str] = MappingProxyType(
     {
         34: "this libcuda is the toolkit's stub for linking; let the driver's own be found first",
@@ -42,58 +39,30 @@ _START_HINTS: Mapping[int, str] = MappingProxyType(
 )
 
 
-class Driver:
-    """The loaded driver. One per backend; owns nothing that would need closing."""
+class Driver(DriverLibrary):
+    """The loaded driver. One per backend; owns nothing that needs closing."""
+
+    backend = "cuda"
+    title = "the CUDA driver"
+    install_hint = INSTALL_HINT
+    functions = FUNCTIONS
+    no_device = frozenset({NO_DEVICE})
+    not_supported = NOT_SUPPORTED
 
     def __init__(self) -> None:
-        self._functions: dict[str, Callable[..., int]] = {}
-        self.library: Any = _open_library()
+        super().__init__(_open_library())
         code = self.raw("cuInit")(0)
         if code:
-            reason = f"cuInit returned {code} {' '.join(self._words(code))}".rstrip()
+            reason = f"cuInit returned {code} {' '.join(self.describe(code))}".rstrip()
             raise BackendUnavailable("cuda", reason, _START_HINTS.get(code, INSTALL_HINT))
 
     @functools.cached_property
     def _nvrtc(self) -> Any:
-        """The binding of the compiler, imported by the first who compiles."""
+        """The binding of the compiler, imported by the first compilation."""
         try:
             return importlib.import_module("cuda.bindings.nvrtc")
         except ImportError as error:
             raise Unsupported("NVRTC", f"its binding cannot be imported: {error}; {INSTALL_HINT}") from error
-
-    def raw(self, name: str) -> Callable[..., int]:
-        """Return a prepared function of the library. Raises :class:`Unsupported` when it has none."""
-        found = self._functions.get(name)
-        if found is None:
-            try:
-                function = self.library[name]
-            except AttributeError as error:
-                raise Unsupported(name, "this CUDA driver is too old to have it") from error
-            function.argtypes = FUNCTIONS[name]
-            function.restype = ctypes.c_int
-            found = self._functions[name] = function
-        return found
-
-    def exports(self, name: str) -> bool:
-        """Whether the library has a function of that name."""
-        return hasattr(self.library, name)
-
-    def call(self, name: str, *args: object, hints: Mapping[int, str] = _NO_HINTS) -> None:
-        """Call a function of the library. Raises what :meth:`check` raises."""
-        code = self.raw(name)(*args)
-        if code:
-            self.check(name, code, hints)
-
-    def make(self, name: str, *args: object, hints: Mapping[int, str] = _NO_HINTS) -> int:
-        """Call a function whose first argument takes the address of what it makes; return that."""
-        made = ctypes.c_void_p()
-        code = self.raw(name)(ctypes.byref(made), *args)
-        if code:
-            self.check(name, code, hints)
-        address = made.value
-        if address is None:
-            raise DriverError(name, 0, text="reported success and returned no object")
-        return address
 
     def number(self, name: str, *args: object) -> int:
         """Call a function whose first argument takes a number (at most 64 bits), and return the number."""
@@ -107,22 +76,8 @@ class Driver:
         self.call(name, buffer, size, device)
         return buffer.value.decode(errors="replace")
 
-    def check(self, function: str, code: int, hints: Mapping[int, str] = _NO_HINTS) -> None:
-        """Raise the error that a status other than 0 stands for.
-
-        :class:`BackendUnavailable` where there is no device, :class:`Unsupported` for what the driver does
-        not offer, else :class:`DriverError` with the hint for that status.
-        """
-        if code == 0:
-            return
-        name, text = self._words(code)
-        if code == NO_DEVICE:
-            raise BackendUnavailable("cuda", f"{function} returned {code} {name} ({text})", INSTALL_HINT)
-        if code == NOT_SUPPORTED:
-            raise Unsupported(function, f"the CUDA driver returned {code} {name} ({text})")
-        raise DriverError(function, code, name, text, hint=hints.get(code, ""))
-
-    def _words(self, code: int) -> tuple[str, str]:
+    def describe(self, code: int) -> tuple[str, str]:
+        """Return the driver's name and text of a status."""
         words: list[str] = []
         for name in ("cuGetErrorName", "cuGetErrorString"):
             found = ctypes.c_char_p()
@@ -201,20 +156,6 @@ class Driver:
             "NVIDIA driver": kernel_module(),
             "NVRTC": self.nvrtc_version(),
         }
-
-
-def bare(function: Callable[..., int]) -> Callable[..., int]:
-    """Return a function of the driver for arguments that are ctypes objects already: it converts none of them.
-
-    For calls with the same arguments each time.
-    """
-    found: Any = function
-    return _at(ctypes.cast(found, ctypes.c_void_p).value or 0)
-
-
-@functools.cache
-def _at(address: int) -> Callable[..., int]:
-    return ctypes.CFUNCTYPE(ctypes.c_int)(address)
 
 
 def kernel_module() -> str:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from interop.protocols import Backend, BackendInfo, Role, hookimpl
-
-INSTALL_HINT = (
-    "pip install 'interop-cuda[cuda13]' (or [cuda12]), and NVIDIA's driver, which brings libcuda.so.1"
-)
+from interop_cuda._install import INSTALL_HINT
 
 
 def _load() -> Backend:

@@ -15,13 +15,12 @@ import time
 import weakref
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import import_cost
 import numpy as np
 import pytest
-from interop_cuda import stream as stream_module
-from interop_cuda.backend import CudaBackend, CudaConsumer
+from interop_cuda.backend import CudaBackend
 
 from interop.protocols import (
     DTYPES,
@@ -51,10 +50,12 @@ from interop.protocols import (
     Unsupported,
     WaitTimeout,
 )
-from interop.toolkit import Children, Closable, HostPages, dlpack
+from interop.toolkit import Closable, HostPages, device_streams, dlpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from interop_cuda.consumer import CudaConsumer
 
     from interop.protocols import InteropError
 
@@ -75,18 +76,23 @@ library.fake_current.restype = ctypes.c_void_p
 library.cuCtxSetCurrent.argtypes = [ctypes.c_void_p]
 
 
-class Kept(Children):
-    """Keeps what was made alive, for the consumer to close it."""
+def kept(consumer: CudaConsumer) -> list[Closable]:
+    """Have what the consumer makes kept alive, for the consumer to close it; return the list of it."""
+    made: list[Closable] = [consumer.stream]
+    add = consumer._children.add
 
-    def __init__(self, *made: Closable) -> None:
-        super().__init__()
-        self.kept: list[Closable] = []
-        for child in made:
-            self.add(child)
+    def keep(child: Child) -> Child:
+        made.append(child)
+        return add(child)
 
-    def add(self, child: Child) -> Child:
-        self.kept.append(child)
-        return super().add(child)
+    consumer._children = Keeping(keep)  # type: ignore[assignment]
+    return made
+
+
+class Keeping(NamedTuple):
+    """Stands for the consumer's children."""
+
+    add: Any
 
 
 @pytest.fixture(scope="module")
@@ -99,10 +105,10 @@ def consumer(backend: CudaBackend) -> Iterator[CudaConsumer]:
     """A consumer that has given back everything at the end: objects, context, descriptors."""
     before = len(os.listdir("/proc/self/fd"))
     opened = backend.open_consumer(backend.devices()[0])
-    opened._children = Kept(opened.stream)
+    made = kept(opened)
     yield opened
     opened.close()
-    opened._children.kept.clear()
+    made.clear()
     while peers:
         peers.pop().close()
     gc.collect()
@@ -209,6 +215,7 @@ def test_parts_of_one_allocation_are_one_import(consumer: CudaConsumer) -> None:
 
 
 def test_host_memory_is_pinned_once_and_kept(consumer: CudaConsumer, backend: CudaBackend) -> None:
+    made = kept(consumer)
     pages = HostPages.allocate(SIZE)
     seen = pages.view()
     before = library.fake_live()
@@ -231,7 +238,7 @@ def test_host_memory_is_pinned_once_and_kept(consumer: CudaConsumer, backend: Cu
     assert got == b"\x07" * SIZE
     memory.close()
     assert library.fake_live() == before
-    consumer._children.kept.clear()  # type: ignore[attr-defined]  # of this file's own
+    made.clear()
     del memory, theirs
     gc.collect()
     assert gone() is None
@@ -434,7 +441,7 @@ def test_dlpack_refuses(consumer: CudaConsumer) -> None:
         own.__dlpack__(copy=True)
     with pytest.raises(BufferError):
         own.__dlpack__(dl_device=(1, 0))
-    assert dlpack.alive() == 0
+    assert dlpack.live_tensors() == 0
     own.close()
     with pytest.raises(ClosedError):
         own.__dlpack__()
@@ -463,7 +470,7 @@ def test_tensors_outlive_memory_and_consumer(backend: CudaBackend) -> None:
 
 def test_dropped_unclosed_warns_and_releases(backend: CudaBackend) -> None:
     consumer = backend.open_consumer(backend.devices()[0])
-    with pytest.warns(ResourceWarning, match="unclosed CUDA"):  # noqa: PT031 - all of it warns
+    with pytest.warns(ResourceWarning, match="unclosed (consumer|CUDA)"):  # noqa: PT031 - all of it warns
         consumer.allocate(64)
         del consumer
         gc.collect()
@@ -614,7 +621,7 @@ def test_streams_are_told_apart(consumer: CudaConsumer) -> None:
     with pytest.raises(ClosedError):
         other.synchronize(1)
     with pytest.raises(InvalidArgument):
-        stream_module.stream_address(object(), 0)  # type: ignore[arg-type]
+        device_streams.stream_address(object(), consumer.runtime)  # type: ignore[arg-type]
 
 
 def test_stream_closed_while_held_is_let_go(consumer: CudaConsumer) -> None:
@@ -634,12 +641,12 @@ def test_stream_closed_with_a_peer_that_never_signals(consumer: CudaConsumer) ->
     start = time.monotonic()
     other.close()
     assert time.monotonic() - start < 2
-    assert len(stream_module.STILL_USED) == 1
+    assert len(device_streams.LEAKED) == 1
     peer[:8] = struct.pack("Q", 1)
     eventually(lambda: payload(peer) == 0)
-    (gate, *_) = stream_module.STILL_USED.pop()
-    with consumer.stream.context.current():
-        gate.close()  # type: ignore[attr-defined]
+    gate: Any = device_streams.LEAKED.pop()
+    with consumer.runtime.current:
+        gate[0].close()
 
 
 def test_reads_are_bounded(consumer: CudaConsumer) -> None:

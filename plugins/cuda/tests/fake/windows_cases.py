@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import windows
 from interop_cuda import _driver
-from interop_cuda.backend import CudaBackend, CudaConsumer
+from interop_cuda.backend import CudaBackend
 
 from interop.protocols import (
     DriverError,
@@ -32,6 +32,8 @@ from interop.protocols import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from interop_cuda.consumer import CudaConsumer
 
 NT, KMT = HandleType.OPAQUE_WIN32, HandleType.OPAQUE_WIN32_KMT
 SIZE = 8192

@@ -8,10 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np  # noqa: TID253 - this module is imported by load() only
 
-from interop.protocols import Capabilities, DeviceIdentity, DeviceInfo, HandleType, host_identity
-from interop.toolkit import IMPORTABLE, ConsumerBase
+from interop.protocols import (
+    DEFAULT_TIMEOUT,
+    Capabilities,
+    DeviceIdentity,
+    DeviceInfo,
+    HandleType,
+    host_identity,
+)
+from interop.toolkit import HOST_IMPORTABLE, ConsumerBase, HostMemory
 from interop_numpy.kernels import HostModule
-from interop_numpy.memory import HostBuffer, HostMemory, payload_range
+from interop_numpy.memory import HostArray
 from interop_numpy.stream import HostStream
 
 if TYPE_CHECKING:
@@ -41,7 +48,7 @@ class NumPyBackend:
                 name="NumPy (host processor)",
                 identity=DeviceIdentity(host=host_identity()),
                 capabilities=Capabilities(
-                    memory_import=IMPORTABLE if linux else frozenset({HandleType.HOST_ALLOCATION}),
+                    memory_import=HOST_IMPORTABLE if linux else frozenset({HandleType.HOST_ALLOCATION}),
                     host_memory="an array over it",
                     stream_hold="a worker thread that waits on a condition",
                     stream_notify="a call on the worker thread",
@@ -63,27 +70,23 @@ class NumPyBackend:
         return NumPyConsumer(device)
 
 
-class NumPyConsumer(ConsumerBase[HostBuffer]):
+class NumPyConsumer(ConsumerBase[HostArray, HostStream]):
     """The host's processor, opened: imports memory of software drivers and runs kernels on it."""
 
     no_semaphores = _NO_SEMAPHORES
-    stream: HostStream
 
     def open_stream(self) -> HostStream:
         """Start a worker thread."""
         return HostStream()
 
-    def open_memory(self, handle: Handle, descriptor: MemoryDescriptor) -> HostMemory:
+    def open_memory(self, handle: Handle, descriptor: MemoryDescriptor) -> HostMemory[HostArray]:
         """Map the memfd behind an opaque fd of a software Vulkan driver, or take host pages."""
-        return HostMemory.open(handle, descriptor, self.stream, payload_range)
+        return HostMemory.open(handle, descriptor, self.stream, HostArray)
 
-    def allocate(self, size: int) -> HostBuffer:
+    def allocate(self, size: int, *, timeout: float = DEFAULT_TIMEOUT) -> HostArray:
         """Allocate zeroed bytes of the process's own."""
-        self.check_open()
-        owner: HostBuffer = self.keep(HostMemory.allocate(size, self.stream)).owner()
-        return owner
+        return self.keep(HostMemory.allocate(size, self.stream, HostArray)).owner(timeout)
 
     def compile(self, source: str | Mapping[str, str]) -> HostModule:
         """Compile portable source with the system's C compiler; see :mod:`interop.toolkit.host_kernels`."""
-        self.check_open()
         return self.keep(HostModule(source, self.stream))

@@ -1,4 +1,4 @@
-"""Portable kernels on the host: compiled to C loops by the core, called through ctypes on a stream's thread."""
+"""Portable kernels on the host: C loops, called through ctypes on a stream's thread."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np  # noqa: TID253 - this module is imported by load() only
 
 from interop.protocols import ArgumentError
-from interop.toolkit import KernelBase, ModuleBase, build, translate
-from interop_numpy.memory import HostBuffer
+from interop.toolkit import EagerLaunch, KernelBase, ModuleBase, compile_c, three_extents, to_c
+from interop_numpy.memory import HostArray
 from interop_numpy.stream import HostStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from interop.protocols import Signature
 
 
 class _Library:
-    """A compiled shared object, unloaded when the last launch and the last kernel let go of it."""
+    """A compiled shared library, unloaded with the last launch and the last kernel that use it."""
 
     def __init__(self, text: str) -> None:
-        with build("numpy", text) as path:
+        with compile_c("numpy", text) as path:
             self._library = ctypes.CDLL(str(path))
         unload: Any = ctypes.CDLL(None).dlclose
         weakref.finalize(self, unload, ctypes.c_void_p(self._library._handle)).atexit = False  # noqa: SLF001 - public in all but name
@@ -39,7 +39,7 @@ class HostModule(ModuleBase):
     """A compiled source. Closing it refuses further launches; those in flight keep the library."""
 
     def __init__(self, source: str | Mapping[str, str], stream: HostStream) -> None:
-        text, signatures = translate("numpy", source)
+        text, signatures = to_c("numpy", source)
         self.library = _Library(text)
         super().__init__(signatures, stream)
 
@@ -51,27 +51,25 @@ class HostModule(ModuleBase):
 class HostKernel(KernelBase):
     """A kernel of a :class:`HostModule`."""
 
-    def __init__(self, module: HostModule, signature: Signature) -> None:
-        super().__init__(module, signature)
-        self._library = module.library
-
     def bind(
-        self, args: Sequence[object], grid: Sequence[int], group: Sequence[int], stream: Any
-    ) -> Callable[[], None]:
-        """Resolve the addresses once. What is returned keeps the memory mapped as long as it lives."""
+        self, args: Sequence[object], grid: tuple[int, ...], group: tuple[int, ...] | None, stream: Any
+    ) -> EagerLaunch:
+        """Find the addresses once. The launch keeps the memory mapped."""
+        name = self.signature.name
         if not isinstance(stream, HostStream):
-            msg = f"kernel {self.signature.name} needs a stream of NumPy's own, got {stream!r}"
-            raise ArgumentError(msg)
+            raise ArgumentError(f"kernel {name} needs a stream of NumPy's own, got {stream!r}")
         held = [self._argument(position, argument) for position, argument in enumerate(args, 1)]
         addresses = (ctypes.c_void_p * len(args))(*(address for address, _ in held))
         extents = ctypes.c_size_t * 3
-        launch = addresses, extents(*grid), extents(*group)
-        launcher = self._library.launcher(self.signature.name)
+        launch = addresses, extents(*three_extents(grid)), extents(*three_extents(group or ()))
+        library = self.module.library
+        launcher = library.launcher(name)
 
-        def run(_kept_alive: object = (self._library, held)) -> None:
+        def run(_kept_alive: object = (library, held)) -> None:
             launcher(*launch)
 
-        return lambda: stream.enqueue(run)
+        views = (each for each in args if isinstance(each, HostArray))
+        return EagerLaunch([self.module, stream, *views], lambda: stream.enqueue(run))
 
     def _argument(self, position: int, argument: object) -> tuple[int, object]:
         """Return the address of what C reads for an argument, and the object that keeps it alive."""
@@ -79,12 +77,11 @@ class HostKernel(KernelBase):
         if not parameter.pointer:
             scalar = np.array(argument)
             return scalar.ctypes.data, scalar
-        memory = argument.native if isinstance(argument, HostBuffer) else argument
+        memory = argument.native if isinstance(argument, HostArray) else argument
         if not isinstance(memory, np.ndarray) or not memory.flags.c_contiguous:
-            msg = (
-                f"argument {position} ({parameter}) of {self.signature.name} needs a NumPy array without "
-                f"gaps or a view of this backend, got {argument!r}"
+            raise ArgumentError(
+                f"argument {position} ({parameter}) of {self.signature.name} needs a NumPy array without gaps or a "
+                f"view of this backend, got {argument!r}"
             )
-            raise ArgumentError(msg)
         pointer = ctypes.c_void_p(memory.ctypes.data)
         return ctypes.addressof(pointer), (pointer, memory)

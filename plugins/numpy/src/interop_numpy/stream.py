@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from interop.protocols import ClosedError, DriverError, WaitTimeout
-from interop.toolkit import HOLD, Resource, tell
+from interop.toolkit import HOLD, CommandList, Resource, run_callback
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +67,7 @@ class _Worker:
         failed: Callable[[int, InteropError], None] | None,
     ) -> None:
         """Call the host, with the error where an earlier piece of work has failed."""
-        tell(callback, value, failed, None if self.error is None else _told(self.error))
+        run_callback(callback, value, failed, None if self.error is None else _told(self.error))
 
     def wait(self, value: int) -> None:
         """Wait until :meth:`release` was called with ``value`` or more."""
@@ -136,6 +136,11 @@ class HostStream(Resource):
 
     def flush(self) -> None:
         """Do nothing: the worker starts at once."""
+
+    def command_list(self) -> CommandList:
+        """Return a new, empty list of prepared calls for this stream."""
+        self.check_open()
+        return CommandList(self)
 
     def synchronize(self, timeout: float) -> None:
         """Block until everything enqueued so far is done.

@@ -1,0 +1,113 @@
+"""The consumer of a CUDA-like runtime."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from functools import partial
+from typing import TYPE_CHECKING
+
+from interop.protocols import DEFAULT_TIMEOUT, HandleType
+from interop.toolkit.bases import ConsumerBase
+from interop.toolkit.checks import check_image, check_import_memory
+from interop.toolkit.device_memory import (
+    DeviceMemory,
+    allocate,
+    import_external,
+    map_whole,
+    pin_host,
+    release_memory,
+)
+from interop.toolkit.device_streams import DeviceStream
+from interop.toolkit.device_views import DeviceView
+from interop.toolkit.kernel_source import pick_source
+from interop.toolkit.semaphores import DeviceSemaphore, import_semaphore
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from interop.protocols import (
+        DeviceInfo,
+        Handle,
+        ImageDescriptor,
+        MemoryDescriptor,
+        SemaphoreDescriptor,
+    )
+    from interop.toolkit.device_images import DeviceImage
+    from interop.toolkit.device_kernels import DeviceModule
+    from interop.toolkit.runtimes import DeviceRuntime
+
+
+class DeviceConsumer(ConsumerBase[DeviceView, DeviceStream]):
+    """An opened device of a CUDA-like runtime. A backend adds the compiler and the images."""
+
+    def __init__(self, runtime: DeviceRuntime, device: DeviceInfo) -> None:
+        """Open a device; ``runtime`` is held once, and dropped by :meth:`close`."""
+        self.runtime = runtime
+        super().__init__(device, runtime.drop)
+
+    def open_stream(self) -> DeviceStream:
+        """Create a non-blocking stream."""
+        return DeviceStream(self.runtime, hold=self.device.capabilities.stream_hold)
+
+    def open_memory(self, handle: Handle, descriptor: MemoryDescriptor) -> DeviceMemory:
+        """Import an allocation and map it whole, or pin host memory.
+
+        Note:
+            ``cuImportExternalMemory`` and ``cuExternalMemoryGetMappedBuffer`` at offset 0, or HIP's twins: HIP before
+            ROCm 7.2 loses other offsets. ``cuMemHostRegister`` or ``hipHostRegister`` for host memory.
+        """
+        stream, runtime = self._stream, self.runtime
+        if handle.type is HandleType.HOST_ALLOCATION:
+            return pin_host(stream, handle, descriptor.allocation_size)
+        external, address = import_external(runtime, handle, descriptor, map_whole)
+        release = partial(release_memory, runtime.hold(), address, external)
+        return DeviceMemory("external memory", stream, address, release)
+
+    def open_semaphore(self, handle: Handle, descriptor: SemaphoreDescriptor) -> DeviceSemaphore:
+        """Import a semaphore."""
+        return import_semaphore(self.stream, handle, descriptor)
+
+    def import_image(
+        self,
+        handle: Handle,
+        memory: MemoryDescriptor,
+        image: ImageDescriptor,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> DeviceImage:
+        """Import an image; see :meth:`interop.protocols.ImageConsumer.import_image`."""
+        self.check_open()
+        check_image(memory, image)
+        check_import_memory(handle, memory, self.device.capabilities.memory_import)
+        return self.keep(self.open_image(handle, memory, image, timeout))
+
+    @abstractmethod
+    def open_image(
+        self, handle: Handle, memory: MemoryDescriptor, image: ImageDescriptor, timeout: float
+    ) -> DeviceImage:
+        """Import an image that has been checked; ``handle`` is consumed on success only."""
+
+    def allocate(self, size: int, *, timeout: float = DEFAULT_TIMEOUT) -> DeviceView:
+        """Allocate device memory; the caller closes the view."""
+        memory, view = allocate(self.stream, size, timeout)
+        self.keep(memory)
+        return view
+
+    def compile(self, source: str | Mapping[str, str]) -> DeviceModule:
+        """Compile portable source, or the entry of a mapping that is named after the backend."""
+        from interop.toolkit.device_kernels import PORTABLE_NAMES, PRELUDE, load_module
+
+        stream, backend = self.stream, self.device.backend
+        own = not isinstance(source, str) and backend in source
+        prelude = PRELUDE if own else PRELUDE + PORTABLE_NAMES + self.more_names
+        text, signatures = pick_source(backend, source, prelude)
+        limit = int(self.device.details["largest group"])
+        return self.keep(load_module(stream, self.compile_text(text), signatures, limit, self.load_hints))
+
+    more_names = ""
+    """What portable source needs of the API's compiler besides ``PORTABLE_NAMES``."""
+    load_hints: Mapping[int, str] = {}
+
+    @abstractmethod
+    def compile_text(self, text: str) -> object:
+        """Compile a source for the device and return code that the driver loads. Raises :class:`CompileError`."""
