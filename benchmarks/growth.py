@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from instructions import instructions
 from rich.console import Console
 from rich.table import Table
 
 import interop
 from interop import registry
-from interop.cli.bench._instructions import instructions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

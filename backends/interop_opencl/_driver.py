@@ -8,7 +8,6 @@ other platforms and load every layer twice.
 from __future__ import annotations
 
 import ctypes
-import functools
 import importlib
 import sys
 import warnings
@@ -23,7 +22,7 @@ from interop.protocols import (
     Unsupported,
     is_windows,
 )
-from interop_opencl.plugin import INSTALL_HINT
+from interop_opencl._install import INSTALL_HINT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -288,20 +287,6 @@ class Driver:
         for platform in self.platforms():
             found[f"platform {platform.name}"] = platform.version
         return found
-
-
-def bare(function: Callable[..., Any]) -> Callable[..., int]:
-    """Return a function of the driver for arguments that are ctypes objects already: it converts none of them.
-
-    For calls with the same arguments each time. The result is a status.
-    """
-    found: Any = function
-    return _at(ctypes.cast(found, _POINTER).value or 0)
-
-
-@functools.cache
-def _at(address: int) -> Callable[..., int]:
-    return ctypes.CFUNCTYPE(_INT)(address)
 
 
 class LastReference:

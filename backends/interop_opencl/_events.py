@@ -1,4 +1,4 @@
-"""Events: what holds a queue until the host lets it go, and what calls the host back."""
+"""Events: gates that hold a queue, and callbacks to the host."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
     from interop_opencl._driver import Driver
 
-_waiting: dict[int, tuple[Callable[[int], object], Owed]] = {}
-"""What each event that the driver still owes a call for leads to, by the number that the call carries."""
+_waiting: dict[int, tuple[Callable[[int], object], PendingCallbacks]] = {}
+"""The job of each callback that the driver still owes, by the ticket that the callback carries."""
 _tickets = count(1)
 _LEAVING = 0.002
-"""Seconds that a driver's thread is given to get out of a callback; nothing tells when it has."""
+"""Seconds for a driver's thread to leave a callback. No API call tells when it has left."""
 
 
-class Owed:
-    """How many calls the driver still owes for one context."""
+class PendingCallbacks:
+    """Counts the callbacks that the driver still owes to one context."""
 
     __slots__ = ("_changed", "_number", "_used")
 
@@ -34,14 +34,14 @@ class Owed:
         self._used = False
 
     def add(self, number: int) -> None:
-        """Count calls that are to come, or with -1 one that has been made."""
+        """Add callbacks that are to come; -1 removes one that was made."""
         with self._changed:
             self._number += number
             self._used = True
             self._changed.notify_all()
 
     def settle(self, timeout: float) -> bool:
-        """Wait until none is owed; False when that takes longer than ``timeout`` seconds.
+        """Block until no callback is owed; return False after ``timeout`` seconds.
 
         NVIDIA's driver (580) never returns from ``clReleaseContext`` while one of its threads is in a callback.
         """
@@ -53,69 +53,68 @@ class Owed:
 
 
 def _call(_event: int, status: int, ticket: int) -> None:
-    job, owed = _waiting.pop(ticket)
+    job, pending = _waiting.pop(ticket)
     try:
         job(status)
     finally:
-        owed.add(-1)
+        pending.add(-1)
 
 
-# One C callback for the whole process, never freed: a driver's thread may still be on its way out of it when
-# the queue that it was called for is gone.
+# One C callback serves the whole process and is never freed: a driver's thread may still be leaving it when the
+# queue is gone.
 _called = CALLBACK(_call)
 
 
-def on_completion(driver: Driver, owed: Owed, event: ctypes.c_void_p, job: Callable[[int], object]) -> None:
+def on_completion(
+    driver: Driver, pending: PendingCallbacks, event: ctypes.c_void_p, job: Callable[[int], object]
+) -> None:
     """Have ``job(status)`` called once the event is complete or has failed (``clSetEventCallback``)."""
     ticket = next(_tickets)
-    _waiting[ticket] = job, owed
-    owed.add(1)
+    _waiting[ticket] = job, pending
+    pending.add(1)
     code = driver.raw("clSetEventCallback")(event, COMPLETE, _called, ticket)
     if code != 0:
         del _waiting[ticket]
-        owed.add(-1)
+        pending.add(-1)
     check("clSetEventCallback", code)
 
 
 def user_event(driver: Driver, context: int) -> int:
-    """Make an event that the host completes (``clCreateUserEvent``)."""
+    """Create an event that the host completes (``clCreateUserEvent``)."""
     status = ctypes.c_int()
     event: int = driver.raw("clCreateUserEvent")(context, ctypes.byref(status))
     check("clCreateUserEvent", status.value)
     return event
 
 
-class Holds:
-    """User events that keep a queue from going on, in the order in which they were enqueued.
+class EventGate:
+    """A gate of user events. Fulfils ``interop.toolkit.Gate``.
 
-    They always end as complete. A user event of negative status should end the commands behind it, but
-    PoCL (3.1, pocl_update_event_failed) aborts the process where one of those has no event that the caller
-    keeps. So work behind a failed hold runs, on data that is not ready, and the next
-    :meth:`OpenCLStream.synchronize` says so.
+    The events always end as complete. A user event of negative status should end the commands behind it. PoCL (3.1,
+    pocl_update_event_failed) aborts the process where the caller keeps no event of such a command.
     """
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, context: int, queue: int) -> None:
         self._lock = threading.Lock()
         self._events: deque[tuple[int, int]] = deque()
         self._released = 0
-        self._failed: range = range(0)
-        self._failure = False
         self._driver = driver
+        self._context = context
+        self._queue = queue
         self._set = driver.raw("clSetUserEventStatus")
         self._barrier = driver.raw("clEnqueueBarrierWithWaitList")
-        self._retain, self._drop = driver.raw("clRetainEvent"), driver.raw("clReleaseEvent")
+        self._retain, self._drop = driver.references("Event")
 
-    def enqueue(self, context: int, queue: int, value: int) -> None:
-        """Hold the queue until ``value`` is released; nothing to do when it has been already."""
+    def hold(self, value: int) -> None:
+        """Enqueue a barrier on a user event. Does nothing if ``value`` is released already."""
         with self._lock:
             if value <= self._released:
-                self._failure |= value in self._failed
                 return
-            event = user_event(self._driver, context)
+            event = user_event(self._driver, self._context)
             self._retain(event)
             self._events.append((value, event))
-        # Outside the lock: with a full queue a driver may wait in here, and releases must go on meanwhile.
-        code = self._barrier(queue, 1, ctypes.byref(ctypes.c_void_p(event)), None)
+        # Outside the lock: a driver with a full queue may block here, and releases must go on meanwhile.
+        code = self._barrier(self._queue, 1, ctypes.byref(ctypes.c_void_p(event)), None)
         self._drop(event)
         if code != 0:
             self._forget(value, event)
@@ -129,23 +128,16 @@ class Holds:
         if known:
             self._drop(event)
 
-    def release(self, value: int, *, failed: bool) -> None:
-        """End the holds up to ``value``."""
+    def release(self, value: int, *, failed: bool = False) -> None:  # noqa: ARG002 - see the class
+        """Complete the events of all holds up to ``value``."""
         ended: list[int] = []
         with self._lock:
-            if failed and value > self._released:  # not those that were released before in good order
-                first = self._failed.start if self._failed else self._released + 1
-                self._failed = range(first, value + 1)
             self._released = max(self._released, value)
             while self._events and self._events[0][0] <= value:
                 ended.append(self._events.popleft()[1])
-            self._failure |= failed and bool(ended)
         for event in ended:  # outside the lock: the driver may run callbacks in this call
             self._set(event, COMPLETE)
             self._drop(event)
 
-    def take_failure(self) -> bool:
-        """Whether a hold has ended as failed since the last time this was asked."""
-        with self._lock:
-            failure, self._failure = self._failure, False
-        return failure
+    def close(self) -> None:
+        """Do nothing: a release of every hold has dropped the events."""

@@ -1,13 +1,14 @@
-"""Who may use an imported object: acquired on a queue, given back on one."""
+"""Ownership of imported objects: acquired on a queue, released on a queue."""
 
 from __future__ import annotations
 
 import ctypes
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from interop.protocols import BareCall, BareOwnership
-from interop_opencl._driver import bare, check
+from interop.protocols import PreparedCall
+from interop.toolkit import preconverted
+from interop_opencl._driver import check
 from interop_opencl.stream import OpenCLStream, stream_address
 
 if TYPE_CHECKING:
@@ -21,77 +22,92 @@ _RELEASE = "clEnqueueReleaseExternalMemObjectsKHR"
 _Object = ctypes.c_void_p * 1
 
 
-class Calls(NamedTuple):
-    """What a platform acquires and releases with; looked up once, as each import needs them."""
+class OwnershipChanges(Protocol):
+    """How an import changes hands between the two APIs."""
+
+    def prepare_acquire(self, stream: Stream) -> PreparedCall:
+        """Return the acquire on a stream."""
+        ...
+
+    def prepare_release(self, stream: Stream) -> PreparedCall:
+        """Return the release on a stream."""
+        ...
+
+    def give_back(self) -> None:
+        """Release what is acquired, before the object goes."""
+        ...
+
+
+class OwnershipFunctions(NamedTuple):
+    """The acquire and release functions of a platform."""
 
     acquire: Callable[..., int]
     release: Callable[..., int]
 
 
-def required(driver: Driver, platform: int) -> Calls:
-    """Return the calls, or raise :class:`Unsupported` for a platform that lacks them, before it has a handle."""
-    return Calls(*(bare(driver.required(platform, name)) for name in (_ACQUIRE, _RELEASE)))
+def required(driver: Driver, platform: int) -> OwnershipFunctions:
+    """Return the functions. Raises ``Unsupported`` for a platform that lacks them, before it has a handle."""
+    return OwnershipFunctions(
+        *(preconverted(driver.required(platform, name)) for name in (_ACQUIRE, _RELEASE))
+    )
 
 
 class Ownership:
-    """Acquires and releases one ``cl_mem``, which must be open."""
+    """Acquires and releases one imported ``cl_mem``, which must be open."""
 
-    __slots__ = ("_acquire", "_address", "_give", "_held", "_prepared", "_stream")
+    __slots__ = ("_address", "_functions", "_held", "_prepared", "_stream")
 
-    def __init__(self, calls: Calls, stream: OpenCLStream, address: int) -> None:
+    def __init__(self, functions: OwnershipFunctions, stream: OpenCLStream, address: int) -> None:
+        self._functions = functions
         self._stream = stream
         self._address = address
-        self._acquire, self._give = calls
-        self._prepared: tuple[OpenCLStream | None, tuple[object, ...]] = (None, ())
-        self._held: tuple[object, ...] | None = None
-        """What acquired it and would release it; None while it is not acquired."""
+        self._prepared: tuple[OpenCLStream | None, PreparedCall, PreparedCall] | None = None
+        self._held: Callable[[], int] | None = None
+        """The driver call that releases the object; None while it is not acquired."""
 
-    def acquire(self, stream: Stream) -> None:
-        """Enqueue ``clEnqueueAcquireExternalMemObjectsKHR``: use before it is undefined."""
-        known, call = self._prepared
-        if known is None or known is not stream or not known.alive:
-            call = self._prepare(stream)
-        self._held = call  # before it is: a Ctrl-C during the call is raised as it returns
-        code = self._acquire(*call)
-        if code:
+    def prepare_acquire(self, stream: Stream) -> PreparedCall:
+        """Return ``clEnqueueAcquireExternalMemObjectsKHR``: use before it is undefined."""
+        return self._calls(stream)[1]
+
+    def prepare_release(self, stream: Stream) -> PreparedCall:
+        """Return ``clEnqueueReleaseExternalMemObjectsKHR``: use after it is undefined."""
+        return self._calls(stream)[2]
+
+    def _calls(self, stream: Stream) -> tuple[OpenCLStream | None, PreparedCall, PreparedCall]:
+        """Convert the arguments once for as long as the same queue is named."""
+        found = self._prepared
+        if found is not None and found[0] is stream and found[0].alive:
+            return found
+        queue = ctypes.c_void_p(stream_address(stream, self._stream.context))
+        none, one, zero = ctypes.c_void_p(), ctypes.c_uint(1), ctypes.c_uint(0)
+        arguments = (queue, one, _Object(self._address), zero, none, none)
+        acquire, release = (partial(each, *arguments) for each in self._functions)
+
+        def acquired() -> int:
+            self._held = release  # before the driver is called: Ctrl-C is raised as the call returns
+            return acquire()
+
+        def refused(code: int) -> None:
             self._held = None
             check(_ACQUIRE, code)
 
-    def release(self, stream: Stream) -> None:
-        """Enqueue ``clEnqueueReleaseExternalMemObjectsKHR``: use after it is undefined."""
-        known, call = self._prepared
-        if known is None or known is not stream or not known.alive:
-            call = self._prepare(stream)
-        code = self._give(*call)
-        if code:
-            check(_RELEASE, code)
-        self._held = None
+        def released() -> int:
+            code = release()
+            if not code:
+                self._held = None
+            return code
 
-    def bare(self, stream: Stream) -> BareOwnership:
-        """Return both calls alone; see :class:`interop.protocols.BareMemory`."""
-        call = self._prepare(stream)
-
-        def broken() -> None:
-            self._held = call
-
-        acquire = BareCall(partial(self._acquire, *call), partial(check, _ACQUIRE))
-        release = BareCall(partial(self._give, *call), partial(check, _RELEASE))
-        return BareOwnership(acquire, release, broken, lambda: True)
-
-    def _prepare(self, stream: Stream) -> tuple[object, ...]:
-        """Convert what both calls take, once for as long as they name the same queue; not yet at the import."""
-        queue = ctypes.c_void_p(stream_address(stream, self._stream.context))
-        none, one, zero = ctypes.c_void_p(), ctypes.c_uint(1), ctypes.c_uint(0)
-        call = (queue, one, _Object(self._address), zero, none, none)
-        self._prepared = (stream if isinstance(stream, OpenCLStream) else None, call)
-        return call
+        known = stream if isinstance(stream, OpenCLStream) else None
+        made = (known, PreparedCall(acquired, refused), PreparedCall(released, partial(check, _RELEASE)))
+        self._prepared = made
+        return made
 
     def give_back(self) -> None:
-        """Release where that was not done, before the object goes.
+        """Release the object if it is acquired.
 
         NVIDIA's driver (580) never returns from ``clReleaseContext`` while an import of it is acquired.
         """
-        call, self._held = self._held, None
-        if call is not None and self._stream.alive:
-            check(_RELEASE, self._give(*call))
+        release, self._held = self._held, None
+        if release is not None and self._stream.alive:
+            check(_RELEASE, release())
             self._stream.flush()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-import time
 from typing import TYPE_CHECKING, Any
 
 from interop.protocols import FdFate, Handle, HandleType, InvalidArgument, Numbers, Tiling, Unsupported, lend
-from interop.toolkit import Resource, check_image, check_import_memory, host_bytes
+from interop.toolkit import ImageBase
 from interop_opencl._driver import (
     DEVICE_LINEAR_IMAGES,
     FALSE,
@@ -19,12 +18,11 @@ from interop_opencl._driver import (
     name_of,
 )
 from interop_opencl._ownership import Ownership
-from interop_opencl.memory import DEFAULT_TIMEOUT
 
 if TYPE_CHECKING:
-    from interop.protocols import HostBytes, ImageDescriptor, ImageFormat, MemoryDescriptor, Stream
+    from interop.protocols import ImageDescriptor, MemoryDescriptor, Stream
     from interop_opencl._driver import Driver
-    from interop_opencl._ownership import Calls
+    from interop_opencl._ownership import OwnershipFunctions
     from interop_opencl.stream import OpenCLStream
 
 _CREATE = "clCreateImageWithProperties"
@@ -70,35 +68,24 @@ class _Description(ctypes.Structure):
     )
 
 
-class OpenCLImage(Resource):
+class OpenCLImage(ImageBase):
     """An image of another API, imported."""
 
-    __slots__ = ("_descriptor", "_native", "_ownership", "_stream")
+    __slots__ = ("_native", "_ownership", "_stream")
 
     def __init__(
-        self, driver: Driver, calls: Calls, stream: OpenCLStream, native: Any, descriptor: ImageDescriptor
+        self,
+        functions: OwnershipFunctions,
+        stream: OpenCLStream,
+        native: Any,
+        descriptor: ImageDescriptor,
+        timeout: float,
     ) -> None:
-        what = f"OpenCL image {descriptor.shape} {descriptor.format}"
-        super().__init__(what, _release, native, LastReference(driver, "MemObject", native.int_ptr))
+        last = LastReference(stream.driver, "MemObject", native.int_ptr)
+        super().__init__("OpenCL image", descriptor, timeout, _release, native, last)
         self._stream = stream
         self._native = native
-        self._descriptor = descriptor
-        self._ownership = Ownership(calls, stream, native.int_ptr)
-
-    @property
-    def descriptor(self) -> ImageDescriptor:
-        """What was imported."""
-        return self._descriptor
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The largest level, row-major."""
-        return self._descriptor.shape
-
-    @property
-    def format(self) -> ImageFormat:
-        """The make-up of a texel."""
-        return self._descriptor.format
+        self._ownership = Ownership(functions, stream, native.int_ptr)
 
     @property
     def native(self) -> Any:
@@ -109,49 +96,31 @@ class OpenCLImage(Resource):
     def acquire(self, stream: Stream) -> None:
         """Enqueue ``clEnqueueAcquireExternalMemObjectsKHR``: use before it is undefined."""
         self.check_open()
-        self._ownership.acquire(stream)
+        self._ownership.prepare_acquire(stream).run()
 
     def release(self, stream: Stream) -> None:
         """Enqueue ``clEnqueueReleaseExternalMemObjectsKHR``: use after it is undefined."""
         self.check_open()
-        self._ownership.release(stream)
+        self._ownership.prepare_release(stream).run()
 
-    def read(
-        self, target: HostBytes, *, level: int = 0, layer: int = 0, timeout: float | None = None
-    ) -> None:
-        """Copy to the host, after all earlier work of the consumer's queue (``clEnqueueReadImage``)."""
-        self._copy("clEnqueueReadImage", target, level, layer, timeout, writable=True)
-
-    def write(
-        self, source: HostBytes, *, level: int = 0, layer: int = 0, timeout: float | None = None
-    ) -> None:
-        """Copy from the host, after all earlier work of the consumer's queue (``clEnqueueWriteImage``)."""
-        self._copy("clEnqueueWriteImage", source, level, layer, timeout, writable=False)
-
-    def _copy(
-        self, function: str, host: HostBytes, level: int, layer: int, timeout: float | None, *, writable: bool
-    ) -> None:
-        self.check_open()
-        image, stream = self._descriptor, self._stream
-        flat = host_bytes(host, image.part_nbytes(level, layer), writable=writable)
-        seconds = DEFAULT_TIMEOUT if timeout is None else timeout
-        deadline = time.monotonic() + seconds
-        # Some drivers block in the copy call while the queue is held; so the queue is brought to rest first.
-        stream.synchronize(seconds)
-        # The level comes after as many coordinates as the kind of image has (cl_khr_mipmap_image).
+    def copy(self, host: Any, level: int, layer: int, timeout: float, *, to_host: bool) -> None:
+        """Copy on the consumer's queue (``clEnqueueReadImage``, ``clEnqueueWriteImage``)."""
+        image, stream, native = self._descriptor, self._stream, self._native
+        # The level follows as many coordinates as the kind of image has (cl_khr_mipmap_image).
         place = (0, 0, layer, level) if image.is_3d or image.array_layers > 1 else (0, 0, level, 0)
         origin, region = (ctypes.c_size_t * 4)(*place), (ctypes.c_size_t * 3)(*image.level_extent(level))
-        event = ctypes.c_void_p()
-        waits = (0, None, ctypes.byref(event))
-        places = (origin, region, 0, 0, flat.ctypes.data)
-        with stream.keeping(flat, self._native):
-            code = stream.driver.raw(function)(stream.address, self._native.int_ptr, FALSE, *places, *waits)
-            check(function, code)
-            stream.finish(event, max(deadline - time.monotonic(), 0.0), keep=(flat, self._native))
+        function = "clEnqueueReadImage" if to_host else "clEnqueueWriteImage"
+        call = stream.driver.raw(function)
+
+        def enqueue() -> None:
+            places = (origin, region, 0, 0, host.ctypes.data)
+            check(function, call(stream.address, native.int_ptr, FALSE, *places, 0, None, None))
+
+        stream.copy(enqueue, lambda: (host, native), timeout)
 
     def close(self) -> None:
-        """Give ownership back where that was not done, and release the import. A second call does nothing."""
-        if not self.closed:
+        """Release ownership that is still acquired, then the import. A second call does nothing."""
+        if self.alive:
             self._ownership.give_back()
         super().close()
 
@@ -162,19 +131,16 @@ def _release(native: Any, last: LastReference) -> None:
 
 
 def import_image(
-    driver: Driver,
-    calls: Calls,
+    functions: OwnershipFunctions,
     device: Any,
     stream: OpenCLStream,
     handle: Handle,
     memory: MemoryDescriptor,
     image: ImageDescriptor,
-    *,
-    supported: frozenset[HandleType],
+    timeout: float,
 ) -> OpenCLImage:
-    """Import an image; ``handle`` is consumed on success only."""
-    check_import_memory(handle, memory, supported)
-    check_image(memory, image)
+    """Import an image that fits its memory; ``handle`` is consumed on success only."""
+    driver = stream.driver
     _check_tiling(driver, device.int_ptr, handle.type, image)
     kind = _kind(image)
     wanted = _Format(_ORDERS[image.format.components], _CHANNELS[image.format.numbers, image.format.bits])
@@ -203,7 +169,7 @@ def import_image(
             raise Unsupported(f"{image.tiling} images {image.shape} of {image.format}", reason)
         made = imported(driver, _CREATE, status.value, address, "image memory", memory.allocation_size)
         native = driver.adopt(made)  # in here, since the handle goes on success only
-    return OpenCLImage(driver, calls, stream, native, image)
+    return OpenCLImage(functions, stream, native, image, timeout)
 
 
 def _kind(image: ImageDescriptor) -> int:
@@ -213,10 +179,10 @@ def _kind(image: ImageDescriptor) -> int:
 
 
 def _check_tiling(driver: Driver, device: int, handle_type: HandleType, image: ImageDescriptor) -> None:
-    """Refuse a tiling that the driver takes for the other one: it imports such images, with wrong texels.
+    """Refuse a tiling that the driver would import with wrong texels.
 
     Memory of the types in ``CL_DEVICE_EXTERNAL_MEMORY_IMPORT_ASSUME_LINEAR_IMAGES_HANDLE_TYPES_KHR`` is read
-    as rows, of any other as the driver's Vulkan lays images out. NVIDIA (580) has none in that list.
+    as rows, memory of other types in the optimal tiling of the driver's Vulkan. NVIDIA (580) lists no type.
     """
     if image.offset:
         raise InvalidArgument(f"OpenCL imports images from their first byte, got an offset of {image.offset}")

@@ -1,4 +1,4 @@
-"""Kernels: portable source through the device's OpenCL C compiler, and launches with prepared arguments."""
+"""Kernels: portable source through the device's OpenCL C compiler, and launches with converted arguments."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import re
 import threading
 import warnings
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from interop.protocols import ArgumentError, CompileError
-from interop.toolkit import Resource, check_arguments, check_grid, pick_source, unknown_kernel
+from interop.protocols import ArgumentError, CompileError, PreparedCall
+from interop.toolkit import KernelBase, LaunchBase, ModuleBase, pick_source, preconverted
 from interop_opencl._driver import check, failure
-from interop_opencl._launch import OpenCLLaunch
 from interop_opencl.memory import OpenCLBuffer
 from interop_opencl.stream import stream_address
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from interop.protocols import Signature, Stream
-    from interop_opencl._driver import Driver
     from interop_opencl.stream import OpenCLStream
 
 PRELUDE = """\
@@ -44,7 +43,6 @@ PRELUDE = """\
 #define NUM_GROUPS(d) ((uint)get_num_groups(d))
 """
 
-# C99's names that OpenCL C lacks; only for portable source.
 PORTABLE_NAMES = """\
 typedef char int8_t;
 typedef uchar uint8_t;
@@ -55,57 +53,33 @@ typedef uint uint32_t;
 typedef long int64_t;
 typedef ulong uint64_t;
 """
+"""Names of C99 that OpenCL C lacks. Only for portable source."""
 
+_LAUNCH = "clEnqueueNDRangeKernel"
 _POINTER_SIZE = ctypes.sizeof(ctypes.c_void_p)
 
 
-class OpenCLModule(Resource):
+class OpenCLModule(ModuleBase):
     """A compiled source."""
 
-    __slots__ = ("_driver", "_kernels", "_launches", "_natives", "_program", "_signatures", "_stream")
-
-    may_be_dropped = True
-
-    def __init__(
-        self, driver: Driver, stream: OpenCLStream, program: Any, signatures: Mapping[str, Signature]
-    ) -> None:
+    def __init__(self, stream: OpenCLStream, program: Any, signatures: Mapping[str, Signature]) -> None:
         natives: list[Any] = [program]
-        # Emptied by close: a kernel keeps its arguments, and through them the import and its handle.
-        super().__init__("OpenCL program", natives.clear)
+        # close() empties the list: a kernel keeps its arguments, and through them the import and its handle.
+        super().__init__(signatures, stream, natives.clear)
+        self.driver = stream.driver
         self._natives = natives
-        self._driver = driver
-        self._stream = stream
         self._program: Any = program
-        self._signatures = signatures
-        self._kernels: dict[str, OpenCLKernel] = {}
         self._launches: weakref.WeakSet[OpenCLLaunch] = weakref.WeakSet()
 
-    @property
-    def driver(self) -> Driver:
-        """The loader that it was compiled through."""
-        return self._driver
-
-    @property
-    def stream(self) -> OpenCLStream:
-        """The queue of launches that name no other."""
-        return self._stream
-
-    def kernel(self, name: str) -> OpenCLKernel:
-        """Return a kernel by name (``clCreateKernel``)."""
-        self.check_open()
-        found = self._kernels.get(name)
-        if found is None:
-            signature = self._signatures.get(name)
-            if signature is None:
-                raise unknown_kernel(name, self._signatures)
-            native, limit = self.create(name)
-            self._natives.append(native)
-            found = self._kernels[name] = OpenCLKernel(self, native.int_ptr, signature, limit)
-        return found
+    def open_kernel(self, signature: Signature) -> OpenCLKernel:
+        """Return a kernel of this module."""
+        native, limit = self.create(signature.name)
+        self._natives.append(native)
+        return OpenCLKernel(self, signature, native.int_ptr, limit)
 
     def create(self, name: str) -> tuple[Any, int]:
-        """Make a ``cl_kernel`` (``clCreateKernel``); return it and the work items of its largest group."""
-        cl = self._driver.cl
+        """Create a ``cl_kernel`` (``clCreateKernel``); return it and the work items of its largest group."""
+        cl = self.driver.cl
         try:
             native = cl.Kernel(self._program, name)
             question = cl.kernel_work_group_info.WORK_GROUP_SIZE
@@ -114,53 +88,42 @@ class OpenCLModule(Resource):
             raise failure("clCreateKernel", error) from error
 
     def keep(self, launch: OpenCLLaunch) -> OpenCLLaunch:
-        """Have a launch give its kernel up when this is closed; return it."""
+        """Have a launch release its kernel when this module is closed; return the launch."""
         self._launches.add(launch)
         return launch
 
     def close(self) -> None:
-        """Give program and kernels up (``clReleaseProgram``). A second call does nothing."""
+        """Release the program and its kernels (``clReleaseProgram``). A second call does nothing."""
         for launch in list(self._launches):
-            launch.give_up()
+            launch.release()
         self._kernels.clear()
         self._program = None
         super().close()
 
 
-class OpenCLKernel:
-    """A kernel whose arguments are set only when they change."""
+class OpenCLLaunch(LaunchBase):
+    """A ``cl_kernel`` of its own whose arguments, grid and queue are set."""
 
-    __slots__ = (
-        "_address",
-        "_checked",
-        "_grids",
-        "_launch",
-        "_limit",
-        "_lock",
-        "_module",
-        "_scalars",
-        "_set",
-        "_shown",
-        "_signature",
-    )
+    __slots__ = ("_native",)
 
-    def __init__(self, module: OpenCLModule, address: int, signature: Signature, limit: int) -> None:
-        self._module = module
-        self._limit = limit  # registers may allow smaller groups than the device's largest
+    def __init__(self, used: Sequence[Any], native: Any, prepared: PreparedCall) -> None:
+        super().__init__(used, prepared)
+        self._native = native
+
+    def release(self) -> None:
+        """Release the kernel, which keeps its arguments. Only after the module was closed."""
+        self._native = None
+
+
+class OpenCLKernel(KernelBase):
+    """A ``cl_kernel`` for launches that are not prepared. Its lock makes setting arguments and launching one step."""
+
+    def __init__(self, module: OpenCLModule, signature: Signature, address: int, limit: int) -> None:
+        super().__init__(module, signature)
+        self.group_limit = limit  # registers may allow smaller groups than the device's largest
         self._address = address
-        self._signature = signature
         self._set = module.driver.raw("clSetKernelArg")
-        self._launch = module.driver.raw("clEnqueueNDRangeKernel")
-        self._scalars = module.driver.scalar
         self._lock = threading.Lock()
-        self._shown: list[object] = [None] * len(signature.parameters)
-        self._checked: set[tuple[type, ...]] = set()
-        self._grids: dict[object, tuple[int, Any, Any]] = {}
-
-    @property
-    def signature(self) -> Signature:
-        """Name and parameters."""
-        return self._signature
 
     def __call__(
         self,
@@ -169,121 +132,96 @@ class OpenCLKernel:
         local_size: int | Sequence[int] | None = None,
         stream: Stream | None = None,
     ) -> None:
-        """Enqueue the kernel (``clEnqueueNDRangeKernel``); without a group the driver chooses one."""
-        queue = self._check(args, stream)
-        dimensions, grid, group = self._extents(global_size, local_size)
-        with self._lock:  # a cl_kernel holds its arguments, so setting and launching belong together
-            for index, argument in enumerate(args):
-                self._set_argument(index, argument)
-            code = self._launch(queue, self._address, dimensions, None, grid, group, 0, None, None)
-        check("clEnqueueNDRangeKernel", code)
+        """Enqueue the kernel (``clEnqueueNDRangeKernel``). Without a group the driver chooses one."""
+        grid, group = self.checked(args, global_size, local_size)
+        queue = self._queue(self.module.stream if stream is None else stream)
+        with self._lock:
+            self._set_arguments(self._address, args)
+            code = self.module.driver.raw(_LAUNCH)(
+                queue, self._address, *_extents(grid, group), 0, None, None
+            )
+        check(_LAUNCH, code)
 
-    def prepare(
-        self,
-        *args: object,
-        global_size: int | Sequence[int],
-        local_size: int | Sequence[int] | None = None,
-        stream: Stream | None = None,
+    def bind(
+        self, args: Sequence[object], grid: tuple[int, ...], group: tuple[int, ...] | None, stream: Any
     ) -> OpenCLLaunch:
-        """Set the arguments of a ``cl_kernel`` of its own, to be launched again and again.
+        """Set the arguments of a new ``cl_kernel``.
 
-        The kernel keeps its arguments: their memory goes when the launch and the memory have been let go of.
+        The kernel keeps its arguments. Their memory is freed when the launch and the memory have been released.
         """
-        queue = self._check(args, stream)
-        extents = self._extents(global_size, local_size)
-        module = self._module
-        native, limit = module.create(self._signature.name)
-        own = OpenCLKernel(module, native.int_ptr, self._signature, limit)
-        for index, argument in enumerate(args):
-            own._set_argument(index, argument)
-        return module.keep(OpenCLLaunch(module, native, queue, extents, args))
+        module: OpenCLModule = self.module
+        queue = self._queue(stream)
+        native, _ = module.create(self.signature.name)
+        self._set_arguments(native.int_ptr, args)
+        # ctypes passes its own objects on as they are, so the arguments are converted here.
+        dimensions, offset, size, local = _extents(grid, group)
+        zero = ctypes.c_uint(0)
+        call = (ctypes.c_void_p(queue), ctypes.c_void_p(native.int_ptr), ctypes.c_uint(dimensions), offset)
+        prepared = PreparedCall(
+            partial(preconverted(module.driver.raw(_LAUNCH)), *call, size, local, zero, None, None),
+            partial(check, _LAUNCH),
+        )
+        used = [module, stream, *(each for each in args if isinstance(each, OpenCLBuffer))]
+        return module.keep(OpenCLLaunch(used, native, prepared))
 
-    def _check(self, args: tuple[object, ...], stream: Stream | None) -> int:
-        """Check the arguments of a launch and return the address of its queue."""
-        module = self._module
-        module.check_open()
-        types = tuple(map(type, args))
-        if types not in self._checked:
-            check_arguments(self._signature, args)
-            # A NumPy scalar's type tells its element type; a 0-d array's does not.
-            if all(kind is OpenCLBuffer or issubclass(kind, self._scalars) for kind in types):
-                self._checked.add(types)
-        return module.stream.address if stream is None else stream_address(stream, module.stream.context)
+    def _queue(self, stream: Stream) -> int:
+        own: OpenCLStream = self.module.stream
+        return own.address if stream is own else stream_address(stream, own.context)
 
-    def _extents(
-        self, global_size: int | Sequence[int], local_size: int | Sequence[int] | None
-    ) -> tuple[int, Any, Any]:
-        key = None
-        if isinstance(global_size, (int, tuple)) and isinstance(local_size, (int, tuple, type(None))):
-            key = (global_size, local_size)
-            found = self._grids.get(key)
-            if found is not None:
-                return found
-        grid, group = check_grid(self._signature.name, global_size, local_size, self._limit)
-        if group is not None:  # whole groups, as the other APIs launch
-            grid = tuple(-(-extent // size) * size for extent, size in zip(grid, group, strict=True))
-        array = ctypes.c_size_t * len(grid)
-        made = (len(grid), array(*grid), array(*group) if group is not None else None)
-        if key is not None and len(self._grids) < 64:  # noqa: PLR2004 - enough for any program, bounded for all
-            self._grids[key] = made
-        return made
-
-    def _set_argument(self, index: int, argument: object) -> None:
-        parameter = self._signature.parameters[index]
-        shown: object
-        if parameter.pointer:
-            if isinstance(argument, OpenCLBuffer):
-                address, shown = argument.native.int_ptr, argument.key
-                # Not by address: a new buffer may have a closed one's, and drivers keep more than that.
-                if self._shown[index] is shown:
-                    return
+    def _set_arguments(self, kernel: int, args: Sequence[object]) -> None:
+        for index, (parameter, argument) in enumerate(zip(self.signature.parameters, args, strict=True)):
+            where = f"argument ({parameter}) of {self.signature.name}"
+            if parameter.pointer:
+                memory = argument.native if isinstance(argument, OpenCLBuffer) else argument
+                address = getattr(memory, "int_ptr", None)
+                if not isinstance(address, int):
+                    raise ArgumentError(f"{where} needs an OpenCL buffer, got {argument!r}")
+                value: Any = ctypes.byref(ctypes.c_void_p(address))
+                size = _POINTER_SIZE
             else:
-                address, shown = getattr(argument, "int_ptr", None), None
-            if not isinstance(address, int):
-                where = f"argument ({parameter}) of {self._signature.name}"
-                raise ArgumentError(f"{where} needs an OpenCL buffer, got {argument!r}")
-            value: Any = ctypes.byref(ctypes.c_void_p(address))
-            size = _POINTER_SIZE
-        else:
-            raw: bytes = argument.tobytes()  # type: ignore[attr-defined]
-            if self._shown[index] == raw:
-                return
-            value, size, shown = raw, len(raw), raw
-        code = self._set(self._address, index, size, value)
-        check("clSetKernelArg", code, hint=f"argument ({parameter}) of {self._signature.name}")
-        self._shown[index] = shown
-
-    def __repr__(self) -> str:
-        return f"<OpenCLKernel {self._signature}>"
+                value = argument.tobytes()  # type: ignore[attr-defined]
+                size = len(value)
+            code = self._set(kernel, index, size, value)
+            if code:
+                check("clSetKernelArg", code, hint=where)
 
 
-def compile_module(
-    driver: Driver, context: Any, stream: OpenCLStream, source: str | Mapping[str, str]
-) -> OpenCLModule:
+def _extents(grid: tuple[int, ...], group: tuple[int, ...] | None) -> tuple[int, None, Any, Any]:
+    """Return dimensions, offset, grid and group as ``clEnqueueNDRangeKernel`` takes them.
+
+    The grid is rounded up to whole groups, as the other APIs launch.
+    """
+    array = ctypes.c_size_t * len(grid)
+    if group is None:
+        return len(grid), None, array(*grid), None
+    whole = (-(-extent // size) * size for extent, size in zip(grid, group, strict=True))
+    return len(grid), None, array(*whole), array(*group)
+
+
+def compile_module(stream: OpenCLStream, context: Any, source: str | Mapping[str, str]) -> OpenCLModule:
     """Compile for the device (``clBuildProgram``)."""
+    cl = stream.driver.cl
     own = not isinstance(source, str) and "opencl" in source
     text, signatures = pick_source("opencl", source, PRELUDE if own else PRELUDE + PORTABLE_NAMES)
-    program = driver.cl.Program(context, text)
+    program = cl.Program(context, text)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", driver.cl.CompilerWarning
-            )  # a warning is not an error of the caller's
+            warnings.simplefilter("ignore", cl.CompilerWarning)  # a warning is no error of the caller's
             built = program.build()
-    except driver.cl.RuntimeError as error:
+    except cl.RuntimeError as error:
         routine = str(getattr(error, "routine", "clBuildProgram"))
         if "build" in routine.lower() or "compile" in routine.lower():
             before = text.count("\n", 0, text.index("#line 1 ")) + 1
             raise CompileError("opencl", _log(str(error), before)) from error
         raise failure(routine, error) from error
-    return OpenCLModule(driver, stream, built, signatures)
+    return OpenCLModule(stream, built, signatures)
 
 
 def _log(text: str, before: int) -> str:
-    """Keep the compiler's words: pyopencl adds its own and the whole of the source.
+    """Return the compiler's words alone: pyopencl adds its own and the whole source.
 
-    A compiler that goes by the whole text whatever ``#line`` says (NVIDIA's, 580) names another file than the
-    ``kernel`` of that directive; then the ``before`` lines that stand before the caller's are taken off.
+    NVIDIA's compiler (580) ignores ``#line``, counts lines of the whole text and names another file than ``kernel``.
+    Then the ``before`` lines above the caller's are subtracted.
     """
     lines = text.split("\n")
     start = next((n + 1 for n, line in enumerate(lines) if line.startswith("Build on")), 0)

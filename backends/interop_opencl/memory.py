@@ -1,25 +1,29 @@
-"""External memory in OpenCL: imported once, seen through the import itself or through sub-buffers."""
+"""Memory in OpenCL: a ``cl_mem`` that was imported or allocated, its views, and who keeps it for array libraries."""
 
 from __future__ import annotations
 
 import ctypes
-import time
+import weakref
 from typing import TYPE_CHECKING, Any
 
-from interop.protocols import ClosedError, FdFate, Handle, check_range, check_shape, lend
-from interop.toolkit import BYTES, capsule, check_request, host_bytes
-from interop_opencl._block import Block
-from interop_opencl._driver import FALSE, MEM_READ_WRITE, MEMORY_HANDLES, check, failure, imported
+from interop.protocols import DEFAULT_TIMEOUT, ClosedError, FdFate, Handle, check_range, check_shape, lend
+from interop.toolkit import BYTES, Resource, ViewBase, check_dlpack_request, to_dlpack
+from interop_opencl._driver import (
+    FALSE,
+    MEM_READ_WRITE,
+    MEMORY_HANDLES,
+    LastReference,
+    check,
+    failure,
+    imported,
+)
 from interop_opencl._ownership import Ownership
 
 if TYPE_CHECKING:
-    from interop.protocols import BareOwnership, DType, HostBytes, MemoryDescriptor, Stream
+    from interop.protocols import DType, MemoryDescriptor, PreparedCall, Stream
     from interop_opencl._driver import Driver
-    from interop_opencl._ownership import Calls
-    from interop_opencl.host import HostOwnership
+    from interop_opencl._ownership import OwnershipChanges, OwnershipFunctions
     from interop_opencl.stream import OpenCLStream
-
-DEFAULT_TIMEOUT = 30.0
 
 _CREATE = "clCreateBufferWithProperties"
 _NOT_ASKED_FOR = (
@@ -30,135 +34,152 @@ _CODES = {handle_type: code for code, handle_type in MEMORY_HANDLES.items()}
 _Properties = ctypes.c_uint64 * 3
 
 
-class OpenCLExternalMemory(Block):
-    """An allocation of another API, imported whole. Fulfils :class:`interop.toolkit.Whole`."""
+class OpenCLMemory(Resource):
+    """A ``cl_mem`` with one owner. Imported, it fulfils ``interop.toolkit.ImportedAllocation``."""
 
-    __slots__ = ("_ownership",)
+    __slots__ = ("_alignment", "_driver", "_native", "_ownership", "_size", "_views", "stream")
 
     def __init__(
         self,
-        driver: Driver,
+        what: str,
         stream: OpenCLStream,
         native: Any,
-        address: int,
         size: int,
-        ownership: Ownership | HostOwnership,
         alignment: int,
+        ownership: OwnershipChanges | None = None,
     ) -> None:
-        super().__init__("OpenCL external memory", driver, stream, native, address, size, alignment)
+        """Take ownership of a ``cl_mem``.
+
+        Args:
+            what: Name of the memory in messages.
+            stream: The queue on which views are copied.
+            native: The ``pyopencl.Buffer``.
+            size: Bytes.
+            alignment: Bytes of which the offset of a sub-buffer must be a multiple.
+            ownership: How an import changes hands; None for memory of the consumer's own.
+        """
+        views: set[weakref.ref[OpenCLBuffer]] = set()
+        driver = stream.driver
+        super().__init__(what, _release, views, native, LastReference(driver, "MemObject", native.int_ptr))
+        self.stream = stream
+        self._driver = driver
+        self._native = native
+        self._size = size
+        self._alignment = alignment
         self._ownership = ownership
+        self._views = views
 
-    def view_at(self, first: int, shape: tuple[int, ...], nbytes: int, dtype: DType) -> OpenCLBuffer:
-        """Return a view, at any offset for host copies.
+    @property
+    def whole(self) -> Any:
+        """The ``pyopencl.Buffer`` of all of it."""
+        self.check_open()
+        return self._native
 
-        Kernels take those at multiples of the device's ``view_alignment``; the sub-buffer that they need is
-        made when they first do.
+    @property
+    def address(self) -> int:
+        """The ``cl_mem`` of all of it."""
+        address: int = self.whole.int_ptr
+        return address
+
+    def view_at(
+        self, first: int, shape: tuple[int, ...], nbytes: int, dtype: DType, timeout: float
+    ) -> OpenCLBuffer:
+        """Return a view; host copies take any offset.
+
+        Kernels take views at multiples of the device's ``view_alignment``. The sub-buffer that they need is created
+        when they first take the view.
         """
         if not self.alive:
-            self.check_open()
-        return OpenCLBuffer(self, first, shape, nbytes, dtype)
+            self.raise_closed()
+        return OpenCLBuffer(self, first, shape, nbytes, dtype, timeout)
 
-    def acquire(self, stream: Stream) -> None:
-        """Enqueue ``clEnqueueAcquireExternalMemObjectsKHR``: use before it is undefined. Host memory: unmap."""
+    def prepare_acquire(self, stream: Stream) -> PreparedCall | None:
+        """Return the acquire; for host memory, the unmap."""
         if not self.alive:
-            self.check_open()
-        self._ownership.acquire(stream)
+            self.raise_closed()
+        return self._ownership.prepare_acquire(stream) if self._ownership is not None else None
 
-    def release(self, stream: Stream) -> None:
-        """Enqueue ``clEnqueueReleaseExternalMemObjectsKHR``: use after it is undefined. Host memory: map."""
+    def prepare_release(self, stream: Stream) -> PreparedCall | None:
+        """Return the release; for host memory, the map."""
         if not self.alive:
-            self.check_open()
-        self._ownership.release(stream)
+            self.raise_closed()
+        return self._ownership.prepare_release(stream) if self._ownership is not None else None
 
-    def bare(self, stream: Stream) -> BareOwnership | None:
-        """Return both calls alone; None for host memory, which is mapped and unmapped."""
+    def part(self, view: OpenCLBuffer, offset: int, size: int) -> Any:
+        """Return a ``pyopencl.Buffer`` of a part, for ``view`` to keep (``clCreateSubBuffer``).
+
+        Raises:
+            InvalidArgument: The offset is not a multiple of ``CL_DEVICE_MEM_BASE_ADDR_ALIGN``.
+        """
         self.check_open()
-        return self._ownership.bare(stream) if isinstance(self._ownership, Ownership) else None
+        check_range(offset, size, self._size, alignment=self._alignment)
+        try:
+            made = self._native.get_sub_region(offset, size)
+        except self._driver.cl.Error as error:
+            raise failure("clCreateSubBuffer", error) from error
+        self._views.add(weakref.ref(view, self._views.discard))
+        return made
+
+    def pin(self) -> Pin:
+        """Keep the ``cl_mem``, and with it the import, until the result is dropped."""
+        return Pin(self._driver, self.address)
 
     def close(self) -> None:
-        """Give ownership back where that was not done, and release the import. A second call does nothing."""
-        if not self.closed:
+        """Release ownership that is still acquired, then the memory. A second call does nothing."""
+        if self.alive and self._ownership is not None:
             self._ownership.give_back()
         super().close()
 
 
-class OpenCLBuffer:
+class Pin:
+    """Keeps a ``cl_mem`` for an array library. The driver counts references, so the memory need not."""
+
+    __slots__ = ("__weakref__",)
+
+    def __init__(self, driver: Driver, address: int) -> None:
+        last = LastReference(driver, "MemObject", address)
+        weakref.finalize(self, last.drop).atexit = False
+
+
+def _release(views: set[weakref.ref[OpenCLBuffer]], native: Any, last: LastReference) -> None:
+    for weak in list(views):  # a sub-buffer that is left would keep the driver from freeing the whole
+        view = weak()
+        if view is not None:
+            view.release_part()
+    native.release()
+    last.drop()
+
+
+class OpenCLBuffer(ViewBase[OpenCLMemory]):
     """A range of a ``cl_mem`` with a shape and an element type."""
 
-    __slots__ = (
-        "__weakref__",
-        "_block",
-        "_closed",
-        "_dtype",
-        "_nbytes",
-        "_offset",
-        "_owner",
-        "_part",
-        "_shape",
-        "key",
-    )
+    __slots__ = ("_part",)
 
-    def __init__(
-        self,
-        block: Block,
-        offset: int,
-        shape: tuple[int, ...],
-        nbytes: int,
-        dtype: DType,
-        *,
-        owner: bool = False,
-    ) -> None:
-        """``nbytes`` is what ``shape`` has, as whoever checked it knows."""
-        self._shape = shape
-        self._nbytes = nbytes
-        self._part: Any = None
-        self.key = block.key if offset == 0 else object()
-        """Equal for views that are one kernel argument; never used again for another."""
-        self._block = block
-        self._offset = offset
-        self._dtype = dtype
-        self._owner = owner
-        self._closed = False
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Extent in elements, row-major."""
-        return self._shape
-
-    @property
-    def dtype(self) -> DType:
-        """Element type."""
-        return self._dtype
-
-    @property
-    def nbytes(self) -> int:
-        """Size in bytes."""
-        return self._nbytes
+    _part: Any
 
     @property
     def native(self) -> Any:
-        """The ``pyopencl.Buffer``; it may be longer than the view.
+        """The ``pyopencl.Buffer``. It may be longer than the view.
 
-        Raises :class:`ClosedError` after close, :class:`InvalidArgument` where the view starts between two
-        multiples of the device's alignment.
+        Raises:
+            ClosedError: The view or its memory has been closed.
+            InvalidArgument: The view starts between two multiples of the device's alignment.
         """
         self.check_open()
-        if self._offset == 0:
-            return self._block.whole  # a view knows its own size; no object is needed for a shorter one
-        if self._part is None:
-            self._part = self._block.part(self, self._offset, self._nbytes)
-        return self._part
+        if self.first == 0:
+            return (
+                self.memory.whole
+            )  # a view knows its own size, so no sub-buffer is needed for a shorter one
+        part = getattr(self, "_part", None)
+        if part is None:
+            part = self._part = self.memory.part(self, self.first, self._nbytes)
+        return part
 
-    def give_part_up(self) -> None:
+    def release_part(self) -> None:
         """Release the sub-buffer (``clReleaseMemObject``), if there is one."""
-        part, self._part = self._part, None
+        part, self._part = getattr(self, "_part", None), None
         if part is not None:
             part.release()
-
-    def check_open(self) -> None:
-        """Raise :class:`ClosedError` once the view or its memory has been closed."""
-        if self._closed or self._block.closed:
-            raise ClosedError("OpenCL buffer was used after close()")
 
     def __dlpack__(
         self,
@@ -168,28 +189,36 @@ class OpenCLBuffer:
         dl_device: tuple[int, int] | None = None,
         copy: bool | None = None,
     ) -> object:
-        """Hand the memory to a library that knows ``cl_mem``, which must ask for this very ``dl_device``.
+        """Export the memory to a library that knows ``cl_mem``.
 
-        The data pointer is the ``cl_mem`` of the whole allocation and belongs to this consumer's context;
-        where the view begins in it is the capsule's ``byte_offset``, at any alignment. The library's
-        reference keeps allocation and import alive after every ``close``, but not the right to use them:
-        imported memory is for use inside a consumer turn.
+        The data pointer is the ``cl_mem`` of the whole allocation and belongs to this consumer's context. The
+        capsule's ``byte_offset`` tells where the view begins, at any alignment. The library's reference keeps the
+        allocation and the import after every ``close``. It gives no right to use them: imported memory is for use
+        inside a consumer turn.
 
-        ``stream`` is a ``cl_command_queue`` of that context as an integer; it waits for what the consumer's
-        queue has got so far. Without one the caller waits for that, -1 asks for no order. Raises
-        ``BufferError`` when ``dl_device`` is missing or another, or a copy is wanted.
+        Args:
+            stream: A ``cl_command_queue`` of that context as an integer; it waits for the consumer's queue so far.
+                None: the caller waits for that. -1: no order.
+            max_version: Newest DLPack version that the library takes.
+            dl_device: Must be this device: a library that does not ask for it expects no ``cl_mem``.
+            copy: Whether the library wants a copy.
+
+        Raises:
+            BufferError: ``dl_device`` is missing or another device, or a copy is wanted.
         """
         self.check_open()
         if dl_device is None:
             raise BufferError(_NOT_ASKED_FOR)
-        ours = self._block.stream
-        check_request(ours.array_device, stream=stream, dl_device=dl_device, copy=copy, order=ours.precede)
+        ours = self.memory.stream
+        check_dlpack_request(
+            ours.array_device, stream=stream, dl_device=dl_device, copy=copy, order=ours.precede
+        )
         if stream is None:
-            ours.synchronize(DEFAULT_TIMEOUT)
-        return capsule(
-            self._block.pin(),
-            address=self._block.address,
-            byte_offset=self._offset,
+            ours.synchronize(self.timeout)
+        return to_dlpack(
+            self.memory.pin(),
+            address=self.memory.address,
+            byte_offset=self.first,
             shape=self._shape,
             dtype=self._dtype,
             device=ours.array_device,
@@ -198,65 +227,45 @@ class OpenCLBuffer:
 
     def __dlpack_device__(self) -> tuple[int, int]:
         """Return DLPack's type of this device, and its index among the devices of this backend."""
-        kind, index = self._block.stream.array_device
+        kind, index = self.memory.stream.array_device
         return int(kind), index
 
-    def view(self, shape: tuple[int, ...], dtype: DType, *, offset: int = 0) -> OpenCLBuffer:
-        """Look at a part as another shape and type; ``offset`` in bytes."""
-        self.check_open()
-        extents, nbytes = check_shape(shape, dtype)
-        check_range(offset, nbytes, self._nbytes, alignment=dtype.itemsize)
-        return OpenCLBuffer(self._block, self._offset + offset, extents, nbytes, dtype)
+    def check_open(self) -> None:
+        """Raise ``ClosedError`` if the view or its memory has been closed."""
+        if self._closed or not self.memory.alive:
+            raise ClosedError("OpenCL buffer was used after close()")
 
-    def read(self, target: HostBytes, *, timeout: float | None = None) -> None:
-        """Copy to the host, after all earlier work of the consumer's queue (``clEnqueueReadBuffer``)."""
-        self._copy("clEnqueueReadBuffer", target, timeout, writable=True)
+    def copy(self, host: Any, timeout: float, *, to_host: bool) -> None:
+        """Copy on the consumer's queue (``clEnqueueReadBuffer``, ``clEnqueueWriteBuffer``)."""
+        stream, memory = self.memory.stream, self.memory.whole
+        function = "clEnqueueReadBuffer" if to_host else "clEnqueueWriteBuffer"
+        call = stream.driver.raw(function)
 
-    def write(self, source: HostBytes, *, timeout: float | None = None) -> None:
-        """Copy from the host, after all earlier work of the consumer's queue (``clEnqueueWriteBuffer``)."""
-        self._copy("clEnqueueWriteBuffer", source, timeout, writable=False)
+        def enqueue() -> None:
+            places = (self.first, self._nbytes, host.ctypes.data)
+            check(function, call(stream.address, memory.int_ptr, FALSE, *places, 0, None, None))
 
-    def _copy(self, function: str, host: HostBytes, timeout: float | None, *, writable: bool) -> None:
-        self.check_open()
-        flat = host_bytes(host, self._nbytes, writable=writable)
-        stream = self._block.stream
-        seconds = DEFAULT_TIMEOUT if timeout is None else timeout
-        deadline = time.monotonic() + seconds
-        # Some drivers block in the copy call while the queue is held; so the queue is brought to rest first.
-        stream.synchronize(seconds)
-        event = ctypes.c_void_p()
-        enqueue = stream.driver.raw(function)
-        memory = self._block.whole
-        places = (self._offset, self._nbytes, flat.ctypes.data)
-        with stream.keeping(flat, memory):
-            code = enqueue(stream.address, memory.int_ptr, FALSE, *places, 0, None, ctypes.byref(event))
-            check(function, code)
-            stream.finish(event, max(deadline - time.monotonic(), 0.0), keep=(flat, memory))
+        stream.copy(enqueue, lambda: (host, memory), timeout)
 
     def close(self) -> None:
-        """Give the view up, and the memory too if it came from ``allocate``. A second call does nothing."""
-        self._closed = True
-        self.give_part_up()
-        if self._owner:
-            self._block.close()
-
-    def __repr__(self) -> str:
-        return f"<OpenCLBuffer {self._shape} {self._dtype}>"
+        """End the view, and release memory that came from ``allocate``. A second call does nothing."""
+        self.release_part()
+        super().close()
 
 
 def import_memory(
-    driver: Driver,
-    calls: Calls,
+    functions: OwnershipFunctions,
     stream: OpenCLStream,
     handle: Handle,
     descriptor: MemoryDescriptor,
     alignment: int,
-) -> OpenCLExternalMemory:
+) -> OpenCLMemory:
     """Import an allocation (``clCreateBufferWithProperties``); ``handle`` is consumed on success only.
 
-    It must be of an importable type and fit the descriptor. No device list is passed: the context has one device,
-    and the list's enums differ between driver generations.
+    The handle is of an importable type and fits the descriptor. No device list is passed: the context has one
+    device, and the enums of the list differ between driver generations.
     """
+    driver = stream.driver
     create = driver.raw(_CREATE)
     status = ctypes.c_int()
     size = descriptor.allocation_size
@@ -265,18 +274,19 @@ def import_memory(
         address = create(stream.context, properties, MEM_READ_WRITE, size, None, ctypes.byref(status))
         made = imported(driver, _CREATE, status.value, address, "memory", size)
         native = driver.adopt(made)  # in here, since the handle goes on success only
-    ownership = Ownership(calls, stream, made)
-    return OpenCLExternalMemory(driver, stream, native, made, size, ownership, alignment)
+    ownership = Ownership(functions, stream, made)
+    return OpenCLMemory("OpenCL external memory", stream, native, size, alignment, ownership)
 
 
 def allocate(
-    driver: Driver, context: Any, stream: OpenCLStream, size: int, alignment: int
-) -> tuple[Block, OpenCLBuffer]:
-    """Allocate device memory (``clCreateBuffer``). Closing the buffer gives the block back."""
+    stream: OpenCLStream, context: Any, size: int, alignment: int, timeout: float = DEFAULT_TIMEOUT
+) -> tuple[OpenCLMemory, OpenCLBuffer]:
+    """Allocate device memory (``clCreateBuffer``). Closing the view releases it."""
     shape, nbytes = check_shape(size, BYTES)
+    cl = stream.driver.cl
     try:
-        native = driver.cl.Buffer(context, driver.cl.mem_flags.READ_WRITE, nbytes)
-    except driver.cl.Error as error:
+        native = cl.Buffer(context, cl.mem_flags.READ_WRITE, nbytes)
+    except cl.Error as error:
         raise failure("clCreateBuffer", error) from error
-    block = Block("OpenCL memory", driver, stream, native, native.int_ptr, nbytes, alignment)
-    return block, OpenCLBuffer(block, 0, shape, nbytes, BYTES, owner=True)
+    memory = OpenCLMemory("OpenCL memory", stream, native, nbytes, alignment)
+    return memory, OpenCLBuffer(memory, 0, shape, nbytes, BYTES, timeout, owner=True)

@@ -5,14 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from interop.protocols import Backend, BackendInfo, Role, hookimpl
+from interop_opencl._install import INSTALL_HINT
 
 if TYPE_CHECKING:
     from interop.protocols import ConformanceProfile
-
-INSTALL_HINT = (
-    "pip install 'gpu-interop[opencl]' and an OpenCL driver of your GPU's vendor "
-    "(listed by clinfo, found through /etc/OpenCL/vendors)"
-)
 
 
 def _load() -> Backend:

@@ -1,4 +1,4 @@
-"""External semaphores: signals of another API that an OpenCL queue waits for and gives."""
+"""External semaphores: an OpenCL queue waits for the signals of another API and signals it."""
 
 from __future__ import annotations
 
@@ -8,28 +8,27 @@ from typing import TYPE_CHECKING
 
 from interop.protocols import (
     SEMAPHORE_FLOOR,
-    BareCall,
     DriverError,
     FdFate,
     Handle,
     HandleType,
+    PreparedCall,
     SemaphoreDescriptor,
     SemaphoreKind,
     TurnError,
     Unsupported,
     lend,
 )
-from interop.toolkit import Resource, ValueRule, check_import_semaphore
+from interop.toolkit import SemaphoreBase, preconverted
 from interop_opencl._driver import (
     SEMAPHORE_EXPORT_TYPES,
     SEMAPHORE_HANDLES,
     SEMAPHORE_TYPE,
     SEMAPHORE_TYPE_BINARY,
-    bare,
     check,
     check_handle,
 )
-from interop_opencl.stream import OpenCLStream, stream_address
+from interop_opencl.stream import stream_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,80 +40,49 @@ _CREATE = "clCreateSemaphoreWithPropertiesKHR"
 _WAIT = "clEnqueueWaitSemaphoresKHR"
 _SIGNAL = "clEnqueueSignalSemaphoresKHR"
 _EXPORT = "clGetSemaphoreHandleForTypeKHR"
+_DESTROY = "clReleaseSemaphoreKHR"
 _CODES = {handle_type: code for code, handle_type in SEMAPHORE_HANDLES.items()}
 NO_TIMELINE = "OpenCL has binary semaphores only: a timeline imported as one would be accepted and hang"
 
 
-class OpenCLSemaphore(Resource):
+class OpenCLSemaphore(SemaphoreBase):
     """A binary Vulkan semaphore, imported."""
 
-    __slots__ = ("_context", "_flush", "_prepared", "_rule", "_semaphores", "_signal", "_wait")
+    __slots__ = ("_context", "_semaphores", "_signal", "_wait")
 
     def __init__(self, driver: Driver, platform: int, context: int, address: int) -> None:
-        release = driver.required(platform, "clReleaseSemaphoreKHR")
-        super().__init__(f"OpenCL semaphore 0x{address:x}", _release, release, address)
+        release = driver.required(platform, _DESTROY)
+        super().__init__(f"OpenCL semaphore 0x{address:x}", SemaphoreKind.BINARY, _release, release, address)
         self._context = context
         self._semaphores = (ctypes.c_void_p * 1)(address)
-        self._wait = bare(driver.required(platform, _WAIT))
-        self._signal = bare(driver.required(platform, _SIGNAL))
-        self._flush = bare(driver.raw("clFlush"))
-        self._rule = ValueRule(SemaphoreKind.BINARY)
-        self._prepared: tuple[OpenCLStream | None, ctypes.c_void_p, tuple[object, ...]]
-        self._prepared = (None, ctypes.c_void_p(), ())
+        self._wait = preconverted(driver.required(platform, _WAIT))
+        self._signal = preconverted(driver.required(platform, _SIGNAL))
 
-    @property
-    def kind(self) -> SemaphoreKind:
-        """Always binary."""
-        return SemaphoreKind.BINARY
+    def prepare_wait(self, stream: Stream) -> PreparedCall:
+        """Return ``clEnqueueWaitSemaphoresKHR``."""
+        return self._prepare(self._wait, _WAIT, stream)
 
-    def wait(self, stream: Stream, value: int | None = None) -> None:
-        """Enqueue a wait (``clEnqueueWaitSemaphoresKHR``)."""
-        known, _, call = self._prepared
-        if known is None or known is not stream or value is not None or not (self.alive and known.alive):
-            self._rule.check_wait(value)
-            _, call = self._prepare(stream)
-        code = self._wait(*call)
-        if code:
-            check(_WAIT, code)
+    def prepare_signal(self, stream: Stream) -> PreparedCall:
+        """Return ``clEnqueueSignalSemaphoresKHR``."""
+        return self._prepare(self._signal, _SIGNAL, stream)
 
-    def signal(self, stream: Stream, value: int | None = None) -> None:
-        """Enqueue a signal (``clEnqueueSignalSemaphoresKHR``) and flush: the other side waits for it."""
-        known, queue, call = self._prepared
-        if known is None or known is not stream or value is not None or not (self.alive and known.alive):
-            self._rule.check_signal(value)
-            queue, call = self._prepare(stream)
-        code = self._signal(*call)
-        if code:
-            check(_SIGNAL, code)
-        code = self._flush(queue)
-        if code:
-            check("clFlush", code)
+    def submit(self, stream: Stream) -> None:
+        """Flush: the other side waits for the signal."""
+        stream.flush()
 
-    def bare_wait(self, stream: Stream) -> BareCall:
-        """Return the wait alone; see :class:`interop.protocols.BareSemaphore`."""
-        _, call = self._prepare(stream)
-        return BareCall(partial(self._wait, *call), partial(check, _WAIT))
-
-    def bare_signal(self, stream: Stream) -> BareCall:
-        """Return the signal alone, without a flush; see :class:`interop.protocols.BareSemaphore`."""
-        _, call = self._prepare(stream)
-        return BareCall(partial(self._signal, *call), partial(check, _SIGNAL))
-
-    def _prepare(self, stream: Stream) -> tuple[ctypes.c_void_p, tuple[object, ...]]:
-        """Convert what both calls take, once for as long as they name the same queue."""
+    def _prepare(self, function: Callable[..., int], name: str, stream: Stream) -> PreparedCall:
         self.check_open()
         queue = ctypes.c_void_p(stream_address(stream, self._context))
         none, zero = ctypes.c_void_p(), ctypes.c_uint(0)
         call = (queue, ctypes.c_uint(1), self._semaphores, none, zero, none, none)
-        self._prepared = (stream if isinstance(stream, OpenCLStream) else None, queue, call)
-        return queue, call
+        return PreparedCall(partial(function, *call), partial(check, name))
 
 
 class OneShotSemaphore(OpenCLSemaphore):
-    """One signal of Vulkan, taken in from a sync file: waited for once, never signalled from here.
+    """One signal of Vulkan, imported from a sync file. It is waited for once and never signalled here.
 
-    It may be closed as soon as its wait is enqueued: OpenCL keeps it for the command. A fresh one for each signal is
-    what ``clReImportSemaphoreSyncFdKHR`` is equivalent to, and older drivers of the extension lack that call.
+    It may be closed as soon as its wait is enqueued, because OpenCL keeps it for the command. A new import for each
+    signal has the effect of ``clReImportSemaphoreSyncFdKHR``, which older drivers lack.
     """
 
     __slots__ = ("_waited",)
@@ -126,19 +94,21 @@ class OneShotSemaphore(OpenCLSemaphore):
     def wait(self, stream: Stream, value: int | None = None) -> None:
         """Enqueue the one wait. Raises :class:`TurnError` for a second one."""
         if self._waited:
-            raise TurnError("a sync_fd carries one signal, which has been waited for; import the next one")
+            raise TurnError("the one signal of this sync_fd has been waited for; import the next sync_fd")
         super().wait(stream, value)
         self._waited = True
 
     def signal(self, stream: Stream, value: int | None = None) -> None:
-        """Raise :class:`TurnError`: the extension leaves that to who made it."""
-        self._rule.check_signal(value)
+        """Raise ``TurnError``: only the side that created the semaphore signals it."""
+        self.rule.check_signal(value)
         stream_address(stream, self._context)
-        raise TurnError("a sync_fd carries a signal of the other side; signal a semaphore made here instead")
+        raise TurnError(
+            "a sync_fd carries a signal of the other side; signal a semaphore of create_semaphore"
+        )
 
 
 class OpenCLSignals(OpenCLSemaphore):
-    """A semaphore made here, whose signals are handed out. Fulfils :class:`interop.protocols.ConsumerSemaphore`."""
+    """A semaphore of this consumer whose signals are exported. Fulfils ``interop.protocols.ConsumerSemaphore``."""
 
     __slots__ = ("_device", "_export", "_identity", "_signalled")
 
@@ -157,23 +127,23 @@ class OpenCLSignals(OpenCLSemaphore):
         self._signalled = False
 
     def wait(self, stream: Stream, value: int | None = None) -> None:
-        """Raise :class:`TurnError`: its signals are waited for by who takes them in."""
+        """Raise ``TurnError``: the importing side waits for the signals."""
         raise TurnError(
-            f"this semaphore's signals are handed out, so {stream!r} cannot wait for them, {value=}"
+            f"{stream!r} cannot wait for a semaphore whose signals are exported ({value=}); the importer waits"
         )
 
     def signal(self, stream: Stream, value: int | None = None) -> None:
-        """Enqueue a signal and flush. Raises :class:`TurnError` while the last one has not been handed out."""
+        """Enqueue a signal and flush. Raises ``TurnError`` while the last signal has not been exported."""
         if self._signalled:
-            raise TurnError("export the last signal before the next one: a binary semaphore has room for one")
+            raise TurnError("export the last signal before the next one: a binary semaphore holds one signal")
         super().signal(stream, value)
         self._signalled = True
 
     def export_semaphore(self) -> tuple[Handle, SemaphoreDescriptor]:
-        """Hand out the last signal; see :meth:`interop.protocols.ConsumerSemaphore.export_semaphore`."""
+        """Export the last signal; see ``interop.protocols.ConsumerSemaphore.export_semaphore``."""
         self.check_open()
         if not self._signalled:
-            raise TurnError("there is no signal to hand out; signal first")
+            raise TurnError("there is no signal to export; call signal first")
         number, size = ctypes.c_int(-1), ctypes.sizeof(ctypes.c_int)
         address, code = self._semaphores[0], _CODES[HandleType.SYNC_FD]
         check(_EXPORT, self._export(address, self._device, code, size, ctypes.byref(number), None))
@@ -185,24 +155,13 @@ class OpenCLSignals(OpenCLSemaphore):
 
 
 def _release(release: Callable[[int], int], address: int) -> None:
-    check("clReleaseSemaphoreKHR", release(address))
+    check(_DESTROY, release(address))
 
 
-def import_semaphore(
-    driver: Driver,
-    platform: int,
-    context: int,
-    handle: Handle,
-    descriptor: SemaphoreDescriptor,
-    *,
-    supported: frozenset[HandleType],
-) -> OpenCLSemaphore:
-    """Import a binary semaphore (``clCreateSemaphoreWithPropertiesKHR``); ``handle`` goes on success only."""
-    if descriptor.kind is SemaphoreKind.TIMELINE:
-        raise Unsupported("timeline semaphores", NO_TIMELINE)
-    check_import_semaphore(handle, descriptor, supported)
+def import_semaphore(driver: Driver, platform: int, context: int, handle: Handle) -> OpenCLSemaphore:
+    """Import a binary semaphore (``clCreateSemaphoreWithPropertiesKHR``); ``handle`` is consumed on success only."""
     create = driver.required(platform, _CREATE)
-    for name in (_WAIT, _SIGNAL, "clReleaseSemaphoreKHR"):
+    for name in (_WAIT, _SIGNAL, _DESTROY):
         driver.required(platform, name)  # a platform without them must fail before it has the handle
     status = ctypes.c_int()
     with lend(handle, FdFate.TAKEN, floor=SEMAPHORE_FLOOR) as number:
@@ -227,17 +186,19 @@ def create_semaphore(
     *,
     supported: frozenset[HandleType],
 ) -> OpenCLSignals:
-    """Make a semaphore whose signals are handed out (``clCreateSemaphoreWithPropertiesKHR``).
+    """Create a semaphore whose signals are exported (``clCreateSemaphoreWithPropertiesKHR``).
 
-    Raises :class:`Unsupported` for a kind or type that the device does not hand out.
+    Raises:
+        Unsupported: The device does not export that kind of semaphore by that handle type.
     """
     if kind is not SemaphoreKind.BINARY or export not in supported:
         offered = ", ".join(sorted(supported)) or "none"
         raise Unsupported(
-            f"exporting a {kind.value} semaphore as {export.value}", f"binary ones are exported as: {offered}"
+            f"exporting a {kind.value} semaphore as {export.value}",
+            f"the device exports binary semaphores as: {offered}",
         )
     create = driver.required(platform, _CREATE)
-    for name in (_EXPORT, _WAIT, _SIGNAL, "clReleaseSemaphoreKHR"):
+    for name in (_EXPORT, _WAIT, _SIGNAL, _DESTROY):
         driver.required(platform, name)  # before there is anything to release
     status = ctypes.c_int()
     wanted = (SEMAPHORE_TYPE, SEMAPHORE_TYPE_BINARY, SEMAPHORE_EXPORT_TYPES, _CODES[export], 0, 0)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from interop.protocols import DriverError, InteropError, InvalidArgument, WaitTimeout
-from interop.toolkit import HOLD, DeviceType, Notifications, Resource, poll
+from interop.toolkit import ALL_HOLDS, DeviceType, Notifications, StreamBase, hold_failure, poll
 from interop_opencl._driver import (
     COMPLETE,
     EVENT_EXECUTION_STATUS,
@@ -17,53 +17,45 @@ from interop_opencl._driver import (
     check,
     name_of,
 )
-from interop_opencl._events import Holds, Owed, on_completion, user_event
+from interop_opencl._events import EventGate, on_completion, user_event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-
     from interop.protocols import Stream
     from interop_opencl._driver import Driver
+    from interop_opencl._events import PendingCallbacks
 
-_DRAIN = 0.25  # how long a closed queue may take to make the calls that it owes, in seconds
-
-
-def _let_go(_kept: object, _status: int) -> None:
-    """Keep something until this has been called."""
+_DRAIN = 0.25
+"""Seconds for a closed queue to make the callbacks that it owes."""
 
 
-class OpenCLStream(Resource):
-    """An in-order command queue. Any thread may use it; calls are ordered as they arrive."""
+def _keep(_kept: object, _status: int) -> None:
+    """Keep an object until this function has been called."""
 
-    __slots__ = (
-        "_array_device",
-        "_context",
-        "_driver",
-        "_flush",
-        "_holds",
-        "_kept",
-        "_notifications",
-        "_owed",
-        "_queue",
-    )
 
-    def __init__(self, driver: Driver, context: Any, device: Any, index: int, owed: Owed) -> None:
+class OpenCLStream(StreamBase):
+    """An in-order command queue. Any thread may use it; calls run as they arrive."""
+
+    __slots__ = ("_flush", "_kept", "_pending", "_queue", "array_device", "context", "driver")
+
+    def __init__(
+        self, driver: Driver, context: Any, device: Any, index: int, pending: PendingCallbacks
+    ) -> None:
         native = driver.cl.CommandQueue(context, device)
-        holds = Holds(driver)
         kept: list[Any] = [native]
-        last = LastReference(driver, "CommandQueue", native.int_ptr)
-        notifications = Notifications(_hold_failure())
-        what = f"OpenCL queue 0x{native.int_ptr:x}"
-        super().__init__(what, _release, holds, notifications, kept, last)
-        self._driver = driver
-        self._array_device = (DeviceType.OPENCL, index)
         self._queue: int = native.int_ptr
-        self._context: int = context.int_ptr
-        self._holds = holds
-        self._notifications = notifications
-        self._owed = owed
-        self._kept = kept  # emptied by close, so that the queue goes even while this object stays
+        self.driver = driver
+        self.context: int = context.int_ptr
+        """The ``cl_context`` of the queue."""
+        self.array_device = (DeviceType.OPENCL, index)
+        """The device as array libraries name it."""
+        self._pending = pending
+        self._kept = kept  # close() empties the list, so that the queue goes even while this object stays
         self._flush = driver.raw("clFlush")
+        last = LastReference(driver, "CommandQueue", self._queue)
+        gate = EventGate(driver, self.context, self._queue)
+        owed = Notifications(hold_failure(FAILED_WAIT_LIST, name_of(FAILED_WAIT_LIST)))
+        what = f"OpenCL queue 0x{self._queue:x}"
+        super().__init__(what, gate, owed, [], _release, gate, owed, kept, last)
 
     @property
     def native(self) -> Any:
@@ -74,170 +66,115 @@ class OpenCLStream(Resource):
     @property
     def address(self) -> int:
         """The ``cl_command_queue``."""
-        self.check_open()
+        if not self.alive:
+            self.raise_closed()
         return self._queue
 
-    @property
-    def driver(self) -> Driver:
-        """The loader that it belongs to."""
-        return self._driver
-
-    @property
-    def context(self) -> int:
-        """The ``cl_context`` that it belongs to."""
-        return self._context
-
-    @property
-    def array_device(self) -> tuple[DeviceType, int]:
-        """The device as array libraries name it."""
-        return self._array_device
-
     def flush(self) -> None:
-        """Hand enqueued work to the device (``clFlush``)."""
-        check("clFlush", self._flush(self.address))
+        """Submit enqueued work to the device (``clFlush``)."""
+        code = self._flush(self.address)
+        if code:
+            check("clFlush", code)
 
-    def synchronize(self, timeout: float) -> None:
-        """Wait until all that was enqueued before this call has ended.
+    def drain(self, timeout: float) -> None:
+        """Block until all enqueued work has ended.
 
-        Raises :class:`DriverError` when a command failed, and once after a hold was released as failed.
+        ``clWaitForEvents`` has no timeout, so the status of a marker is polled. A callback would come later: NVIDIA's
+        driver (580) calls 1 ms after the end, and PoCL (3.1) never for an event that fails.
         """
         self.finish(self._mark(), timeout)
-        if self._holds.take_failure():
-            self._notifications.reported()
-            raise _hold_failure()
+
+    def finish(self, event: ctypes.c_void_p, timeout: float) -> None:
+        """Flush, block until an event has ended, and release the event."""
+        try:
+            self.flush()
+            if not poll(lambda: self._ended(event), busy=False, timeout=timeout):
+                raise WaitTimeout(self._what, timeout)
+        finally:
+            self.driver.raw("clReleaseEvent")(event)
 
     def _mark(self, gate: int | None = None) -> ctypes.c_void_p:
+        """Enqueue a marker and return its event; the caller releases it."""
         event = ctypes.c_void_p()
         waits = (0, None) if gate is None else (1, ctypes.byref(ctypes.c_void_p(gate)))
-        code = self._driver.raw("clEnqueueMarkerWithWaitList")(self.address, *waits, ctypes.byref(event))
+        code = self.driver.raw("clEnqueueMarkerWithWaitList")(self.address, *waits, ctypes.byref(event))
         check("clEnqueueMarkerWithWaitList", code)
         return event
 
-    def finish(self, event: ctypes.c_void_p, timeout: float, *, keep: object = None) -> None:
-        """Flush, wait for an event and give it up; ``keep`` stays alive until it has ended, timeout or not.
-
-        clWaitForEvents has no timeout, so the status is polled for. A callback would wake later: NVIDIA's driver
-        (580) calls 1 ms after the end, and PoCL (3.1) not at all for an event that fails.
-        """
-        try:
-            check("clFlush", self._flush(self.address))
-            if not poll(lambda: self._ended(event), busy=False, timeout=timeout):
-                if keep is not None:
-                    on_completion(self._driver, self._owed, event, partial(_let_go, keep))
-                raise WaitTimeout(self._what, timeout)
-        finally:
-            self._driver.raw("clReleaseEvent")(event)
-
-    @contextmanager
-    def keeping(self, *things: object) -> Generator[None, None, None]:
-        """Keep ``things`` alive until the queue is through with them, should Ctrl-C end the block before that.
-
-        A copy that is in flight goes on into its host memory, whoever has given that up.
-        """
-        try:
-            yield
-        except KeyboardInterrupt:
-            with suppress(InteropError):
-                event = self._mark()
-                on_completion(self._driver, self._owed, event, partial(_let_go, things))
-                self._driver.raw("clReleaseEvent")(event)
-                self.flush()
-            raise
-
     def _ended(self, event: ctypes.c_void_p) -> bool:
         status = ctypes.c_int(1)
-        code = self._driver.raw("clGetEventInfo")(
-            event, EVENT_EXECUTION_STATUS, 4, ctypes.byref(status), None
-        )
+        code = self.driver.raw("clGetEventInfo")(event, EVENT_EXECUTION_STATUS, 4, ctypes.byref(status), None)
         check("clGetEventInfo", code)
         if status.value < 0:
             raise DriverError("a command in the queue", status.value, name_of(status.value))
         return status.value == COMPLETE
 
-    def hold(self, value: int) -> None:
-        """Enqueue a wait for :meth:`release`: a barrier on a user event (``clCreateUserEvent``)."""
-        if value < 1:
-            raise InvalidArgument(f"holds count up from 1, got {value}")
-        self._notifications.holding(value)
-        self._holds.enqueue(self._context, self.address, value)
+    def park(self, used: object) -> None:
+        """Keep host memory until the work so far has ended: a copy in flight still uses it."""
+        with suppress(InteropError):
+            event = self._mark()
+            on_completion(self.driver, self._pending, event, partial(_keep, used))
+            self.driver.raw("clReleaseEvent")(event)
+            self.flush()
 
-    def release(self, value: int, *, failed: bool = False) -> None:
-        """End every hold up to ``value`` (``clSetUserEventStatus``); :meth:`synchronize` tells ``failed``."""
-        self.check_open()
-        self._notifications.releasing(value, failed=failed)
-        self._holds.release(value, failed=failed)
+    def enqueue_notification(self, number: int) -> None:
+        """Set a callback on a marker (``clSetEventCallback``).
 
-    def notify(
-        self,
-        callback: Callable[[int], None],
-        value: int,
-        *,
-        failed: Callable[[int, InteropError], None] | None = None,
-    ) -> None:
-        """Enqueue ``callback(value)`` on a thread of the driver (``clSetEventCallback`` on a marker).
-
-        Calls are made one at a time and in order; ``failed`` is called instead when the work before it has failed, or
-        a hold before it was released as failed, and by :meth:`close` for what the driver does not come to any more.
-        An exception in a callback goes to ``threading.excepthook``.
+        Where the marker is complete at once, PoCL (3.1) calls from inside ``clSetEventCallback``, in the caller's
+        thread and under its own locks. A user event delays the marker until that call has returned.
         """
-        driver, calls = self._driver, self._notifications
+        driver = self.driver
         drop = driver.raw("clReleaseEvent")
-        with calls.entering:
-            # Where the marker is complete at once, PoCL (3.1) would call from inside clSetEventCallback, in
-            # the caller's thread and under its locks. So it may complete only when that has returned.
-            gate = user_event(driver, self._context)
+        gate = user_event(driver, self.context)
+        try:
+            event = self._mark(gate)
             try:
-                event = self._mark(gate)
-                number = calls.add(callback, value, failed)
-                try:
-                    on_completion(driver, self._owed, event, partial(_reached, calls, number))
-                except DriverError:
-                    calls.take_back(number)
-                    raise
-                finally:
-                    drop(event)
+                on_completion(driver, self._pending, event, partial(_reached, self.notifications, number))
             finally:
-                driver.raw("clSetUserEventStatus")(gate, COMPLETE)
-                drop(gate)
+                drop(event)
+        finally:
+            driver.raw("clSetUserEventStatus")(gate, COMPLETE)
+            drop(gate)
         self.flush()
 
     def precede(self, other: int) -> None:
-        """Make another queue of this context, by address, wait for what is enqueued here so far.
+        """Make another queue of this context, by address, wait for the work of this queue so far.
 
-        A barrier there on a marker here (``clEnqueueBarrierWithWaitList``).
+        Note:
+            A barrier there on a marker here (``clEnqueueBarrierWithWaitList``).
         """
         event = self._mark()
         try:
-            self.flush()  # a queue may wait for ever for one whose commands were not handed over
-            barrier = self._driver.raw("clEnqueueBarrierWithWaitList")
+            self.flush()  # a queue may wait for ever for a queue whose commands were not submitted
+            barrier = self.driver.raw("clEnqueueBarrierWithWaitList")
             check("clEnqueueBarrierWithWaitList", barrier(other, 1, ctypes.byref(event), None))
         finally:
-            self._driver.raw("clReleaseEvent")(event)
+            self.driver.raw("clReleaseEvent")(event)
 
 
-def _hold_failure() -> DriverError:
-    text = "what a hold waited for has failed, so the work behind it ran on data that was not ready"
-    return DriverError(HOLD, FAILED_WAIT_LIST, name_of(FAILED_WAIT_LIST), text)
-
-
-def _reached(notifications: Notifications, number: int, status: int) -> None:
-    failed = status != COMPLETE  # negative: of a command before it
+def _reached(owed: Notifications, number: int, status: int) -> None:
+    failed = status != COMPLETE  # negative: the error of an earlier command
     error = DriverError("a command in the queue", status, name_of(status)) if failed else None
-    notifications.reached(number, error)
+    owed.reached(number, error)
 
 
-def _release(holds: Holds, notifications: Notifications, kept: list[Any], last: LastReference) -> None:
-    notifications.releasing(2**63, failed=True)
-    holds.release(2**63, failed=True)  # a barrier that nobody ends would keep the driver's threads for ever
+def _release(gate: EventGate, owed: Notifications, kept: list[Any], last: LastReference) -> None:
+    owed.releasing(ALL_HOLDS, failed=True)
+    gate.release(ALL_HOLDS)  # a barrier that nobody ends would keep the driver's threads for ever
     kept.clear()
     last.drop()
-    # The driver is on its way to what was held; PoCL (3.1) does not call back for an event that fails.
-    if not notifications.settle(_DRAIN):
-        notifications.end()
+    # The driver now runs the work that was held. PoCL (3.1) does not call back for an event that fails.
+    if not owed.settle(_DRAIN):
+        owed.end()
 
 
 def stream_address(stream: Stream, context: int) -> int:
-    """Return the address of a queue of this backend and context, or raise :class:`InvalidArgument`."""
+    """Return the address of a queue of this backend and context.
+
+    Raises:
+        InvalidArgument: The stream belongs to another backend or context.
+        ClosedError: The stream has been closed.
+    """
     if not isinstance(stream, OpenCLStream) or stream.context != context:
         raise InvalidArgument(f"needs a stream of this OpenCL consumer, got {stream!r}")
     return stream.address

@@ -30,8 +30,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from interop.cli.bench._by_hand import frame_of, load
 from interop.cli.bench._measure import Contestant, race, wall
+from interop.cli.bench._programs import frame_of, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,15 +1,20 @@
-"""What stands between the docstrings, which are plain text with roles, and the pages, which are Markdown.
+"""From docstrings, which are plain text with roles, to pages, which are Markdown.
 
-A griffe extension that mkdocstrings loads: roles become links where the target has a page, literal blocks
-lose their double colon, and simple tables become Markdown tables.
+A griffe extension that mkdocstrings loads. Roles become links where the target has a page, literal blocks lose
+their double colon, and simple tables become Markdown tables.
 """
 
 from __future__ import annotations
 
 import re
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import griffe
+
+sys.path.insert(0, str(Path(__file__).parent))
+import doors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +27,14 @@ class PlainDocstrings(griffe.Extension):
     """Rewrites every docstring of a package once it is loaded."""
 
     def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
-        """Rewrite the docstrings of ``pkg``."""
+        """Rewrite the docstrings of ``pkg``, and lead the names of its doors to their definitions."""
+        for door in (*doors.USERS, *doors.AUTHORS):
+            if door.partition(".")[0] == pkg.name:
+                room = pkg[door.partition(".")[2]] if "." in door else pkg
+                for name in doors.names(door):
+                    # griffe takes the module links.connect for the function that links exports as connect.
+                    if room.members[name.name].is_alias:
+                        room.members[name.name] = griffe.Alias(name.name, name.home, parent=room)
         known: dict[str, set[str]] = {}
         everything = list(_walk(pkg))
         for thing in everything:

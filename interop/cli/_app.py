@@ -1,116 +1,159 @@
-"""The command line: ``interop compare``, ``interop doctor``, ``interop backends``."""
+"""The commands of ``interop``. Each checks its options first, then runs, then prints and writes its report."""
 
 from __future__ import annotations
 
 import signal
 import sys
-from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from interop import registry
+from interop import __version__, registry
 from interop.cli import _doctor as diagnosis
-from interop.cli.bench import MEASURES
-from interop.cli.compare import _measure as measure
-from interop.cli.compare import _report as report
-from interop.protocols import InteropError, InvalidArgument, Role
+from interop.cli._files import write_json
+from interop.cli._measures import MEASURES
+from interop.cli._options import CONSUMER_NAMES, PRODUCER_NAME, SECONDS, Names, OutputFile, consumers
+from interop.negotiation import MEMORY_TYPES, MemoryPath, Strategy
+from interop.protocols import InteropError, InvalidArgument
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Share GPU memory between Vulkan and HIP, OpenCL, CUDA or the host.",
-)
+    from interop.cli.compare import CompareSettings, Result
+
 _out = Console()
 _err = Console(stderr=True)
+_SYNC = click.Choice(["auto", *(each.value for each in Strategy)])
+_PATH = click.Choice([each.value for each in MemoryPath])
+
+
+@click.group(
+    no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(__version__, "-V", "--version", prog_name="interop", message="%(prog)s %(version)s")
+def app() -> None:
+    """Share GPU memory between Vulkan and HIP, OpenCL, CUDA or the host.
+
+    Shell completion: eval "$(_INTEROP_COMPLETE=bash_source interop)"; zsh and fish alike.
+    """
+
+
+def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return one decorator that adds several options in the order given."""
+
+    def decorate(function: Any) -> Any:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+_consumers = click.option(
+    "--consumers",
+    type=CONSUMER_NAMES,
+    help="Consumers, separated by commas.  [default: every registered one]",
+)
+_producer = click.option(
+    "--producer",
+    type=PRODUCER_NAME,
+    default="vulkan",
+    show_default=True,
+    help="The backend that owns the memory.",
+)
+_timeout = click.option(
+    "--timeout", type=SECONDS, default=10.0, show_default=True, help="Seconds after which any wait gives up."
+)
+_json = click.option("--json", type=OutputFile(), help="Write the report to this file; - is standard output.")
 
 
 @app.command()
+@_options(
+    _consumers,
+    _producer,
+    click.option(
+        "--frames",
+        type=click.IntRange(min=1),
+        default=600,
+        show_default=True,
+        help="Frames to verify per consumer.",
+    ),
+    click.option(
+        "--grid",
+        type=click.IntRange(2, 8192),
+        default=256,
+        show_default=True,
+        help="Heights per side of the grid.",
+    ),
+    click.option("--sync", type=_SYNC, default="auto", show_default=True, help="Synchronisation strategy."),
+    click.option("--path", type=_PATH, help="Refuse every other memory path."),
+    click.option(
+        "--handle-type",
+        type=click.Choice([each.value for each in MEMORY_TYPES]),
+        help="Refuse every other external handle type.",
+    ),
+    click.option(
+        "--producer-device", help="The producer's device: index, or part of its name, uuid or PCI address."
+    ),
+    click.option(
+        "--consumer-device",
+        help="The consumers' device. With --producer-device it vouches that both are one device.",
+    ),
+    _timeout,
+    _json,
+    click.option("--png", type=OutputFile(), help="Write a contact sheet of rendered frames to this file."),
+)
 def compare(
-    *,
-    consumers: Annotated[
-        str, typer.Option(help="Comma-separated consumers; every registered one by default.")
-    ] = "",
-    producer: Annotated[str, typer.Option(help="The backend that owns the memory.")] = "vulkan",
-    frames: Annotated[int, typer.Option(min=1, help="Frames to verify for each consumer.")] = 600,
-    grid: Annotated[int, typer.Option(min=2, max=8192, help="Heights per side of the grid.")] = 256,
-    sync: Annotated[str, typer.Option(help="auto, native, bridged or blocking.")] = "auto",
-    require: Annotated[str | None, typer.Option(help="zero-copy or staged: refuse anything else.")] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(help="The producer's device: index, or part of its name, uuid or PCI address."),
-    ] = None,
-    consumer_device: Annotated[
-        str | None,
-        typer.Option(help="The consumers' device; given with --device it vouches that both are one."),
-    ] = None,
-    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds after which any wait gives up.")] = 10.0,
-    json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
-    png: Annotated[
-        Path | None, typer.Option(help="Write a contact sheet of rendered frames to this file.")
-    ] = None,
+    consumers: list[str] | None, producer: str, json: Path | None, png: Path | None, **options: Any
 ) -> None:
-    """Run one producer against every consumer here: correctness, path, synchronisation and speed side by side."""
+    """Run one producer against every consumer: correctness, path, synchronisation and speed side by side."""
+    from interop.cli.compare import CompareSettings, agreements, document, table, write_png
+
     plugins = registry.default()
-    names = [name.strip() for name in consumers.split(",") if name.strip()] or _default_consumers()
-    unknown = [name for name in names if name not in plugins.backends(Role.CONSUMER)]
-    if unknown:
-        known = ", ".join(sorted(plugins.backends(Role.CONSUMER)))
-        _err.print(f"[red]no consumer {', '.join(unknown)}[/]; there are: {known}", highlight=False)
-        raise typer.Exit(2)
     for line in plugins.prepare_environment():
-        _out.print(f"[dim]{line}[/]", highlight=False)
-    settings = measure.Settings(
-        producer=producer,
-        frames=frames,
-        grid=grid,
-        sync=sync,
-        require=require,
-        timeout=timeout,
-        device=device,
-        consumer_device=consumer_device,
-    )
-    results = _run_all(names, settings)
-    agreements = measure.agreements(results)
-    _out.print(report.table(results))
-    for agreement in agreements:
-        ratio = f", speed ratio {agreement.speed_ratio:.2f}" if agreement.speed_ratio else ""
-        _out.print(
-            f"{agreement.a} against {agreement.b}: largest difference {agreement.max_abs_difference:.1e} "
-            f"over {agreement.frames} frames{ratio}",
-            highlight=False,
-        )
+        _tell(f"[dim]{escape(line)}[/]", json)
+    results = _run_all(consumers or _every_consumer(), CompareSettings(producer=producer, **options))
+    agreed = agreements(results)
+    if not _is_standard_output(json):
+        _out.print(table(results))
+    for each in agreed:
+        _tell(escape(str(each)), json)
     _print_failures()
     if json is not None:
-        report.write_json(json, report.document(producer, results, agreements))
-        _out.print(f"figures in {json}", highlight=False)
-    if png is not None and report.write_png(png, results):
-        _out.print(f"pictures in {png}", highlight=False)
+        write_json(json, document(producer, results, agreed))
+        _tell(f"figures in {escape(str(json))}", json)
+    if png is not None and write_png(png, results):
+        _tell(f"pictures in {escape(str(png))}", json)
     if not any(result.available for result in results):
-        _err.print("[red]no consumer is available[/]")
-        raise typer.Exit(1)
-    raise typer.Exit(0 if all(result.correct for result in results) else 1)
+        _err.print("[red]no consumer is available[/]; interop doctor says why")
+        raise SystemExit(1)
+    raise SystemExit(0 if all(result.correct for result in results) else 1)
 
 
-def _default_consumers() -> list[str]:
-    """Every registered consumer, the shipped pair first so that they stand side by side."""
-    shipped = ["opencl", "hip"]
-    names = registry.backends(Role.CONSUMER)
-    return [name for name in shipped if name in names] + sorted(set(names) - set(shipped))
+def _every_consumer() -> list[str]:
+    return consumers()
 
 
-def _run_all(names: Sequence[str], settings: measure.Settings) -> list[measure.Result]:
+def _is_standard_output(file: Path | None) -> bool:
+    return str(file) == "-"
+
+
+def _tell(text: str, json: Path | None) -> None:
+    """Print a line of a report; on standard error where standard output carries JSON."""
+    (_err if _is_standard_output(json) else _out).print(text, highlight=False)
+
+
+def _run_all(names: Sequence[str], settings: CompareSettings) -> list[Result]:
+    from interop.cli.compare import compare_consumer
+
     columns = (TextColumn("{task.description:28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    results: list[measure.Result] = []
+    results: list[Result] = []
     total = 3 * settings.frames + max(1, settings.frames // 4)
     with Progress(*columns, console=_err, transient=True, disable=not _err.is_terminal) as progress:
         for name in names:
@@ -119,19 +162,19 @@ def _run_all(names: Sequence[str], settings: measure.Settings) -> list[measure.R
             def advance(phase: str, frames: int, name: str = name, task: int = task) -> None:
                 progress.update(task, advance=frames, description=f"{name}: {phase}")  # type: ignore[arg-type]
 
-            results.append(measure.run(name, settings, advance))
+            results.append(compare_consumer(name, settings, advance))
             progress.remove_task(task)
     return results
 
 
 def _print_failures() -> None:
     for failure in registry.failures():
-        _err.print(f"[yellow]{failure}[/]", highlight=False)
+        _err.print(f"[yellow]{escape(str(failure))}[/]", highlight=False)
 
 
 @app.command()
 def backends() -> None:
-    """List the registered backends, opening none of them."""
+    """List the registered backends; open none of them."""
     listing = Table(header_style="bold")
     for title in ("backend", "roles", "what it is"):
         listing.add_column(title)
@@ -142,34 +185,27 @@ def backends() -> None:
 
 
 @app.command()
-def doctor(
-    *,
-    consumers: Annotated[
-        str, typer.Option(help="Comma-separated consumers to look at; every registered one by default.")
-    ] = "",
-    json: Annotated[Path | None, typer.Option(help="Write the whole report to this file.")] = None,
-    test: Annotated[
-        bool, typer.Option("--test", help="Send bytes both ways over each pair, path and strategy.")
-    ] = False,
-    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds after which any wait gives up.")] = 10.0,
-) -> None:
-    """Show what is here, which devices are one, and what would be chosen for each pair. For bug reports."""
-    try:
-        found = diagnosis.examine([name.strip() for name in consumers.split(",") if name.strip()])
-    except InvalidArgument as error:
-        _err.print(f"[red]{error}[/]", highlight=False)
-        raise typer.Exit(2) from error
+@_options(
+    _consumers,
+    _json,
+    click.option("--test", is_flag=True, help="Send bytes both ways over each pair, path and strategy."),
+    _timeout,
+)
+def doctor(consumers: list[str] | None, json: Path | None, timeout: float, *, test: bool) -> None:
+    """Show what is here, which devices are one, and what each pair would use. For bug reports."""
+    found = diagnosis.examine(consumers or ())
     passed = diagnosis.test(found, timeout) if test else True
-    for line in diagnosis.lines(found):
-        _say(line)
+    if not _is_standard_output(json):
+        for line in diagnosis.lines(found):
+            _say(line)
     _print_failures()
     if json is not None:
-        report.write_json(json, diagnosis.document(found))
-    raise typer.Exit(0 if passed else 1)
+        write_json(json, diagnosis.document(found))
+    raise SystemExit(0 if passed else 1)
 
 
 def _say(line: diagnosis.Line) -> None:
-    """Print a line: on a terminal broken between words and its rest indented, or cut where that may be; else whole."""
+    """Print a line. A terminal gets it wrapped between words and indented, or cut where that is allowed."""
     text = Text.assemble((line.head, line.style), line.text)
     margin = Text("  " * line.depth)
     if not _out.is_terminal:
@@ -180,7 +216,7 @@ def _say(line: diagnosis.Line) -> None:
         text.truncate(room, overflow="ellipsis")
     first, *rest = text.wrap(_out, room) or [text]
     parts = [first]
-    if rest:  # again, as what follows the first line has less room
+    if rest:  # the lines after the first have less room, so they are wrapped again
         done = len(first)
         while text.plain[done] == " ":
             done += 1
@@ -191,69 +227,93 @@ def _say(line: diagnosis.Line) -> None:
 
 
 @app.command()
+@_options(
+    _consumers,
+    _producer,
+    click.option(
+        "--measure",
+        "measures",
+        type=Names("measure", lambda: MEASURES),
+        help=f"Measures, separated by commas: {', '.join(MEASURES)}.  [default: all]",
+    ),
+    click.option(
+        "--frames", type=click.IntRange(min=1), default=200, show_default=True, help="Frames per figure."
+    ),
+    _timeout,
+    click.option(
+        "--by-hand",
+        type=click.Path(exists=True, file_okay=False),
+        help="Folder with a hand-written program per consumer to measure against; a checkout has benchmarks/by_hand.",
+    ),
+    _json,
+    click.option("--png", type=OutputFile(), help="Write a picture of the figures to this file."),
+)
 def bench(
-    *,
-    consumers: Annotated[
-        str, typer.Option(help="Comma-separated consumers; every registered one by default.")
-    ] = "",
-    producer: Annotated[str, typer.Option(help="The backend that owns the memory.")] = "vulkan",
-    measure: Annotated[
-        str, typer.Option(help=f"Comma-separated, of {', '.join(MEASURES)}; all by default.")
-    ] = "",
-    frames: Annotated[int, typer.Option(min=1, help="Frames per figure.")] = 200,
-    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds after which any wait gives up.")] = 10.0,
-    by_hand: Annotated[
-        Path | None,
-        typer.Option(help="Folder of programs by hand to hold links against; a checkout's own by default."),
-    ] = None,
-    json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
-    png: Annotated[Path | None, typer.Option(help="Write a picture of the figures to this file.")] = None,
+    consumers: list[str] | None,
+    measures: list[str] | None,
+    json: Path | None,
+    png: Path | None,
+    by_hand: str | None,
+    **options: Any,
 ) -> None:
-    """Measure what sharing costs here, each figure held against the same calls by hand where there are such."""
+    """Measure what sharing costs here, against the same calls by hand where such programs are given."""
     from dataclasses import asdict
+    from pathlib import Path
 
-    from interop.cli.bench import Settings, run
-    from interop.cli.bench import _report as drawing
+    from interop.cli.bench import BenchSettings, check_plots, picture, run_measures, tables
 
-    chosen = [name.strip() for name in measure.split(",") if name.strip()] or list(MEASURES)
-    unknown = [name for name in chosen if name not in MEASURES]
-    if unknown:
-        _err.print(f"[red]no such measure: {', '.join(unknown)}; there are: {', '.join(MEASURES)}[/]")
-        raise typer.Exit(2)
     if png is not None:
-        drawing.check_plots()
+        check_plots()
     for line in registry.default().prepare_environment():
-        _out.print(f"[dim]{line}[/]", highlight=False)
-    names = [name.strip() for name in consumers.split(",") if name.strip()] or _default_consumers()
-    settings = Settings(producer=producer, measures=chosen, frames=frames, timeout=timeout, by_hand=by_hand)
+        _tell(f"[dim]{escape(line)}[/]", json)
+    folder = Path(by_hand) if by_hand is not None else None
+    settings = BenchSettings(measures=measures or MEASURES, against=folder, **options)
     with _err.status("") as status:
-        outcome = run(names, settings, status.update)
+        outcome = run_measures(consumers or _every_consumer(), settings, status.update)
     rows = outcome.document()
-    for table in drawing.tables(rows):
-        _out.print(table)
+    if not _is_standard_output(json):
+        for each in tables(rows):
+            _out.print(each)
     for note in outcome.notes:
-        _out.print(f"[dim]{escape(note)}[/]", highlight=False)
+        _tell(f"[dim]{escape(note)}[/]", json)
     if not outcome.rows:
-        _err.print("[red]nothing could be measured: no consumer that was named shares memory here[/]")
-        raise typer.Exit(1)
+        _err.print("[red]nothing was measured: no named consumer shares memory here[/]")
+        raise SystemExit(1)
     if json is not None:
-        report.write_json(json, [asdict(row) for row in rows])
-        _out.print(f"figures in {json}", highlight=False)
+        write_json(json, [asdict(row) for row in rows])
+        _tell(f"figures in {escape(str(json))}", json)
     if png is not None:
-        drawing.picture(png, rows)
-        _out.print(f"picture in {png}", highlight=False)
+        picture(png, rows)
+        _tell(f"picture in {escape(str(png))}", json)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line. Errors that interop raises on purpose are shown without a traceback."""
+    """Run the command line.
+
+    Wrong use is one line on standard error and exit status 2. An error that interop raises on purpose is one line
+    and status 1.
+    """
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
-        app(args=list(arguments) if arguments is not None else None)
+        status = app.main(
+            list(arguments) if arguments is not None else None, "interop", standalone_mode=False
+        )
+    except click.exceptions.NoArgsIsHelpError as help_text:
+        click.echo(help_text.format_message())
+        sys.exit(0)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx is not None else "interop"
+        _err.print(
+            f"[red]{escape(command)}[/]: {escape(error.format_message())}", highlight=False, soft_wrap=True
+        )
+        sys.exit(2)
+    except click.Abort:
+        sys.exit(130)
+    except InvalidArgument as error:
+        _err.print(f"[red]{type(error).__name__}[/]: {escape(str(error))}", highlight=False)
+        sys.exit(2)
     except InteropError as error:
-        _err.print(f"[red]{type(error).__name__}[/]: {error}", highlight=False)
+        _err.print(f"[red]{type(error).__name__}[/]: {escape(str(error))}", highlight=False)
         sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()
+    sys.exit(status or 0)

@@ -11,7 +11,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from interop import negotiation, registry
-from interop.cli import _selftest as trial
+from interop.cli._selftest import PathTrial, try_paths
 from interop.negotiation import ImageOffer, offered
 from interop.protocols import BackendUnavailable, InteropError, InvalidArgument, Role, SemaphoreKind
 
@@ -47,7 +47,7 @@ class PairState:
     trouble: str = ""
     images: ImageOffer | None = None
     """Which images they share; None without a plan."""
-    trials: Sequence[trial.Trial] = ()
+    trials: Sequence[PathTrial] = ()
     """What became of each path and strategy; empty when nothing was tested."""
 
 
@@ -97,7 +97,7 @@ def test(report: Report, timeout: float) -> bool:
     """Try every pair that has a plan; return whether something was tried and all of it passed."""
     for pair in report.pairs:
         if pair.plan is not None:
-            pair.trials = tuple(trial.run(pair.plan, timeout))
+            pair.trials = tuple(try_paths(pair.plan, timeout))
     trials = [each for pair in report.pairs for each in pair.trials]
     return bool(trials) and all(each.passed for each in trials)
 

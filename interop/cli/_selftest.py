@@ -20,7 +20,7 @@ FRAMES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class PathTrial:
     """What became of one path and strategy."""
 
     path: str
@@ -32,7 +32,7 @@ class Trial:
     """What was seen, or the error in its own words."""
 
 
-def run(plan: Plan, timeout: float) -> Iterator[Trial]:
+def try_paths(plan: Plan, timeout: float) -> Iterator[PathTrial]:
     """Try each strategy over the memory of the plan, then over host memory where both sides have it, then staging.
 
     Each wait takes at most ``timeout`` s. A strategy that negotiation refuses is no trial and is left out: the plan
@@ -52,16 +52,16 @@ def run(plan: Plan, timeout: float) -> Iterator[Trial]:
     yield _try(plan, None, Strategy.BLOCKING, timeout)
 
 
-def _try(plan: Plan, handle_type: HandleType | None, strategy: Strategy, timeout: float) -> Trial:
+def _try(plan: Plan, handle_type: HandleType | None, strategy: Strategy, timeout: float) -> PathTrial:
     trouble = ""
     path = MemoryPath.STAGED if handle_type is None else MemoryPath.ZERO_COPY
     try:
         with connect(
             plan.producer.backend,
             plan.consumer.backend,
-            device=plan.producer.index,
+            producer_device=plan.producer.index,
             consumer_device=plan.consumer.index,
-            require=path.value,
+            path=path.value,
             handle_type=handle_type,
             sync=strategy.value,
             timeout=timeout,
@@ -72,7 +72,7 @@ def _try(plan: Plan, handle_type: HandleType | None, strategy: Strategy, timeout
     except InteropError as error:
         trouble = f"{type(error).__name__}: {error}"
     words = trouble or f"{FRAMES} frames of {4 * WORDS} bytes, both ways, every byte right"
-    return Trial(
+    return PathTrial(
         path=path.value,
         handle_type=handle_type.value if handle_type else None,
         sync=strategy.value,

@@ -1,15 +1,19 @@
-"""``interop`` and ``python -m interop``: the command line, or what of it works without its packages."""
+"""The entry point of ``interop`` and ``python -m interop``."""
 
 from __future__ import annotations
 
 import sys
 
-_OPTIONAL = frozenset({"click", "numpy", "PIL", "rich", "typer"})
-"""What the extra ``cli`` brings."""
+_OPTIONAL = frozenset({"click", "numpy", "PIL", "rich"})
+"""Packages of the extra ``cli``."""
 
 
 def main() -> None:
-    """Run the command line. Where its packages are missing, ``doctor`` still reports, and the rest says what to do."""
+    """Run the command line.
+
+    Without the packages of the extra ``cli``, ``interop doctor`` still reports. Every other command says what to
+    install.
+    """
     try:
         from interop.cli._app import main as run
     except ModuleNotFoundError as error:

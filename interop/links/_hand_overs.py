@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,9 +22,9 @@ class Case(Protocol):
     """The calls by which the consumer's stream releases the buffers."""
     returning: Sequence[Callable[[Commands], object]]
     """The calls by which the producer records the copies of staged buffers."""
-    silent: Submission | None
+    silent: Submission[Any] | None
     """The prepared submission without a signal."""
-    signalling: Submission | None
+    signalling: Submission[Any] | None
     """The prepared submission with a signal."""
     eager: bool
     """Whether the submission itself signals a binary semaphore."""
@@ -48,7 +48,7 @@ class ProducerHandOver(Protocol):
 
     records: tuple[Ownership, ...]
     case: Case
-    submission: Submission | None
+    submission: Submission[Any] | None
     signals: bool
     wait_value: int
     progress: int
@@ -61,7 +61,7 @@ class ProducerHandOver(Protocol):
         """Return the case of the present states."""
         ...
 
-    def prepare(self, case: Case, *, signals: bool) -> Submission:
+    def prepare(self, case: Case, *, signals: bool) -> Submission[Any]:
         """Prepare the submission of a case, and keep it there."""
         ...
 

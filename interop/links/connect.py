@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from interop import negotiation
 from interop.links.link import DEFAULT_TIMEOUT, Link
@@ -15,7 +15,7 @@ from interop.toolkit import Deferred, check_connect
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interop.protocols import Consumer, DeviceInfo, Producer
+    from interop.protocols import Consumer, DeviceInfo, GpuProducer, Producer, ProducerT
 
 
 Sync = Literal["auto", "native", "bridged", "blocking"]
@@ -27,6 +27,45 @@ HandleName = Literal[
 ]
 
 
+@overload
+def connect(
+    producer: Literal["vulkan"] = "vulkan",
+    consumer: str | Consumer = "opencl",
+    *,
+    producer_device: int | str | None = None,
+    consumer_device: int | str | None = None,
+    sync: Sync | negotiation.Strategy = "auto",
+    path: PathName | negotiation.MemoryPath | None = None,
+    handle_type: HandleName | HandleType | None = None,
+    timeout: float = DEFAULT_TIMEOUT,
+    check: bool | None = None,
+) -> Link[GpuProducer]: ...
+@overload
+def connect(
+    producer: ProducerT,
+    consumer: str | Consumer = "opencl",
+    *,
+    producer_device: int | str | None = None,
+    consumer_device: int | str | None = None,
+    sync: Sync | negotiation.Strategy = "auto",
+    path: PathName | negotiation.MemoryPath | None = None,
+    handle_type: HandleName | HandleType | None = None,
+    timeout: float = DEFAULT_TIMEOUT,
+    check: bool | None = None,
+) -> Link[ProducerT]: ...
+@overload
+def connect(
+    producer: str,
+    consumer: str | Consumer = "opencl",
+    *,
+    producer_device: int | str | None = None,
+    consumer_device: int | str | None = None,
+    sync: Sync | negotiation.Strategy = "auto",
+    path: PathName | negotiation.MemoryPath | None = None,
+    handle_type: HandleName | HandleType | None = None,
+    timeout: float = DEFAULT_TIMEOUT,
+    check: bool | None = None,
+) -> Link: ...
 def connect(
     producer: str | Producer = "vulkan",
     consumer: str | Consumer = "opencl",
@@ -38,7 +77,7 @@ def connect(
     handle_type: HandleName | HandleType | None = None,
     timeout: float = DEFAULT_TIMEOUT,
     check: bool | None = None,
-) -> Link:
+) -> Link[Any]:
     """Join a producer and a consumer on one physical device by the best means that both offer.
 
     A choice that the caller does not force is tried once before the link relies on it. Where a driver refuses it, the
@@ -46,7 +85,8 @@ def connect(
     no device.
 
     Args:
-        producer: The name of a backend, or a device that the caller opened and keeps.
+        producer: The name of a backend, or a device that the caller opened and keeps. The type of the link's producer
+            follows from it.
         consumer: As ``producer``.
         producer_device: Index of the producer's device, or a part of its name, uuid or PCI address.
         consumer_device: As ``producer_device``. Both together vouch that the two are one device.
@@ -128,7 +168,7 @@ def _check_arguments(
         raise InvalidArgument(f"timeout must be a positive number of seconds, got {timeout!r}")
 
 
-def _link_type(check: bool | None) -> type[Link]:  # noqa: FBT001 - passed on as it was given
+def _link_type(check: bool | None) -> type[Link[Any]]:  # noqa: FBT001 - passed on as it was given
     """Return the class of the link. Loads the checks only where they are wanted."""
     if check is None:
         check = os.environ.get("INTEROP_CHECK", "") not in {"", "0"}

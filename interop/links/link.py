@@ -6,7 +6,7 @@ import contextlib
 import warnings
 import weakref
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Literal, cast, overload
+from typing import TYPE_CHECKING, Generic, Literal, cast, overload
 
 from interop.links._batch_order import BatchOrder
 from interop.links._drain import GRACE, drain, drain_open_sides, rescue
@@ -15,7 +15,7 @@ from interop.links.order import Order
 from interop.links.rings import FrameRing, LatestRing, RingLayout
 from interop.links.sync import open_directions
 from interop.links.turn_cache import TurnCache
-from interop.protocols import ClosedError, InteropError, InvalidArgument, TurnError
+from interop.protocols import ClosedError, InteropError, InvalidArgument, ProducerT_co, TurnError
 from interop.toolkit import Deferred, close_in_children
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from interop.links.rings import Source
     from interop.links.turns import ConsumerTurn, ProducerTurn
     from interop.negotiation import MemoryPath, Plan
-    from interop.protocols import BufferPart, Consumer, MappedBuffer, Producer
+    from interop.protocols import BufferPart, CommandsT, Consumer, MappedBuffer, Producer
 
 DEFAULT_TIMEOUT = 10.0
 """Seconds after which a wait of a link gives up, unless ``connect`` says otherwise."""
@@ -34,7 +34,7 @@ Mode = Literal["throughput", "latency"]
 """Whether every frame of a ring arrives, or the newest one wins."""
 
 
-class Link:
+class Link(Generic[ProducerT_co]):
     """A producer and a consumer joined by a plan. Made by :func:`connect`; owns what it made.
 
     Turns may be taken from any thread. Closing waits for the work in flight, bounded by the link's timeout, and
@@ -44,7 +44,7 @@ class Link:
     def __init__(
         self,
         plan: Plan,
-        producer: Producer,
+        producer: ProducerT_co,
         consumer: Consumer,
         timeout: float,
         *,
@@ -77,7 +77,7 @@ class Link:
         return self._plan.path
 
     @property
-    def producer(self) -> Producer:
+    def producer(self) -> ProducerT_co:
         """The side that owns the memory."""
         return self._producer
 
@@ -277,7 +277,7 @@ class Link:
             turn = self._turns.add_consumer(buffers)
         return cast("ConsumerTurn[MappedBuffer]", turn)  # the overloads tell which of the two it is
 
-    def producer_turn(self, *buffers: Buffer) -> ProducerTurn:
+    def producer_turn(self: Link[Producer[CommandsT]], *buffers: Buffer) -> ProducerTurn[CommandsT]:
         """Return the turn in which the producer owns ``buffers``: a context manager that yields its recorder.
 
         Entering enqueues the consumer's release and signal. Leaving submits the recorded commands, with ownership
@@ -299,7 +299,7 @@ class Link:
             turn = self._turns.add_producer(buffers)
         return turn
 
-    def queue_turn(self, *buffers: Buffer) -> QueueTurn:
+    def queue_turn(self: Link[Producer[CommandsT]], *buffers: Buffer) -> QueueTurn[CommandsT]:
         """Return the turn in which the caller's own submissions to the producer's queue own ``buffers``.
 
         As :meth:`producer_turn`, but the acquire is submitted at its begin and the release at its end; see

@@ -30,7 +30,7 @@ import threading
 import time
 from contextlib import contextmanager
 from threading import get_ident
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from interop.protocols import ClosedError, TurnError, WaitTimeout
 from interop.toolkit import OwnershipState
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from interop.links._hand_overs import Case, ConsumerHandOver, ProducerHandOver
     from interop.links.sync import BinaryPair, ToConsumer, ToProducer
-    from interop.protocols import Commands, Stream
+    from interop.protocols import Stream
     from interop.toolkit import Ownership
 
 _FREE, _PRODUCING, _PRODUCED = OwnershipState.FREE, OwnershipState.PRODUCING, OwnershipState.PRODUCED
@@ -160,7 +160,7 @@ class Order:
             if record.state is _ACQUIRED:
                 record.state = _LEFT
 
-    def enter_producer(self, turn: ProducerHandOver) -> Commands:
+    def enter_producer(self, turn: ProducerHandOver) -> Any:
         """Acquire the turn's buffers for the producer and start to record: -> PRODUCING."""
         lock = self.lock
         if not lock.acquire(False):  # noqa: FBT003 - as above

@@ -6,18 +6,19 @@ before waits for the consumer and acquires the buffers. The one after releases t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from interop.links.turns import ProducerTurn, TurnCase, describe
+from interop.protocols import CommandsT_co
 
 if TYPE_CHECKING:
     from interop.links.buffers import Buffer
     from interop.links.order import Order
     from interop.links.turns import TurnHome
-    from interop.protocols import Commands, Producer, Submission
+    from interop.protocols import Producer, Submission
 
 
-class QueueTurn(ProducerTurn):
+class QueueTurn(ProducerTurn[CommandsT_co]):
     """``with`` this, the caller's own submissions to the producer's queue own the buffers.
 
     The first of two submissions waits for the consumer and acquires the buffers; it is submitted before the block
@@ -35,12 +36,12 @@ class QueueTurn(ProducerTurn):
     __slots__ = ("_closings",)
 
     def __init__(
-        self, order: Order, producer: Producer, buffers: tuple[Buffer, ...], home: TurnHome
+        self, order: Order, producer: Producer[CommandsT_co], buffers: tuple[Buffer, ...], home: TurnHome
     ) -> None:
         super().__init__(order, producer, buffers, home)
-        self._closings: dict[tuple[TurnCase, bool], Submission] = {}
+        self._closings: dict[tuple[TurnCase, bool], Submission[Any]] = {}
 
-    def __enter__(self) -> Commands:
+    def __enter__(self) -> CommandsT_co:
         """Acquire the buffers and submit that; start to record what comes after the caller's own work."""
         super().__enter__()
         opening, closing = self.submission, self._closings[self.case, self.signals]
@@ -48,15 +49,15 @@ class QueueTurn(ProducerTurn):
             assert opening is not None  # the engine has just begun it
             opening.submit(self.wait_value)
             self.submission = closing
-            return closing.begin()
+            commands: CommandsT_co = closing.begin()
         except BaseException as failure:
             self._order.fail(failure)
             self._order.give_up(self)
             raise
-        finally:
-            self.wait_value = 0
+        self.wait_value = 0
+        return commands
 
-    def prepare(self, case: TurnCase, *, signals: bool) -> Submission:
+    def prepare(self, case: TurnCase, *, signals: bool) -> Submission[Any]:
         """Prepare the first submission, and have the second ready, so that nothing fails in between."""
         self._closings[case, signals] = self._closing((), signals=signals, waits=False)
         wait = self._order.to_producer.done if case.changed else None
@@ -64,7 +65,7 @@ class QueueTurn(ProducerTurn):
         case.keep(opening, signals=signals)
         return opening
 
-    def _strip(self, case: TurnCase) -> list[Submission]:
+    def _strip(self, case: TurnCase) -> list[Submission[Any]]:
         found = super()._strip(case)
         closings = [self._closings.pop((case, signals), None) for signals in (False, True)]
         return [*found, *(each for each in closings if each is not None)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from interop.links.queue_turns import QueueTurn
 from interop.links.turns import ConsumerTurn, ProducerTurn
@@ -34,9 +34,9 @@ class TurnCache:
         self._order = order
         self._producer = producer
         self.consumer: dict[tuple[Buffer, ...], AnyConsumerTurn] = {}
-        self.producer: dict[tuple[Buffer, ...], ProducerTurn] = {}
-        self.queue: dict[tuple[Buffer, ...], ProducerTurn] = {}
-        self._discarded: deque[tuple[int, Submission]] = deque()
+        self.producer: dict[tuple[Buffer, ...], ProducerTurn[Any]] = {}
+        self.queue: dict[tuple[Buffer, ...], ProducerTurn[Any]] = {}
+        self._discarded: deque[tuple[int, Submission[Any]]] = deque()
 
     def add_consumer(self, buffers: tuple[Buffer, ...]) -> AnyConsumerTurn:
         """Create the consumer turn of some buffers."""
@@ -47,19 +47,19 @@ class TurnCache:
             del self.consumer[next(iter(self.consumer))]
         return turn
 
-    def add_producer(self, buffers: tuple[Buffer, ...]) -> ProducerTurn:
+    def add_producer(self, buffers: tuple[Buffer, ...]) -> ProducerTurn[Any]:
         """Create the producer turn of some buffers."""
         turn = ProducerTurn(self._order, self._producer, buffers, self)
         self.keep(turn)
         return turn
 
-    def add_queue(self, buffers: tuple[Buffer, ...]) -> QueueTurn:
+    def add_queue(self, buffers: tuple[Buffer, ...]) -> QueueTurn[Any]:
         """Create the queue turn of some buffers."""
         turn = QueueTurn(self._order, self._producer, buffers, self)
         self.keep(turn)
         return turn
 
-    def keep(self, turn: ProducerTurn) -> None:
+    def keep(self, turn: ProducerTurn[Any]) -> None:
         """Have a turn that prepares submissions in the cache."""
         turns = self.queue if isinstance(turn, QueueTurn) else self.producer
         present = turns.get(turn.buffers)
@@ -72,10 +72,10 @@ class TurnCache:
             oldest = next(each for each in turns if turns[each] is not turn and turns[each].submission is None)
             self._retire(turns.pop(oldest))
 
-    def _retire(self, turn: ProducerTurn) -> None:
+    def _retire(self, turn: ProducerTurn[Any]) -> None:
         self.discard(turn.progress, turn.retire())
 
-    def discard(self, progress: int, submissions: Sequence[Submission]) -> None:
+    def discard(self, progress: int, submissions: Sequence[Submission[Any]]) -> None:
         """Close submissions as soon as the producer has reached ``progress``, and those discarded before."""
         self._discarded.extend([(progress, each) for each in submissions])
         reached = self._producer.progress.counter()

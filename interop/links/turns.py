@@ -7,8 +7,9 @@ prepared is prepared when the turn or one of its cases first occurs. :mod:`inter
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from interop.protocols import CommandsT_co
 from interop.toolkit import WITH_CONSUMER
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from interop.links.buffers import Buffer
     from interop.links.order import Order
-    from interop.protocols import BufferPart, Commands, Producer, Submission
+    from interop.protocols import BufferPart, Producer, Submission
     from interop.toolkit import Ownership, OwnershipState
 
 Views = TypeVar("Views")
@@ -28,11 +29,11 @@ MAX_CASES = 16
 class TurnHome(Protocol):
     """The keeper of prepared submissions."""
 
-    def keep(self, turn: ProducerTurn) -> None:
+    def keep(self, turn: ProducerTurn[Any]) -> None:
         """Note that ``turn`` is about to prepare a submission, which must be closed before its buffers are."""
         ...
 
-    def discard(self, progress: int, submissions: Sequence[Submission]) -> None:
+    def discard(self, progress: int, submissions: Sequence[Submission[Any]]) -> None:
         """Close submissions as soon as the producer's progress reaches ``progress``."""
         ...
 
@@ -59,13 +60,13 @@ class TurnCase:
             ]
         )
         """The buffers that need a queue-family acquire from another API."""
-        self.silent: Submission | None = None
-        self.signalling: Submission | None = None
+        self.silent: Submission[Any] | None = None
+        self.signalling: Submission[Any] | None = None
         self.eager = True
         """Whether the submission itself signals a binary semaphore. That is right if a consumer turn follows, as
         it mostly does. The engine corrects it by the turn that followed the last time."""
 
-    def keep(self, submission: Submission, *, signals: bool) -> None:
+    def keep(self, submission: Submission[Any], *, signals: bool) -> None:
         """Keep a prepared submission."""
         if signals:
             self.signalling = submission
@@ -116,7 +117,7 @@ class ConsumerTurn(Generic[Views]):
         return f"the consumer turn on {describe(self._buffers)}"
 
 
-class ProducerTurn:
+class ProducerTurn(Generic[CommandsT_co]):
     """``with`` this, the producer owns the buffers; yields its recorder and submits at the end."""
 
     __slots__ = (
@@ -135,7 +136,7 @@ class ProducerTurn:
     )
 
     def __init__(
-        self, order: Order, producer: Producer, buffers: tuple[Buffer, ...], home: TurnHome
+        self, order: Order, producer: Producer[CommandsT_co], buffers: tuple[Buffer, ...], home: TurnHome
     ) -> None:
         self._order = order
         self._producer = producer
@@ -146,7 +147,7 @@ class ProducerTurn:
         self.case = TurnCase(buffers)
         """For the engine: the case of the last turn, which is the likeliest for the next."""
         self._cases = [self.case]
-        self.submission: Submission | None = None
+        self.submission: Submission[Any] | None = None
         """For the engine: the submission of the open turn."""
         self.signals = False
         """For the engine: whether that submission signals."""
@@ -160,7 +161,7 @@ class ProducerTurn:
         """The buffers of the turn."""
         return self._buffers
 
-    def __enter__(self) -> Commands:
+    def __enter__(self) -> CommandsT_co:
         """Acquire the buffers: enqueue the consumer's release and signal where it had them, and start to record.
 
         Raises:
@@ -169,7 +170,8 @@ class ProducerTurn:
             ClosedError: A buffer or the link is closed.
             WaitTimeout: Another thread's producer turn did not end within the link's timeout.
         """
-        return self._order.enter_producer(self)
+        commands: CommandsT_co = self._order.enter_producer(self)
+        return commands
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -190,13 +192,13 @@ class ProducerTurn:
             self._home.discard(self.progress, self._strip(self._cases.pop(0)))
         return case
 
-    def prepare(self, case: TurnCase, *, signals: bool) -> Submission:
+    def prepare(self, case: TurnCase, *, signals: bool) -> Submission[Any]:
         """Prepare the submission of a case, its barriers and semaphores, for the engine."""
         submission = self._closing(case.acquired, signals=signals, waits=case.changed)
         case.keep(submission, signals=signals)
         return submission
 
-    def _closing(self, acquire: Sequence[BufferPart], *, signals: bool, waits: bool) -> Submission:
+    def _closing(self, acquire: Sequence[BufferPart], *, signals: bool, waits: bool) -> Submission[Any]:
         """Prepare a submission that releases the buffers."""
         self._home.keep(self)
         order = self._order
@@ -207,11 +209,11 @@ class ProducerTurn:
             signal=order.to_consumer.ready if signals else None,
         )
 
-    def retire(self) -> list[Submission]:
+    def retire(self) -> list[Submission[Any]]:
         """Forget every prepared submission and return them, to be closed when the last turn's work has ended."""
         return [each for case in self._cases for each in self._strip(case)]
 
-    def _strip(self, case: TurnCase) -> list[Submission]:
+    def _strip(self, case: TurnCase) -> list[Submission[Any]]:
         """Take the submissions out of a case."""
         found = [each for each in (case.silent, case.signalling) if each is not None]
         case.silent = case.signalling = None

@@ -1,30 +1,33 @@
-"""What a backend fulfils and what users get in their hands: errors, plain data, protocols, hooks.
+"""Errors, plain data, protocols and hooks: the contract between interop, its backends and its users.
 
-Imports nothing of interop. Users get what they need of it from :mod:`interop`.
+This package imports no other part of interop. `interop` exports the names that users need.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from interop.protocols._win32 import is_windows
+from interop.protocols.abilities import (
+    ComputeCommands,
+    ComputePipeline,
+    ComputeProducer,
+    GpuCommands,
+    GpuProducer,
+    Mesh,
+    MeshCommands,
+    MeshProducer,
+)
+from interop.protocols.arguments import MAX_BYTES, as_choice, as_integer, check_range, round_up
 from interop.protocols.backend import (
     API_VERSION,
     Backend,
     BackendInfo,
-    BufferPart,
-    Commands,
-    Consumer,
     ConsumerBackend,
-    Mesh,
-    Producer,
     ProducerBackend,
-    ProducerBuffer,
-    ProducerSemaphore,
     Role,
-    Submission,
 )
-from interop.protocols.conformance import ConformanceProfile, DriverFault, find_declared
+from interop.protocols.consumers import Consumer
 from interop.protocols.devices import Capabilities, DeviceInfo, is_driver
 from interop.protocols.driver_calls import (
     BareCall,
@@ -59,31 +62,37 @@ from interop.protocols.errors import (
     Unsupported,
     WaitTimeout,
 )
-from interop.protocols.formats import FORMATS, ImageFormat, ImageTypes, Numbers, Tiling, as_format
-from interop.protocols.handles import (
-    FD_TYPES,
-    MEMORY_FLOOR,
-    SEMAPHORE_FLOOR,
-    FdFate,
-    Handle,
-    HandleType,
-    check_fd,
-    check_value,
-    lend,
-    widen_table,
-)
+from interop.protocols.formats import FORMATS, ImageFormat, ImageTypes, Numbers, Tiling, TilingLike, as_format
+from interop.protocols.handles import FD_TYPES, Handle, HandleType, HandleTypeLike, check_fd, check_value
 from interop.protocols.identity import DeviceIdentity, MatchKey, PciAddress, host_identity
 from interop.protocols.images import ImageConsumer, ImageDescriptor, ImageProducer, MappedImage, ProducerImage
 from interop.protocols.kernels import Kernel, Launch, Module, Parameter, Signature
+from interop.protocols.lending import MEMORY_FLOOR, SEMAPHORE_FLOOR, FdFate, lend, widen_table
 from interop.protocols.memory import (
     DEFAULT_TIMEOUT,
     ExternalMemory,
     HostBytes,
     MappedBuffer,
     MemoryDescriptor,
-    check_range,
 )
-from interop.protocols.semaphores import ExternalSemaphore, SemaphoreDescriptor, SemaphoreKind
+from interop.protocols.producers import (
+    BufferPart,
+    Commands,
+    CommandsT,
+    CommandsT_co,
+    Producer,
+    ProducerBuffer,
+    ProducerSemaphore,
+    ProducerT,
+    ProducerT_co,
+    Submission,
+)
+from interop.protocols.semaphores import (
+    ExternalSemaphore,
+    SemaphoreDescriptor,
+    SemaphoreKind,
+    SemaphoreKindLike,
+)
 from interop.protocols.streams import (
     CommandList,
     LaunchCall,
@@ -99,11 +108,11 @@ from interop.protocols.sync_files import (
     ImportingProducer,
     ImportingSemaphore,
 )
+from interop.protocols.win32 import is_windows
 
 if TYPE_CHECKING:
-    from interop.protocols.formats import ImageTypes
+    from interop.protocols.conformance import ConformanceProfile, DriverFault, find_declared
     from interop.protocols.hookspecs import hookimpl
-    from interop.protocols.memory import HostBytes
 
 __all__ = [
     "API_VERSION",
@@ -111,6 +120,7 @@ __all__ = [
     "DTYPES",
     "FD_TYPES",
     "FORMATS",
+    "MAX_BYTES",
     "MEMORY_FLOOR",
     "ONE_SHOT",
     "SEMAPHORE_FLOOR",
@@ -129,7 +139,12 @@ __all__ = [
     "ClosedMisuse",
     "CommandList",
     "Commands",
+    "CommandsT",
+    "CommandsT_co",
     "CompileError",
+    "ComputeCommands",
+    "ComputePipeline",
+    "ComputeProducer",
     "ConformanceProfile",
     "Consumer",
     "ConsumerBackend",
@@ -144,9 +159,12 @@ __all__ = [
     "ExternalMemory",
     "ExternalSemaphore",
     "FdFate",
+    "GpuCommands",
+    "GpuProducer",
     "Handle",
     "HandleError",
     "HandleType",
+    "HandleTypeLike",
     "HostBytes",
     "ImageConsumer",
     "ImageDescriptor",
@@ -166,6 +184,8 @@ __all__ = [
     "MatchKey",
     "MemoryDescriptor",
     "Mesh",
+    "MeshCommands",
+    "MeshProducer",
     "Misuse",
     "Module",
     "NoCommonHandleType",
@@ -180,21 +200,27 @@ __all__ = [
     "ProducerBuffer",
     "ProducerImage",
     "ProducerSemaphore",
+    "ProducerT",
+    "ProducerT_co",
     "RegistryError",
     "Role",
     "SemaphoreCalls",
     "SemaphoreDescriptor",
     "SemaphoreKind",
+    "SemaphoreKindLike",
     "Signature",
     "Stream",
     "Submission",
     "Tiling",
+    "TilingLike",
     "TurnError",
     "UnknownBackend",
     "Unsupported",
     "WaitTimeout",
+    "as_choice",
     "as_dtype",
     "as_format",
+    "as_integer",
     "bare_signal",
     "bare_wait",
     "check_fd",
@@ -209,15 +235,23 @@ __all__ = [
     "launches",
     "lend",
     "ownership",
+    "round_up",
     "widen_table",
 ]
 
 
-def __getattr__(name: str) -> object:
-    """Import pluggy only for plugins: ``import interop`` needs no third-party package."""
-    if name == "hookimpl":
-        from interop.protocols.hookspecs import hookimpl as marker
+_LATER = {
+    "ConformanceProfile": "conformance",
+    "DriverFault": "conformance",
+    "find_declared": "conformance",
+    "hookimpl": "hookspecs",
+}
+"""Names that only plugins use, by module. Loaded on demand: ``import interop`` needs neither them nor pluggy."""
 
-        return marker
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
+
+def __getattr__(name: str) -> object:
+    """Load the module of a name in ``_LATER``."""
+    if name not in _LATER:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

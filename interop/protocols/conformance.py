@@ -1,4 +1,4 @@
-"""What a backend's author declares about the cases that do not pass."""
+"""Conformance profiles: the cases of the conformance kit that a backend declares not to pass."""
 
 from __future__ import annotations
 
@@ -21,34 +21,39 @@ _Declared = TypeVar("_Declared")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriverFault:
-    """One way in which a case fails because of a driver, and because of nothing that a backend could do.
+    """A fault of a driver that makes a case fail and that no backend can avoid.
 
-    The case is run on that driver like on any other. It may fail with :attr:`failure` and in no other way:
-    any other failure is one, and so is a case that passes, because the driver then no longer has the fault.
+    The kit runs the case on that driver too. The case must fail, and its error must match `failure`. If it passes,
+    the kit reports that too: the driver no longer has the fault.
     """
 
     driver: str
-    """Regular expression found, whatever the case, in ``"DRIVER: DEVICE"`` of the consumer's device."""
+    """Regular expression, searched in `"DRIVER: DEVICE"` of the consumer's device without regard to case."""
     since: tuple[int, ...] = ()
-    """First version that has it; empty: every one before :attr:`before`."""
+    """First version with the fault. Empty: all versions below `before`."""
     before: tuple[int, ...] = ()
-    """First version without it; empty: not known to be mended."""
+    """First version without the fault. Empty: no such version is known."""
     handle_types: frozenset[HandleType] = frozenset()
-    """By which memory has to travel for it to show; empty: by any."""
+    """Handle types by which memory must travel for the fault to show. Empty: all."""
     failure: str
-    """Regular expression found in the error's type and text. What it does not fit stays a failure."""
+    """Regular expression, searched in the type and text of the error. Another error stays a failure."""
     reason: str
-    """What the driver does, for the matrix."""
+    """The driver's behaviour in one line, for the matrix."""
     reference: str
-    """How that is known: driver, version and device of a measurement, or an address."""
+    """Evidence: driver, version and device of a measurement, or an address."""
 
     def concerns(self, consumer: DeviceInfo, handle_type: HandleType | None) -> bool:
-        """Whether the driver of ``consumer`` has it where memory travels in this way; None: by host copies."""
+        """Whether the fault shows on a device.
+
+        Args:
+            consumer: The consumer's device.
+            handle_type: Handle type by which memory travels; None for the staged path.
+        """
         shows = not self.handle_types or handle_type in self.handle_types
         return shows and is_driver(consumer, self.driver, self.since, self.before)
 
     def explains(self, failure: str) -> bool:
-        """Whether a failure, as the type and text of its error, is this fault."""
+        """Whether an error, as its type and text, is this fault."""
         return re.search(self.failure, failure) is not None
 
     def __str__(self) -> str:
@@ -57,23 +62,22 @@ class DriverFault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConformanceProfile:
-    """Cases that a backend cannot pass, does not pass yet, or does not pass on one driver; each with its reason.
+    """The cases that a backend does not pass, each with its reason. The hook `interop_conformance_profile` returns it.
 
-    Returned by the hook ``interop_conformance_profile``. Keys are case names as the kit prints them, for
-    instance ``"kernels::local_memory_and_barrier"``; ``*`` stands for anything, brackets for themselves. A
-    key that fits no case is an error, so that a renamed case does not leave a dead declaration.
+    A key is the name of a case as the kit prints it, for instance `"kernels::local_memory_and_barrier"`. `*` stands
+    for any text; brackets stand for themselves. A key that matches no case is an error, because its case was renamed.
     """
 
     unsupported: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Permanent: the API has no such thing. The case is not run; the reason is printed."""
+    """Permanent: the API lacks the feature. The kit does not run the case and prints the reason."""
     expected_failures: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Temporary: the case is run and must fail. One that passes fails the run until it is taken off here."""
+    """Temporary: the kit runs the case, and it must fail. If it passes, remove its entry here."""
     driver_faults: Mapping[str, DriverFault] = field(default_factory=lambda: MappingProxyType({}))
-    """Known faults of single drivers; see :class:`DriverFault`. On every other driver the case must pass."""
+    """Known faults of single drivers. On every other driver the case must pass."""
 
 
 def find_declared(case: str, declared: Mapping[str, _Declared]) -> tuple[str, _Declared] | None:
-    """Return the key that covers ``case`` and what it declares, or ``None``."""
+    """Return the key that matches a case, with its value, or None."""
     for key, value in declared.items():
         if fnmatch.fnmatchcase(case, key.replace("[", "[[]")):
             return key, value

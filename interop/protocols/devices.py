@@ -1,4 +1,4 @@
-"""Who a device is, and when two APIs mean the same one."""
+"""Devices as their drivers describe them: names, identity and capabilities."""
 
 from __future__ import annotations
 
@@ -20,23 +20,26 @@ _VERSION = re.compile(r"\d+(?:\.\d+)+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceInfo:
-    """One device as one backend sees it. Holds no driver object and stays valid for ever."""
+    """The description of a device by one backend. It holds no driver object and never becomes invalid."""
 
     backend: str
+    """Name of the backend that lists the device."""
     index: int
-    """Position in :meth:`interop.protocols.Backend.devices`, counted from 0."""
+    """Position in `Backend.devices`, counted from 0."""
     name: str
-    """The driver's name for it; software and layered drivers say so in it."""
+    """The driver's name of the device. Software and layered drivers say so in it."""
     identity: DeviceIdentity
+    """Keys that tell whether another API means the same device."""
     capabilities: Capabilities
+    """The driver's answers on what the device can do."""
     software: bool = False
-    """Runs on the host's processor instead of on a GPU."""
+    """Whether the device is the host's processor instead of a GPU."""
     layered: str = ""
-    """For a driver that runs on another vendor's ("HIP on CUDA"): what it runs on. Empty otherwise."""
+    """The API below a layered driver: "CUDA" for HIP on CUDA. Empty for a driver of its own."""
     driver: str = ""
     """Name and version of the driver, in its own words."""
     details: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Whatever else helps a bug report: API version, extensions of note."""
+    """Further facts for a bug report, such as the API version and notable extensions."""
 
     def __str__(self) -> str:
         return f"{self.backend}:{self.index} {self.name} [{self.identity}]"
@@ -47,50 +50,58 @@ _NOTHING: frozenset[HandleType] = frozenset()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a device can do, as its driver answered. A device that was not asked offers nothing."""
+    """The abilities of a device. Fields default to "not supported"; a backend fills in those that it has queried."""
 
     memory_import: frozenset[HandleType] = frozenset()
+    """Consumer: handle types by which the device imports memory."""
     memory_export: frozenset[HandleType] = frozenset()
+    """Producer: handle types by which the device exports memory."""
     semaphore_import: Mapping[SemaphoreKind, frozenset[HandleType]] = field(
         default_factory=dict["SemaphoreKind", "frozenset[HandleType]"]
     )
+    """Handle types by which the device imports semaphores, by kind."""
     semaphore_export: Mapping[SemaphoreKind, frozenset[HandleType]] = field(
         default_factory=dict["SemaphoreKind", "frozenset[HandleType]"]
     )
+    """Handle types by which the device exports semaphores, by kind."""
     host_timeline: bool = False
-    """Producer: the host can wait on and signal a timeline semaphore (``vkWaitSemaphores``)."""
+    """Producer: whether the host can wait for and signal a timeline semaphore (`vkWaitSemaphores`)."""
     stream_hold: str = ""
-    """Consumer: by which call a stream is held until the host lets it go; empty where it cannot be."""
+    """Consumer: the call that gates a stream until the host opens the gate. Empty if the API has none."""
     stream_notify: str = ""
-    """Consumer: by which call a stream calls the host back; empty where it cannot."""
+    """Consumer: the call by which a stream calls the host back. Empty if the API has none."""
     host_memory: str = ""
-    """Consumer: by which call it uses host memory in place, and what that means; empty where it cannot."""
+    """Consumer: the call that uses host memory in place, and its cost. Empty if the API has none."""
     view_alignment: int = 1
-    """Consumer: bytes of which a view's offset must be a multiple (``CL_DEVICE_MEM_BASE_ADDR_ALIGN``)."""
+    """Consumer: bytes of which a view's offset must be a multiple (`CL_DEVICE_MEM_BASE_ADDR_ALIGN`)."""
     notes: tuple[str, ...] = ()
-    """Why something is missing, in one line each; shown by ``explain()``."""
+    """Reasons for missing abilities, one line each. `Plan.explain` shows them."""
     images: ImageTypes = field(default_factory=dict["Tiling", "frozenset[HandleType]"])
-    """By which handle types images of a tiling are exported (producer) or imported (consumer)."""
+    """Handle types by which a producer exports, or a consumer imports, images of each tiling."""
     image_notes: tuple[str, ...] = ()
-    """Why a tiling is missing, in one line each; shown by ``interop doctor``."""
+    """Reasons for missing tilings, one line each. `interop doctor` shows them."""
 
     def importable(self, kind: SemaphoreKind) -> frozenset[HandleType]:
-        """Handle types by which semaphores of ``kind`` can be taken in."""
+        """Return the handle types by which the device imports semaphores of a kind."""
         return self.semaphore_import.get(kind, _NOTHING)
 
     def exportable(self, kind: SemaphoreKind) -> frozenset[HandleType]:
-        """Handle types by which semaphores of ``kind`` can be handed out."""
+        """Return the handle types by which the device exports semaphores of a kind."""
         return self.semaphore_export.get(kind, _NOTHING)
 
 
 def is_driver(
     device: DeviceInfo, driver: str, since: tuple[int, ...] = (), before: tuple[int, ...] = ()
 ) -> bool:
-    """Whether the driver of ``device`` is one of those meant, by name and version.
+    """Whether the driver of a device has a name and a version in a range.
 
-    ``driver`` is a regular expression that is looked for, whatever the case, in ``"DRIVER: DEVICE"``; ``since``
-    is the first version meant and ``before`` the first that no longer is, empty for no such bound. A driver
-    that does not tell its version is meant whenever its name fits.
+    A driver without a version counts as one in the range.
+
+    Args:
+        device: The device of the driver.
+        driver: Regular expression, searched in `"DRIVER: DEVICE"` without regard to case.
+        since: First version of the range; empty for no lower bound.
+        before: First version behind the range; empty for no upper bound.
     """
     if re.search(driver, f"{device.driver}: {device.name}", re.IGNORECASE) is None:
         return False

@@ -1,12 +1,19 @@
-"""Element types, by their NumPy names, without importing NumPy."""
+"""Element types, by their NumPy names.
+
+The module has types of its own, so that `import interop` does not import NumPy.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from interop.protocols.arguments import MAX_BYTES, as_integer
 from interop.protocols.errors import InvalidArgument
 
-_MAX_BYTES = 2**63 - 1
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import SupportsIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,17 +21,17 @@ class DType:
     """A fixed-size element type."""
 
     name: str
-    """NumPy's name, for instance ``"float32"``."""
+    """NumPy's name, for instance `"float32"`."""
     itemsize: int
     """Bytes of one element."""
     kind: str
-    """NumPy's kind character: ``i``, ``u``, ``f``, ``c`` or ``b``."""
+    """NumPy's kind character: `i`, `u`, `f`, `c` or `b`."""
     format: str
-    """Format character of :mod:`struct` and of the buffer protocol."""
+    """Format of the buffer protocol (PEP 3118): a character of `struct`, or `Zf` and `Zd` for complex numbers."""
 
     @property
     def typestr(self) -> str:
-        """NumPy's array-interface type string, little-endian, for instance ``"<f4"``."""
+        """Type string of NumPy's array interface, little-endian, for instance `"<f4"`."""
         return f"{'|' if self.itemsize == 1 else '<'}{self.kind}{self.itemsize}"
 
     def __str__(self) -> str:
@@ -50,53 +57,84 @@ DTYPES = {
         DType("complex128", 16, "c", "Zd"),
     )
 }
-_BY_TYPESTR = {dtype.typestr: dtype for dtype in DTYPES.values()}
+"""Every element type by name."""
+
+_BY_NAME = {
+    **DTYPES,
+    **{
+        f"{order}{dtype.kind}{dtype.itemsize}": dtype
+        for dtype in DTYPES.values()
+        for order in ("", "=", "|" if dtype.itemsize == 1 else "<")
+    },
+    "bool_": DTYPES["bool"],
+    "longlong": DTYPES["int64"],
+    "ulonglong": DTYPES["uint64"],
+}
 
 
 def as_dtype(dtype: object) -> DType:
-    """Return the :class:`DType` for a name, a NumPy dtype, a NumPy scalar type, or a type string.
+    """Return the element type of a name or of another library's type.
 
-    Raises :class:`InvalidArgument`, naming the value, for object, string, structured and big-endian types.
+    Args:
+        dtype: A `DType`; a name such as `"float32"`, `"f4"` or `"<f4"`; a NumPy dtype or scalar type; a dtype of a
+            library that uses NumPy's names, such as `torch.float32` or `jax.numpy.float32`.
+
+    Raises:
+        InvalidArgument: The type is unknown, structured, big-endian, or holds objects or text.
     """
     if isinstance(dtype, DType):
         return dtype
-    candidates = (
-        dtype,
-        getattr(dtype, "__name__", None),
-        getattr(dtype, "str", None) if not isinstance(dtype, (str, type)) else None,
-    )
-    for candidate in candidates:
-        if isinstance(candidate, str):
-            found = DTYPES.get(candidate) or _BY_TYPESTR.get(candidate)
-            if found is not None:
-                return found
-    msg = f"unsupported element type {dtype!r}; use one of: {', '.join(DTYPES)}"
-    raise InvalidArgument(msg)
+    found = _BY_NAME.get(_name(dtype))
+    if found is None:
+        msg = f"dtype {dtype!r} is unknown; use one of: {', '.join(DTYPES)}"
+        raise InvalidArgument(msg)
+    return found
 
 
-def check_shape(shape: int | tuple[int, ...] | list[int], dtype: DType) -> tuple[tuple[int, ...], int]:
-    """Return the shape as a tuple of positive ints and its size in bytes.
+def _name(dtype: object) -> str:
+    """Return the name under which a library knows its type. It may be no name of ours."""
+    if isinstance(dtype, str):
+        return dtype
+    if isinstance(dtype, type):
+        return dtype.__name__
+    # A NumPy dtype has both; its name does not tell the byte order. PyTorch writes "torch.float32".
+    for name in (getattr(dtype, "str", None), getattr(dtype, "name", None)):
+        if isinstance(name, str):
+            return name
+    return str(dtype).removeprefix("torch.")
 
-    Raises :class:`InvalidArgument`, naming the value, for an empty, zero, negative, non-integer or
-    overflowing shape.
+
+def check_shape(shape: SupportsIndex | Iterable[SupportsIndex], dtype: DType) -> tuple[tuple[int, ...], int]:
+    """Check the shape of an array.
+
+    Args:
+        shape: Extent in elements, row-major: one integer, or one for each dimension.
+        dtype: Element type.
+
+    Returns:
+        The shape as a tuple of Python integers, and the size of the array in bytes.
+
+    Raises:
+        InvalidArgument: The shape is empty, holds a number below 1 or no integer, or needs 2**63 bytes or more.
     """
-    raw: tuple[object, ...] = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
-    if not raw:
+    given: tuple[object, ...]
+    try:
+        given = tuple(shape)  # type: ignore[arg-type]  # the error below is ours
+    except TypeError:
+        given = (shape,)
+    if not given:
         msg = "shape must have at least one dimension, got ()"
         raise InvalidArgument(msg)
     dimensions: list[int] = []
     nbytes = dtype.itemsize
-    for dimension in raw:
-        if isinstance(dimension, bool) or not hasattr(dimension, "__index__"):
-            msg = f"shape must hold integers, got {dimension!r} in {shape!r}"
-            raise InvalidArgument(msg)
-        length = dimension.__index__()  # pyright: ignore[reportAttributeAccessIssue,reportUnknownVariableType]
+    for dimension in given:
+        length = as_integer(dimension, "every dimension of shape")
         if length <= 0:
-            msg = f"every dimension must be positive, got {length} in {shape!r}"
+            msg = f"every dimension of shape must be 1 or more, got {length} in {shape!r}"
             raise InvalidArgument(msg)
         dimensions.append(length)
         nbytes *= length
-    if nbytes > _MAX_BYTES:
-        msg = f"shape {shape!r} of {dtype.name} needs {nbytes} bytes, more than any device can address"
+    if nbytes > MAX_BYTES:
+        msg = f"shape {shape!r} of {dtype.name} needs {nbytes} bytes, more than 2**63 - 1"
         raise InvalidArgument(msg)
     return tuple(dimensions), nbytes

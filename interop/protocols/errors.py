@@ -1,29 +1,31 @@
-"""The errors of interop, one tree. :mod:`interop.ipc` adds ``PeerError`` and its kinds.
+"""The errors of interop, in one tree. `interop.ipc` adds `PeerError` and its kinds.
 
-::
+```text
+InteropError
+├── RegistryError            a plugin is broken, misnamed or registered twice
+├── BackendUnavailable       the backend cannot run on this machine; says how to install it
+│   └── UnknownBackend       no plugin registers the name; lists the names that exist
+├── Unsupported              the device or its driver lacks a capability, which the error names
+│   ├── NoCommonHandleType   no memory path joins the two devices
+│   └── NoCommonSync         no synchronisation strategy joins the two devices
+├── DeviceMismatch           producer and consumer are different devices, both named
+├── DriverError              a driver call failed; keeps its function, code, name and text
+├── HandleError              the handle contradicts its descriptor (also ValueError)
+├── InvalidArgument          a number, shape, type or range is wrong (also ValueError)
+├── KernelError              a kernel source or a launch is wrong
+│   ├── CompileError         the compiler's words, with the caller's line numbers
+│   └── ArgumentError        wrong count, type or grid (also TypeError)
+├── TurnError                a turn or a semaphore was used out of order
+│   └── Misuse               a finding of `connect(check=True)`; says what to do
+│       └── ClosedMisuse     used after its link was closed (also ClosedError)
+├── ClosedError              used after `close()`
+└── WaitTimeout              a bounded wait ended (also TimeoutError)
+```
 
-    InteropError
-    ├── RegistryError            a plugin is broken, misnamed, or registered twice
-    ├── BackendUnavailable       not on this machine: says what to install
-    │   └── UnknownBackend       no plugin registers that name: says which names exist
-    ├── Unsupported              the device or its driver says no: says which capability
-    │   ├── NoCommonHandleType   no memory path joins the two devices
-    │   └── NoCommonSync         no way to order the two streams
-    ├── DeviceMismatch           the two roles would run on different devices: names both
-    ├── DriverError              a driver call failed: function, code, name and text kept
-    ├── HandleError              the handle cannot be what the descriptor says (also ValueError)
-    ├── InvalidArgument          a number, shape, type or range is wrong (also ValueError)
-    ├── KernelError              the source or a launch is wrong
-    │   ├── CompileError         with the caller's own line numbers
-    │   └── ArgumentError        wrong count, type or grid (also TypeError)
-    ├── TurnError                a turn or semaphore was used out of order
-    │   └── Misuse               what ``connect(check=True)`` finds: names object, link, and what to do
-    │       └── ClosedMisuse     used after its link was closed (also ClosedError)
-    ├── ClosedError              used after close
-    └── WaitTimeout              a bounded wait ended: says who was waited for (also TimeoutError)
+A call that raises leaves no effect that the caller can see, unless its own documentation says otherwise. Handles
+passed to the call stay open and stay the caller's. Objects that the call created are closed.
 
-What holds after each of them: an operation that raises has changed nothing that the caller can see.
-Handles passed in are still open and still the caller's; nothing that the call made is left behind.
+Errors keep their text and attributes through `pickle` and `copy`, and so through process pools.
 """
 
 from __future__ import annotations
@@ -31,21 +33,37 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 
 class InteropError(Exception):
-    """Base of every error that interop raises on purpose."""
+    """Base class of all errors that interop raises on purpose."""
+
+    def __reduce__(
+        self,
+    ) -> tuple[Callable[..., InteropError], tuple[type[InteropError], tuple[object, ...]], dict[str, object]]:
+        # The default calls the class with the text alone, which most constructors here do not accept.
+        return _rebuilt, (type(self), self.args), self.__dict__
+
+
+def _rebuilt(kind: type[InteropError], args: tuple[object, ...]) -> InteropError:
+    """Return an error of a class with these `args`, without calling its constructor."""
+    error = kind.__new__(kind)
+    error.args = args
+    return error
 
 
 class RegistryError(InteropError):
-    """A plugin is broken, misnamed, or registers a name that is already taken."""
+    """A plugin is broken, misnamed, or registers a name that another plugin has registered."""
 
 
 class BackendUnavailable(InteropError):
-    """A backend cannot be used on this machine, usually because something is not installed.
+    """A backend cannot run on this machine; usually a package, a driver or a device is missing.
 
-    ``install_hint`` says what to do about it; it is part of the message too.
+    Args:
+        backend: Name of the backend.
+        reason: What is missing.
+        install_hint: The command or package that makes the backend available. The message repeats it.
     """
 
     def __init__(self, backend: str, reason: str, install_hint: str = "") -> None:
@@ -57,21 +75,30 @@ class BackendUnavailable(InteropError):
 
 
 class UnknownBackend(BackendUnavailable):
-    """No plugin registers a backend of that name and role."""
+    """No plugin registers a backend with this name and role.
+
+    Args:
+        backend: The name that was asked for.
+        role: The role that was asked for.
+        known: Registered names of that role.
+        notes: Further reasons, for instance plugins that failed to import.
+    """
 
     def __init__(self, backend: str, role: str, known: Iterable[str], notes: Iterable[str] = ()) -> None:
         self.known = tuple(known)
         names = ", ".join(self.known) or "none"
-        reason = "; ".join([f"no {role} of that name; there are: {names}", *notes])
-        super().__init__(
-            backend, reason, "install the plugin that provides it, or use one of the names above"
-        )
+        reason = "; ".join([f"no plugin registers a {role} of this name; registered: {names}", *notes])
+        hint = "install the plugin that provides it, or use a registered name"
+        super().__init__(backend, reason, hint)
 
 
 class Unsupported(InteropError):
-    """The device or its driver does not offer what was asked for.
+    """The device or its driver lacks a capability.
 
-    ``capability`` names it; ``reasons`` holds one line for each alternative that was tried.
+    Args:
+        capability: Name of the capability.
+        reason: Why it is missing, in one line.
+        reasons: One line for each alternative that was tried.
     """
 
     def __init__(self, capability: str, reason: str = "", *, reasons: Sequence[str] = ()) -> None:
@@ -82,28 +109,43 @@ class Unsupported(InteropError):
 
 
 class NoCommonHandleType(Unsupported):
-    """No memory path joins the two devices; every candidate is listed with its reason."""
+    """No memory path joins the two devices. `reasons` has one line for each path."""
 
 
 class NoCommonSync(Unsupported):
-    """No synchronisation strategy joins the two devices; every candidate is listed with its reason."""
+    """No synchronisation strategy joins the two devices. `reasons` has one line for each strategy."""
 
 
 class DeviceMismatch(InteropError):
-    """Producer and consumer are not proved to be the same physical device."""
+    """Producer and consumer are not known to be one physical device.
+
+    Args:
+        producer: The producer's devices, as text.
+        consumer: The consumer's devices, as text.
+        reason: How their identities differ.
+    """
 
     def __init__(self, producer: str, consumer: str, reason: str) -> None:
         self.producer = producer
         self.consumer = consumer
+        self.reason = reason
         super().__init__(
             f"{reason}\n  producer: {producer}\n  consumer: {consumer}\n"
-            "name both devices (producer_device=..., consumer_device=...) if you know that they are one, "
-            "or connect with path='staged' to copy between different devices"
+            "If both are one device, choose both by name or index. "
+            "To copy between two devices, connect with path='staged'."
         )
 
 
 class DriverError(InteropError):
-    """A driver call failed. The driver's own words are kept in the attributes."""
+    """A driver call failed.
+
+    Args:
+        function: Name of the driver's function.
+        code: Status that the function returned.
+        name: Name of the status in the driver's header.
+        text: The driver's own description.
+        hint: A likely cause or the next step, where it is known.
+    """
 
     def __init__(self, function: str, code: int, name: str = "", text: str = "", *, hint: str = "") -> None:
         self.function = function
@@ -117,19 +159,24 @@ class DriverError(InteropError):
 
 
 class HandleError(InteropError, ValueError):
-    """The handle is closed, negative, of another type, or cannot belong to the allocation described."""
+    """A handle is closed, negative, of another type, or contradicts the descriptor of its allocation."""
 
 
 class InvalidArgument(InteropError, ValueError):
-    """A number, shape, element type or range is wrong; the offending value is in the message."""
+    """An argument is wrong: a number, shape, element type, choice or range. The text names it and its value."""
 
 
 class KernelError(InteropError):
-    """The kernel source or a launch is wrong."""
+    """A kernel source or a launch is wrong."""
 
 
 class CompileError(KernelError):
-    """The kernel source does not compile; ``log`` holds the compiler's words with the caller's line numbers."""
+    """The compiler refused a kernel source.
+
+    Args:
+        consumer: Name of the consumer's backend.
+        log: The compiler's words, with the caller's line numbers.
+    """
 
     def __init__(self, consumer: str, log: str) -> None:
         self.consumer = consumer
@@ -138,22 +185,28 @@ class CompileError(KernelError):
 
 
 class ArgumentError(KernelError, TypeError):
-    """A kernel was called with a wrong number or type of arguments, or without a usable grid."""
+    """A kernel call has a wrong number or type of arguments, or a wrong grid."""
 
 
 class TurnError(InteropError):
-    """A turn, or a wait or signal of a semaphore, came out of order."""
+    """A turn, or a wait or signal of a semaphore, is out of order."""
 
 
 class ClosedError(InteropError):
-    """An object was used after ``close()``, or after the link that owns it was closed."""
+    """An object was used after its own `close()`, or after the link that owns it was closed."""
 
 
 class Misuse(TurnError):
-    """A wrong use that only a link made with ``connect(check=True)`` notices; drivers hang or give garbage.
+    """A wrong use that only a link with `connect(check=True)` finds. The driver was not called.
 
-    Raised before the driver is called. ``thing`` names the object and ``link`` its link, ``found`` says what
-    was about to happen, ``expected`` what should hold, ``advice`` what to do.
+    Without the check, drivers answer such a use with wrong data or never return.
+
+    Args:
+        thing: The object that was used.
+        link: The link that owns it.
+        found: The use that was about to happen.
+        expected: The condition that it breaks.
+        advice: What to do instead.
     """
 
     def __init__(self, thing: str, link: str, found: str, expected: str, advice: str) -> None:
@@ -166,11 +219,16 @@ class Misuse(TurnError):
 
 
 class ClosedMisuse(Misuse, ClosedError):
-    """Something of a link made with ``connect(check=True)`` was used after that link was closed."""
+    """An object of a link with `connect(check=True)` was used after that link was closed."""
 
 
 class WaitTimeout(InteropError, TimeoutError):
-    """A bounded wait ended before the other side got there."""
+    """A bounded wait ended before the awaited work did.
+
+    Args:
+        waiting_for: The awaited work or object.
+        seconds: Length of the wait in seconds.
+    """
 
     def __init__(self, waiting_for: str, seconds: float) -> None:
         self.waiting_for = waiting_for

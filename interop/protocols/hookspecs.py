@@ -1,4 +1,4 @@
-"""The hooks that a plugin may implement. They carry declarations; no hook may open a driver."""
+"""Hooks of plugins (pluggy). A hook returns declarations and must not open a driver."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from interop.protocols.handles import HandleType
 
 GROUP = "interop"
-"""Entry-point group of the plugins, and the project name of the hook markers."""
+"""Entry-point group of plugins, and project name of the hook markers."""
 
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
-"""Marks a plugin's implementation of a hook."""
+"""Decorator that marks a function of a plugin as the implementation of a hook."""
 
 
 @hookspec
@@ -28,21 +28,28 @@ def interop_register_backends() -> Iterable[BackendInfo]:  # type: ignore[empty-
 
 @hookspec
 def interop_prepare_environment() -> Iterable[str]:  # type: ignore[empty-body]
-    """Set environment variables before any driver library is opened; return one line for each thing done."""
+    """Set environment variables before the first driver library is opened. Return one line for each change."""
 
 
 @hookspec
 def interop_veto_handle(
     producer: DeviceInfo, consumer: DeviceInfo, handle_type: HandleType, purpose: str
 ) -> str | None:
-    """Return why this pair must not use this handle type for ``purpose`` (memory, binary, timeline), or None."""
+    """Return the reason why a pair of devices must not use a handle type, or None.
+
+    Args:
+        producer: The producer's device.
+        consumer: The consumer's device.
+        handle_type: The candidate.
+        purpose: `"memory"`, or the kind of a semaphore: `"binary"`, `"timeline"`.
+    """
 
 
 @hookspec
 def interop_conformance_profile(backend: str) -> object:
-    """Return what the conformance kit should know about a backend of this plugin, or None for others."""
+    """Return the `ConformanceProfile` of a backend of this plugin, or None for another backend."""
 
 
 @hookspec
 def interop_live_objects(backend: str) -> Callable[[], Mapping[str, int]] | None:
-    """Return what counts the objects now alive in a backend's driver, by kind, or None; only tests call it."""
+    """Return a function that counts the live objects in a backend's driver by kind, or None. Tests alone call it."""

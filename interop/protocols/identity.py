@@ -1,4 +1,4 @@
-"""Who a device is, and when two APIs mean the same one."""
+"""Device identity: the keys by which two APIs recognise the same physical device."""
 
 from __future__ import annotations
 
@@ -9,29 +9,36 @@ from dataclasses import dataclass
 from interop.protocols.errors import InvalidArgument
 
 _UUID_SIZE = 16
-
-
 _LUID_SIZE = 8
-
-
 _PCI = re.compile(r"^(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}):([0-9a-f]{2})\.?([0-7])?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class PciAddress:
-    """Address on the PCI bus: domain, bus, device, function."""
+    """Address of a function on the PCI bus."""
 
     domain: int
+    """PCI segment, 0 on most machines."""
     bus: int
+    """0 to 255."""
     device: int
+    """0 to 31."""
     function: int = 0
+    """0 to 7."""
 
     @classmethod
     def parse(cls, text: str) -> PciAddress:
-        """Read ``"0000:c1:00.0"``; domain and function may be missing. Raises :class:`InvalidArgument`."""
+        """Parse the usual text form.
+
+        Args:
+            text: For instance `"0000:c1:00.0"`. Domain and function may be missing.
+
+        Raises:
+            InvalidArgument: The text has another form.
+        """
         match = _PCI.match(text.strip())
         if match is None:
-            msg = f"not a PCI address: {text!r} (expected for instance 0000:c1:00.0)"
+            msg = f"a PCI address must look like '0000:c1:00.0', got {text!r}"
             raise InvalidArgument(msg)
         domain, bus, device, function = match.groups()
         return cls(int(domain or "0", 16), int(bus, 16), int(device, 16), int(function or "0"))
@@ -41,35 +48,44 @@ class PciAddress:
 
 
 class MatchKey(enum.StrEnum):
-    """By which identity two devices were proved to be one, strongest first."""
+    """The key that proves two devices to be one, strongest first."""
 
     UUID = "uuid"
+    """Both drivers report one 16-byte UUID."""
     LUID = "luid"
+    """Both drivers report one adapter of Windows."""
     PCI = "pci"
+    """Both drivers report one PCI address."""
     DRM = "drm"
+    """Both drivers report one DRM render node of Linux."""
     HOST = "host"
-    """Both run on the processor of this machine, and one of them has no uuid."""
+    """Both devices are the processor of this machine, and one of them has no UUID."""
     CHOICE = "choice"
-    """The caller named both devices and vouches for them."""
+    """The caller chose both devices, and so vouches that they are one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceIdentity:
-    """Everything that an API knows about which physical device this is. Unknown parts are ``None``."""
+    """The keys that an API reports for a physical device. A key that it does not report is `None`.
+
+    Raises:
+        InvalidArgument: A UUID or LUID has a wrong length.
+    """
 
     uuid: bytes | None = None
-    """16 bytes: ``VkPhysicalDeviceIDProperties::deviceUUID``, ``CL_DEVICE_UUID_KHR``, CUDA's uuid."""
+    """16 bytes: `VkPhysicalDeviceIDProperties::deviceUUID`, `CL_DEVICE_UUID_KHR`, `cuDeviceGetUuid`."""
     alternate_uuids: tuple[bytes, ...] = ()
-    """Other 16-byte names under which another API may know this device (RADV derives one from PCI)."""
+    """Further UUIDs that another API may report for this device. RADV derives one from the PCI address."""
     luid: bytes | None = None
-    """8 bytes, Windows only: the adapter, which may be several GPUs that the driver links to one."""
+    """8 bytes, Windows only: the adapter. A driver may link several GPUs to one adapter."""
     node_mask: int = 0
-    """Which GPUs of the adapter that :attr:`luid` names, a bit for each; 0 where the driver does not tell."""
+    """GPUs of the adapter `luid`, one bit for each. 0: the driver does not report them."""
     pci: PciAddress | None = None
+    """Address on the PCI bus."""
     drm: tuple[int, int] | None = None
-    """(major, minor) of the DRM render node."""
+    """Major and minor number of the DRM render node."""
     host: str | None = None
-    """Name of the machine's running system when the device is its processor."""
+    """`host_identity` of the machine, if the device is its processor."""
 
     def __post_init__(self) -> None:
         for name, value, size in (
@@ -83,43 +99,43 @@ class DeviceIdentity:
 
     @property
     def uuids(self) -> frozenset[bytes]:
-        """Every uuid under which the device may be known; all-zero ones name nothing and are left out."""
+        """All UUIDs of the device. An all-zero UUID identifies nothing and is left out."""
         every = (*((self.uuid,) if self.uuid else ()), *self.alternate_uuids)
         return frozenset(uuid for uuid in every if any(uuid))
 
     def match(self, other: DeviceIdentity) -> MatchKey | None:
-        """Return the strongest key that proves both to be one physical device, or ``None``.
+        """Return the strongest key that proves both to be one physical device, or `None`.
 
-        A PCI address or LUID that both know and that differs disproves the match whatever else agrees, as do node
-        masks without a common bit: identical boards report equal uuids in some virtual machines, and linked GPUs
-        have one LUID.
+        Keys that disprove the match prevail over keys that agree. In some virtual machines identical boards report
+        equal UUIDs, and linked GPUs share one LUID.
         """
         if self.disproves(other):
             return None
         if self.uuids & other.uuids:
             return MatchKey.UUID
         pairs: list[tuple[MatchKey, object, object]] = [
-            (MatchKey.LUID, self.luid, other.luid),  # other nodes of one adapter have been ruled out
+            (MatchKey.LUID, self.luid, other.luid),  # `disproves` has ruled out other nodes of one adapter
             (MatchKey.PCI, self.pci, other.pci),
             (MatchKey.DRM, self.drm, other.drm),
         ]
-        if not (self.uuids and other.uuids):  # two drivers of one processor are two devices if they say so
+        if not (self.uuids and other.uuids):  # drivers with UUIDs may split a processor into several devices
             pairs.append((MatchKey.HOST, self.host, other.host))
         return next((key for key, mine, theirs in pairs if mine is not None and mine == theirs), None)
 
     def disproves(self, other: DeviceIdentity) -> bool:
-        """Whether both know LUID and nodes, or PCI address, and they are not the same: then they are two devices."""
+        """Whether both report different PCI addresses, LUIDs or nodes of one adapter, and so are two devices."""
         return self._other_node(other) or any(
             mine is not None and theirs is not None and mine != theirs
             for mine, theirs in ((self.luid, other.luid), (self.pci, other.pci))
         )
 
     def _other_node(self, other: DeviceIdentity) -> bool:
+        """Whether both are GPUs of one adapter and their node masks have no bit in common."""
         known = bool(self.node_mask and other.node_mask) and self.luid is not None
         return known and self.luid == other.luid and not self.node_mask & other.node_mask
 
     def compare(self, other: DeviceIdentity) -> str:
-        """Say in words what each key says about the two: differs, agrees, or is known to one alone."""
+        """Return in words, for each key, whether it agrees, differs, or is reported by one driver alone."""
         words: list[str] = []
         for key, mine, theirs in (
             (MatchKey.UUID, self.uuids, other.uuids),
@@ -134,8 +150,8 @@ class DeviceIdentity:
                 if key is MatchKey.LUID and self._other_node(other):
                     words.append("node mask differs")
             elif mine or theirs:
-                words.append(f"{key.value} is known to the {'producer' if mine else 'consumer'} alone")
-        return ", ".join(words) or "neither driver tells any identity"
+                words.append(f"{key.value} is reported by the {'producer' if mine else 'consumer'} alone")
+        return ", ".join(words) or "neither driver reports an identity"
 
     def __str__(self) -> str:
         parts = [f"uuid {self.uuid.hex()}"] if self.uuid else []
@@ -149,7 +165,7 @@ class DeviceIdentity:
 
 
 def host_identity() -> str | None:
-    """Name the running system (Linux: its boot id), the same in every process and container of it."""
+    """Return an identifier of the running system, equal in all its processes and containers (Linux: the boot id)."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:  # noqa: PTH123 - no pathlib at import
             return file.read().strip()

@@ -1,7 +1,7 @@
 """Streams: in-order queues of work, and the command lists that are submitted to them.
 
 A turn enqueues a list of one call; a recorded batch of a ring enqueues a longer list. Both run the same
-:class:`PreparedCall` objects, so each operation of a backend exists once.
+`PreparedCall` objects, so each operation of a backend exists once.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class PreparedCall(NamedTuple):
-    """A driver call with its arguments converted already."""
+    """A driver call whose arguments are converted."""
 
     call: Callable[[], int]
-    """Makes the call and returns the driver's status; 0 means success. May also raise an error of its own."""
+    """Makes the call and returns the driver's status, 0 for success. It may also raise an error."""
     fail: Callable[[int], object]
     """Raises the error of a status that is not 0."""
     begin: Callable[[], object] | None = None
@@ -26,9 +26,17 @@ class PreparedCall(NamedTuple):
     value: Callable[[int], object] | None = None
     """Sets the timeline value of the next call. None: the call takes no value."""
 
+    def run(self) -> None:
+        """Prepare the thread, make the call and raise the error of its status."""
+        if self.begin is not None:
+            self.begin()
+        status = self.call()
+        if status:
+            self.fail(status)
+
 
 class SemaphoreCalls(Protocol):
-    """The part of :class:`interop.protocols.ExternalSemaphore` that a command list uses."""
+    """The part of `ExternalSemaphore` that a command list uses."""
 
     def prepare_wait(self, stream: Stream) -> PreparedCall:
         """Return the wait, with its arguments converted."""
@@ -40,7 +48,7 @@ class SemaphoreCalls(Protocol):
 
 
 class OwnershipCalls(Protocol):
-    """The part of :class:`interop.protocols.ExternalMemory` that a command list uses."""
+    """The part of `ExternalMemory` that a command list uses."""
 
     def prepare_acquire(self, stream: Stream) -> PreparedCall | None:
         """Return the acquire, or None where the API has no ownership."""
@@ -52,7 +60,7 @@ class OwnershipCalls(Protocol):
 
 
 class LaunchCall(Protocol):
-    """The part of :class:`interop.protocols.Launch` that a command list uses."""
+    """The part of `Launch` that a command list uses."""
 
     def prepare_call(self) -> PreparedCall:
         """Return the driver call of the launch."""
@@ -63,12 +71,12 @@ class LaunchCall(Protocol):
 class CommandList(Protocol):
     """Prepared calls for one stream, enqueued in the order in which they were added.
 
-    The list borrows its semaphores, memories and launches; they must stay open while it is submitted. A list is
-    for one thread at a time.
+    The list borrows its semaphores, memories and launches; they must stay open while the list is in use. One thread at
+    a time may use a list.
     """
 
     def wait(self, semaphore: SemaphoreCalls) -> None:
-        """Add a wait for a semaphore; :meth:`submit` gives its timeline value."""
+        """Add a wait for a semaphore; `submit` gives its timeline value."""
         ...
 
     def acquire(self, memory: OwnershipCalls) -> None:
@@ -84,7 +92,7 @@ class CommandList(Protocol):
         ...
 
     def signal(self, semaphore: SemaphoreCalls) -> None:
-        """Add a signal of a semaphore; :meth:`submit` gives its timeline value."""
+        """Add a signal of a semaphore; `submit` gives its timeline value."""
         ...
 
     def submit(self, wait_value: int = 0, signal_value: int = 0) -> BaseException | None:
@@ -106,41 +114,59 @@ class CommandList(Protocol):
 
 @runtime_checkable
 class Stream(Protocol):
-    """An in-order queue of work: HIP or CUDA stream, OpenCL command queue, host worker.
+    """An in-order queue of work: a HIP or CUDA stream, an OpenCL command queue, a host worker.
 
-    ``hold``, ``release`` and ``notify`` are what the bridged strategy is made of; a stream that lacks one
-    says so in its device's :class:`interop.protocols.Capabilities` and raises :class:`Unsupported`.
+    The bridged strategy uses `hold`, `release` and `notify`. If a stream lacks one of them, the `Capabilities` of its
+    device say so and the method raises `Unsupported`.
     """
 
     @property
     def native(self) -> object:
-        """What the API takes: a stream address (int), a ``pyopencl.CommandQueue``."""
+        """The API's own object: the address of a stream (int) or a `pyopencl.CommandQueue`."""
         ...
 
     def flush(self) -> None:
-        """Hand enqueued work to the device without waiting (``clFlush``; nothing where submission is eager)."""
+        """Submit the enqueued work to the device and return immediately.
+
+        Note:
+            `clFlush`. HIP and CUDA submit each call at once, so the method does nothing there.
+        """
         ...
 
     def synchronize(self, timeout: float) -> None:
-        """Block until all work enqueued so far has ended. Releases the GIL.
+        """Block until all work enqueued before this call has ended. Releases the GIL.
 
-        ``timeout`` in seconds; raises :class:`WaitTimeout` when it passes and :class:`DriverError` when the
-        work failed.
+        Args:
+            timeout: Longest wait in seconds.
+
+        Raises:
+            WaitTimeout: The work did not end in time. It stays enqueued.
+            DriverError: The work failed, or a gate was opened as failed since the last call.
         """
         ...
 
     def hold(self, value: int) -> None:
-        """Enqueue a wait that ends when :meth:`release` has been called with ``value`` or more. Never blocks.
+        """Enqueue a gate: later work waits until `release` has been called with `value` or more. Never blocks.
 
-        Values count up from 1 in order of enqueueing.
+        Args:
+            value: Number of the gate. Gates count up from 1 in the order in which they are enqueued.
+
+        Raises:
+            InvalidArgument: `value` is below 1.
+            Unsupported: The API cannot gate a stream.
+
+        Note:
+            `hipStreamWaitValue32`, `cuStreamWaitValue32`, `clCreateUserEvent`.
         """
         ...
 
     def release(self, value: int, *, failed: bool = False) -> None:
-        """End every hold up to ``value``; any thread.
+        """Open every gate up to `value`. Any thread may call it. A smaller value than before changes nothing.
 
-        ``failed`` says that what was waited for did not happen: the work behind the holds is dropped where the
-        API can do that, and runs on garbage that nobody reads where it cannot.
+        Args:
+            value: Number of the last gate to open.
+            failed: The awaited work failed. An API that can drop the work behind the gates drops it. Otherwise
+                that work runs on undefined data, and the next `synchronize` raises.
         """
         ...
 
@@ -151,12 +177,24 @@ class Stream(Protocol):
         *,
         failed: Callable[[int, InteropError], None] | None = None,
     ) -> None:
-        """Enqueue a call of ``callback(value)`` on a thread of the driver, after all earlier work.
+        """Enqueue a call of `callback(value)` behind all earlier work. Returns immediately.
 
-        One call is made, whatever becomes of that work. Where it failed, a hold before it was released as failed, or
-        the stream was closed before it was reached, ``failed(value, error)`` is called in place of ``callback`` if it
-        is given; the stream's ``close()`` may be what calls then. Either must be short, must not raise and must not
-        call this API. An error of this call itself says that nothing was enqueued, and nothing will be called.
+        The stream calls exactly one of the two functions once, on a thread of the driver. `close` makes the
+        call for work that the stream has not reached. Both functions must be short, must not raise and must
+        not call this API.
+
+        Args:
+            callback: Called when the earlier work has ended, and also after a failure if `failed` is None.
+            value: Passed to the function.
+            failed: Called as `failed(value, error)` if the earlier work failed, if a gate before it was opened as
+                failed, or if the stream was closed first.
+
+        Raises:
+            DriverError: The driver refused the call. Neither function will be called.
+            Unsupported: The API cannot call the host back.
+
+        Note:
+            `hipLaunchHostFunc`, `cuLaunchHostFunc`, `clSetEventCallback`.
         """
         ...
 
@@ -165,5 +203,5 @@ class Stream(Protocol):
         ...
 
     def close(self) -> None:
-        """Give the stream up. Work must have ended. A second call does nothing."""
+        """Close the stream. Its work must have ended. Idempotent."""
         ...

@@ -1,16 +1,16 @@
-"""One-shot semaphores: what a backend adds so that ``sync_fd`` can order it, one descriptor for each hand-over.
+"""Sync files: optional protocols of backends that export or import a single signal by `sync_fd`.
 
-A sync file carries one signal that is on its way already. So nothing is shared once and for all, as with opaque
-handles: whoever signals exports after each signal, and whoever waits imports before each wait. A backend says
-which it can in its device's :class:`interop.protocols.Capabilities`; the protocols here are needed only then.
+A sync file carries one signal that is already enqueued. Each acquire or release therefore has a file of its own: the
+signalling side exports after each signal, and the waiting side imports before each wait. A backend implements these
+protocols if its device lists `sync_fd` in its `Capabilities`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from interop.protocols.backend import ProducerSemaphore
 from interop.protocols.handles import HandleType
+from interop.protocols.producers import ProducerSemaphore
 
 if TYPE_CHECKING:
     from interop.protocols.handles import Handle
@@ -18,62 +18,100 @@ if TYPE_CHECKING:
     from interop.protocols.streams import Stream
 
 ONE_SHOT = HandleType.SYNC_FD
-"""The handle type whose payload is one signal (``VK_EXTERNAL_SEMAPHORE_HANDLE_TYPE_SYNC_FD_BIT``)."""
+"""The handle type of sync files (`VK_EXTERNAL_SEMAPHORE_HANDLE_TYPE_SYNC_FD_BIT`)."""
 
 
 class ConsumerSemaphore(Protocol):
-    """A semaphore that a consumer made, to be signalled by its streams and handed out after each signal."""
+    """A semaphore of the consumer. Its streams signal it, and each signal is exported once."""
 
     @property
     def kind(self) -> SemaphoreKind:
-        """Binary."""
+        """Always binary."""
         ...
 
     def signal(self, stream: Stream, value: int | None = None) -> None:
-        """Enqueue on ``stream`` a signal after all earlier work, and hand it to the device.
+        """Enqueue a signal behind all earlier work, and submit it to the device. Returns immediately.
 
-        Raises :class:`TurnError` for a value, and while the last signal has not been handed out.
+        Args:
+            stream: Stream whose earlier work must end before the signal.
+            value: Must be None.
+
+        Raises:
+            TurnError: A value was given, or the last signal has not been exported.
+            DriverError: The driver refused the signal.
         """
         ...
 
     def export_semaphore(self) -> tuple[Handle, SemaphoreDescriptor]:
-        """Hand out the last signal, whether or not it has run (``clGetSemaphoreHandleForTypeKHR``).
+        """Export the last signal, whether or not it has run. The export consumes the signal, as a wait would.
 
-        The caller owns the handle, whose value is -1 where the driver knows that the signal has run. Exporting
-        takes the signal back, as a wait would. Raises :class:`TurnError` where there is none.
+        Returns:
+            A new handle, which the caller owns, and its descriptor. The value of the handle is -1 if the driver
+            knows that the signal has run.
+
+        Raises:
+            TurnError: No signal is enqueued.
+            DriverError: The driver refused the export.
+
+        Note:
+            `clGetSemaphoreHandleForTypeKHR`.
         """
         ...
 
     def close(self) -> None:
-        """Release it; what was handed out stays good. A second call does nothing."""
+        """Release the semaphore. Exported signals stay valid. Idempotent."""
         ...
 
 
 @runtime_checkable
 class ExportingConsumer(Protocol):
-    """A consumer whose device exports ``sync_fd``."""
+    """A consumer whose device exports `sync_fd`."""
 
     def create_semaphore(self, kind: SemaphoreKind, *, export: HandleType) -> ConsumerSemaphore:
-        """Make a semaphore whose signals can be handed out. Raises :class:`Unsupported` for other types."""
+        """Create a semaphore whose signals can be exported. The caller owns it and closes it.
+
+        Args:
+            kind: Binary.
+            export: `sync_fd`.
+
+        Raises:
+            Unsupported: The device does not export this kind by this handle type.
+        """
         ...
 
 
 class ImportingSemaphore(ProducerSemaphore, Protocol):
-    """A producer's semaphore that takes a signal of the other side in before each wait."""
+    """A semaphore of the producer that imports a signal of the consumer before each wait."""
 
     def import_semaphore(self, handle: Handle, descriptor: SemaphoreDescriptor) -> None:
-        """Take one signal in, for the next submission that waits (``VK_SEMAPHORE_IMPORT_TEMPORARY_BIT``).
+        """Import one signal for the next submission that waits for this semaphore.
 
-        ``handle`` is consumed when this returns and untouched when it raises. Raises :class:`TurnError` while
-        no submission has waited for the one before, :class:`HandleError` for what is no signal.
+        Args:
+            handle: Handle of the signal. A successful import consumes it; on failure the caller keeps it, open.
+            descriptor: Kind and origin of the signal.
+
+        Raises:
+            TurnError: No submission has waited for the signal before.
+            HandleError: The handle carries no signal, or contradicts the descriptor.
+            DriverError: The driver refused the import.
+
+        Note:
+            `vkImportSemaphoreFdKHR` with `VK_SEMAPHORE_IMPORT_TEMPORARY_BIT`.
         """
         ...
 
 
 @runtime_checkable
 class ImportingProducer(Protocol):
-    """A producer whose device imports ``sync_fd``."""
+    """A producer whose device imports `sync_fd`."""
 
     def create_importing_semaphore(self, handle_type: HandleType) -> ImportingSemaphore:
-        """Make a semaphore to be waited on by submissions. Raises :class:`Unsupported` for other types."""
+        """Create a semaphore that imports signals. The caller owns it and closes it.
+
+        Args:
+            handle_type: `sync_fd`.
+
+        Raises:
+            Unsupported: The device does not import signals by this handle type.
+        """
         ...

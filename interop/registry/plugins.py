@@ -1,7 +1,7 @@
-"""Which backends there are, without opening any of them.
+"""The installed plugins and the backends that they declare. Opens no driver.
 
-Plugins are found by the entry-point group ``interop``. Each is loaded on its own: one that fails is
-recorded in :attr:`Registry.failures` and never takes the others down.
+Distributions declare plugins in the entry-point group ``interop``. The registry loads each plugin by itself. A plugin
+that fails is recorded in ``Registry.failures`` and does not affect the others.
 """
 
 from __future__ import annotations
@@ -37,9 +37,19 @@ if TYPE_CHECKING:
     from interop.registry._entry_points import Declared
 
 
+DISTRIBUTIONS = {
+    "cuda": "interop-cuda",
+    "hip": "gpu-interop[hip]",
+    "numpy": "interop-numpy",
+    "opencl": "gpu-interop[opencl]",
+    "vulkan": "gpu-interop[vulkan]",
+}
+"""Distributions of this project by the backend that they register; errors name the one to install."""
+
+
 @dataclass(frozen=True, slots=True)
 class PluginFailure:
-    """A plugin, or one hook of it, that could not be used."""
+    """A plugin that could not be loaded, or one of its hooks that raised."""
 
     plugin: str
     distribution: str
@@ -50,10 +60,10 @@ class PluginFailure:
 
 
 class Registry:
-    """Plugins, the backends that they declare, and the backends loaded so far. Thread-safe."""
+    """Plugins, the backends that they declare, and the backends loaded so far. Safe for any thread."""
 
     def __init__(self, entry_points: Iterable[EntryPoint | Declared] | None = None) -> None:
-        """Find the plugins among ``entry_points``, by default those of all installed distributions."""
+        """Load the plugins of ``entry_points``; by default those of all installed distributions."""
         self._lock = threading.RLock()
         self._manager = pluggy.PluginManager(hookspecs.GROUP)
         self._manager.add_hookspecs(hookspecs)
@@ -74,17 +84,23 @@ class Registry:
     def _load_plugin(self, entry_point: EntryPoint | Declared) -> None:
         try:
             self._register(entry_point.load(), entry_point.name, entry_point)
-        except Exception as error:  # noqa: BLE001 - whatever a plugin raises must not reach the others
+        except Exception as error:  # noqa: BLE001 - an error of one plugin must not reach the others
             self._fail(entry_point.name, entry_point, f"{type(error).__name__}: {error}")
 
     def _fail(self, plugin: str, origin: EntryPoint | Declared | str, reason: str) -> None:
         self._failures.append(PluginFailure(plugin, _distribution(origin), reason))
 
     def register(self, plugin: object, name: str, distribution: str = "this program") -> None:
-        """Add a plugin (a module or object with hook implementations) by hand.
+        """Add a plugin that no distribution declares.
 
-        Raises :class:`RegistryError` when it implements a hook that does not exist, declares no valid
-        backend, or is registered already.
+        Args:
+            plugin: A module or object with hook implementations.
+            name: The plugin's name; must be unused.
+            distribution: Text that names the plugin's origin in errors.
+
+        Raises:
+            RegistryError: The plugin implements a hook that does not exist, declares no valid backend, or is
+                registered already.
         """
         self._register(plugin, name, distribution)
 
@@ -98,7 +114,7 @@ class Registry:
                 and not hasattr(hookspecs, attribute)
             ]
             if unknown:
-                msg = f"no such hook: {', '.join(unknown)}"
+                msg = f"plugin {name!r} implements hooks that do not exist: {', '.join(unknown)}"
                 raise RegistryError(msg)
             try:
                 self._manager.register(plugin, name=name)
@@ -120,7 +136,7 @@ class Registry:
 
     def _declare(self, info: object, origin: EntryPoint | Declared | str) -> None:
         if not isinstance(info, BackendInfo):
-            msg = f"interop_register_backends returned {info!r}, not a BackendInfo"
+            msg = f"interop_register_backends must return BackendInfo objects, got {info!r}"
             raise RegistryError(msg)
         if info.api_version != API_VERSION:
             msg = (
@@ -138,16 +154,16 @@ class Registry:
 
     @property
     def failures(self) -> tuple[PluginFailure, ...]:
-        """The plugins that could not be used, with the reason."""
+        """Plugins that could not be used, each with the reason."""
         return tuple(self._failures)
 
     def backends(self, role: Role | None = None) -> Mapping[str, BackendInfo]:
-        """Return the declared backends by name, optionally those of one role. Opens nothing."""
+        """Return the declared backends by name, of one role or of both. Opens no driver."""
         with self._lock:
             return {name: info for name, info in self._infos.items() if role is None or role in info.roles}
 
     def prepare_environment(self) -> tuple[str, ...]:
-        """Let plugins set up software drivers, once, before any driver is opened; return what they did."""
+        """Let plugins set up software drivers, once, before any driver is opened; return one line for each step."""
         with self._lock:
             if self._environment is None:
                 lines: list[str] = []
@@ -161,15 +177,23 @@ class Registry:
             return self._environment
 
     def load_backend(self, name: str, role: Role | None = None) -> Backend:
-        """Return a backend, importing its binding on first use.
+        """Return a backend; its binding is imported at the first call.
 
-        Raises :class:`UnknownBackend` for a name that nobody registered in that role, :class:`RegistryError`
-        for one that two distributions claim, :class:`BackendUnavailable` when its binding cannot be imported.
+        Args:
+            name: The backend's registered name.
+            role: The side that the backend must be able to take; None accepts both.
+
+        Raises:
+            UnknownBackend: No plugin registers the name in that role; names the distribution to install.
+            RegistryError: Two distributions register the name.
+            BackendUnavailable: The binding cannot be imported.
         """
         with self._lock:
             info = self._infos.get(name)
             if info is None or (role is not None and role not in info.roles):
                 notes = [str(failure) for failure in self._failures]
+                if info is None and name in DISTRIBUTIONS:
+                    notes.insert(0, f"to add it: pip install '{DISTRIBUTIONS[name]}'")
                 raise UnknownBackend(name, role.value if role else "backend", self.backends(role), notes)
             if name in self._duplicates:
                 msg = (
@@ -183,7 +207,7 @@ class Registry:
             return self._loaded[name]
 
     def load_producer(self, name: str) -> ProducerBackend:
-        """Return a backend that can own memory; errors as in :meth:`load_backend`."""
+        """Return a backend that can produce; raises like ``load_backend``."""
         backend = self.load_backend(name, Role.PRODUCER)
         if not isinstance(backend, ProducerBackend):
             msg = f"backend {name!r} declares the role producer but has no open_producer"
@@ -191,7 +215,7 @@ class Registry:
         return backend
 
     def load_consumer(self, name: str) -> ConsumerBackend:
-        """Return a backend that can take memory in; errors as in :meth:`load_backend`."""
+        """Return a backend that can consume; raises like ``load_backend``."""
         backend = self.load_backend(name, Role.CONSUMER)
         if not isinstance(backend, ConsumerBackend):
             msg = f"backend {name!r} declares the role consumer but has no open_consumer"
@@ -220,7 +244,7 @@ class Registry:
         return None
 
     def conformance_profile(self, backend: str) -> object:
-        """Return what the backend's plugin tells the conformance kit, or None."""
+        """Return the conformance profile that a plugin gives for a backend, or None."""
         for _name, plugin in self._manager.list_name_plugin():
             profiles = self._call(plugin, "interop_conformance_profile", backend=backend)
             if profiles:
@@ -228,14 +252,14 @@ class Registry:
         return None
 
     def live_objects(self, backend: str) -> list[Callable[[], Mapping[str, int]]]:
-        """Return the counters that plugins have for objects of a backend's driver."""
+        """Return the functions by which plugins count the live driver objects of a backend."""
         plugins = [plugin for _name, plugin in self._manager.list_name_plugin()]
         found: list[Any] = [self._call(plugin, "interop_live_objects", backend=backend) for plugin in plugins]
         return [counter for counters in found for counter in counters]
 
 
 def _distribution(origin: EntryPoint | Declared | str) -> str:
-    """Return the name of the distribution, which is read from its metadata only when somebody asks."""
+    """Return the name of the distribution. Reads its metadata only now."""
     if isinstance(origin, str):
         return origin
     return origin.dist.name if origin.dist else "an unknown distribution"
@@ -249,26 +273,26 @@ def _load(info: BackendInfo) -> Backend:
     except ImportError as error:
         raise BackendUnavailable(info.name, str(error), info.install_hint) from error
     except Exception as error:
-        reason = f"loading it failed with {type(error).__name__}: {error}"
+        reason = f"loading the backend raised {type(error).__name__}: {error}"
         raise BackendUnavailable(info.name, reason, info.install_hint) from error
 
 
 @functools.cache
 def default() -> Registry:
-    """Return the registry of the installed plugins, made on first use."""
+    """Return the registry of the installed plugins. The first call makes it."""
     return Registry()
 
 
 def backends(role: Role | None = None) -> Mapping[str, BackendInfo]:
-    """Return the declared backends of :func:`default`. Opens nothing."""
+    """Return the declared backends of the default registry. Opens no driver."""
     return default().backends(role)
 
 
 def load_backend(name: str, role: Role | None = None) -> Backend:
-    """Return a backend of :func:`default`; see :meth:`Registry.load_backend`."""
+    """Return a backend of the default registry; see ``Registry.load_backend``."""
     return default().load_backend(name, role)
 
 
 def failures() -> tuple[PluginFailure, ...]:
-    """Return the plugins of :func:`default` that could not be used."""
+    """Return the plugins of the default registry that could not be used."""
     return default().failures

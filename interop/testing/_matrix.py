@@ -24,7 +24,7 @@ NOT_RUN = (UNSUPPORTED, NOT_OFFERED)
 
 
 @dataclass(slots=True, kw_only=True)
-class Row:
+class MatrixRow:
     """One case."""
 
     case: str
@@ -44,18 +44,18 @@ class Row:
 class Matrix:
     """The rows of one run."""
 
-    rows: dict[str, Row] = field(default_factory=dict[str, Row])
+    rows: dict[str, MatrixRow] = field(default_factory=dict[str, MatrixRow])
 
     def note(self, case: str, outcome: str, reason: str = "", seconds: float = 0.0) -> None:
         """Record an outcome of a case. A failure in any phase (set-up, call, teardown) stays one."""
-        row = self.rows.setdefault(case, Row(case=case, outcome=outcome))
+        row = self.rows.setdefault(case, MatrixRow(case=case, outcome=outcome))
         row.seconds += seconds
         if row.outcome != FAILED:
             row.outcome, row.reason = outcome, reason
 
-    def themes(self) -> dict[str, list[Row]]:
+    def themes(self) -> dict[str, list[MatrixRow]]:
         """Return the rows by theme, in the order in which they came."""
-        found: dict[str, list[Row]] = {}
+        found: dict[str, list[MatrixRow]] = {}
         for row in self.rows.values():
             found.setdefault(row.theme, []).append(row)
         return found
@@ -96,12 +96,12 @@ class Matrix:
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _score(rows: list[Row]) -> tuple[int, int]:
+def _score(rows: list[MatrixRow]) -> tuple[int, int]:
     applicable = [row for row in rows if row.outcome not in NOT_RUN]
     return sum(row.outcome == PASSED for row in applicable), len(applicable)
 
 
-def _grouped(outcome: str, rows: list[Row]) -> Iterator[str]:
+def _grouped(outcome: str, rows: list[MatrixRow]) -> Iterator[str]:
     """One line for each reason: a missing capability stops many cases."""
     reasons: dict[str, list[str]] = {}
     for row in rows:

@@ -181,11 +181,7 @@ def _check_same(shared: _Import[View], descriptor: MemoryDescriptor, file: tuple
 
 def _run(prepared: PreparedCall | None) -> None:
     if prepared is not None:
-        if prepared.begin is not None:
-            prepared.begin()
-        status = prepared.call()
-        if status:
-            prepared.fail(status)
+        prepared.run()
 
 
 class Share(Resource, Generic[View]):

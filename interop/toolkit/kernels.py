@@ -117,6 +117,8 @@ class KernelBase(ABC):
         """``module`` is the kernel's :class:`ModuleBase`."""
         self.module = module
         self.signature = signature
+        self.group_limit: int = module.group_limit
+        """Work items of the largest group."""
 
     def __call__(
         self,
@@ -151,7 +153,7 @@ class KernelBase(ABC):
         """Check that the module is open, the arguments and the grid; return the grid and the group."""
         self.module.check_open()
         check_arguments(self.signature, args)
-        return check_grid(self.signature.name, global_size, local_size, self.module.group_limit)
+        return check_grid(self.signature.name, global_size, local_size, self.group_limit)
 
     @abstractmethod
     def bind(

@@ -156,12 +156,16 @@ class StreamBase(Resource, ABC):
         # Enqueueing a copy of pageable memory may block without bound while the stream is held. So the stream is
         # brought to rest first.
         self.synchronize(timeout)
-        enqueue()
         try:
-            self.synchronize(deadline - time.monotonic())
-        except WaitTimeout:
-            self._parked.append(used())
+            enqueue()
+            self.synchronize(max(deadline - time.monotonic(), 0.0))
+        except (WaitTimeout, KeyboardInterrupt):
+            self.park(used())
             raise
+
+    def park(self, used: object) -> None:
+        """Keep what a copy in flight uses, until the stream is released."""
+        self._parked.append(used)
 
 
 def hold_failure(code: int, name: str) -> DriverError:

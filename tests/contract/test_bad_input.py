@@ -93,7 +93,7 @@ def test_unknown_consumer(nothing_left_behind: leaks.Resources) -> None:
 
 
 def test_a_producer_is_no_consumer(nothing_left_behind: leaks.Resources) -> None:
-    with pytest.raises(UnknownBackend, match="no consumer of that name"):
+    with pytest.raises(UnknownBackend, match="no plugin registers a consumer of this name"):
         interop.connect(consumer="vulkan")
 
 

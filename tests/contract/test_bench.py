@@ -10,7 +10,7 @@ import fresh
 import pytest
 import software
 
-from interop.cli.bench._measures import MEASURES
+from interop.cli._measures import MEASURES
 from interop.cli.bench._staged import break_even
 
 if TYPE_CHECKING:
@@ -64,13 +64,13 @@ def test_several_measures_make_one_list_and_one_picture(tmp_path: Path) -> None:
     picture = tmp_path / "figures.png"
     rows, said = measured(
         tmp_path / "figures.json",
-        "--consumers=opencl,nobody",
+        "--consumers=opencl,cuda",
         "--measure=import,round_trip",
         f"--png={picture}",
     )
     assert {row["measure"] for row in rows} == {"import", "round_trip"}
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert "nobody:" in said  # a consumer that is not there is named, with the reason
+    assert "cuda:" in said  # a consumer that is not there is named, with the reason
 
 
 @pytest.mark.slow

@@ -136,7 +136,7 @@ def test_a_checkout_that_is_not_installed_and_has_the_core_alone(tmp_path: Path)
     done = run("doctor")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("interop (distribution gpu-interop not installed), ")
-    assert done.stdout.endswith("the command line needs typer: pip install 'gpu-interop[cli]'\n")
+    assert done.stdout.endswith("the command line needs click: pip install 'gpu-interop[cli]'\n")
     assert "no pair: " in done.stdout
     other = run("compare")
     assert (other.returncode, other.stdout) == (2, "")

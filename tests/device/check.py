@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import memcheck
 
-from interop.cli.bench._measures import MEASURES
+from interop.cli._measures import MEASURES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -185,6 +185,7 @@ def speed(report: Report, consumers: str, ring: float) -> None:
     outputs = ["--json", str(folder / "bench.json"), "--png", str(folder / "bench.png")]
     measures = ",".join(sorted(set(MEASURES) - {"ring"}))  # which has a program of its own
     bench = [sys.executable, "-m", "interop", "bench", "--consumers", consumers, "--measure", measures]
+    bench += ["--by-hand", str(ROOT / "benchmarks" / "by_hand")]
     report.run("bench", *bench, *outputs, timeout=300.0)
     programs: dict[str, tuple[object, ...]] = {
         "ring": ("--seconds", ring, "--png", folder / "ring.png"),

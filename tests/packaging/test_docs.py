@@ -1,10 +1,11 @@
 """Every Python block of the documentation runs, page by page, on the software drivers, and prints what it says.
 
-A page is one program: its blocks run in order in one process, each at its own lines, so that a traceback
-names the line of the page. Two comments above a fence steer this, and readers of the built page see neither::
+A page is one program. Its blocks run in order in one process, each at its own lines, so that a traceback names the
+line of the page. Comments above a fence steer this; readers of the built page do not see them::
 
     <!-- no-run: reason -->    the block needs hardware or software that CI lacks; listed in NOT_RUN below
-    <!-- prints -->            above a text block: these lines stand in what the page has printed so far
+    <!-- prints -->            above a text block: the page has printed these lines so far
+    <!-- drawing -->           above a text block: the built page shows it as a drawing
 """
 
 from __future__ import annotations
@@ -113,9 +114,9 @@ def test_every_mark_is_known() -> None:
     for name, page in zip(NAMES, PAGES, strict=True):
         for block in blocks(page):
             mark = block.mark.partition(":")[0]
-            assert mark in {"", "no-run", "prints"}, f"{name}:{block.line}: {block.mark!r}"
+            assert mark in {"", "no-run", "prints", "drawing"}, f"{name}:{block.line}: {block.mark!r}"
             if mark:
-                assert block.language == ("text" if mark == "prints" else "python"), f"{name}:{block.line}"
+                assert block.language == ("python" if mark == "no-run" else "text"), f"{name}:{block.line}"
 
 
 def test_no_python_hides_under_another_name() -> None:
@@ -144,10 +145,9 @@ COMMAND = re.compile(r"^(?:\./run|interop) ([a-z]+)", re.MULTILINE)
 
 def test_commands_exist() -> None:
     """What pages tell to type is a command of ./run or of the command line."""
-    typer_main = pytest.importorskip("typer.main")
-    from interop.cli import _app as cli
+    from interop.cli._app import app
 
-    known = set(typer_main.get_command(cli.app).commands)
+    known = set(app.commands)
     known |= set(re.findall(r"^    ([a-z]+)\)$", (ROOT / "run").read_text(encoding="utf-8"), re.MULTILINE))
     for name, page in zip([*NAMES, "CONTRIBUTING.md"], [*PAGES, ROOT / "CONTRIBUTING.md"], strict=True):
         for block in blocks(page):

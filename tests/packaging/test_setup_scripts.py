@@ -78,6 +78,14 @@ def test_tests_fail_when_the_set_up_is_incomplete(bash: Bash) -> None:
     assert "no driver" in result.stderr
 
 
+def test_pages_that_do_not_build_fail_the_tests_by_name(bash: Bash) -> None:
+    line = "run_lint() { :; }; python() { case $* in *mkdocs*) return 1 ;; *) echo '3 passed' ;; esac; }; run_tests"
+    result = bash(line)
+    assert result.returncode == 1
+    assert "3 passed" in result.stdout
+    assert "failed, by docs" in result.stdout + result.stderr
+
+
 def test_links_of_unpacked_packages_lead_back_to_the_system(bash: Bash, tmp_path: Path) -> None:
     library = tmp_path / "cache" / "sysroot" / "usr" / "lib"
     library.mkdir(parents=True)

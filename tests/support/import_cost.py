@@ -7,10 +7,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from instructions import counted
+
 import interop
-from interop.cli.bench._by_hand import beside
 from interop.cli.bench._imports import importer
-from interop.cli.bench._instructions import counted
+from interop.cli.bench._programs import beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from interop.cli.compare import _measure as measure
+from interop.cli.compare import measure
 
 
 def compare(consumer: str, wrong: str) -> dict[str, Any]:
@@ -12,8 +12,8 @@ def compare(consumer: str, wrong: str) -> dict[str, Any]:
     kernel = measure.WAVE
     measure.WAVE = kernel.replace("cos(10.0f * v + t)", wrong)
     changed = kernel != measure.WAVE
-    settings = measure.Settings(frames=3, grid=32)
-    result = measure.run(consumer, settings, lambda phase, frames: None)  # noqa: ARG005 - nobody watches
+    settings = measure.CompareSettings(frames=3, grid=32)
+    result = measure.compare_consumer(consumer, settings, lambda phase, frames: None)  # noqa: ARG005 - nobody watches
     return {
         "changed": changed,
         "correct": result.correct,

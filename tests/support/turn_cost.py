@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import interop
-from interop.cli.bench._by_hand import beside, load
 from interop.cli.bench._measure import Contestant, cpu, race
+from interop.cli.bench._programs import beside, load
 from interop.protocols import InvalidArgument
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from PIL import Image
 from rich.console import Console
 
 from interop import BackendUnavailable, DeviceMismatch, WaitTimeout
-from interop.cli.compare import _measure as measure
-from interop.cli.compare import _report as report
-from interop.cli.compare._measure import Result, Settings
+from interop.cli._files import write_json
+from interop.cli.compare import measure, report
+from interop.cli.compare.measure import CompareSettings, Result
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,7 +109,7 @@ def test_a_consumer_that_cannot_be_used_gives_its_reason(
         raise error
 
     monkeypatch.setattr(measure, "connect", refuse)
-    result = measure.run("hip", Settings(frames=2), ignore)
+    result = measure.compare_consumer("hip", CompareSettings(frames=2), ignore)
     assert not result.available
     assert all(word in result.reason for word in words)
     assert "not available" in shown([result])
@@ -136,7 +136,7 @@ def test_table_tells_right_from_wrong() -> None:
 
 def test_document_is_json_that_says_everything(tmp_path: Path) -> None:
     results = [done("opencl"), Result(consumer="cuda", reason="no driver here")]
-    report.write_json(tmp_path / "out.json", report.document("vulkan", results, measure.agreements(results)))
+    write_json(tmp_path / "out.json", report.document("vulkan", results, measure.agreements(results)))
     content = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert content["producer"] == {"backend": "vulkan", "device": "SwiftShader"}
     here, absent = content["results"]

@@ -66,5 +66,5 @@ def test_pci_addresses_survive_text(address: PciAddress) -> None:
 
 @pytest.mark.parametrize("text", ["", "c1", "00:00:00:00:00", "zz:00.0", "0000:c1:00.9"])
 def test_what_is_no_pci_address_is_refused(text: str) -> None:
-    with pytest.raises(InvalidArgument, match="not a PCI address"):
+    with pytest.raises(InvalidArgument, match="a PCI address must look like"):
         PciAddress.parse(text)

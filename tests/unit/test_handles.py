@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
+import pickle
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
-from interop import ClosedError, Handle, HandleError, HandleType
+from interop import ClosedError, Handle, HandleError, HandleType, InvalidArgument
 from interop.protocols import MEMORY_FLOOR, SEMAPHORE_FLOOR, FdFate, lend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def memfd(size: int = 16) -> int:
@@ -137,3 +144,30 @@ def test_a_process_with_few_descriptors_lends_low_numbers() -> None:
             assert fd < MEMORY_FLOOR
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_a_type_is_given_by_its_value_and_a_number_by_numpy() -> None:
+    with Handle.adopt(np.int32(memfd()), "dma_buf") as handle:
+        assert handle.type is HandleType.DMA_BUF
+        assert type(handle.value) is int
+
+
+@pytest.mark.parametrize(
+    ("value", "handle_type", "words"),
+    [
+        (0, "fd", "handle_type must be one of 'opaque_fd', 'dma_buf'"),
+        ("0", "opaque_fd", "value must be an integer, got '0'"),
+        (None, "opaque_fd", "value must be an integer, got None"),
+    ],
+)
+def test_a_wrong_argument_is_named(value: object, handle_type: object, words: str) -> None:
+    with pytest.raises(InvalidArgument, match=words):
+        Handle.adopt(value, handle_type)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("way", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_handle_does_not_travel(way: Callable[[object], object]) -> None:
+    with Handle.adopt(memfd(), HandleType.OPAQUE_FD) as handle:
+        with pytest.raises(TypeError, match=r"cannot be pickled or copied.*interop\.ipc"):
+            way(handle)
+        assert is_open(handle.value)

@@ -85,8 +85,10 @@ def test_an_import_past_a_door_is_found(copy: Path) -> None:
         copy / "backends/interop_hip/backend.py", "from interop.protocols.errors import HandleError"
     )
     assert house.violations(copy) == [
-        f"backends/interop_hip/backend.py:{line}: interop.protocols.errors is inside protocols; "
-        "import from its door, interop.protocols"
+        (
+            f"backends/interop_hip/backend.py:{line}: interop.protocols.errors is inside protocols;"
+            " import from its door, interop.protocols"
+        )
     ]
 
 

@@ -110,22 +110,38 @@ def test_what_is_made_has_levels_and_parts_that_fit(
         ((0, 1, 1), {}, r"extent.*\(0, 1, 1\)"),
         ((1, -1, 1), {}, r"extent.*\(1, -1, 1\)"),
         ((1, 1, 2**31), {}, "extent.*2147483648"),
-        ((1, 1), {}, "width, height and depth"),
+        ((1,), {}, "width, height and depth"),
+        ((1, 2.5, 1), {}, "width, height and depth"),
+        ((1, 1), {"tiling": "linaer"}, "tiling must be one of 'optimal', 'linear', got 'linaer'"),
+        ((1, 1), {"made": "rgba9unorm"}, "rgba9unorm"),
+        ((1, 1), {"mip_levels": 1.0}, "mip_levels must be an integer"),
         ((1, 1, 1, 1), {}, "width, height and depth"),
-        ((4, 4, 1), {"mip_levels": 0}, "from 1 to 3 mip levels, got 0"),
-        ((4, 4, 1), {"mip_levels": 4}, "from 1 to 3 mip levels, got 4"),
-        ((4, 4, 1), {"array_layers": 0}, "array layers.*got 0"),
-        ((4, 4, 1), {"array_layers": 2**31}, "array layers.*2147483648"),
-        ((4, 4, 2), {"array_layers": 3}, "no layers.*depth of 2 and 3 layers"),
+        ((4, 4, 1), {"mip_levels": 0}, "mip_levels must be from 1 to 3 .*got 0"),
+        ((4, 4, 1), {"mip_levels": 4}, "mip_levels must be from 1 to 3 .*got 4"),
+        ((4, 4, 1), {"array_layers": 0}, "array_layers.*got 0"),
+        ((4, 4, 1), {"array_layers": 2**31}, "array_layers.*2147483648"),
+        ((4, 4, 2), {"array_layers": 3}, "array_layers must be 1 for a depth of 2, got 3"),
         ((4, 4, 1), {"offset": -1}, "offset.*got -1"),
         ((4, 4, 1), {"offset": 2**63}, "offset.*9223372036854775808"),
-        ((4, 4, 1), {"row_pitch": 16}, "only linear images.*16"),
-        ((4, 4, 1), {"tiling": Tiling.LINEAR, "row_pitch": 15}, "16 bytes, got a row pitch of 15"),
-        ((4, 4, 1), {"tiling": Tiling.LINEAR, "row_pitch": -16}, "row pitch of -16"),
-        ((4, 4, 1), {"tiling": Tiling.LINEAR, "row_pitch": 2**63}, "row pitch of 9223372036854775808"),
-        ((4, 4, 2), {"tiling": Tiling.LINEAR}, "a linear image is 2D"),
-        ((4, 4, 1), {"tiling": Tiling.LINEAR, "array_layers": 2}, "a linear image is 2D"),
-        ((4, 4, 1), {"tiling": Tiling.LINEAR, "mip_levels": 2}, "a linear image is 2D"),
+        ((4, 4, 1), {"row_pitch": 16}, "row_pitch must be 0 for optimal tiling, got 16"),
+        (
+            (4, 4, 1),
+            {"tiling": Tiling.LINEAR, "row_pitch": 15},
+            "row_pitch must be 0 or at least 16 bytes .*got 15",
+        ),
+        ((4, 4, 1), {"tiling": Tiling.LINEAR, "row_pitch": -16}, "row_pitch.*got -16"),
+        ((4, 4, 1), {"tiling": Tiling.LINEAR, "row_pitch": 2**63}, "row_pitch.*got 9223372036854775808"),
+        ((4, 4, 2), {"tiling": Tiling.LINEAR}, "a linear image must have one level, one layer and no depth"),
+        (
+            (4, 4, 1),
+            {"tiling": Tiling.LINEAR, "array_layers": 2},
+            "a linear image must have one level, one layer and no depth",
+        ),
+        (
+            (4, 4, 1),
+            {"tiling": Tiling.LINEAR, "mip_levels": 2},
+            "a linear image must have one level, one layer and no depth",
+        ),
     ],
 )
 def test_a_descriptor_that_cannot_be_names_the_value(
@@ -140,7 +156,10 @@ def test_a_part_that_is_not_there(level: int, layer: int) -> None:
     whole = image(7, 5, 1, mip_levels=3, array_layers=2)
     assert whole.part_shape(2, 1) == (1, 1, 4)
     for ask in (whole.part_shape, whole.part_nbytes):
-        with pytest.raises(InvalidArgument, match=rf"levels 0 to 2, got {level}|layers 0 to 1, got {layer}"):
+        with pytest.raises(
+            InvalidArgument,
+            match=rf"level must be from 0 to 2, got {level}|layer must be from 0 to 1, got {layer}",
+        ):
             ask(level, layer)
 
 

@@ -8,8 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-
-from interop.cli.bench._instructions import instructions
+from instructions import instructions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

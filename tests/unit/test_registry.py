@@ -116,9 +116,9 @@ def test_a_name_that_two_plugins_claim_is_an_error_for_that_name_alone(
 
 def test_an_unknown_name_lists_those_that_exist(entry: Callable[..., importlib.metadata.EntryPoint]) -> None:
     registry = Registry([entry("good", plugin(info("thing")))])
-    with pytest.raises(UnknownBackend, match="there are: thing"):
+    with pytest.raises(UnknownBackend, match="registered: thing"):
         registry.load_backend("thang", Role.CONSUMER)
-    with pytest.raises(UnknownBackend, match="no producer of that name; there are: none"):
+    with pytest.raises(UnknownBackend, match="a producer of this name; registered: none"):
         registry.load_backend("thing", Role.PRODUCER)
 
 

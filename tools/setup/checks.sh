@@ -1,4 +1,4 @@
-# Sourced by `run`: what `./run lint` and `./run test` do, and small helpers of the commands.
+# Sourced by `run`: the checks of `./run lint` and `./run test`, and small helpers of the commands.
 # shellcheck shell=bash
 
 failed_checks=()
@@ -25,16 +25,21 @@ run_lint() {
     [ ${#failed_checks[@]} -eq 0 ] || { say "lint failed: ${failed_checks[*]}" && return 1; }
 }
 
+# Strict: a broken link, a missing page or an unknown name fails it.
+build_docs() { (cd "$root" && NO_MKDOCS_2_WARNING=1 python -m mkdocs build --site-dir "$INTEROP_CACHE/site"); }
+
 # pytest's own closing line comes last unless something outside it failed.
 run_tests() {
-    local lint=0 tests=0
-    run_lint || lint=$?
+    local checks=0 tests=0
+    run_lint || checks=$?
+    check "docs" build_docs
+    [ ${#failed_checks[@]} -eq 0 ] || checks=1
     # Kernels compiled by an earlier run must not hide a compiler that fails now.
     export PYOPENCL_NO_CACHE=1
     # Whole files to each worker, in the order of tests/conftest.py: what a file shares, it makes once.
     python -m pytest -p tests._skips -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder "$@" || tests=$?
-    if [ $lint -ne 0 ] || [ ${#shortfalls[@]} -gt 0 ]; then
-        [ $lint -eq 0 ] || say "./run test: failed, by lint (${failed_checks[*]})"
+    if [ $checks -ne 0 ] || [ ${#shortfalls[@]} -gt 0 ]; then
+        [ $checks -eq 0 ] || say "./run test: failed, by ${failed_checks[*]}"
         report_shortfalls
         exit 1
     fi

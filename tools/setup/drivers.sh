@@ -71,6 +71,7 @@ set_up() {
     case $mode in
         run) set_up_python ;;
         docs) set_up_python docs ;;
+        test) set_up_python dev docs ;;
         *) set_up_python dev ;;
     esac
     case $mode in run | test)

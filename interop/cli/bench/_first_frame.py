@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interop import registry
-from interop.cli.bench._by_hand import load
 from interop.cli.bench._measure import Row, against
+from interop.cli.bench._programs import load
 from interop.links import connect
 from interop.protocols import InteropError, InvalidArgument
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from interop.cli.bench._by_hand import beside
 from interop.cli.bench._measure import SIZES, SOFTWARE_SIZES, WARM_UP, Row, against, size_text, wall
+from interop.cli.bench._programs import beside
 from interop.protocols import InteropError
 
 if TYPE_CHECKING:

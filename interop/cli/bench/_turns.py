@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from interop.cli.bench._by_hand import beside
 from interop.cli.bench._measure import Contestant, Row, against, cpu, race, wall
+from interop.cli.bench._programs import beside
 from interop.negotiation import Strategy
 from interop.protocols import InteropError, WaitTimeout
 

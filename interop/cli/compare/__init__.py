@@ -1,5 +1,23 @@
-"""The measurements and the picture of ``interop compare``."""
+"""What ``interop compare`` runs and shows."""
 
 from __future__ import annotations
 
-__all__ = []
+from interop.cli.compare.measure import (
+    Agreement,
+    CompareSettings,
+    Result,
+    agreements,
+    compare_consumer,
+)
+from interop.cli.compare.report import document, table, write_png
+
+__all__ = [
+    "Agreement",
+    "CompareSettings",
+    "Result",
+    "agreements",
+    "compare_consumer",
+    "document",
+    "table",
+    "write_png",
+]

@@ -5,15 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from interop.cli.bench import _bandwidth as bandwidth
-from interop.cli.bench import _first_frame as first_frame
-from interop.cli.bench import _imports as imports
-from interop.cli.bench import _ring as ring
-from interop.cli.bench import _staged as staged
-from interop.cli.bench import _turns as turns
+from interop.cli._measures import MEASURES
+from interop.cli.bench import _bandwidth, _first_frame, _imports, _ring, _staged, _turns
 from interop.cli.bench._environment import machine
 from interop.cli.bench._measure import Row
-from interop.cli.bench._measures import MEASURES
 from interop.links import connect
 from interop.negotiation import Strategy
 from interop.protocols import BackendUnavailable, InteropError
@@ -28,7 +23,7 @@ _PER_STRATEGY = frozenset({"turn_cost", "round_trip", "ring"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class BenchSettings:
     """What to measure, and how."""
 
     producer: str = "vulkan"
@@ -37,8 +32,8 @@ class Settings:
     """Frames per figure."""
     timeout: float = 10.0
     """Seconds after which any wait gives up."""
-    by_hand: Path | None = None
-    """Folder of the programs that links are held against; the checkout's by default."""
+    against: Path | None = None
+    """Folder of hand-written programs that links are measured against; None: measure links alone."""
 
 
 @dataclass(slots=True)
@@ -59,7 +54,7 @@ class Outcome:
         return [where, *self.rows]
 
 
-def run(consumers: Sequence[str], settings: Settings, tell: Callable[[str], None]) -> Outcome:
+def run_measures(consumers: Sequence[str], settings: BenchSettings, tell: Callable[[str], None]) -> Outcome:
     """Measure; ``tell`` hears what is being done. A consumer that is not here is a note, not an error."""
     outcome = Outcome()
     for name in consumers:
@@ -70,7 +65,7 @@ def run(consumers: Sequence[str], settings: Settings, tell: Callable[[str], None
     return outcome
 
 
-def _consumer(name: str, settings: Settings, outcome: Outcome, tell: Callable[[str], None]) -> None:
+def _consumer(name: str, settings: BenchSettings, outcome: Outcome, tell: Callable[[str], None]) -> None:
     wanted, rows, notes = set(settings.measures), outcome.rows, outcome.notes
     known = False
     for strategy in Strategy:
@@ -90,24 +85,24 @@ def _consumer(name: str, settings: Settings, outcome: Outcome, tell: Callable[[s
             if not known:
                 if "import" in wanted:
                     tell(f"{name}: import")
-                    rows += imports.rows(link, settings.by_hand, notes)
+                    rows += _imports.rows(link, settings.against, notes)
                 if "bandwidth" in wanted:
                     tell(f"{name}: bandwidth")
-                    rows += bandwidth.rows(link, notes)
+                    rows += _bandwidth.rows(link, notes)
             if wanted & {"turn_cost", "round_trip"}:
                 tell(f"{name}, {sync}: turns")
-                rows += turns.rows(link, sync, settings.measures, settings.frames, settings.by_hand, notes)
+                rows += _turns.rows(link, sync, settings.measures, settings.frames, settings.against, notes)
         if not known and "first_frame" in wanted:
             tell(f"{name}: first frame")
-            rows += first_frame.rows(
-                settings.producer, name, numbers, settings.timeout, settings.by_hand, notes
+            rows += _first_frame.rows(
+                settings.producer, name, numbers, settings.timeout, settings.against, notes
             )
         known = True
         if "ring" in wanted and plan.handle_type is not None:
             tell(f"{name}, {sync}: ring")
-            rows += ring.rows(settings.producer, name, sync, settings.frames, settings.timeout)
+            rows += _ring.rows(settings.producer, name, sync, settings.frames, settings.timeout)
         if not wanted & _PER_STRATEGY:
             break
     if known and "staged" in wanted:
         tell(f"{name}: staged")
-        rows += staged.rows(settings.producer, name, settings.timeout, max(5, settings.frames // 10), notes)
+        rows += _staged.rows(settings.producer, name, settings.timeout, max(5, settings.frames // 10), notes)

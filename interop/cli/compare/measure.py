@@ -10,12 +10,12 @@ from __future__ import annotations
 import statistics
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from interop.links import connect
-from interop.protocols import BackendUnavailable, InteropError, WaitTimeout
+from interop.protocols import BackendUnavailable, InteropError, MeshProducer, Unsupported, WaitTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from interop.links import Buffer, Link
-    from interop.protocols import Kernel, MappedBuffer
+    from interop.protocols import GpuProducer, Kernel, MappedBuffer
 
     Heights = npt.NDArray[np.float32]
 
@@ -46,18 +46,23 @@ _WARM_UP = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class CompareSettings:
     """What to run."""
 
     producer: str = "vulkan"
     frames: int = 600
     grid: int = 256
     sync: str = "auto"
-    require: str | None = None
+    path: str | None = None
+    """The only memory path to accept; None accepts any."""
+    handle_type: str | None = None
+    """The only external handle type to accept; None accepts any."""
     timeout: float = 10.0
-    device: str | None = None
-    """Which device produces, and which one consumes: index, or part of a name, uuid or PCI address."""
+    """Seconds after which any wait gives up."""
+    producer_device: str | None = None
+    """The producer's device: index, or part of its name, uuid or PCI address."""
     consumer_device: str | None = None
+    """The consumers' device, given likewise."""
     picture: tuple[int, int] = (320, 240)
     """Width and height of each rendered picture, in pixels."""
 
@@ -108,7 +113,7 @@ def kept_frames(frames: int) -> frozenset[int]:
     return frozenset(int(index) for index in np.linspace(0, frames - 1, count))
 
 
-def run(consumer: str, settings: Settings, advance: Callable[[str, int], None]) -> Result:
+def compare_consumer(consumer: str, settings: CompareSettings, advance: Callable[[str, int], None]) -> Result:
     """Measure one consumer. ``advance(phase, frames)`` is called as frames are done.
 
     A consumer that cannot be used here gives a result with the reason; one that fails while it runs gives a
@@ -116,7 +121,7 @@ def run(consumer: str, settings: Settings, advance: Callable[[str, int], None]) 
     """
     result = Result(consumer=consumer)
     try:
-        link = _connect(consumer, settings, sync=settings.sync, require=settings.require)
+        link = _connect(consumer, settings)
     except InteropError as error:
         result.reason = error.reason if isinstance(error, BackendUnavailable) else str(error)
         if isinstance(error, BackendUnavailable) and error.install_hint:
@@ -126,7 +131,7 @@ def run(consumer: str, settings: Settings, advance: Callable[[str, int], None]) 
     try:
         with link:
             _describe(result, link)
-            _verify(result, link, settings, advance)
+            _verify(result, _drawing(link), settings, advance)
             result.import_us = _import_time(link, settings.grid)
             result.round_trip_median_us, result.round_trip_p99_us = _round_trips(link, settings, advance)
             result.frames_per_second = _throughput(link, settings, settings.frames, advance)
@@ -136,19 +141,21 @@ def run(consumer: str, settings: Settings, advance: Callable[[str, int], None]) 
     return result
 
 
-def _connect(consumer: str, settings: Settings, *, sync: str, require: str | None) -> Link:
+def _connect(consumer: str, settings: CompareSettings, **options: Any) -> Link:
+    """Connect as the settings say; ``options`` replace single ones."""
+
     def choice(text: str | None) -> int | str | None:
         return int(text) if text is not None and text.isdecimal() else text
 
-    return connect(
-        settings.producer,
-        consumer,
-        device=choice(settings.device),
-        consumer_device=choice(settings.consumer_device),
-        sync=sync,
-        require=require,
-        timeout=settings.timeout,
-    )
+    asked: dict[str, Any] = {
+        "producer_device": choice(settings.producer_device),
+        "consumer_device": choice(settings.consumer_device),
+        "sync": settings.sync,
+        "path": settings.path,
+        "handle_type": settings.handle_type,
+        "timeout": settings.timeout,
+    }
+    return connect(settings.producer, consumer, **asked | options)
 
 
 def _describe(result: Result, link: Link) -> None:
@@ -164,7 +171,7 @@ def _describe(result: Result, link: Link) -> None:
     result.explanation = link.explain()
 
 
-def _prepare(link: Link, settings: Settings) -> tuple[Buffer, Callable[[MappedBuffer, int], None]]:
+def _prepare(link: Link, settings: CompareSettings) -> tuple[Buffer, Callable[[MappedBuffer, int], None]]:
     """Return a buffer of heights and a function that computes one frame into its view."""
     grid = settings.grid
     heights = link.buffer((grid, grid), "float32")
@@ -177,6 +184,13 @@ def _prepare(link: Link, settings: Settings) -> tuple[Buffer, Callable[[MappedBu
     return heights, compute
 
 
+def _drawing(link: Link) -> Link[GpuProducer]:
+    """Return the link, whose producer draws meshes. Raises :class:`Unsupported` where it does not."""
+    if not isinstance(link.producer, MeshProducer):
+        raise Unsupported("drawing", f"the {link.plan.producer.backend} producer has no create_mesh")
+    return cast("Link[GpuProducer]", link)
+
+
 def _reach(link: Link, progress: int) -> None:
     """Wait until the producer has done a submission."""
     if not link.producer.progress.wait_host(progress, link.timeout):
@@ -184,7 +198,9 @@ def _reach(link: Link, progress: int) -> None:
         raise WaitTimeout(who, link.timeout)
 
 
-def _verify(result: Result, link: Link, settings: Settings, advance: Callable[[str, int], None]) -> None:
+def _verify(
+    result: Result, link: Link[GpuProducer], settings: CompareSettings, advance: Callable[[str, int], None]
+) -> None:
     grid = settings.grid
     heights, compute = _prepare(link, settings)
     width, height = settings.picture
@@ -235,7 +251,9 @@ def _import_time(link: Link, grid: int) -> float | None:
     return statistics.median(times) * 1e6
 
 
-def _round_trips(link: Link, settings: Settings, advance: Callable[[str, int], None]) -> tuple[float, float]:
+def _round_trips(
+    link: Link, settings: CompareSettings, advance: Callable[[str, int], None]
+) -> tuple[float, float]:
     """Median and 99th percentile, in microseconds, from taking the consumer's turn to the producer being done."""
     heights, compute = _prepare(link, settings)
     consumer_turn, producer_turn = link.consumer_turn(heights), link.producer_turn(heights)
@@ -253,7 +271,9 @@ def _round_trips(link: Link, settings: Settings, advance: Callable[[str, int], N
     return statistics.median(times) * 1e6, float(np.percentile(times, 99)) * 1e6
 
 
-def _throughput(link: Link, settings: Settings, frames: int, advance: Callable[[str, int], None]) -> float:
+def _throughput(
+    link: Link, settings: CompareSettings, frames: int, advance: Callable[[str, int], None]
+) -> float:
     """Frames per second when nobody waits for single frames."""
     heights, compute = _prepare(link, settings)
     consumer_turn, producer_turn = link.consumer_turn(heights), link.producer_turn(heights)
@@ -272,10 +292,10 @@ def _throughput(link: Link, settings: Settings, frames: int, advance: Callable[[
     return frames / (time.perf_counter() - start)
 
 
-def _staged(consumer: str, settings: Settings, advance: Callable[[str, int], None]) -> float:
+def _staged(consumer: str, settings: CompareSettings, advance: Callable[[str, int], None]) -> float:
     """Frames per second of the same work through host copies."""
     frames = max(1, settings.frames // 4)
-    with _connect(consumer, settings, sync="auto", require="staged") as link:
+    with _connect(consumer, settings, sync="auto", path="staged", handle_type=None) as link:
         return _throughput(link, settings, frames, advance)
 
 
@@ -289,6 +309,16 @@ class Agreement:
     frames: int
     speed_ratio: float | None
     """Frames per second of ``a`` over those of ``b``."""
+
+    def __str__(self) -> str:
+        said = (
+            f"{self.a} and {self.b} differ by at most {self.max_abs_difference:.1e} over {self.frames} frames"
+        )
+        ratio = self.speed_ratio
+        if ratio is None:
+            return said
+        faster, factor = (self.a, ratio) if ratio >= 1 else (self.b, 1 / ratio)
+        return f"{said}; {faster} is {factor:.2f} times as fast"
 
 
 def agreements(results: Sequence[Result]) -> list[Agreement]:

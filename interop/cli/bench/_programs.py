@@ -1,14 +1,14 @@
-"""The hand-written programs that links are held against: found in a folder, never part of the framework.
+"""Hand-written programs that links are measured against.
 
-``interop bench --by-hand FOLDER`` takes a folder with a module ``NAME_side.py`` for each consumer; the checkout has
-them in ``benchmarks/by_hand``. Each has a class ``Program`` as below.
+``interop bench --by-hand FOLDER`` takes a folder with a module ``NAME_side.py`` for each consumer. Each module has a
+class ``Program`` that fulfils the protocol below. A checkout has such programs in ``benchmarks/by_hand``.
 """
 
 from __future__ import annotations
 
-import importlib
 import sys
-from pathlib import Path
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from interop.negotiation import Strategy
@@ -17,11 +17,9 @@ from interop.protocols import HandleType, InvalidArgument, SemaphoreKind
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import ExitStack
+    from pathlib import Path
 
     from interop.links import Link
-
-HERE = Path(__file__).parents[2] / "benchmarks" / "by_hand"
-"""Where a checkout has them."""
 
 
 class Program(Protocol):
@@ -72,19 +70,26 @@ def frame_of(program: Program, size: int, stack: ExitStack) -> Callable[[], obje
 
 
 def load(folder: Path | None, consumer: str) -> Callable[..., Program]:
-    """Return the class for a consumer. Raises :class:`InvalidArgument` that says why there is none."""
-    place = (folder or HERE).resolve()
+    """Return the program's class for a consumer. Raises ``InvalidArgument``, which says why there is none."""
+    if folder is None:
+        raise InvalidArgument("no programs to measure against; give their folder with --by-hand")
+    place = folder.resolve()
     if not (place / f"{consumer}_side.py").is_file():
-        raise InvalidArgument(
-            f"no {consumer}_side.py in {place}; a checkout has such programs in benchmarks/by_hand"
-        )
-    if str(place.parent) not in sys.path:
-        sys.path.append(str(place.parent))
+        raise InvalidArgument(f"{place} has no {consumer}_side.py; write one, or measure without --by-hand")
+    _package(place)
     try:
-        found: Callable[..., Program] = importlib.import_module(f"{place.name}.{consumer}_side").Program
+        found: Callable[..., Program] = import_module(f"{place.name}.{consumer}_side").Program
     except (ImportError, OSError) as error:
-        raise InvalidArgument(f"its program by hand cannot be imported: {error}") from error
+        raise InvalidArgument(f"{consumer}_side.py in {place} cannot be imported: {error}") from error
     return found
+
+
+def _package(folder: Path) -> None:
+    """Make a folder importable as a package under its own name; its modules import each other by that name."""
+    if folder.name not in sys.modules:
+        package = ModuleType(folder.name)
+        package.__path__ = [str(folder)]
+        sys.modules[folder.name] = package
 
 
 def beside(link: Link, folder: Path | None, *, pointers: bool = False) -> Program:

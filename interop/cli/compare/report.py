@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageDraw
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from interop.cli.compare._measure import Agreement, Result
+    from interop.cli.compare.measure import Agreement, Result
 
 _CAPTION = 18  # pixels above each row of pictures
 _COLUMNS = 4
@@ -105,11 +104,6 @@ def document(producer: str, results: Sequence[Result], agreements: Sequence[Agre
             for agreement in agreements
         ],
     }
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write a document as UTF-8 JSON."""
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def write_png(path: Path, results: Sequence[Result]) -> bool:
