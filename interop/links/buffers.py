@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from interop.links.sync import StreamCall
 from interop.protocols import InvalidArgument, ProducerBuffer, WaitTimeout, as_dtype, check_shape
 from interop.toolkit import Ownership, part_offsets
 
@@ -87,8 +88,8 @@ class SharedTransfer:
     shared = True
 
     def __init__(self, memory: ExternalMemory) -> None:
-        self.to_consumer = memory.acquire
-        self.leave_consumer = memory.release
+        self.to_consumer = StreamCall(memory.prepare_acquire).enqueue
+        self.leave_consumer = StreamCall(memory.prepare_release).enqueue
 
     def to_producer(self, commands: Commands) -> None:
         """Record nothing: the ownership transfer is part of the submission."""

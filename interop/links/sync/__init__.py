@@ -10,9 +10,11 @@ from interop.links.sync._choose import (
     sync_file_to_producer,
 )
 from interop.links.sync._directions import ToConsumer, ToProducer
+from interop.links.sync._prepared import StreamCall
 
 __all__ = [
     "BinaryPair",
+    "StreamCall",
     "ToConsumer",
     "ToProducer",
     "open_batch_directions",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from interop.protocols import SemaphoreKind
+from interop.protocols import PreparedCall, SemaphoreKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,19 +13,21 @@ if TYPE_CHECKING:
     from interop.protocols import (
         Consumer,
         ExternalSemaphore,
-        PreparedCall,
         Producer,
         ProducerSemaphore,
         Stream,
     )
 
+_NOTHING = PreparedCall(lambda: 0, lambda status: None)  # noqa: ARG005 - the status is always 0
+
 
 class StreamCall:
-    """The prepared wait or signal of one semaphore: a command list of one call."""
+    """One prepared operation of a semaphore or memory: a command list of one call."""
 
     __slots__ = ("_begin", "_call", "_fail", "_prepare", "_stream", "_value")
 
-    def __init__(self, prepare: Callable[[Stream], PreparedCall]) -> None:
+    def __init__(self, prepare: Callable[[Stream], PreparedCall | None]) -> None:
+        """``prepare`` returns the operation on a stream, or None where the API needs none."""
         self._prepare = prepare
         self._stream: Stream | None = None
 
@@ -46,7 +48,7 @@ class StreamCall:
             self._fail(status)
 
     def _bind(self, stream: Stream) -> None:
-        self._call, self._fail, self._begin, self._value = self._prepare(stream)
+        self._call, self._fail, self._begin, self._value = self._prepare(stream) or _NOTHING
         self._stream = stream
 
 
