@@ -29,11 +29,12 @@ from interop.links import (
     FrameRing,
     LatestRing,
     Link,
-    Owner,
     ProducerTurn,
     QueueTurn,
     Slot,
+    Tuning,
     connect,
+    tune_ring,
 )
 from interop.negotiation import MemoryPath, Plan, Strategy
 from interop.protocols import (
@@ -73,6 +74,8 @@ from interop.protocols import (
     Unsupported,
     WaitTimeout,
 )
+
+from interop.toolkit import Owner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -128,6 +131,7 @@ __all__ = [
     "Slot",
     "Strategy",
     "Stream",
+    "Tuning",
     "TurnError",
     "UnknownBackend",
     "Unsupported",
@@ -136,6 +140,7 @@ __all__ = [
     "backends",
     "connect",
     "devices",
+    "tune_ring",
 ]
 
 
