@@ -74,7 +74,6 @@ from interop.protocols import (
     Unsupported,
     WaitTimeout,
 )
-
 from interop.toolkit import Owner
 
 if TYPE_CHECKING:

@@ -210,7 +210,10 @@ def test_a_queue_turn_that_cannot_begin_breaks_the_order_and_lets_go(
             patch.setattr(doubles.FakeSubmission, "submit", _refuse)
             with pytest.raises(DriverError), link.queue_turn(buffer):
                 pytest.fail("the turn began")
-        with pytest.raises(TurnError, match="earlier hand-over of this link failed: vkQueueSubmit"), link.producer_turn(buffer):
+        with (
+            pytest.raises(TurnError, match="earlier hand-over of this link failed: vkQueueSubmit"),
+            link.producer_turn(buffer),
+        ):
             pass
 
 
