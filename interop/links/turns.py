@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from interop.protocols import CommandsT_co
-from interop.toolkit import WITH_CONSUMER
+from interop.toolkit import WITH_CONSUMER, OwnershipState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from interop.links.buffers import Buffer
     from interop.links.order import Order
     from interop.protocols import BufferPart, Producer, Submission
-    from interop.toolkit import Ownership, OwnershipState
+    from interop.toolkit import Ownership
 
 Views = TypeVar("Views")
 MAX_CASES = 16
@@ -38,6 +38,10 @@ class TurnHome(Protocol):
         ...
 
 
+_AFTER = {OwnershipState.ACQUIRED: OwnershipState.LEFT, OwnershipState.PRODUCING: OwnershipState.PRODUCED}
+"""The state after an open turn. A case never matches an open turn, which the engine must refuse."""
+
+
 class TurnCase:
     """The prepared hand-over of a producer turn for one combination of states. See :class:`order.Case`."""
 
@@ -45,9 +49,11 @@ class TurnCase:
 
     def __init__(self, buffers: tuple[Buffer, ...]) -> None:
         self.states: tuple[tuple[Ownership, OwnershipState], ...] = tuple(
-            [(buffer.ownership, buffer.ownership.state) for buffer in buffers]
+            [(each.ownership, _AFTER.get(each.ownership.state, each.ownership.state)) for each in buffers]
         )
-        taken = [buffer for buffer in buffers if buffer.ownership.state in WITH_CONSUMER]
+        taken = [
+            each for each, (_, state) in zip(buffers, self.states, strict=True) if state in WITH_CONSUMER
+        ]
         self.changed = bool(taken)
         self.leaving = tuple([buffer.transfer.leave_consumer for buffer in taken])
         self.returning = tuple(

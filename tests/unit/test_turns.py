@@ -321,3 +321,17 @@ def test_shapes_and_types_that_cannot_be_are_refused_with_the_value(shape: objec
         with pytest.raises(InvalidArgument):
             link.buffer(shape, dtype)  # type: ignore[arg-type]
         assert world.open_objects == before
+
+
+def test_a_producer_turn_made_inside_a_consumer_turn_is_refused_and_usable_after_it(case: str) -> None:
+    link, world = make_link(case)
+    with link:
+        buffer = link.buffer(4, "uint32")
+        with link.consumer_turn(buffer):
+            turn = link.producer_turn(buffer)
+            with pytest.raises(TurnError, match="is in an open turn"):
+                turn.__enter__()
+        with turn as commands:
+            commands.fill(buffer.producer_buffer, 7)
+        world.settle()
+        assert buffer.owner is Owner.PRODUCER
