@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from interop.toolkit.bases import ConsumerBase
     from interop.toolkit.checks import ValueRule, check_image, check_import_memory, check_import_semaphore
-    from interop.toolkit.command_list import CommandList
+    from interop.toolkit.command_list import StandardCommandList
     from interop.toolkit.device_consumers import DeviceConsumer
     from interop.toolkit.device_images import DeviceImage, ImageBase, map_image
     from interop.toolkit.device_kernels import DeviceKernel, DeviceModule
@@ -64,7 +64,6 @@ __all__ = [
     "CallbackGate",
     "Children",
     "Closable",
-    "CommandList",
     "ConsumerBase",
     "Deferred",
     "DeviceConsumer",
@@ -97,6 +96,7 @@ __all__ = [
     "Resource",
     "SemaphoreBase",
     "Share",
+    "StandardCommandList",
     "Status",
     "StreamBase",
     "ValueRule",
@@ -147,7 +147,7 @@ _NAMES = {
         "check_import_memory",
         "check_import_semaphore",
     ),
-    "command_list": ("CommandList",),
+    "command_list": ("StandardCommandList",),
     "device_consumers": ("DeviceConsumer",),
     "device_images": (
         "DeviceImage",

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from interop.protocols import ClosedError, DriverError, WaitTimeout
-from interop.toolkit import HOLD, CommandList, Resource, run_callback
+from interop.toolkit import HOLD, Resource, StandardCommandList, run_callback
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,10 +137,10 @@ class HostStream(Resource):
     def flush(self) -> None:
         """Do nothing: the worker starts at once."""
 
-    def command_list(self) -> CommandList:
+    def command_list(self) -> StandardCommandList:
         """Return a new, empty list of prepared calls for this stream."""
         self.check_open()
-        return CommandList(self)
+        return StandardCommandList(self)
 
     def synchronize(self, timeout: float) -> None:
         """Block until everything enqueued so far is done.
