@@ -95,9 +95,8 @@ class Resource:
             ended = self._finalizer.detach()
         except AttributeError:  # __init__ did not get that far
             return
-        if (
-            ended is not None
-        ):  # after detach() an object dies without a line of Python, where a SIGINT would be lost
+        # After detach() an object dies without a line of Python, in which a SIGINT would be lost.
+        if ended is not None:
             _, _, (_, _, process, release, args), _ = ended
             _release(process, release, args)
 

@@ -79,9 +79,8 @@ class _Worker:
     def release(self, value: int, *, failed: bool = False) -> None:
         """End every :meth:`wait` up to ``value``."""
         with self.changed:
-            if (
-                failed
-            ):  # not those that were released before in good order and that the worker has yet to reach
+            # Not the holds that were released before as good and that the worker has yet to reach.
+            if failed:
                 self.failed.append(range(self.released + 1, value + 1))
             self.released = max(self.released, value)
             self.changed.notify_all()
