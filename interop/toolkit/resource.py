@@ -6,7 +6,7 @@ import warnings
 from contextlib import ExitStack
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, ClassVar, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeVar
 from weakref import finalize, ref
 
 from interop.protocols import ClosedError, InteropError
@@ -70,7 +70,7 @@ class Resource:
         self._what = what
         finalizer = finalize(self, _release_dropped, what, self.may_be_dropped, _process, release, args)
         finalizer.atexit = False
-        self._finalizer: finalize[..., Resource] = finalizer
+        self._finalizer: finalize[..., Any] = finalizer
         self.alive = True
         """False after :meth:`close`. An attribute instead of a property: each turn reads several of them."""
 
