@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     )
     from interop.toolkit.kernels import EagerLaunch, KernelBase, LaunchBase, ModuleBase, three_extents
     from interop.toolkit.notifications import HOLD, Notifications, run_callback
+    from interop.toolkit.ownership import OPEN_TURN, WITH_CONSUMER, Owner, Ownership, OwnershipState
     from interop.toolkit.polling import Status, poll
     from interop.toolkit.resource import Children, Closable, Resource, adopt, undo_all
     from interop.toolkit.runtimes import DeviceRuntime
@@ -59,8 +60,10 @@ __all__ = [
     "HOST_FUNCTION",
     "HOST_IMPORTABLE",
     "NO_HINTS",
+    "OPEN_TURN",
     "PAGE_SIZE",
     "PART_ALIGNMENT",
+    "WITH_CONSUMER",
     "CallbackGate",
     "Children",
     "Closable",
@@ -92,6 +95,9 @@ __all__ = [
     "ModuleBase",
     "Notifications",
     "Orphan",
+    "Owner",
+    "Ownership",
+    "OwnershipState",
     "PinCounts",
     "Resource",
     "SemaphoreBase",
@@ -233,6 +239,13 @@ _NAMES = {
         "HOLD",
         "Notifications",
         "run_callback",
+    ),
+    "ownership": (
+        "OPEN_TURN",
+        "WITH_CONSUMER",
+        "Owner",
+        "Ownership",
+        "OwnershipState",
     ),
     "polling": (
         "Status",
