@@ -101,6 +101,7 @@ def _describe(driver: cl.Driver, index: int, platform: Any, native: Any) -> Devi
 def _capabilities(driver: cl.Driver, platform: int, native: Any, extensions: frozenset[str]) -> Capabilities:
     device: int = native.int_ptr
     notes: list[str] = []
+    semaphore_notes: list[str] = []
     importable = frozenset[Any]()
     if "cl_khr_external_memory" not in extensions:
         notes.append("this OpenCL device has no cl_khr_external_memory")
@@ -111,19 +112,18 @@ def _capabilities(driver: cl.Driver, platform: int, native: Any, extensions: fro
     semaphores: dict[SemaphoreKind, frozenset[Any]] = {}
     handed_out: dict[SemaphoreKind, frozenset[Any]] = {}
     if "cl_khr_external_semaphore" not in extensions:
-        notes.append("this OpenCL device has no cl_khr_external_semaphore")
+        semaphore_notes.append("this OpenCL device has no cl_khr_external_semaphore")
     elif any(driver.extension(platform, name) is None for name in cl.SEMAPHORE_FUNCTIONS):
-        notes.append("this OpenCL platform lists cl_khr_external_semaphore but lacks its functions")
+        semaphore_notes.append("this OpenCL platform lists cl_khr_external_semaphore but lacks its functions")
     else:
         # OpenCL has binary semaphores only, so their types are not queried. NVIDIA refuses that query.
         found = _known(driver.query_numbers(device, cl.DEVICE_SEMAPHORE_IMPORT), cl.SEMAPHORE_HANDLES)
         semaphores[SemaphoreKind.BINARY] = found
-        notes.append(NO_TIMELINE)
+        semaphore_notes.append(NO_TIMELINE)
         if driver.extension(platform, "clGetSemaphoreHandleForTypeKHR") is not None:
             exported = _known(driver.query_numbers(device, cl.DEVICE_SEMAPHORE_EXPORT), cl.SEMAPHORE_HANDLES)
-            handed_out[SemaphoreKind.BINARY] = exported & {
-                HandleType.SYNC_FD
-            }  # create_semaphore makes no other
+            # create_semaphore creates no other type.
+            handed_out[SemaphoreKind.BINARY] = exported & {HandleType.SYNC_FD}
     images, image_notes = _images(driver, native, importable)
     return Capabilities(
         memory_import=importable | {HandleType.HOST_ALLOCATION},
@@ -134,6 +134,7 @@ def _capabilities(driver: cl.Driver, platform: int, native: Any, extensions: fro
         stream_notify="clSetEventCallback",
         view_alignment=max(1, native.mem_base_addr_align // 8),  # the query counts bits
         notes=tuple(notes),
+        semaphore_notes=tuple(semaphore_notes),
         images=images,
         image_notes=image_notes,
     )

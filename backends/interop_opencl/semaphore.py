@@ -94,7 +94,7 @@ class OneShotSemaphore(OpenCLSemaphore):
     def wait(self, stream: Stream, value: int | None = None) -> None:
         """Enqueue the one wait. Raises :class:`TurnError` for a second one."""
         if self._waited:
-            raise TurnError("the one signal of this sync_fd has been waited for; import the next sync_fd")
+            raise TurnError("the one signal of this sync_fd has been waited for; import the next one")
         super().wait(stream, value)
         self._waited = True
 

@@ -15,6 +15,7 @@ from interop_opencl._driver import (
     FAILED_WAIT_LIST,
     LastReference,
     check,
+    failure,
     name_of,
 )
 from interop_opencl._events import EventGate, on_completion, user_event
@@ -40,7 +41,10 @@ class OpenCLStream(StreamBase):
     def __init__(
         self, driver: Driver, context: Any, device: Any, index: int, pending: PendingCallbacks
     ) -> None:
-        native = driver.cl.CommandQueue(context, device)
+        try:
+            native = driver.cl.CommandQueue(context, device)
+        except driver.cl.Error as error:
+            raise failure("clCreateCommandQueueWithProperties", error) from error
         kept: list[Any] = [native]
         self._queue: int = native.int_ptr
         self.driver = driver
