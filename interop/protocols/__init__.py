@@ -29,17 +29,6 @@ from interop.protocols.backend import (
 )
 from interop.protocols.consumers import Consumer
 from interop.protocols.devices import Capabilities, DeviceInfo, is_driver
-from interop.protocols.driver_calls import (
-    BareCall,
-    BareLaunch,
-    BareMemory,
-    BareOwnership,
-    BareSemaphore,
-    bare_signal,
-    bare_wait,
-    launches,
-    ownership,
-)
 from interop.protocols.dtypes import DTYPES, DType, as_dtype, check_shape
 from interop.protocols.errors import (
     ArgumentError,
@@ -121,8 +110,6 @@ __all__ += ["API_VERSION", "Backend", "BackendInfo", "ConsumerBackend", "Produce
 __all__ += ["ConformanceProfile", "DriverFault", "find_declared"]
 __all__ += ["Consumer"]
 __all__ += ["Capabilities", "DeviceInfo", "is_driver"]
-__all__ += ["BareCall", "BareLaunch", "BareMemory", "BareOwnership", "BareSemaphore", "bare_signal"]
-__all__ += ["bare_wait", "launches", "ownership"]
 __all__ += ["DTYPES", "DType", "as_dtype", "check_shape"]
 __all__ += ["ArgumentError", "BackendUnavailable", "ClosedError", "ClosedMisuse", "CompileError"]
 __all__ += ["DeviceMismatch", "DriverError", "HandleError", "InteropError", "InvalidArgument"]

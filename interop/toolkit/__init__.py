@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from interop.toolkit.bases import ConsumerBase
     from interop.toolkit.checks import ValueRule, check_image, check_import_memory, check_import_semaphore
-    from interop.toolkit.command_list import CommandList
+    from interop.toolkit.command_list import StandardCommandList
     from interop.toolkit.device_consumers import DeviceConsumer
     from interop.toolkit.device_images import DeviceImage, ImageBase, map_image
     from interop.toolkit.device_kernels import DeviceKernel, DeviceModule
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ConsumerBase"]
 __all__ += ["ValueRule", "check_image", "check_import_memory", "check_import_semaphore"]
-__all__ += ["CommandList"]
+__all__ += ["StandardCommandList"]
 __all__ += ["DeviceConsumer"]
 __all__ += ["DeviceImage", "ImageBase", "map_image"]
 __all__ += ["DeviceKernel", "DeviceModule"]
@@ -85,7 +85,7 @@ __all__ += ["BYTES", "PART_ALIGNMENT", "ViewBase", "host_bytes", "part_offsets",
 _NAMES = {
     "bases": "ConsumerBase",
     "checks": "ValueRule check_image check_import_memory check_import_semaphore",
-    "command_list": "CommandList",
+    "command_list": "StandardCommandList",
     "device_consumers": "DeviceConsumer",
     "device_images": "DeviceImage ImageBase map_image",
     "device_kernels": "DeviceKernel DeviceModule",
