@@ -152,9 +152,9 @@ def _definition(module: str, name: str) -> tuple[str, int]:
                 return module, node.lineno
             case _:
                 pass
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module is not None:
-            for each in node.names:
+    for found in ast.walk(tree):
+        if isinstance(found, ast.ImportFrom) and found.module is not None:
+            for each in found.names:
                 if (each.asname or each.name) == name:
-                    return _definition(node.module, each.name)
+                    return _definition(found.module, each.name)
     raise LookupError(f"{module} exports {name!r}, but neither imports nor defines it")

@@ -24,10 +24,10 @@ from interop.protocols import (
     find_declared,
 )
 from interop.testing import _matrix as matrix
+from interop.testing import _sources as sources
 from interop.testing import leaks
 from interop.testing._bench import Bench
 from interop.testing._pair import Pair, choice
-from interop.testing.conformance import _sources as sources
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -47,9 +47,7 @@ _STRATEGIES = ("native", "bridged", "blocking")
 class LinkFactory(Protocol):
     """Makes links of the pair under test; each is closed at the end of the test."""
 
-    def __call__(
-        self, *, sync: str = "auto", path: str | None = None, timeout: float | None = None
-    ) -> Link:
+    def __call__(self, *, sync: Any = "auto", path: Any | None = None, timeout: float | None = None) -> Link:
         """Connect the pair; the arguments are those of ``interop.connect``."""
         ...
 
@@ -63,7 +61,7 @@ class Run:
         self.producer: str = option("--interop-producer")
         self.device: str | None = option("--interop-device")
         self.consumer_device: str | None = option("--interop-consumer-device")
-        self.sync: str = option("--interop-sync")
+        self.sync: Any = option("--interop-sync")
         self.handle_type: str | None = option("--interop-handle-type")
         self.timeout: float = option("--interop-timeout")
         self.frames: int = option("--interop-frames")
@@ -312,7 +310,7 @@ def _share_an_image(run: Run, tiling: Tiling) -> None:
         bench.get_image(image)
 
 
-def _use_once(run: Run, sync: str) -> None:
+def _use_once(run: Run, sync: Any) -> None:
     """Let both drivers import, wait, signal and copy."""
     import interop
 
@@ -364,7 +362,7 @@ def link_factory(interop_run: Run, descriptor_counts: leaks.Resources) -> Iterat
 
     with contextlib.ExitStack() as links:
 
-        def connect(*, sync: str = "auto", path: str | None = None, timeout: float | None = None) -> Link:
+        def connect(*, sync: Any = "auto", path: Any | None = None, timeout: float | None = None) -> Link:
             return links.enter_context(
                 interop.connect(
                     producer=interop_run.producer,
