@@ -119,11 +119,15 @@ def _file(module: str) -> Path:
 
 
 def _exported(door: str) -> list[str]:
+    listed: list[str] = []
     for node in _tree(door).body:
-        if isinstance(node, ast.Assign) and any(ast.unparse(target) == "__all__" for target in node.targets):
-            listed: list[str] = ast.literal_eval(node.value)
-            return listed
-    raise LookupError(f"{_file(door)} has no __all__")
+        if isinstance(node, ast.Assign | ast.AugAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if any(ast.unparse(target) == "__all__" for target in targets):
+                listed += ast.literal_eval(node.value)
+    if not listed:
+        raise LookupError(f"{_file(door)} has no __all__")
+    return listed
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
@@ -148,9 +152,9 @@ def _definition(module: str, name: str) -> tuple[str, int]:
                 return module, node.lineno
             case _:
                 pass
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module is not None:
-            for each in node.names:
+    for found in ast.walk(tree):
+        if isinstance(found, ast.ImportFrom) and found.module is not None:
+            for each in found.names:
                 if (each.asname or each.name) == name:
-                    return _definition(node.module, each.name)
+                    return _definition(found.module, each.name)
     raise LookupError(f"{module} exports {name!r}, but neither imports nor defines it")

@@ -12,16 +12,9 @@ from interop.ipc.joining import join
 from interop.ipc.producing import Shared, SharedBuffer
 from interop.ipc.server import Server, serve
 
-__all__ = [
-    "Peer",
-    "PeerError",
-    "PeerLost",
-    "ProtocolError",
-    "Remote",
-    "RemoteBuffer",
-    "Server",
-    "Shared",
-    "SharedBuffer",
-    "join",
-    "serve",
-]
+__all__ = ["Peer"]
+__all__ += ["Remote", "RemoteBuffer"]
+__all__ += ["PeerError", "PeerLost", "ProtocolError"]
+__all__ += ["join"]
+__all__ += ["Shared", "SharedBuffer"]
+__all__ += ["Server", "serve"]

@@ -19,20 +19,10 @@ from interop.links.rings import (
 )
 from interop.links.turns import ConsumerTurn, ProducerTurn
 
-__all__ = [
-    "Batch",
-    "Buffer",
-    "ConsumerTurn",
-    "Counts",
-    "FrameRing",
-    "LatestRing",
-    "Link",
-    "ProducerTurn",
-    "QueueTurn",
-    "Recorded",
-    "Slot",
-    "Trial",
-    "Tuning",
-    "connect",
-    "tune_ring",
-]
+__all__ = ["Buffer"]
+__all__ += ["connect"]
+__all__ += ["Link"]
+__all__ += ["QueueTurn"]
+__all__ += ["Batch", "Counts", "FrameRing", "LatestRing", "Recorded", "Slot", "Trial", "Tuning"]
+__all__ += ["tune_ring"]
+__all__ += ["ConsumerTurn", "ProducerTurn"]

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from interop.protocols import LaunchCall, OwnershipCalls, PreparedCall, SemaphoreCalls, Stream
 
 
-class CommandList:
+class StandardCommandList:
     """Prepared calls for one stream. Fulfils :class:`interop.protocols.CommandList`."""
 
     __slots__ = ("_begins", "_segments", "_signals", "_stream", "_waits")
