@@ -242,7 +242,7 @@ def main() -> int:
     library = LIBRARIES[options.library]()
     first = "0" if options.vouch else None
     pair = Pair.find(registry.default(), "vulkan", options.consumer, first, first)
-    join: Join = functools.partial(interop.connect, require="zero-copy", sync=options.sync)
+    join: Join = functools.partial(interop.connect, path="zero-copy", sync=options.sync)
     if options.vouch:
         join = functools.partial(join, device=pair.producer.name, consumer_device=pair.consumer.name)
     memory = DeviceMemory.find(pair.producer.identity.uuid)
