@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from contextlib import closing
-from functools import partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from interop.protocols import DEFAULT_TIMEOUT, HandleType, SemaphoreKind, Unsupported
 from interop.toolkit import ConsumerBase, check_image, check_import_memory
 from interop_opencl import memory, semaphore
-from interop_opencl._driver import LastReference, failure
-from interop_opencl._events import PendingCallbacks
-from interop_opencl._ownership import required
+from interop_opencl._context import OpenCLContext
+from interop_opencl._ownership import ownership_functions
 from interop_opencl.stream import OpenCLStream
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from interop.protocols import (
         DeviceInfo,
@@ -27,13 +25,9 @@ if TYPE_CHECKING:
         SemaphoreDescriptor,
     )
     from interop_opencl._driver import Driver
-    from interop_opencl._ownership import OwnershipFunctions
     from interop_opencl.image import OpenCLImage
     from interop_opencl.kernels import OpenCLModule
     from interop_opencl.memory import OpenCLBuffer, OpenCLMemory
-
-_SETTLE = 5.0
-"""Seconds for the driver to make the callbacks that it owes."""
 
 
 class OpenCLConsumer(ConsumerBase["OpenCLBuffer", OpenCLStream]):
@@ -41,30 +35,18 @@ class OpenCLConsumer(ConsumerBase["OpenCLBuffer", OpenCLStream]):
 
     def __init__(self, driver: Driver, device: DeviceInfo, platform: Any, native: Any) -> None:
         """Open a device in a context of its own (``clCreateContext``)."""
-        try:
-            context = driver.cl.Context([native])
-        except driver.cl.Error as error:
-            raise failure("clCreateContext", error) from error
-        self._driver = driver
-        self._platform: int = platform.int_ptr
-        self._native = native
-        self._kept = [
-            context
-        ]  # close() empties the list, so that the context goes even while this object stays
-        self._pending = PendingCallbacks()
-        self._functions: OwnershipFunctions | None = None
-        self._alignment = device.capabilities.view_alignment
-        super().__init__(device, partial(_release, driver, self._kept, self._pending))
+        self._home = OpenCLContext(driver, device, platform, native)
+        super().__init__(device, self._home.release)
 
     @property
     def native(self) -> Any:
         """The ``pyopencl.Context``."""
         self.check_open()
-        return self._kept[0]
+        return self._home.native
 
     def open_stream(self) -> OpenCLStream:
         """Create an in-order queue (``clCreateCommandQueueWithProperties``)."""
-        return OpenCLStream(self._driver, self._kept[0], self._native, self.device.index, self._pending)
+        return OpenCLStream(self._home)
 
     def open_memory(self, handle: Handle, descriptor: MemoryDescriptor) -> OpenCLMemory:
         """Import an allocation, or create a buffer over host memory."""
@@ -72,13 +54,12 @@ class OpenCLConsumer(ConsumerBase["OpenCLBuffer", OpenCLStream]):
             from interop_opencl.host import import_host
 
             with closing(self.create_stream()) as queue:
-                return import_host(self.stream, queue, handle, descriptor, self._alignment)
-        return memory.import_memory(self._ownership(), self.stream, handle, descriptor, self._alignment)
+                return import_host(self.stream, queue, handle, descriptor)
+        return memory.import_memory(self._ownership, self.stream, handle, descriptor)
 
-    def _ownership(self) -> OwnershipFunctions:
-        if self._functions is None:
-            self._functions = required(self._driver, self._platform)
-        return self._functions
+    @cached_property
+    def _ownership(self) -> tuple[Callable[..., int], Callable[..., int]]:
+        return ownership_functions(self._home)
 
     def import_image(
         self,
@@ -94,8 +75,7 @@ class OpenCLConsumer(ConsumerBase["OpenCLBuffer", OpenCLStream]):
         self.check_open()
         check_import_memory(handle, memory, self.device.capabilities.memory_import)
         check_image(memory, image)
-        stream, functions = self.stream, self._ownership()
-        return self.keep(import_image(functions, self._native, stream, handle, memory, image, timeout))
+        return self.keep(import_image(self._ownership, self.stream, handle, memory, image, timeout))
 
     def import_semaphore(self, handle: Handle, descriptor: SemaphoreDescriptor) -> ExternalSemaphore:
         """Import a binary semaphore. Raises ``Unsupported`` for a timeline."""
@@ -110,27 +90,16 @@ class OpenCLConsumer(ConsumerBase["OpenCLBuffer", OpenCLStream]):
         descriptor: SemaphoreDescriptor,  # noqa: ARG002 - it is binary
     ) -> semaphore.OpenCLSemaphore:
         """Import a binary semaphore that has been checked."""
-        return semaphore.import_semaphore(self._driver, self._platform, self.native.int_ptr, handle)
+        return semaphore.import_semaphore(self._home, handle)
 
     def create_semaphore(self, kind: SemaphoreKind, *, export: HandleType) -> semaphore.OpenCLSignals:
         """Create a semaphore whose signals are exported; see ``interop.protocols.ExportingConsumer``."""
         self.check_open()
-        return self.keep(
-            semaphore.create_semaphore(
-                self._driver,
-                self._platform,
-                self.native.int_ptr,
-                self._native.int_ptr,
-                self.device.identity,
-                kind,
-                export,
-                supported=self.device.capabilities.exportable(kind),
-            )
-        )
+        return self.keep(semaphore.create_semaphore(self._home, kind, export))
 
     def allocate(self, size: int, *, timeout: float = DEFAULT_TIMEOUT) -> OpenCLBuffer:
         """Allocate device memory (``clCreateBuffer``); the caller closes the view."""
-        allocated, view = memory.allocate(self.stream, self.native, size, self._alignment, timeout)
+        allocated, view = memory.allocate(self.stream, size, timeout)
         self.keep(allocated)
         return view
 
@@ -138,18 +107,7 @@ class OpenCLConsumer(ConsumerBase["OpenCLBuffer", OpenCLStream]):
         """Compile portable source, or the entry ``"opencl"`` of a mapping."""
         from interop_opencl.kernels import compile_module
 
-        return self.keep(compile_module(self.stream, self.native, source))
+        return self.keep(compile_module(self.stream, source))
 
     def __repr__(self) -> str:
         return f"<OpenCLConsumer {self.device.name}>"
-
-
-def _release(driver: Driver, kept: list[Any], pending: PendingCallbacks) -> None:
-    if not pending.settle(_SETTLE):
-        warnings.warn(
-            "the OpenCL driver still owes callbacks for events of a closed queue", ResourceWarning, 2
-        )
-    last = [LastReference(driver, "Context", context.int_ptr) for context in kept]
-    kept.clear()
-    for reference in last:
-        reference.drop()

@@ -69,7 +69,8 @@ class OpenCLModule(ModuleBase):
         self.driver = stream.driver
         self._natives = natives
         self._program: Any = program
-        self._launches: weakref.WeakSet[OpenCLLaunch] = weakref.WeakSet()
+        self.launches: weakref.WeakSet[OpenCLLaunch] = weakref.WeakSet()
+        """The launches that release their kernels when this module is closed."""
 
     def open_kernel(self, signature: Signature) -> OpenCLKernel:
         """Return a kernel of this module."""
@@ -87,14 +88,9 @@ class OpenCLModule(ModuleBase):
         except cl.Error as error:
             raise failure("clCreateKernel", error) from error
 
-    def keep(self, launch: OpenCLLaunch) -> OpenCLLaunch:
-        """Have a launch release its kernel when this module is closed; return the launch."""
-        self._launches.add(launch)
-        return launch
-
     def close(self) -> None:
         """Release the program and its kernels (``clReleaseProgram``). A second call does nothing."""
-        for launch in list(self._launches):
+        for launch in list(self.launches):
             launch.release()
         self._kernels.clear()
         self._program = None
@@ -162,7 +158,9 @@ class OpenCLKernel(KernelBase):
             partial(check, _LAUNCH),
         )
         used = [module, stream, *(each for each in args if isinstance(each, OpenCLBuffer))]
-        return module.keep(OpenCLLaunch(used, native, prepared))
+        launch = OpenCLLaunch(used, native, prepared)
+        module.launches.add(launch)
+        return launch
 
     def _queue(self, stream: Stream) -> int:
         own: OpenCLStream = self.module.stream
@@ -198,12 +196,12 @@ def _extents(grid: tuple[int, ...], group: tuple[int, ...] | None) -> tuple[int,
     return len(grid), None, array(*whole), array(*group)
 
 
-def compile_module(stream: OpenCLStream, context: Any, source: str | Mapping[str, str]) -> OpenCLModule:
+def compile_module(stream: OpenCLStream, source: str | Mapping[str, str]) -> OpenCLModule:
     """Compile for the device (``clBuildProgram``)."""
     cl = stream.driver.cl
     own = not isinstance(source, str) and "opencl" in source
     text, signatures = pick_source("opencl", source, PRELUDE if own else PRELUDE + PORTABLE_NAMES)
-    program = cl.Program(context, text)
+    program = cl.Program(stream.home.native, text)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", cl.CompilerWarning)  # a warning is no error of the caller's

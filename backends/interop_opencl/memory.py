@@ -6,23 +6,16 @@ import ctypes
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from interop.protocols import DEFAULT_TIMEOUT, ClosedError, FdFate, Handle, check_range, check_shape, lend
-from interop.toolkit import BYTES, Resource, ViewBase, check_dlpack_request, to_dlpack
-from interop_opencl._driver import (
-    FALSE,
-    MEM_READ_WRITE,
-    MEMORY_HANDLES,
-    LastReference,
-    check,
-    failure,
-    imported,
-)
-from interop_opencl._ownership import Ownership
+from interop.protocols import ClosedError, FdFate, Handle, check_range, check_shape, lend
+from interop.toolkit import BYTES, DeviceType, Resource, ViewBase, check_dlpack_request, to_dlpack
+from interop_opencl import _driver as cl
+from interop_opencl._ownership import ExternalOwnership
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from interop.protocols import DType, MemoryDescriptor, PreparedCall, Stream
-    from interop_opencl._driver import Driver
-    from interop_opencl._ownership import OwnershipChanges, OwnershipFunctions
+    from interop_opencl._ownership import Ownership
     from interop_opencl.stream import OpenCLStream
 
 _CREATE = "clCreateBufferWithProperties"
@@ -30,14 +23,14 @@ _NOT_ASKED_FOR = (
     "this is OpenCL memory: its DLPack pointer is a cl_mem, which NumPy refuses and PyTorch (2.13) crashes on; "
     "a library that knows cl_mem asks with dl_device=view.__dlpack_device__(), others take view.read(array)"
 )
-_CODES = {handle_type: code for code, handle_type in MEMORY_HANDLES.items()}
+_CODES = {handle_type: code for code, handle_type in cl.MEMORY_HANDLES.items()}
 _Properties = ctypes.c_uint64 * 3
 
 
 class OpenCLMemory(Resource):
     """A ``cl_mem`` with one owner. Imported, it fulfils ``interop.toolkit.ImportedAllocation``."""
 
-    __slots__ = ("_alignment", "_driver", "_native", "_ownership", "_size", "_views", "stream")
+    __slots__ = ("_native", "_ownership", "_size", "_views", "stream")
 
     def __init__(
         self,
@@ -45,8 +38,7 @@ class OpenCLMemory(Resource):
         stream: OpenCLStream,
         native: Any,
         size: int,
-        alignment: int,
-        ownership: OwnershipChanges | None = None,
+        ownership: Ownership | None = None,
     ) -> None:
         """Take ownership of a ``cl_mem``.
 
@@ -55,17 +47,14 @@ class OpenCLMemory(Resource):
             stream: The queue on which views are copied.
             native: The ``pyopencl.Buffer``.
             size: Bytes.
-            alignment: Bytes of which the offset of a sub-buffer must be a multiple.
             ownership: How an import changes hands; None for memory of the consumer's own.
         """
         views: set[weakref.ref[OpenCLBuffer]] = set()
-        driver = stream.driver
-        super().__init__(what, _release, views, native, LastReference(driver, "MemObject", native.int_ptr))
+        last = cl.LastReference(stream.driver, "MemObject", native.int_ptr)
+        super().__init__(what, _release, views, native, last)
         self.stream = stream
-        self._driver = driver
         self._native = native
         self._size = size
-        self._alignment = alignment
         self._ownership = ownership
         self._views = views
 
@@ -112,17 +101,18 @@ class OpenCLMemory(Resource):
             InvalidArgument: The offset is not a multiple of ``CL_DEVICE_MEM_BASE_ADDR_ALIGN``.
         """
         self.check_open()
-        check_range(offset, size, self._size, alignment=self._alignment)
+        home = self.stream.home
+        check_range(offset, size, self._size, alignment=home.device.capabilities.view_alignment)
         try:
             made = self._native.get_sub_region(offset, size)
-        except self._driver.cl.Error as error:
-            raise failure("clCreateSubBuffer", error) from error
+        except home.driver.cl.Error as error:
+            raise cl.failure("clCreateSubBuffer", error) from error
         self._views.add(weakref.ref(view, self._views.discard))
         return made
 
     def pin(self) -> Pin:
         """Keep the ``cl_mem``, and with it the import, until the result is dropped."""
-        return Pin(self._driver, self.address)
+        return Pin(cl.LastReference(self.stream.driver, "MemObject", self.address))
 
     def close(self) -> None:
         """Release ownership that is still acquired, then the memory. A second call does nothing."""
@@ -136,18 +126,16 @@ class Pin:
 
     __slots__ = ("__weakref__",)
 
-    def __init__(self, driver: Driver, address: int) -> None:
-        last = LastReference(driver, "MemObject", address)
+    def __init__(self, last: cl.LastReference) -> None:
         weakref.finalize(self, last.drop).atexit = False
 
 
-def _release(views: set[weakref.ref[OpenCLBuffer]], native: Any, last: LastReference) -> None:
+def _release(views: set[weakref.ref[OpenCLBuffer]], native: Any, last: cl.LastReference) -> None:
     for weak in list(views):  # a sub-buffer that is left would keep the driver from freeing the whole
         view = weak()
         if view is not None:
             view.release_part()
-    native.release()
-    last.drop()
+    last.drop(native)
 
 
 class OpenCLBuffer(ViewBase[OpenCLMemory]):
@@ -210,9 +198,8 @@ class OpenCLBuffer(ViewBase[OpenCLMemory]):
         if dl_device is None:
             raise BufferError(_NOT_ASKED_FOR)
         ours = self.memory.stream
-        check_dlpack_request(
-            ours.array_device, stream=stream, dl_device=dl_device, copy=copy, order=ours.precede
-        )
+        device = (DeviceType.OPENCL, ours.home.device.index)
+        check_dlpack_request(device, stream=stream, dl_device=dl_device, copy=copy, order=ours.precede)
         if stream is None:
             ours.synchronize(self.timeout)
         return to_dlpack(
@@ -221,14 +208,13 @@ class OpenCLBuffer(ViewBase[OpenCLMemory]):
             byte_offset=self.first,
             shape=self._shape,
             dtype=self._dtype,
-            device=ours.array_device,
+            device=device,
             max_version=max_version,
         )
 
     def __dlpack_device__(self) -> tuple[int, int]:
         """Return DLPack's type of this device, and its index among the devices of this backend."""
-        kind, index = self.memory.stream.array_device
-        return int(kind), index
+        return int(DeviceType.OPENCL), self.memory.stream.home.device.index
 
     def check_open(self) -> None:
         """Raise ``ClosedError`` if the view or its memory has been closed."""
@@ -243,7 +229,7 @@ class OpenCLBuffer(ViewBase[OpenCLMemory]):
 
         def enqueue() -> None:
             places = (self.first, self._nbytes, host.ctypes.data)
-            check(function, call(stream.address, memory.int_ptr, FALSE, *places, 0, None, None))
+            cl.check(function, call(stream.address, memory.int_ptr, cl.FALSE, *places, 0, None, None))
 
         stream.copy(enqueue, lambda: (host, memory), timeout)
 
@@ -254,11 +240,10 @@ class OpenCLBuffer(ViewBase[OpenCLMemory]):
 
 
 def import_memory(
-    functions: OwnershipFunctions,
+    functions: tuple[Callable[..., int], Callable[..., int]],
     stream: OpenCLStream,
     handle: Handle,
     descriptor: MemoryDescriptor,
-    alignment: int,
 ) -> OpenCLMemory:
     """Import an allocation (``clCreateBufferWithProperties``); ``handle`` is consumed on success only.
 
@@ -266,27 +251,25 @@ def import_memory(
     device, and the enums of the list differ between driver generations.
     """
     driver = stream.driver
-    create = driver.raw(_CREATE)
-    status = ctypes.c_int()
+    function, discard = driver.raw(_CREATE), driver.raw("clReleaseMemObject")
     size = descriptor.allocation_size
     with lend(handle, FdFate.TAKEN) as number:
         properties = _Properties(_CODES[handle.type], number, 0)
-        address = create(stream.context, properties, MEM_READ_WRITE, size, None, ctypes.byref(status))
-        made = imported(driver, _CREATE, status.value, address, "memory", size)
+        arguments = (stream.context, properties, cl.MEM_READ_WRITE, size, None)
+        what = f"memory of {size} bytes"
+        made = cl.create(_CREATE, function, *arguments, imported=what, discard=discard)
         native = driver.adopt(made)  # in here, since the handle goes on success only
-    ownership = Ownership(functions, stream, made)
-    return OpenCLMemory("OpenCL external memory", stream, native, size, alignment, ownership)
+    ownership = ExternalOwnership(functions, stream, made)
+    return OpenCLMemory("OpenCL external memory", stream, native, size, ownership)
 
 
-def allocate(
-    stream: OpenCLStream, context: Any, size: int, alignment: int, timeout: float = DEFAULT_TIMEOUT
-) -> tuple[OpenCLMemory, OpenCLBuffer]:
+def allocate(stream: OpenCLStream, size: int, timeout: float) -> tuple[OpenCLMemory, OpenCLBuffer]:
     """Allocate device memory (``clCreateBuffer``). Closing the view releases it."""
     shape, nbytes = check_shape(size, BYTES)
-    cl = stream.driver.cl
+    binding = stream.driver.cl
     try:
-        native = cl.Buffer(context, cl.mem_flags.READ_WRITE, nbytes)
-    except cl.Error as error:
-        raise failure("clCreateBuffer", error) from error
-    memory = OpenCLMemory("OpenCL memory", stream, native, nbytes, alignment)
+        native = binding.Buffer(stream.home.native, binding.mem_flags.READ_WRITE, nbytes)
+    except binding.Error as error:
+        raise cl.failure("clCreateBuffer", error) from error
+    memory = OpenCLMemory("OpenCL memory", stream, native, nbytes)
     return memory, OpenCLBuffer(memory, 0, shape, nbytes, BYTES, timeout, owner=True)

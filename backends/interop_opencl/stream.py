@@ -8,21 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from interop.protocols import DriverError, InteropError, InvalidArgument, WaitTimeout
-from interop.toolkit import ALL_HOLDS, DeviceType, Notifications, StreamBase, hold_failure, poll
-from interop_opencl._driver import (
-    COMPLETE,
-    EVENT_EXECUTION_STATUS,
-    FAILED_WAIT_LIST,
-    LastReference,
-    check,
-    name_of,
-)
+from interop.toolkit import ALL_HOLDS, Notifications, StreamBase, hold_failure, poll
+from interop_opencl import _driver as cl
 from interop_opencl._events import EventGate, on_completion, user_event
 
 if TYPE_CHECKING:
     from interop.protocols import Stream
-    from interop_opencl._driver import Driver
-    from interop_opencl._events import PendingCallbacks
+    from interop_opencl._context import OpenCLContext
 
 _DRAIN = 0.25
 """Seconds for a closed queue to make the callbacks that it owes."""
@@ -35,25 +27,26 @@ def _keep(_kept: object, _status: int) -> None:
 class OpenCLStream(StreamBase):
     """An in-order command queue. Any thread may use it; calls run as they arrive."""
 
-    __slots__ = ("_flush", "_kept", "_pending", "_queue", "array_device", "context", "driver")
+    __slots__ = ("_flush", "_kept", "_queue", "context", "driver", "home")
 
-    def __init__(
-        self, driver: Driver, context: Any, device: Any, index: int, pending: PendingCallbacks
-    ) -> None:
-        native = driver.cl.CommandQueue(context, device)
+    def __init__(self, home: OpenCLContext) -> None:
+        """Create a queue (``clCreateCommandQueueWithProperties``)."""
+        driver = home.driver
+        try:
+            native = driver.cl.CommandQueue(home.native, home.native_device)
+        except driver.cl.Error as error:
+            raise cl.failure("clCreateCommandQueueWithProperties", error) from error
         kept: list[Any] = [native]
         self._queue: int = native.int_ptr
         self.driver = driver
-        self.context: int = context.int_ptr
+        self.home = home
+        self.context = home.address
         """The ``cl_context`` of the queue."""
-        self.array_device = (DeviceType.OPENCL, index)
-        """The device as array libraries name it."""
-        self._pending = pending
         self._kept = kept  # close() empties the list, so that the queue goes even while this object stays
         self._flush = driver.raw("clFlush")
-        last = LastReference(driver, "CommandQueue", self._queue)
+        last = cl.LastReference(driver, "CommandQueue", self._queue)
         gate = EventGate(driver, self.context, self._queue)
-        owed = Notifications(hold_failure(FAILED_WAIT_LIST, name_of(FAILED_WAIT_LIST)))
+        owed = Notifications(hold_failure(cl.FAILED_WAIT_LIST, cl.name_of(cl.FAILED_WAIT_LIST)))
         what = f"OpenCL queue 0x{self._queue:x}"
         super().__init__(what, gate, owed, [], _release, gate, owed, kept, last)
 
@@ -74,7 +67,7 @@ class OpenCLStream(StreamBase):
         """Submit enqueued work to the device (``clFlush``)."""
         code = self._flush(self.address)
         if code:
-            check("clFlush", code)
+            cl.check("clFlush", code)
 
     def drain(self, timeout: float) -> None:
         """Block until all enqueued work has ended.
@@ -82,10 +75,7 @@ class OpenCLStream(StreamBase):
         ``clWaitForEvents`` has no timeout, so the status of a marker is polled. A callback would come later: NVIDIA's
         driver (580) calls 1 ms after the end, and PoCL (3.1) never for an event that fails.
         """
-        self.finish(self._mark(), timeout)
-
-    def finish(self, event: ctypes.c_void_p, timeout: float) -> None:
-        """Flush, block until an event has ended, and release the event."""
+        event = self._mark()
         try:
             self.flush()
             if not poll(lambda: self._ended(event), busy=False, timeout=timeout):
@@ -98,22 +88,24 @@ class OpenCLStream(StreamBase):
         event = ctypes.c_void_p()
         waits = (0, None) if gate is None else (1, ctypes.byref(ctypes.c_void_p(gate)))
         code = self.driver.raw("clEnqueueMarkerWithWaitList")(self.address, *waits, ctypes.byref(event))
-        check("clEnqueueMarkerWithWaitList", code)
+        cl.check("clEnqueueMarkerWithWaitList", code)
         return event
 
     def _ended(self, event: ctypes.c_void_p) -> bool:
         status = ctypes.c_int(1)
-        code = self.driver.raw("clGetEventInfo")(event, EVENT_EXECUTION_STATUS, 4, ctypes.byref(status), None)
-        check("clGetEventInfo", code)
+        code = self.driver.raw("clGetEventInfo")(
+            event, cl.EVENT_EXECUTION_STATUS, 4, ctypes.byref(status), None
+        )
+        cl.check("clGetEventInfo", code)
         if status.value < 0:
-            raise DriverError("a command in the queue", status.value, name_of(status.value))
-        return status.value == COMPLETE
+            raise DriverError("a command in the queue", status.value, cl.name_of(status.value))
+        return status.value == cl.COMPLETE
 
     def park(self, used: object) -> None:
         """Keep host memory until the work so far has ended: a copy in flight still uses it."""
         with suppress(InteropError):
             event = self._mark()
-            on_completion(self.driver, self._pending, event, partial(_keep, used))
+            on_completion(self.driver, self.home.pending, event, partial(_keep, used))
             self.driver.raw("clReleaseEvent")(event)
             self.flush()
 
@@ -129,11 +121,11 @@ class OpenCLStream(StreamBase):
         try:
             event = self._mark(gate)
             try:
-                on_completion(driver, self._pending, event, partial(_reached, self.notifications, number))
+                on_completion(driver, self.home.pending, event, partial(_reached, self.notifications, number))
             finally:
                 drop(event)
         finally:
-            driver.raw("clSetUserEventStatus")(gate, COMPLETE)
+            driver.raw("clSetUserEventStatus")(gate, cl.COMPLETE)
             drop(gate)
         self.flush()
 
@@ -147,18 +139,18 @@ class OpenCLStream(StreamBase):
         try:
             self.flush()  # a queue may wait for ever for a queue whose commands were not submitted
             barrier = self.driver.raw("clEnqueueBarrierWithWaitList")
-            check("clEnqueueBarrierWithWaitList", barrier(other, 1, ctypes.byref(event), None))
+            cl.check("clEnqueueBarrierWithWaitList", barrier(other, 1, ctypes.byref(event), None))
         finally:
             self.driver.raw("clReleaseEvent")(event)
 
 
 def _reached(owed: Notifications, number: int, status: int) -> None:
-    failed = status != COMPLETE  # negative: the error of an earlier command
-    error = DriverError("a command in the queue", status, name_of(status)) if failed else None
+    failed = status != cl.COMPLETE  # negative: the error of an earlier command
+    error = DriverError("a command in the queue", status, cl.name_of(status)) if failed else None
     owed.reached(number, error)
 
 
-def _release(gate: EventGate, owed: Notifications, kept: list[Any], last: LastReference) -> None:
+def _release(gate: EventGate, owed: Notifications, kept: list[Any], last: cl.LastReference) -> None:
     owed.releasing(ALL_HOLDS, failed=True)
     gate.release(ALL_HOLDS)  # a barrier that nobody ends would keep the driver's threads for ever
     kept.clear()
