@@ -99,8 +99,10 @@ class Driver(DriverLibrary):
 
     def make(self, name: str, *args: object, hints: Mapping[int, str] = NO_HINTS) -> int:
         """Call a function that makes an object, by ctypes if it is in the table; return the object's address."""
-        if name in _RAW:
-            return super().make(name, *args, hints=hints)
+        return (super().make if name in _RAW else self.create)(name, *args, hints=hints)
+
+    def create(self, name: str, *args: object, hints: Mapping[int, str] = NO_HINTS) -> int:
+        """Call a function of hip-python that makes an object; return the object's address."""
         try:  # as in call, and not by it: each import calls this twice
             status, address = getattr(self.hip, name)(*args)
         except (RuntimeError, ValueError) as error:

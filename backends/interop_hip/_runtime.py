@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from interop.protocols import FD_TYPES, FdFate, HandleType, InteropError, SemaphoreKind
@@ -11,7 +12,7 @@ from interop.toolkit import ALL_HOLDS, DeviceRuntime, DeviceType, WordGate, sett
 from interop_hip._driver import OUT_OF_MEMORY, Driver
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from interop.protocols import DeviceInfo, MemoryDescriptor
 
@@ -21,10 +22,10 @@ _DEVICE_TO_HOST = 2
 
 # HIP has no type for dma-bufs: on Linux AMD's runtime takes any fd as a dma-buf of its own kernel driver.
 _MEMORY_TYPES = {
-    HandleType.OPAQUE_FD: "OpaqueFd",
-    HandleType.DMA_BUF: "OpaqueFd",
-    HandleType.OPAQUE_WIN32: "OpaqueWin32",
-    HandleType.OPAQUE_WIN32_KMT: "OpaqueWin32Kmt",
+    HandleType.OPAQUE_FD: "hipExternalMemoryHandleTypeOpaqueFd",
+    HandleType.DMA_BUF: "hipExternalMemoryHandleTypeOpaqueFd",
+    HandleType.OPAQUE_WIN32: "hipExternalMemoryHandleTypeOpaqueWin32",
+    HandleType.OPAQUE_WIN32_KMT: "hipExternalMemoryHandleTypeOpaqueWin32Kmt",
 }
 # AMD's Windows runtime takes a timeline under the plain type and goes by fence.value; it refuses 9 and 10.
 _SEMAPHORE_TYPES = {
@@ -47,6 +48,7 @@ class HipRuntime(DeviceRuntime):
     patience = 5.0
     leaks_busy_streams = True
 
+    set_device = "hipSetDevice"
     stream_create = "hipStreamCreateWithFlags"
     stream_destroy = "hipStreamDestroy"
     stream_query = "hipStreamQuery"
@@ -77,20 +79,18 @@ class HipRuntime(DeviceRuntime):
     driver: Driver
 
     def __init__(self, driver: Driver, device: DeviceInfo) -> None:
-        super().__init__(driver, device.index)
+        super().__init__(driver, device.index, device.index)
         # AMD's runtime never touches the fd; runtimes on top of CUDA consume it.
         amd = device.details["architecture"].startswith("gfx")
         self.fate = FdFate.KEPT if amd else FdFate.VARIES
         self.array_type = DeviceType.CUDA if device.layered == "CUDA" else DeviceType.ROCM
-        self.current = _Current(self)
-        self._set_device = driver.raw("hipSetDevice")
+        self.current = self
         self._copy = driver.raw("hipMemcpyAsync")
 
-    def set_current(self) -> None:
-        """Call ``hipSetDevice``."""
-        code = self._set_device(self.index)
-        if code:
-            self.check("hipSetDevice", code)
+    __enter__ = DeviceRuntime.select
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the device current, as HIP programs expect."""
 
     @contextmanager
     def releasing(self, leaked: str = "") -> Generator[None]:
@@ -114,21 +114,24 @@ class HipRuntime(DeviceRuntime):
         """Call ``hipImportExternalMemory``."""
         hip = self.driver.hip
         wanted = hip.hipExternalMemoryHandleDesc()
-        kind = f"hipExternalMemoryHandleType{_MEMORY_TYPES[handle_type]}"
-        wanted.type = getattr(hip.hipExternalMemoryHandleType, kind)
+        wanted.type = getattr(hip.hipExternalMemoryHandleType, _MEMORY_TYPES[handle_type])
         wanted.size = descriptor.allocation_size
         wanted.flags = _DEDICATED if descriptor.dedicated else 0
         if handle_type in FD_TYPES:
             wanted.handle.fd = number
         else:
             wanted.handle.win32.handle = number
-        return self.make("hipImportExternalMemory", wanted, hints=_IMPORT_HINTS)
+        return self.driver.create("hipImportExternalMemory", wanted, hints=_IMPORT_HINTS)
 
-    def map_memory(self, external: int, size: int) -> int:
+    def map_memory(
+        self, external: int, descriptor: MemoryDescriptor, undo: list[Callable[[], object]]
+    ) -> int:
         """Call ``hipExternalMemoryGetMappedBuffer``."""
         whole = self.driver.hip.hipExternalMemoryBufferDesc()
-        whole.size = size
-        return self.make("hipExternalMemoryGetMappedBuffer", external, whole)
+        whole.size = descriptor.allocation_size
+        address = self.driver.create("hipExternalMemoryGetMappedBuffer", external, whole)
+        undo.append(partial(self.call, "hipFree", address))
+        return address
 
     def import_semaphore(self, number: int, handle_type: HandleType, kind: SemaphoreKind) -> int:
         """Call ``hipImportExternalSemaphore``."""
@@ -140,28 +143,13 @@ class HipRuntime(DeviceRuntime):
             wanted.handle.fd = number
         else:
             wanted.handle.win32.handle = number
-        return self.make("hipImportExternalSemaphore", wanted)
+        return self.driver.create("hipImportExternalSemaphore", wanted)
 
     def copy(self, target: int, source: int, nbytes: int, stream: int, *, to_host: bool) -> None:
         """Call ``hipMemcpyAsync``."""
         code = self._copy(target, source, nbytes, _DEVICE_TO_HOST if to_host else _HOST_TO_DEVICE, stream)
         if code:
             self.check("hipMemcpyAsync", code)
-
-
-class _Current:
-    """A block in which a device is current. The device stays current after it, as HIP programs expect."""
-
-    __slots__ = ("_runtime",)
-
-    def __init__(self, runtime: HipRuntime) -> None:
-        self._runtime = runtime
-
-    def __enter__(self) -> None:
-        self._runtime.select()
-
-    def __exit__(self, *_: object) -> None:
-        pass
 
 
 _GREATER_OR_EQUAL = 0

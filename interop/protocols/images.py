@@ -111,7 +111,7 @@ class ImageDescriptor:
             return
         if self.mip_levels > 1 or self.array_layers > 1 or self.extent[2] > 1:
             msg = (
-                "a linear image must have one level, one layer and no depth, got "
+                "a linear image must be 2D with one level and one layer, got "
                 f"{self.mip_levels} levels, {self.array_layers} layers and a depth of {self.extent[2]}"
             )
             raise InvalidArgument(msg)

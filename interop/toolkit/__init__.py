@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from interop.toolkit.checks import ValueRule, check_image, check_import_memory, check_import_semaphore
     from interop.toolkit.command_list import CommandList
     from interop.toolkit.device_consumers import DeviceConsumer
-    from interop.toolkit.device_images import DeviceImage, ImageBase, made_nothing, map_image
+    from interop.toolkit.device_images import DeviceImage, ImageBase, map_image
     from interop.toolkit.device_kernels import DeviceKernel, DeviceModule
     from interop.toolkit.device_memory import DeviceMemory
     from interop.toolkit.device_streams import DeviceStream, settle
@@ -122,7 +122,6 @@ __all__ = [
     "host_bytes",
     "live_tensors",
     "made_nothing",
-    "made_nothing",
     "map_image",
     "parse_kernels",
     "part_offsets",
@@ -153,7 +152,6 @@ _NAMES = {
     "device_images": (
         "DeviceImage",
         "ImageBase",
-        "made_nothing",
         "map_image",
     ),
     "device_kernels": (

@@ -13,7 +13,6 @@ from interop.toolkit.device_memory import (
     DeviceMemory,
     allocate,
     import_external,
-    map_whole,
     pin_host,
     release_memory,
 )
@@ -36,6 +35,8 @@ if TYPE_CHECKING:
     from interop.toolkit.device_kernels import DeviceModule
     from interop.toolkit.runtimes import DeviceRuntime
 
+_HOST = HandleType.HOST_ALLOCATION
+
 
 class DeviceConsumer(ConsumerBase[DeviceView, DeviceStream]):
     """An opened device of a CUDA-like runtime. A backend adds the compiler and the images."""
@@ -57,11 +58,12 @@ class DeviceConsumer(ConsumerBase[DeviceView, DeviceStream]):
             ROCm 7.2 loses other offsets. ``cuMemHostRegister`` or ``hipHostRegister`` for host memory.
         """
         stream, runtime = self._stream, self.runtime
-        if handle.type is HandleType.HOST_ALLOCATION:
+        if handle.type is _HOST:
             return pin_host(stream, handle, descriptor.allocation_size)
-        external, address = import_external(runtime, handle, descriptor, map_whole)
-        release = partial(release_memory, runtime.hold(), address, external)
-        return DeviceMemory("external memory", stream, address, release)
+        external, address = import_external(runtime, handle, descriptor, runtime.map_memory)
+        return DeviceMemory(
+            "external memory", stream, address, partial(release_memory, runtime.hold(), address, external)
+        )
 
     def open_semaphore(self, handle: Handle, descriptor: SemaphoreDescriptor) -> DeviceSemaphore:
         """Import a semaphore."""

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from interop.protocols import DriverError, Tiling, Unsupported
-from interop.toolkit.device_memory import import_external, map_whole
+from interop.toolkit.device_memory import import_external
 from interop.toolkit.device_streams import stream_address
 from interop.toolkit.resource import Resource
 from interop.toolkit.views import host_bytes
@@ -182,12 +182,11 @@ def map_image(
         ``cuExternalMemoryGetMappedMipmappedArray`` or HIP's twin, which HIP on Linux before ROCm 7 does not export;
         for a linear image ``cuExternalMemoryGetMappedBuffer``, as arrays are never linear.
     """
+    runtime = stream.runtime
 
-    def mapped(
-        runtime: DeviceRuntime, external: int, memory: MemoryDescriptor, undo: list[Callable[[], object]]
-    ) -> ImageMapping:
+    def mapped(external: int, memory: MemoryDescriptor, undo: list[Callable[[], object]]) -> ImageMapping:
         if image.tiling is Tiling.LINEAR:
-            return ImageMapping(map_whole(runtime, external, memory, undo), runtime.free, ())
+            return ImageMapping(runtime.map_memory(external, memory, undo), runtime.free, ())
         try:
             native = runtime.make(runtime.map_array, external, describe(image))
         except DriverError as error:
@@ -198,4 +197,4 @@ def map_image(
         levels = [runtime.make(runtime.array_level, native, level) for level in range(image.mip_levels)]
         return ImageMapping(native, runtime.free_array, tuple(levels))
 
-    return import_external(stream.runtime, handle, memory, mapped)
+    return import_external(runtime, handle, memory, mapped)

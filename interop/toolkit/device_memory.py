@@ -177,7 +177,7 @@ def import_external(
     runtime: DeviceRuntime,
     handle: Handle,
     descriptor: MemoryDescriptor,
-    mapped: Callable[[DeviceRuntime, int, MemoryDescriptor, list[Callable[[], object]]], _Mapped],
+    mapped: Callable[[int, MemoryDescriptor, list[Callable[[], object]]], _Mapped],
 ) -> tuple[int, _Mapped]:
     """Import an allocation and map it by ``mapped``.
 
@@ -185,7 +185,7 @@ def import_external(
         runtime: The device.
         handle: Consumed on success only.
         descriptor: Describes the whole allocation.
-        mapped: Called with the runtime, the import, the descriptor and a list, to which it adds what undoes its work.
+        mapped: Called with the import, the descriptor and a list, to which it adds what undoes its work.
 
     Returns:
         The import, and the result of ``mapped``.
@@ -196,20 +196,11 @@ def import_external(
             with lend(handle, runtime.fate) as number:
                 external = runtime.import_memory(number, handle.type, descriptor)
                 undo.append(partial(runtime.call, runtime.destroy_memory, external))
-                result = mapped(runtime, external, descriptor, undo)
+                result = mapped(external, descriptor, undo)
         except BaseException:
             undo_all(undo)
             raise
     return external, result
-
-
-def map_whole(
-    runtime: DeviceRuntime, external: int, descriptor: MemoryDescriptor, undo: list[Callable[[], object]]
-) -> int:
-    """Map all of an import and return its device address."""
-    address = runtime.map_memory(external, descriptor.allocation_size)
-    undo.append(partial(runtime.call, runtime.free, address))
-    return address
 
 
 def allocate(stream: DeviceStream, size: int, timeout: float) -> tuple[DeviceMemory, DeviceView]:

@@ -85,6 +85,12 @@ class Notifications:
                 self._first_failed = self._released + 1
             self._released = max(self._released, value)
 
+    @property
+    def hold_failed(self) -> bool:
+        """Whether a hold that was enqueued has been released as failed, and :meth:`reported` was not called since."""
+        with self._changing:
+            return self._first_failed is not None and self._first_failed <= self._held
+
     def reported(self) -> None:
         """Note that ``synchronize`` has reported the failed holds. Notifications added later do not report them."""
         with self._changing:

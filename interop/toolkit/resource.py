@@ -37,9 +37,9 @@ def _release(process: object, release: Callable[..., None], args: tuple[object, 
 
 
 def _release_dropped(
-    what: str, warn: object, process: object, release: Callable[..., None], args: tuple[object, ...]
+    what: str, silent: object, process: object, release: Callable[..., None], args: tuple[object, ...]
 ) -> None:
-    if warn and process is _process:
+    if not silent and process is _process:
         warnings.warn(f"unclosed {what}", ResourceWarning, stacklevel=2)
     try:
         _release(process, release, args)
@@ -68,7 +68,7 @@ class Resource:
             *args: Arguments of ``release``.
         """
         self._what = what
-        finalizer = finalize(self, _release_dropped, what, not self.may_be_dropped, _process, release, args)
+        finalizer = finalize(self, _release_dropped, what, self.may_be_dropped, _process, release, args)
         finalizer.atexit = False
         self._finalizer: finalize[..., Resource] = finalizer
         self.alive = True

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
     from typing import Self
 
@@ -40,6 +41,7 @@ class DeviceRuntime(ABC):
     """Whether a stream with work in flight is leaked, because destroying it would block without bound."""
 
     # Functions of the driver.
+    set_device: ClassVar[str]
     stream_create: ClassVar[str]
     stream_destroy: ClassVar[str]
     stream_query: ClassVar[str]
@@ -74,10 +76,13 @@ class DeviceRuntime(ABC):
     current: AbstractContextManager[object]
     """``with`` this the device is current. For calls that create or import."""
 
-    def __init__(self, driver: DriverLibrary, index: int) -> None:
+    def __init__(self, driver: DriverLibrary, index: int, context: int) -> None:
         self.driver = driver
         self.index = index
         """Ordinal of the device."""
+        self.context = context
+        """Argument of ``set_device``: the ordinal, or the address of the device's context."""
+        self._set_device = driver.raw(self.set_device)
         self.streams = driver.streams
         """Device of each stream that is open or was leaked, by address; of all devices of the driver."""
         self.call = driver.call
@@ -92,7 +97,9 @@ class DeviceRuntime(ABC):
 
     def select(self) -> None:
         """Make the device current in this thread, even when another library has changed that since."""
-        self.set_current()
+        code = self._set_device(self.context)
+        if code:
+            self.check(self.set_device, code)
         setattr(_here, self.api, self)
 
     def forget(self) -> None:
@@ -103,10 +110,6 @@ class DeviceRuntime(ABC):
     def prepare_launch(self) -> None:
         """Make the device current for a launch."""
         self.use()
-
-    @abstractmethod
-    def set_current(self) -> None:
-        """Call the driver for :meth:`select`."""
 
     @abstractmethod
     def releasing(self, leaked: str = "") -> AbstractContextManager[object]:
@@ -133,8 +136,10 @@ class DeviceRuntime(ABC):
         """Import an allocation by the value of its handle; return the driver's object."""
 
     @abstractmethod
-    def map_memory(self, external: int, size: int) -> int:
-        """Map all of an imported allocation; return its device address."""
+    def map_memory(
+        self, external: int, descriptor: MemoryDescriptor, undo: list[Callable[[], object]]
+    ) -> int:
+        """Map all of an imported allocation; return its device address and add what unmaps it to ``undo``."""
 
     @abstractmethod
     def import_semaphore(self, number: int, handle_type: HandleType, kind: SemaphoreKind) -> int:

@@ -25,7 +25,7 @@ class StreamBase(Resource, ABC):
     Fulfils :class:`interop.protocols.Stream` but for ``native``.
     """
 
-    __slots__ = ("_gate", "_hold_failed", "_parked", "notifications")
+    __slots__ = ("_gate", "_parked", "notifications")
 
     def __init__(
         self,
@@ -48,7 +48,6 @@ class StreamBase(Resource, ABC):
         """
         super().__init__(what, release, *args)
         self._gate = gate
-        self._hold_failed = False
         self._parked = parked
         self.notifications = notifications
 
@@ -77,8 +76,7 @@ class StreamBase(Resource, ABC):
         """
         self.check_open()
         self.drain(timeout)
-        if self._hold_failed:
-            self._hold_failed = False
+        if self.notifications.hold_failed:
             self.notifications.reported()
             raise self.notifications.hold_failure.with_traceback(None)
 
@@ -107,8 +105,6 @@ class StreamBase(Resource, ABC):
                 that is not ready, and the next :meth:`synchronize` raises.
         """
         self.check_open()
-        if failed:
-            self._hold_failed = True
         self.notifications.releasing(value, failed=failed)
         self._gate.release(value, failed=failed)
 

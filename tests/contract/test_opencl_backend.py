@@ -618,12 +618,16 @@ def test_dropping_unclosed_is_a_warning_and_no_crash(info: DeviceInfo) -> None:
 
 def test_an_interrupted_copy_keeps_its_memory_until_the_queue_is_through(consumer: OpenCLConsumer) -> None:
     stream = consumer.stream
-    stream.hold(1)
-    host = np.zeros(4)
-    kept = weakref.ref(host)
-    with pytest.raises(KeyboardInterrupt), stream.keeping(host):
+    hosts = [np.zeros(4)]
+    kept = weakref.ref(hosts[0])
+
+    def enqueue() -> None:
+        stream.hold(1)
         raise KeyboardInterrupt
-    del host
+
+    with pytest.raises(KeyboardInterrupt):
+        stream.copy(enqueue, lambda: hosts[0], TIMEOUT)
+    hosts.clear()
     gc.collect()
     assert kept() is not None, "the device would still copy into it"
     stream.release(1)

@@ -168,3 +168,15 @@ def test_a_bridge_leaves_it_to_its_watcher_to_say_why_a_hold_failed() -> None:
     assert [bridge.signal(stream), bridge.signal(stream)] == [1, 2]
     assert bridge.semaphore.counter() == 2
     bridge.close()
+
+
+def test_a_failed_hold_is_known_once_it_is_enqueued_and_until_it_was_reported() -> None:
+    owed = Notifications(HELD)
+    owed.holding(1)
+    owed.releasing(1, failed=False)
+    owed.releasing(3, failed=True)  # ends nothing: holds 2 and 3 are not enqueued yet
+    assert not owed.hold_failed
+    owed.holding(2)
+    assert owed.hold_failed
+    owed.reported()
+    assert not owed.hold_failed

@@ -27,20 +27,23 @@ class FakeDriver:
         self.made = 0
         self.ended: list[tuple[int, int]] = []
         self.dropped: list[int] = []
-        self.references: dict[int, int] = {}
+        self.counts: dict[int, int] = {}
         self._barrier = barrier
 
     def raw(self, name: str) -> Any:
         return getattr(self, name)
 
+    def references(self, kind: str) -> tuple[Any, Any]:
+        return self.raw(f"clRetain{kind}"), self.raw(f"clRelease{kind}")
+
     def clCreateUserEvent(self, _context: int, status: Any) -> int:  # noqa: N802
         status._obj.value = 0
         self.made += 1
-        self.references[self.made] = 1
+        self.counts[self.made] = 1
         return self.made
 
     def clRetainEvent(self, event: int) -> int:  # noqa: N802
-        self.references[event] += 1
+        self.counts[event] += 1
         return 0
 
     def clEnqueueBarrierWithWaitList(self, *_args: object) -> int:  # noqa: N802
@@ -51,74 +54,56 @@ class FakeDriver:
         return 0
 
     def clReleaseEvent(self, event: int) -> int:  # noqa: N802
-        self.references[event] -= 1
-        if not self.references[event]:
+        self.counts[event] -= 1
+        if not self.counts[event]:
             self.dropped.append(event)
         return 0
 
 
-def holds(fake: FakeDriver) -> _events.Holds:
+def gate_of(fake: FakeDriver) -> _events.EventGate:
     driver: Any = fake
-    return _events.Holds(driver)
+    return _events.EventGate(driver, 7, 8)
 
 
 def test_release_ends_the_holds_up_to_its_value_once() -> None:
     fake = FakeDriver()
-    held = holds(fake)
+    gate = gate_of(fake)
     for value in (1, 2, 3):
-        held.enqueue(7, 8, value)
-    held.release(2, failed=False)
-    held.release(1, failed=False)
+        gate.hold(value)
+    gate.release(2)
+    gate.release(1)
     assert fake.ended == [(1, 0), (2, 0)]
     assert fake.dropped == [1, 2]
-    held.release(3, failed=False)
+    gate.release(3)
     assert fake.dropped == [1, 2, 3]
 
 
 def test_hold_that_was_released_before_makes_no_event() -> None:
     fake = FakeDriver()
-    held = holds(fake)
-    held.release(2, failed=False)
-    held.enqueue(7, 8, 2)
+    gate = gate_of(fake)
+    gate.release(2)
+    gate.hold(2)
     assert fake.made == 0
-    held.enqueue(7, 8, 3)
+    gate.hold(3)
     assert fake.made == 1
 
 
-def test_failed_hold_ends_as_complete_and_is_told_once() -> None:
+def test_failed_hold_ends_as_complete() -> None:
     fake = FakeDriver()
-    held = holds(fake)
-    held.enqueue(7, 8, 1)
-    held.release(1, failed=True)
+    gate = gate_of(fake)
+    gate.hold(1)
+    gate.release(1, failed=True)
     assert fake.ended == [(1, 0)]
-    assert held.take_failure()
-    assert not held.take_failure()
-
-
-def test_failure_that_came_before_its_hold_is_told() -> None:
-    held = holds(FakeDriver())
-    held.release(1, failed=False)
-    held.release(3, failed=True)
-    held.enqueue(7, 8, 1)
-    assert not held.take_failure()
-    held.enqueue(7, 8, 2)
-    assert held.take_failure()
-
-
-def test_release_that_ends_nothing_tells_nothing() -> None:
-    held = holds(FakeDriver())
-    held.release(2**63, failed=True)
-    assert not held.take_failure()
 
 
 def test_hold_that_cannot_be_enqueued_leaves_no_event() -> None:
     fake = FakeDriver(barrier=-36)
-    held = holds(fake)
+    gate = gate_of(fake)
     with pytest.raises(DriverError) as caught:
-        held.enqueue(7, 8, 1)
+        gate.hold(1)
     assert caught.value.name == "CL_INVALID_COMMAND_QUEUE"
     assert fake.dropped == [1]
-    held.release(1, failed=False)
+    gate.release(1)
     assert fake.ended == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from interop.protocols import FdFate, HandleType, SemaphoreKind
@@ -21,7 +22,7 @@ from interop_cuda._abi import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from interop.protocols import MemoryDescriptor
     from interop_cuda._driver import Driver
@@ -64,6 +65,7 @@ class CudaRuntime(DeviceRuntime):
     fate = FdFate.TAKEN  # on success, and on some failures
     array_type = DeviceType.CUDA
 
+    set_device = "cuCtxSetCurrent"
     stream_create = "cuStreamCreate"
     stream_destroy = "cuStreamDestroy_v2"
     stream_query = "cuStreamQuery"
@@ -94,11 +96,9 @@ class CudaRuntime(DeviceRuntime):
     driver: Driver
 
     def __init__(self, driver: Driver, index: int) -> None:
-        super().__init__(driver, index)
         self._device = driver.number("cuDeviceGet", index)
-        self._address = driver.make("cuDevicePrimaryCtxRetain", self._device)
-        self._set_current = driver.raw("cuCtxSetCurrent")
-        self.current = _Current(driver, self._address)
+        super().__init__(driver, index, driver.make("cuDevicePrimaryCtxRetain", self._device))
+        self.current = _Current(driver, self.context)
         self._holders = 1
         self._lock = threading.RLock()  # a garbage collection inside may drop
 
@@ -116,12 +116,6 @@ class CudaRuntime(DeviceRuntime):
         if last:
             self.forget()
             self.call("cuDevicePrimaryCtxRelease_v2", self._device)
-
-    def set_current(self) -> None:
-        """Call ``cuCtxSetCurrent``."""
-        code = self._set_current(self._address)
-        if code:
-            self.check("cuCtxSetCurrent", code)
 
     def prepare_launch(self) -> None:
         """Make the context current for a launch, even when another library has changed that since."""
@@ -152,10 +146,14 @@ class CudaRuntime(DeviceRuntime):
             wanted.handle.win32.handle = number
         return self.make("cuImportExternalMemory", ctypes.byref(wanted), hints=_MEMORY_HINTS)
 
-    def map_memory(self, external: int, size: int) -> int:
+    def map_memory(
+        self, external: int, descriptor: MemoryDescriptor, undo: list[Callable[[], object]]
+    ) -> int:
         """Call ``cuExternalMemoryGetMappedBuffer``."""
-        whole = ctypes.byref(MemoryBufferDesc(size=size))
-        return self.make("cuExternalMemoryGetMappedBuffer", external, whole, hints=_MEMORY_HINTS)
+        whole = ctypes.byref(MemoryBufferDesc(size=descriptor.allocation_size))
+        address = self.make("cuExternalMemoryGetMappedBuffer", external, whole, hints=_MEMORY_HINTS)
+        undo.append(partial(self.call, "cuMemFree_v2", address))
+        return address
 
     def import_semaphore(self, number: int, handle_type: HandleType, kind: SemaphoreKind) -> int:
         """Call ``cuImportExternalSemaphore``."""
