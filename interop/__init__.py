@@ -27,11 +27,12 @@ from interop.links import (
     FrameRing,
     LatestRing,
     Link,
-    Owner,
     ProducerTurn,
     QueueTurn,
     Slot,
+    Tuning,
     connect,
+    tune_ring,
 )
 from interop.negotiation import MemoryPath, Plan, Strategy
 from interop.protocols import (
@@ -71,6 +72,8 @@ from interop.protocols import (
     Unsupported,
     WaitTimeout,
 )
+
+from interop.toolkit import Owner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -125,6 +128,7 @@ __all__ = [
     "Slot",
     "Strategy",
     "Stream",
+    "Tuning",
     "TurnError",
     "UnknownBackend",
     "Unsupported",
@@ -133,6 +137,7 @@ __all__ = [
     "backends",
     "connect",
     "devices",
+    "tune_ring",
 ]
 
 

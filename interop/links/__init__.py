@@ -5,9 +5,18 @@ from __future__ import annotations
 from interop.links.buffers import Buffer
 from interop.links.connect import connect
 from interop.links.link import Link
-from interop.links.order import Owner
 from interop.links.queue_turns import QueueTurn
-from interop.links.rings import Batch, Counts, FrameRing, LatestRing, Slot
+from interop.links.rings import (
+    Batch,
+    Counts,
+    FrameRing,
+    LatestRing,
+    Recorded,
+    Slot,
+    Trial,
+    Tuning,
+    tune_ring,
+)
 from interop.links.turns import ConsumerTurn, ProducerTurn
 
 __all__ = [
@@ -18,9 +27,12 @@ __all__ = [
     "FrameRing",
     "LatestRing",
     "Link",
-    "Owner",
     "ProducerTurn",
     "QueueTurn",
+    "Recorded",
     "Slot",
+    "Trial",
+    "Tuning",
     "connect",
+    "tune_ring",
 ]

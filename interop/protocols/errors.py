@@ -132,7 +132,7 @@ class DeviceMismatch(InteropError):
         super().__init__(
             f"{reason}\n  producer: {producer}\n  consumer: {consumer}\n"
             "If both are one device, choose both by name or index. "
-            "To copy between two devices, connect with require='staged'."
+            "To copy between two devices, connect with path='staged'."
         )
 
 

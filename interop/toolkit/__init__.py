@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from interop.toolkit.bases import ConsumerBase
     from interop.toolkit.checks import ValueRule, check_image, check_import_memory, check_import_semaphore
-    from interop.toolkit.command_list import CommandList
+    from interop.toolkit.command_list import StandardCommandList
     from interop.toolkit.device_consumers import DeviceConsumer
     from interop.toolkit.device_images import DeviceImage, ImageBase, map_image
     from interop.toolkit.device_kernels import DeviceKernel, DeviceModule
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     )
     from interop.toolkit.kernels import EagerLaunch, KernelBase, LaunchBase, ModuleBase, three_extents
     from interop.toolkit.notifications import HOLD, Notifications, run_callback
+    from interop.toolkit.ownership import OPEN_TURN, WITH_CONSUMER, Owner, Ownership, OwnershipState
     from interop.toolkit.polling import Status, poll
     from interop.toolkit.resource import Children, Closable, Resource, adopt, undo_all
     from interop.toolkit.runtimes import DeviceRuntime
@@ -59,12 +60,13 @@ __all__ = [
     "HOST_FUNCTION",
     "HOST_IMPORTABLE",
     "NO_HINTS",
+    "OPEN_TURN",
     "PAGE_SIZE",
     "PART_ALIGNMENT",
+    "WITH_CONSUMER",
     "CallbackGate",
     "Children",
     "Closable",
-    "CommandList",
     "ConsumerBase",
     "Deferred",
     "DeviceConsumer",
@@ -93,10 +95,14 @@ __all__ = [
     "ModuleBase",
     "Notifications",
     "Orphan",
+    "Owner",
+    "Ownership",
+    "OwnershipState",
     "PinCounts",
     "Resource",
     "SemaphoreBase",
     "Share",
+    "StandardCommandList",
     "Status",
     "StreamBase",
     "ValueRule",
@@ -147,7 +153,7 @@ _NAMES = {
         "check_import_memory",
         "check_import_semaphore",
     ),
-    "command_list": ("CommandList",),
+    "command_list": ("StandardCommandList",),
     "device_consumers": ("DeviceConsumer",),
     "device_images": (
         "DeviceImage",
@@ -233,6 +239,13 @@ _NAMES = {
         "HOLD",
         "Notifications",
         "run_callback",
+    ),
+    "ownership": (
+        "OPEN_TURN",
+        "WITH_CONSUMER",
+        "Owner",
+        "Ownership",
+        "OwnershipState",
     ),
     "polling": (
         "Status",

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from interop import FrameRing, Link
     from interop.links import Slot
-    from interop.links.rings.frame_ring import Batch
+    from interop.links import Batch
     from interop.protocols import Commands
 
 WORDS = 1024

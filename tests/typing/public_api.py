@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import interop
     from interop import Buffer, FrameRing, LatestRing, Link, MappedBuffer, MemoryPath, Plan
     from interop.links import ConsumerTurn, ProducerTurn
-    from interop.links.rings.frame_ring import Batch
+    from interop.links import Batch
     from interop.protocols import (
         Commands,
         Consumer,
