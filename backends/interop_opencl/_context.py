@@ -43,6 +43,6 @@ class OpenCLContext:
         if not self.pending.settle(_SETTLE):
             text = "the OpenCL driver still owes callbacks for events of a closed queue"
             warnings.warn(text, ResourceWarning, 2)
-        last = cl.LastReference(self.driver, "Context", self.address)
+        last = cl.LastReference.retained(self.driver, "Context", self.address)
         self.native = None
         last.drop()

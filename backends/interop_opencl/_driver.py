@@ -85,18 +85,10 @@ _SIGNATURES = {
     "clCreateBufferWithProperties": "PPPQNPP",
     "clCreateImageWithProperties": "PPPQPPPP",
     "clGetSupportedImageFormats": "iPQIIPP",
-    "clRetainMemObject": "iP",
-    "clReleaseMemObject": "iP",
-    "clRetainContext": "iP",
-    "clReleaseContext": "iP",
-    "clRetainCommandQueue": "iP",
-    "clReleaseCommandQueue": "iP",
     "clCreateUserEvent": "PPP",
     "clSetUserEventStatus": "iPi",
     "clSetEventCallback": "iPiCP",
     "clGetEventInfo": "iPINPP",
-    "clRetainEvent": "iP",
-    "clReleaseEvent": "iP",
     "clEnqueueMarkerWithWaitList": "iPIPP",
     "clEnqueueBarrierWithWaitList": "iPIPP",
     "clEnqueueMapBuffer": "PPPIQNNIPPP",
@@ -107,16 +99,17 @@ _SIGNATURES = {
     "clEnqueueWriteImage": "iPPIPPNNPIPP",
     "clSetKernelArg": "iPINP",
     "clEnqueueNDRangeKernel": "iPPIPPPIPP",
-    "clFlush": "iP",
     "clEnqueueAcquireExternalMemObjectsKHR": "iPIPIPP",
     "clEnqueueReleaseExternalMemObjectsKHR": "iPIPIPP",
     "clCreateSemaphoreWithPropertiesKHR": "PPPP",
     "clEnqueueWaitSemaphoresKHR": "iPIPPIPP",
     "clEnqueueSignalSemaphoresKHR": "iPIPPIPP",
-    "clReleaseSemaphoreKHR": "iP",
     "clGetSemaphoreHandleForTypeKHR": "iPPINPP",
 }
-"""Result and arguments of each function, in the format characters of the module ``struct``."""
+"""Result and arguments of each function, in the format characters of the module ``struct``.
+
+Other functions take one object and return a status.
+"""
 MEMORY_FUNCTIONS = ("clEnqueueAcquireExternalMemObjectsKHR", "clEnqueueReleaseExternalMemObjectsKHR")
 SEMAPHORE_FUNCTIONS = (
     "clCreateSemaphoreWithPropertiesKHR",
@@ -128,7 +121,7 @@ SEMAPHORE_FUNCTIONS = (
 
 def signature(name: str) -> tuple[Any, list[Any]]:
     """Return the ctypes of a function's result and arguments."""
-    result, *arguments = (_TYPES[each] for each in _SIGNATURES[name])
+    result, *arguments = (_TYPES[each] for each in _SIGNATURES.get(name, "iP"))
     return result, arguments
 
 
@@ -212,9 +205,9 @@ class Driver:
             return []
 
     def adopt(self, address: int) -> Any:
-        """Give a ``cl_mem`` to pyopencl (``clGetMemObjectInfo``). An error releases it."""
+        """Return pyopencl's object of a new ``cl_mem``, with its own reference. An error releases the new ``cl_mem``."""
         try:
-            return self.cl.MemoryObject.from_int_ptr(address, retain=False)
+            return self.cl.MemoryObject.from_int_ptr(address)
         except self.cl.Error as error:
             self.raw("clReleaseMemObject")(address)
             raise failure("clGetMemObjectInfo", error) from error
@@ -238,13 +231,17 @@ class LastReference:
 
     __slots__ = ("_address", "_release")
 
-    def __init__(self, driver: Driver, kind: str, address: int) -> None:
-        """Retain an object; ``kind`` is the end of ``clRetain...`` and ``clRelease...``."""
-        retain, self._release = driver.raw(f"clRetain{kind}"), driver.raw(f"clRelease{kind}")
+    def __init__(self, release: Callable[[int], object], address: int) -> None:
+        """Take over a reference that ``release`` drops."""
+        self._release = release
         self._address = address
-        code = retain(address)
-        if code:
-            check(f"clRetain{kind}", code)
+
+    @classmethod
+    def retained(cls, driver: Driver, kind: str, address: int) -> LastReference:
+        """Retain an object; ``kind`` is the end of ``clRetain...`` and ``clRelease...``."""
+        retain = f"clRetain{kind}"
+        check(retain, driver.raw(retain)(address))
+        return cls(driver.raw(f"clRelease{kind}"), address)
 
     def drop(self, native: Any = None) -> None:
         """Release pyopencl's object ``native``, if it still exists, and then the reference."""

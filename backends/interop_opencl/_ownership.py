@@ -73,7 +73,9 @@ class ExternalOwnership(Ownership):
     def __init__(
         self, functions: tuple[Callable[..., int], Callable[..., int]], stream: OpenCLStream, address: int
     ) -> None:
-        super().__init__(stream, address)
+        self.stream = stream  # as the base does: a call less for each import
+        self.address = address
+        self._queue = None
         self._functions = functions
         self._held: Callable[[], int] | None = None
         """The driver call that releases the object; None while it is not acquired."""

@@ -75,7 +75,7 @@ class OpenCLConsumer(ConsumerBase["OpenCLBuffer", OpenCLStream]):
         self.check_open()
         check_import_memory(handle, memory, self.device.capabilities.memory_import)
         check_image(memory, image)
-        return self.keep(import_image(self._ownership, self.stream, handle, memory, image, timeout))
+        return self.keep(import_image(self._ownership, self.stream, handle, image, timeout))
 
     def import_semaphore(self, handle: Handle, descriptor: SemaphoreDescriptor) -> ExternalSemaphore:
         """Import a binary semaphore. Raises ``Unsupported`` for a timeline."""

@@ -25,23 +25,17 @@ from interop_opencl._ownership import ExternalOwnership
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interop.protocols import ImageDescriptor, MemoryDescriptor, Stream
+    from interop.protocols import ImageDescriptor, Stream
     from interop_opencl.stream import OpenCLStream
 
 _CREATE = "clCreateImageWithProperties"
 _IMAGE_2D, _IMAGE_3D, _IMAGE_2D_ARRAY = 0x10F1, 0x10F2, 0x10F3
 _ORDERS = {1: 0x10B0, 2: 0x10B2, 4: 0x10B5}
 _CHANNELS = {
-    (Numbers.UNORM, 8): 0x10D2,
-    (Numbers.UNORM, 16): 0x10D3,
-    (Numbers.SINT, 8): 0x10D7,
-    (Numbers.SINT, 16): 0x10D8,
-    (Numbers.SINT, 32): 0x10D9,
-    (Numbers.UINT, 8): 0x10DA,
-    (Numbers.UINT, 16): 0x10DB,
-    (Numbers.UINT, 32): 0x10DC,
-    (Numbers.FLOAT, 16): 0x10DD,
-    (Numbers.FLOAT, 32): 0x10DE,
+    Numbers.UNORM: {8: 0x10D2, 16: 0x10D3},
+    Numbers.SINT: {8: 0x10D7, 16: 0x10D8, 32: 0x10D9},
+    Numbers.UINT: {8: 0x10DA, 16: 0x10DB, 32: 0x10DC},
+    Numbers.FLOAT: {16: 0x10DD, 32: 0x10DE},
 }
 _CODES = {handle_type: code for code, handle_type in cl.MEMORY_HANDLES.items()}
 # Image format not supported, invalid format descriptor, invalid size, no images at all, invalid descriptor.
@@ -62,10 +56,10 @@ class OpenCLImage(ImageBase):
         functions: tuple[Callable[..., int], Callable[..., int]],
         stream: OpenCLStream,
         native: Any,
+        last: cl.LastReference,
         descriptor: ImageDescriptor,
         timeout: float,
     ) -> None:
-        last = cl.LastReference(stream.driver, "MemObject", native.int_ptr)
         super().__init__("OpenCL image", descriptor, timeout, last.drop, native)
         self._stream = stream
         self._native = native
@@ -113,14 +107,13 @@ def import_image(
     functions: tuple[Callable[..., int], Callable[..., int]],
     stream: OpenCLStream,
     handle: Handle,
-    memory: MemoryDescriptor,
     image: ImageDescriptor,
     timeout: float,
 ) -> OpenCLImage:
     """Import an image that fits its memory; ``handle`` is consumed on success only."""
     _check_tiling(stream, handle.type, image)
     kind = _kind(image)
-    wanted = (_ORDERS[image.format.components], _CHANNELS[image.format.numbers, image.format.bits])
+    wanted = (_ORDERS[image.format.components], _CHANNELS[image.format.numbers][image.format.bits])
     _check_format(stream, kind, image, wanted)
     if image.mip_levels > 1 and "cl_khr_mipmap_image" not in stream.home.native_device.extensions.split():
         reason = "the OpenCL device has no cl_khr_mipmap_image; share one level, or each as an image"
@@ -136,15 +129,14 @@ def import_image(
     with lend(handle, FdFate.TAKEN) as number:
         properties = (ctypes.c_uint64 * 3)(_CODES[handle.type], number, 0)
         arguments = (stream.context, properties, cl.MEM_READ_WRITE, *layout, None)
-        what = f"image memory of {memory.allocation_size} bytes"
         try:
-            made = cl.create(_CREATE, function, *arguments, imported=what, discard=discard)
+            made = cl.create(_CREATE, function, *arguments, imported="image memory", discard=discard)
         except DriverError as error:
             if error.code not in _NOT_THIS_KIND:
                 raise
             raise Unsupported(f"{image.tiling} images {image.shape} of {image.format}", str(error)) from error
         native = driver.adopt(made)  # in here, since the handle goes on success only
-    return OpenCLImage(functions, stream, native, image, timeout)
+    return OpenCLImage(functions, stream, native, cl.LastReference(discard, made), image, timeout)
 
 
 def _kind(image: ImageDescriptor) -> int:

@@ -8,6 +8,7 @@ import threading
 import warnings
 import weakref
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interop.protocols import ArgumentError, CompileError, PreparedCall
@@ -21,39 +22,6 @@ if TYPE_CHECKING:
 
     from interop.protocols import Signature, Stream
     from interop_opencl.stream import OpenCLStream
-
-PRELUDE = """\
-#ifdef cl_khr_fp64
-#pragma OPENCL EXTENSION cl_khr_fp64 : enable
-#endif
-#ifdef cl_khr_fp16
-#pragma OPENCL EXTENSION cl_khr_fp16 : enable
-#endif
-#define KERNEL __kernel
-#define DEVICE_FUNCTION static
-#define GLOBAL_MEM __global
-#define CONSTANT_MEM __constant
-#define LOCAL_MEM __local
-#define LOCAL_BARRIER barrier(CLK_LOCAL_MEM_FENCE)
-#define GLOBAL_ID(d) ((uint)get_global_id(d))
-#define LOCAL_ID(d) ((uint)get_local_id(d))
-#define GROUP_ID(d) ((uint)get_group_id(d))
-#define GLOBAL_SIZE(d) ((uint)get_global_size(d))
-#define LOCAL_SIZE(d) ((uint)get_local_size(d))
-#define NUM_GROUPS(d) ((uint)get_num_groups(d))
-"""
-
-PORTABLE_NAMES = """\
-typedef char int8_t;
-typedef uchar uint8_t;
-typedef short int16_t;
-typedef ushort uint16_t;
-typedef int int32_t;
-typedef uint uint32_t;
-typedef long int64_t;
-typedef ulong uint64_t;
-"""
-"""Names of C99 that OpenCL C lacks. Only for portable source."""
 
 _LAUNCH = "clEnqueueNDRangeKernel"
 _POINTER_SIZE = ctypes.sizeof(ctypes.c_void_p)
@@ -200,7 +168,9 @@ def compile_module(stream: OpenCLStream, source: str | Mapping[str, str]) -> Ope
     """Compile for the device (``clBuildProgram``)."""
     cl = stream.driver.cl
     own = not isinstance(source, str) and "opencl" in source
-    text, signatures = pick_source("opencl", source, PRELUDE if own else PRELUDE + PORTABLE_NAMES)
+    files = ("prelude.cl",) if own else ("prelude.cl", "portable_names.cl")
+    prelude = "".join(Path(__file__).with_name(each).read_text(encoding="utf-8") for each in files)
+    text, signatures = pick_source("opencl", source, prelude)
     program = cl.Program(stream.home.native, text)
     try:
         with warnings.catch_warnings():

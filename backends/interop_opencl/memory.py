@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from interop.protocols import ClosedError, FdFate, Handle, check_range, check_shape, lend
@@ -27,48 +28,54 @@ _CODES = {handle_type: code for code, handle_type in cl.MEMORY_HANDLES.items()}
 _Properties = ctypes.c_uint64 * 3
 
 
-class OpenCLMemory(Resource):
-    """A ``cl_mem`` with one owner. Imported, it fulfils ``interop.toolkit.ImportedAllocation``."""
+class OpenCLMemory:
+    """A ``cl_mem`` with one owner. Imported, it fulfils ``interop.toolkit.ImportedAllocation``.
 
-    __slots__ = ("_native", "_ownership", "_size", "_views", "stream")
+    An import is owned by its cache, so this is no ``interop.toolkit.Resource``; allocated memory holds one.
+    """
+
+    __slots__ = ("__weakref__", "_native", "_ownership", "_release", "_size", "_views", "alive", "stream")
 
     def __init__(
         self,
-        what: str,
         stream: OpenCLStream,
         native: Any,
         size: int,
+        release: Callable[[], object],
         ownership: Ownership | None = None,
     ) -> None:
-        """Take ownership of a ``cl_mem``.
+        """Refer to a ``cl_mem``.
 
         Args:
-            what: Name of the memory in messages.
             stream: The queue on which views are copied.
             native: The ``pyopencl.Buffer``.
             size: Bytes.
+            release: Releases ``native`` and the last reference.
             ownership: How an import changes hands; None for memory of the consumer's own.
         """
-        views: set[weakref.ref[OpenCLBuffer]] = set()
-        last = cl.LastReference(stream.driver, "MemObject", native.int_ptr)
-        super().__init__(what, _release, views, native, last)
         self.stream = stream
         self._native = native
         self._size = size
+        self._release = release
         self._ownership = ownership
-        self._views = views
+        self._views: set[weakref.ref[OpenCLBuffer]] = set()
+        self.alive = True
+
+    @property
+    def closed(self) -> bool:
+        """Whether :meth:`close` has been called."""
+        return not self.alive
+
+    def check_open(self) -> None:
+        """Raise ``ClosedError`` after :meth:`close`."""
+        if not self.alive:
+            raise ClosedError("OpenCL memory was used after close()")
 
     @property
     def whole(self) -> Any:
         """The ``pyopencl.Buffer`` of all of it."""
         self.check_open()
         return self._native
-
-    @property
-    def address(self) -> int:
-        """The ``cl_mem`` of all of it."""
-        address: int = self.whole.int_ptr
-        return address
 
     def view_at(
         self, first: int, shape: tuple[int, ...], nbytes: int, dtype: DType, timeout: float
@@ -78,20 +85,17 @@ class OpenCLMemory(Resource):
         Kernels take views at multiples of the device's ``view_alignment``. The sub-buffer that they need is created
         when they first take the view.
         """
-        if not self.alive:
-            self.raise_closed()
+        self.check_open()
         return OpenCLBuffer(self, first, shape, nbytes, dtype, timeout)
 
     def prepare_acquire(self, stream: Stream) -> PreparedCall | None:
         """Return the acquire; for host memory, the unmap."""
-        if not self.alive:
-            self.raise_closed()
+        self.check_open()
         return self._ownership.prepare_acquire(stream) if self._ownership is not None else None
 
     def prepare_release(self, stream: Stream) -> PreparedCall | None:
         """Return the release; for host memory, the map."""
-        if not self.alive:
-            self.raise_closed()
+        self.check_open()
         return self._ownership.prepare_release(stream) if self._ownership is not None else None
 
     def part(self, view: OpenCLBuffer, offset: int, size: int) -> Any:
@@ -112,13 +116,23 @@ class OpenCLMemory(Resource):
 
     def pin(self) -> Pin:
         """Keep the ``cl_mem``, and with it the import, until the result is dropped."""
-        return Pin(cl.LastReference(self.stream.driver, "MemObject", self.address))
+        return Pin(cl.LastReference.retained(self.stream.driver, "MemObject", self.whole.int_ptr))
 
     def close(self) -> None:
         """Release ownership that is still acquired, then the memory. A second call does nothing."""
         if self.alive and self._ownership is not None:
             self._ownership.give_back()
-        super().close()
+        release, self._release = self._release, _nothing
+        self.alive = False
+        for weak in list(self._views):  # a sub-buffer would keep the driver from freeing the whole
+            view = weak()
+            if view is not None:
+                view.release_part()
+        release()
+
+
+def _nothing() -> None:
+    """Release nothing: the memory has been released."""
 
 
 class Pin:
@@ -128,14 +142,6 @@ class Pin:
 
     def __init__(self, last: cl.LastReference) -> None:
         weakref.finalize(self, last.drop).atexit = False
-
-
-def _release(views: set[weakref.ref[OpenCLBuffer]], native: Any, last: cl.LastReference) -> None:
-    for weak in list(views):  # a sub-buffer that is left would keep the driver from freeing the whole
-        view = weak()
-        if view is not None:
-            view.release_part()
-    last.drop(native)
 
 
 class OpenCLBuffer(ViewBase[OpenCLMemory]):
@@ -154,14 +160,11 @@ class OpenCLBuffer(ViewBase[OpenCLMemory]):
             InvalidArgument: The view starts between two multiples of the device's alignment.
         """
         self.check_open()
-        if self.first == 0:
-            return (
-                self.memory.whole
-            )  # a view knows its own size, so no sub-buffer is needed for a shorter one
-        part = getattr(self, "_part", None)
-        if part is None:
-            part = self._part = self.memory.part(self, self.first, self._nbytes)
-        return part
+        if self.first == 0:  # a view knows its own size, so a shorter one needs no sub-buffer
+            return self.memory.whole
+        if getattr(self, "_part", None) is None:
+            self._part = self.memory.part(self, self.first, self._nbytes)
+        return self._part
 
     def release_part(self) -> None:
         """Release the sub-buffer (``clReleaseMemObject``), if there is one."""
@@ -204,7 +207,7 @@ class OpenCLBuffer(ViewBase[OpenCLMemory]):
             ours.synchronize(self.timeout)
         return to_dlpack(
             self.memory.pin(),
-            address=self.memory.address,
+            address=self.memory.whole.int_ptr,
             byte_offset=self.first,
             shape=self._shape,
             dtype=self._dtype,
@@ -215,11 +218,6 @@ class OpenCLBuffer(ViewBase[OpenCLMemory]):
     def __dlpack_device__(self) -> tuple[int, int]:
         """Return DLPack's type of this device, and its index among the devices of this backend."""
         return int(DeviceType.OPENCL), self.memory.stream.home.device.index
-
-    def check_open(self) -> None:
-        """Raise ``ClosedError`` if the view or its memory has been closed."""
-        if self._closed or not self.memory.alive:
-            raise ClosedError("OpenCL buffer was used after close()")
 
     def copy(self, host: Any, timeout: float, *, to_host: bool) -> None:
         """Copy on the consumer's queue (``clEnqueueReadBuffer``, ``clEnqueueWriteBuffer``)."""
@@ -251,25 +249,25 @@ def import_memory(
     device, and the enums of the list differ between driver generations.
     """
     driver = stream.driver
-    function, discard = driver.raw(_CREATE), driver.raw("clReleaseMemObject")
+    create, release = driver.raw(_CREATE), driver.raw("clReleaseMemObject")
     size = descriptor.allocation_size
     with lend(handle, FdFate.TAKEN) as number:
         properties = _Properties(_CODES[handle.type], number, 0)
-        arguments = (stream.context, properties, cl.MEM_READ_WRITE, size, None)
-        what = f"memory of {size} bytes"
-        made = cl.create(_CREATE, function, *arguments, imported=what, discard=discard)
+        place = (stream.context, properties, cl.MEM_READ_WRITE, size, None)
+        made = cl.create(_CREATE, create, *place, imported="memory", discard=release)
         native = driver.adopt(made)  # in here, since the handle goes on success only
+    last = cl.LastReference(release, made)
     ownership = ExternalOwnership(functions, stream, made)
-    return OpenCLMemory("OpenCL external memory", stream, native, size, ownership)
+    return OpenCLMemory(stream, native, size, partial(last.drop, native), ownership)
 
 
-def allocate(stream: OpenCLStream, size: int, timeout: float) -> tuple[OpenCLMemory, OpenCLBuffer]:
+def allocate(stream: OpenCLStream, size: int, timeout: float) -> tuple[Resource, OpenCLBuffer]:
     """Allocate device memory (``clCreateBuffer``). Closing the view releases it."""
     shape, nbytes = check_shape(size, BYTES)
-    binding = stream.driver.cl
-    try:
-        native = binding.Buffer(stream.home.native, binding.mem_flags.READ_WRITE, nbytes)
-    except binding.Error as error:
-        raise cl.failure("clCreateBuffer", error) from error
-    memory = OpenCLMemory("OpenCL memory", stream, native, nbytes)
-    return memory, OpenCLBuffer(memory, 0, shape, nbytes, BYTES, timeout, owner=True)
+    driver, name = stream.driver, "clCreateBuffer"
+    made = cl.create(name, driver.raw(name), stream.context, cl.MEM_READ_WRITE, nbytes, None)
+    native = driver.adopt(made)
+    last = cl.LastReference(driver.raw("clReleaseMemObject"), made)
+    owned = Resource("OpenCL memory", last.drop, native)
+    memory = OpenCLMemory(stream, native, nbytes, owned.close)
+    return owned, OpenCLBuffer(memory, 0, shape, nbytes, BYTES, timeout, owner=True)

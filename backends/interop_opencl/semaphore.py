@@ -76,11 +76,7 @@ class OneShotSemaphore(OpenCLSemaphore):
     signal has the effect of ``clReImportSemaphoreSyncFdKHR``, which older drivers lack.
     """
 
-    __slots__ = ("_waited",)
-
-    def __init__(self, home: OpenCLContext, address: int) -> None:
-        super().__init__(home, address)
-        self._waited = False
+    _waited = False
 
     def wait(self, stream: Stream, value: int | None = None) -> None:
         """Enqueue the one wait. Raises :class:`TurnError` for a second one."""
@@ -101,11 +97,7 @@ class OneShotSemaphore(OpenCLSemaphore):
 class OpenCLSignals(OpenCLSemaphore):
     """A semaphore of this consumer whose signals are exported. Fulfils ``interop.protocols.ConsumerSemaphore``."""
 
-    __slots__ = ("_signalled",)
-
-    def __init__(self, home: OpenCLContext, address: int) -> None:
-        super().__init__(home, address)
-        self._signalled = False
+    _signalled = False
 
     def wait(self, stream: Stream, value: int | None = None) -> None:
         """Raise ``TurnError``: the importing side waits for the signals."""

@@ -44,7 +44,7 @@ class OpenCLStream(StreamBase):
         """The ``cl_context`` of the queue."""
         self._kept = kept  # close() empties the list, so that the queue goes even while this object stays
         self._flush = driver.raw("clFlush")
-        last = cl.LastReference(driver, "CommandQueue", self._queue)
+        last = cl.LastReference.retained(driver, "CommandQueue", self._queue)
         gate = EventGate(driver, self.context, self._queue)
         owed = Notifications(hold_failure(cl.FAILED_WAIT_LIST, cl.name_of(cl.FAILED_WAIT_LIST)))
         what = f"OpenCL queue 0x{self._queue:x}"
