@@ -147,6 +147,12 @@ class Driver:
             found = self._functions[name] = function
         return found
 
+    def call(self, name: str, *args: object) -> None:
+        """Call a function of the loader and raise the error of its status."""
+        code = self.raw(name)(*args)
+        if code:
+            check(name, code)
+
     def extension(self, platform: int, name: str) -> Callable[..., Any] | None:
         """Return a function of a platform or None (``clGetExtensionFunctionAddressForPlatform``)."""
         key = platform, name
@@ -205,7 +211,7 @@ class Driver:
             return []
 
     def adopt(self, address: int) -> Any:
-        """Return pyopencl's object of a new ``cl_mem``, with its own reference. An error releases the new ``cl_mem``."""
+        """Return pyopencl's object of a new ``cl_mem``, with its own reference. An error releases the ``cl_mem``."""
         try:
             return self.cl.MemoryObject.from_int_ptr(address)
         except self.cl.Error as error:

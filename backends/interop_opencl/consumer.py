@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from interop.protocols import DEFAULT_TIMEOUT, HandleType, SemaphoreKind, Unsupported
-from interop.toolkit import ConsumerBase, check_image, check_import_memory
+from interop.toolkit import ImageConsumerBase
 from interop_opencl import memory, semaphore
 from interop_opencl._context import OpenCLContext
 from interop_opencl._ownership import ownership_functions
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from interop_opencl.memory import OpenCLBuffer, OpenCLMemory
 
 
-class OpenCLConsumer(ConsumerBase["OpenCLBuffer", OpenCLStream]):
+class OpenCLConsumer(ImageConsumerBase["OpenCLBuffer", OpenCLStream]):
     """An opened device."""
 
     def __init__(self, driver: Driver, device: DeviceInfo, platform: Any, native: Any) -> None:
@@ -61,21 +61,17 @@ class OpenCLConsumer(ConsumerBase["OpenCLBuffer", OpenCLStream]):
     def _ownership(self) -> tuple[Callable[..., int], Callable[..., int]]:
         return ownership_functions(self._home)
 
-    def import_image(
+    def open_image(
         self,
         handle: Handle,
-        memory: MemoryDescriptor,
+        memory: MemoryDescriptor,  # noqa: ARG002 - the driver knows its size
         image: ImageDescriptor,
-        *,
-        timeout: float = DEFAULT_TIMEOUT,
+        timeout: float,
     ) -> OpenCLImage:
-        """Import an image; see ``interop.protocols.ImageConsumer.import_image``."""
+        """Import an image that has been checked."""
         from interop_opencl.image import import_image
 
-        self.check_open()
-        check_import_memory(handle, memory, self.device.capabilities.memory_import)
-        check_image(memory, image)
-        return self.keep(import_image(self._ownership, self.stream, handle, image, timeout))
+        return import_image(self._ownership, self.stream, handle, image, timeout)
 
     def import_semaphore(self, handle: Handle, descriptor: SemaphoreDescriptor) -> ExternalSemaphore:
         """Import a binary semaphore. Raises ``Unsupported`` for a timeline."""

@@ -81,7 +81,7 @@ class HostOwnership(Ownership):
 
     def _unmap(self, queue: int) -> int:
         if self._mapped:
-            cl.check(_UNMAP, self.stream.driver.raw(_UNMAP)(queue, self.address, self._host, 0, None, None))
+            self.stream.driver.call(_UNMAP, queue, self.address, self._host, 0, None, None)
             self._mapped = False
         return 0
 

@@ -88,12 +88,8 @@ class OpenCLImage(ImageBase):
         place = (0, 0, layer, level) if image.is_3d or image.array_layers > 1 else (0, 0, level, 0)
         origin, region = (ctypes.c_size_t * 4)(*place), (ctypes.c_size_t * 3)(*image.level_extent(level))
         function = "clEnqueueReadImage" if to_host else "clEnqueueWriteImage"
-        call = stream.driver.raw(function)
-
-        def enqueue() -> None:
-            places = (origin, region, 0, 0, host.ctypes.data)
-            cl.check(function, call(stream.address, native.int_ptr, cl.FALSE, *places, 0, None, None))
-
+        places = (native.int_ptr, cl.FALSE, origin, region, 0, 0, host.ctypes.data)
+        enqueue = partial(stream.driver.call, function, stream.address, *places, 0, None, None)
         stream.copy(enqueue, lambda: (host, native), timeout)
 
     def close(self) -> None:
@@ -168,11 +164,11 @@ def _check_tiling(stream: OpenCLStream, handle_type: HandleType, image: ImageDes
 
 def _check_format(stream: OpenCLStream, kind: int, image: ImageDescriptor, wanted: tuple[int, int]) -> None:
     """Refuse a format that is not among ``clGetSupportedImageFormats``."""
-    name, number = "clGetSupportedImageFormats", ctypes.c_uint()
-    ask = partial(stream.driver.raw(name), stream.context, cl.MEM_READ_WRITE, kind)
-    cl.check(name, ask(0, None, ctypes.byref(number)))
+    number = ctypes.c_uint()
+    ask = partial(stream.driver.call, "clGetSupportedImageFormats", stream.context, cl.MEM_READ_WRITE, kind)
+    ask(0, None, ctypes.byref(number))
     found = ctypes.create_string_buffer(number.value * _FORMAT.size)
-    cl.check(name, ask(number.value, found, None))
+    ask(number.value, found, None)
     if wanted not in _FORMAT.iter_unpack(found.raw):
         reason = f"it is not among the {number.value} formats of clGetSupportedImageFormats"
         raise Unsupported(f"the format {image.format} for images {image.shape} in OpenCL", reason)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from interop.protocols import ArgumentError, CompileError, PreparedCall
 from interop.toolkit import KernelBase, LaunchBase, ModuleBase, pick_source, preconverted
-from interop_opencl._driver import check, failure
+from interop_opencl import _driver as cl
 from interop_opencl.memory import OpenCLBuffer
 from interop_opencl.stream import stream_address
 
@@ -37,7 +37,7 @@ class OpenCLModule(ModuleBase):
         self.driver = stream.driver
         self._natives = natives
         self._program: Any = program
-        self.launches: weakref.WeakSet[OpenCLLaunch] = weakref.WeakSet()
+        self.launches: weakref.WeakSet[LaunchBase] = weakref.WeakSet()
         """The launches that release their kernels when this module is closed."""
 
     def open_kernel(self, signature: Signature) -> OpenCLKernel:
@@ -48,35 +48,21 @@ class OpenCLModule(ModuleBase):
 
     def create(self, name: str) -> tuple[Any, int]:
         """Create a ``cl_kernel`` (``clCreateKernel``); return it and the work items of its largest group."""
-        cl = self.driver.cl
+        binding = self.driver.cl
         try:
-            native = cl.Kernel(self._program, name)
-            question = cl.kernel_work_group_info.WORK_GROUP_SIZE
+            native = binding.Kernel(self._program, name)
+            question = binding.kernel_work_group_info.WORK_GROUP_SIZE
             return native, int(native.get_work_group_info(question, self._program.devices[0]))
-        except cl.Error as error:
-            raise failure("clCreateKernel", error) from error
+        except binding.Error as error:
+            raise cl.failure("clCreateKernel", error) from error
 
     def close(self) -> None:
         """Release the program and its kernels (``clReleaseProgram``). A second call does nothing."""
         for launch in list(self.launches):
-            launch.release()
+            launch.kept = None  # the kernel, which keeps its arguments
         self._kernels.clear()
         self._program = None
         super().close()
-
-
-class OpenCLLaunch(LaunchBase):
-    """A ``cl_kernel`` of its own whose arguments, grid and queue are set."""
-
-    __slots__ = ("_native",)
-
-    def __init__(self, used: Sequence[Any], native: Any, prepared: PreparedCall) -> None:
-        super().__init__(used, prepared)
-        self._native = native
-
-    def release(self) -> None:
-        """Release the kernel, which keeps its arguments. Only after the module was closed."""
-        self._native = None
 
 
 class OpenCLKernel(KernelBase):
@@ -89,26 +75,19 @@ class OpenCLKernel(KernelBase):
         self._set = module.driver.raw("clSetKernelArg")
         self._lock = threading.Lock()
 
-    def __call__(
-        self,
-        *args: object,
-        global_size: int | Sequence[int],
-        local_size: int | Sequence[int] | None = None,
-        stream: Stream | None = None,
+    def launch(
+        self, args: Sequence[object], grid: tuple[int, ...], group: tuple[int, ...] | None, stream: Any
     ) -> None:
         """Enqueue the kernel (``clEnqueueNDRangeKernel``). Without a group the driver chooses one."""
-        grid, group = self.checked(args, global_size, local_size)
-        queue = self._queue(self.module.stream if stream is None else stream)
+        queue = self._queue(stream)
         with self._lock:
             self._set_arguments(self._address, args)
-            code = self.module.driver.raw(_LAUNCH)(
-                queue, self._address, *_extents(grid, group), 0, None, None
-            )
-        check(_LAUNCH, code)
+            sizes = _extents(grid, group)
+            self.module.driver.call(_LAUNCH, queue, self._address, *sizes, 0, None, None)
 
     def bind(
         self, args: Sequence[object], grid: tuple[int, ...], group: tuple[int, ...] | None, stream: Any
-    ) -> OpenCLLaunch:
+    ) -> LaunchBase:
         """Set the arguments of a new ``cl_kernel``.
 
         The kernel keeps its arguments. Their memory is freed when the launch and the memory have been released.
@@ -123,10 +102,10 @@ class OpenCLKernel(KernelBase):
         call = (ctypes.c_void_p(queue), ctypes.c_void_p(native.int_ptr), ctypes.c_uint(dimensions), offset)
         prepared = PreparedCall(
             partial(preconverted(module.driver.raw(_LAUNCH)), *call, size, local, zero, None, None),
-            partial(check, _LAUNCH),
+            partial(cl.check, _LAUNCH),
         )
         used = [module, stream, *(each for each in args if isinstance(each, OpenCLBuffer))]
-        launch = OpenCLLaunch(used, native, prepared)
+        launch = LaunchBase(used, prepared, native)
         module.launches.add(launch)
         return launch
 
@@ -149,7 +128,7 @@ class OpenCLKernel(KernelBase):
                 size = len(value)
             code = self._set(kernel, index, size, value)
             if code:
-                check("clSetKernelArg", code, hint=where)
+                cl.check("clSetKernelArg", code, hint=where)
 
 
 def _extents(grid: tuple[int, ...], group: tuple[int, ...] | None) -> tuple[int, None, Any, Any]:
@@ -166,22 +145,22 @@ def _extents(grid: tuple[int, ...], group: tuple[int, ...] | None) -> tuple[int,
 
 def compile_module(stream: OpenCLStream, source: str | Mapping[str, str]) -> OpenCLModule:
     """Compile for the device (``clBuildProgram``)."""
-    cl = stream.driver.cl
+    binding = stream.driver.cl
     own = not isinstance(source, str) and "opencl" in source
     files = ("prelude.cl",) if own else ("prelude.cl", "portable_names.cl")
     prelude = "".join(Path(__file__).with_name(each).read_text(encoding="utf-8") for each in files)
     text, signatures = pick_source("opencl", source, prelude)
-    program = cl.Program(stream.home.native, text)
+    program = binding.Program(stream.home.native, text)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", cl.CompilerWarning)  # a warning is no error of the caller's
+            warnings.simplefilter("ignore", binding.CompilerWarning)  # a warning is no error of the caller's
             built = program.build()
-    except cl.RuntimeError as error:
+    except binding.RuntimeError as error:
         routine = str(getattr(error, "routine", "clBuildProgram"))
         if "build" in routine.lower() or "compile" in routine.lower():
             before = text.count("\n", 0, text.index("#line 1 ")) + 1
             raise CompileError("opencl", _log(str(error), before)) from error
-        raise failure(routine, error) from error
+        raise cl.failure(routine, error) from error
     return OpenCLModule(stream, built, signatures)
 
 

@@ -223,12 +223,8 @@ class OpenCLBuffer(ViewBase[OpenCLMemory]):
         """Copy on the consumer's queue (``clEnqueueReadBuffer``, ``clEnqueueWriteBuffer``)."""
         stream, memory = self.memory.stream, self.memory.whole
         function = "clEnqueueReadBuffer" if to_host else "clEnqueueWriteBuffer"
-        call = stream.driver.raw(function)
-
-        def enqueue() -> None:
-            places = (self.first, self._nbytes, host.ctypes.data)
-            cl.check(function, call(stream.address, memory.int_ptr, cl.FALSE, *places, 0, None, None))
-
+        places = (memory.int_ptr, cl.FALSE, self.first, self._nbytes, host.ctypes.data)
+        enqueue = partial(stream.driver.call, function, stream.address, *places, 0, None, None)
         stream.copy(enqueue, lambda: (host, memory), timeout)
 
     def close(self) -> None:
@@ -261,7 +257,7 @@ def import_memory(
     return OpenCLMemory(stream, native, size, partial(last.drop, native), ownership)
 
 
-def allocate(stream: OpenCLStream, size: int, timeout: float) -> tuple[Resource, OpenCLBuffer]:
+def allocate(stream: OpenCLStream, size: int, timeout: float) -> tuple[OpenCLMemory, OpenCLBuffer]:
     """Allocate device memory (``clCreateBuffer``). Closing the view releases it."""
     shape, nbytes = check_shape(size, BYTES)
     driver, name = stream.driver, "clCreateBuffer"
@@ -270,4 +266,4 @@ def allocate(stream: OpenCLStream, size: int, timeout: float) -> tuple[Resource,
     last = cl.LastReference(driver.raw("clReleaseMemObject"), made)
     owned = Resource("OpenCL memory", last.drop, native)
     memory = OpenCLMemory(stream, native, nbytes, owned.close)
-    return owned, OpenCLBuffer(memory, 0, shape, nbytes, BYTES, timeout, owner=True)
+    return memory, OpenCLBuffer(memory, 0, shape, nbytes, BYTES, timeout, owner=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,8 @@ from interop_opencl import _driver as cl
 from interop_opencl._events import EventGate, on_completion, user_event
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from interop.protocols import Stream
     from interop_opencl._context import OpenCLContext
 
@@ -27,7 +29,7 @@ def _keep(_kept: object, _status: int) -> None:
 class OpenCLStream(StreamBase):
     """An in-order command queue. Any thread may use it; calls run as they arrive."""
 
-    __slots__ = ("_flush", "_kept", "_queue", "context", "driver", "home")
+    __slots__ = ("_kept", "_queue", "context", "driver", "home")
 
     def __init__(self, home: OpenCLContext) -> None:
         """Create a queue (``clCreateCommandQueueWithProperties``)."""
@@ -43,7 +45,6 @@ class OpenCLStream(StreamBase):
         self.context = home.address
         """The ``cl_context`` of the queue."""
         self._kept = kept  # close() empties the list, so that the queue goes even while this object stays
-        self._flush = driver.raw("clFlush")
         last = cl.LastReference.retained(driver, "CommandQueue", self._queue)
         gate = EventGate(driver, self.context, self._queue)
         owed = Notifications(hold_failure(cl.FAILED_WAIT_LIST, cl.name_of(cl.FAILED_WAIT_LIST)))
@@ -65,9 +66,7 @@ class OpenCLStream(StreamBase):
 
     def flush(self) -> None:
         """Submit enqueued work to the device (``clFlush``)."""
-        code = self._flush(self.address)
-        if code:
-            cl.check("clFlush", code)
+        self.driver.call("clFlush", self.address)
 
     def drain(self, timeout: float) -> None:
         """Block until all enqueued work has ended.
@@ -75,38 +74,33 @@ class OpenCLStream(StreamBase):
         ``clWaitForEvents`` has no timeout, so the status of a marker is polled. A callback would come later: NVIDIA's
         driver (580) calls 1 ms after the end, and PoCL (3.1) never for an event that fails.
         """
-        event = self._mark()
-        try:
+        with self._marker() as event:
             self.flush()
             if not poll(lambda: self._ended(event), busy=False, timeout=timeout):
                 raise WaitTimeout(self._what, timeout)
+
+    @contextmanager
+    def _marker(self, gate: int | None = None) -> Iterator[ctypes.c_void_p]:
+        """Enqueue a marker and give its event, for as long as the block runs."""
+        event = ctypes.c_void_p()
+        waits = (0, None) if gate is None else (1, ctypes.byref(ctypes.c_void_p(gate)))
+        self.driver.call("clEnqueueMarkerWithWaitList", self.address, *waits, ctypes.byref(event))
+        try:
+            yield event
         finally:
             self.driver.raw("clReleaseEvent")(event)
 
-    def _mark(self, gate: int | None = None) -> ctypes.c_void_p:
-        """Enqueue a marker and return its event; the caller releases it."""
-        event = ctypes.c_void_p()
-        waits = (0, None) if gate is None else (1, ctypes.byref(ctypes.c_void_p(gate)))
-        code = self.driver.raw("clEnqueueMarkerWithWaitList")(self.address, *waits, ctypes.byref(event))
-        cl.check("clEnqueueMarkerWithWaitList", code)
-        return event
-
     def _ended(self, event: ctypes.c_void_p) -> bool:
         status = ctypes.c_int(1)
-        code = self.driver.raw("clGetEventInfo")(
-            event, cl.EVENT_EXECUTION_STATUS, 4, ctypes.byref(status), None
-        )
-        cl.check("clGetEventInfo", code)
+        self.driver.call("clGetEventInfo", event, cl.EVENT_EXECUTION_STATUS, 4, ctypes.byref(status), None)
         if status.value < 0:
             raise DriverError("a command in the queue", status.value, cl.name_of(status.value))
         return status.value == cl.COMPLETE
 
     def park(self, used: object) -> None:
         """Keep host memory until the work so far has ended: a copy in flight still uses it."""
-        with suppress(InteropError):
-            event = self._mark()
+        with suppress(InteropError), self._marker() as event:
             on_completion(self.driver, self.home.pending, event, partial(_keep, used))
-            self.driver.raw("clReleaseEvent")(event)
             self.flush()
 
     def enqueue_notification(self, number: int) -> None:
@@ -116,17 +110,13 @@ class OpenCLStream(StreamBase):
         thread and under its own locks. A user event delays the marker until that call has returned.
         """
         driver = self.driver
-        drop = driver.raw("clReleaseEvent")
         gate = user_event(driver, self.context)
         try:
-            event = self._mark(gate)
-            try:
+            with self._marker(gate) as event:
                 on_completion(driver, self.home.pending, event, partial(_reached, self.notifications, number))
-            finally:
-                drop(event)
         finally:
             driver.raw("clSetUserEventStatus")(gate, cl.COMPLETE)
-            drop(gate)
+            driver.raw("clReleaseEvent")(gate)
         self.flush()
 
     def precede(self, other: int) -> None:
@@ -135,13 +125,9 @@ class OpenCLStream(StreamBase):
         Note:
             A barrier there on a marker here (``clEnqueueBarrierWithWaitList``).
         """
-        event = self._mark()
-        try:
+        with self._marker() as event:
             self.flush()  # a queue may wait for ever for a queue whose commands were not submitted
-            barrier = self.driver.raw("clEnqueueBarrierWithWaitList")
-            cl.check("clEnqueueBarrierWithWaitList", barrier(other, 1, ctypes.byref(event), None))
-        finally:
-            self.driver.raw("clReleaseEvent")(event)
+            self.driver.call("clEnqueueBarrierWithWaitList", other, 1, ctypes.byref(event), None)
 
 
 def _reached(owed: Notifications, number: int, status: int) -> None:

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from interop.toolkit.bases import ConsumerBase
+    from interop.toolkit.bases import ConsumerBase, ImageConsumerBase
     from interop.toolkit.checks import ValueRule, check_image, check_import_memory, check_import_semaphore
     from interop.toolkit.command_list import StandardCommandList
     from interop.toolkit.device_consumers import DeviceConsumer
@@ -88,6 +88,7 @@ __all__ = [
     "HostPages",
     "HostView",
     "ImageBase",
+    "ImageConsumerBase",
     "ImportCache",
     "ImportedAllocation",
     "KernelBase",
@@ -146,7 +147,7 @@ __all__ = [
 ]
 
 _NAMES = {
-    "bases": ("ConsumerBase",),
+    "bases": ("ConsumerBase", "ImageConsumerBase"),
     "checks": (
         "ValueRule",
         "check_image",
