@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from interop.toolkit import preconverted
 from interop_opencl import _driver as cl
 from interop_opencl._events import PendingCallbacks
 
@@ -38,11 +40,16 @@ class OpenCLContext:
         """Return a function of the platform. Raises :class:`Unsupported` if the platform lacks it."""
         return self.driver.required(self.platform, name)
 
+    @cached_property
+    def ownership(self) -> tuple[Callable[..., int], ...]:
+        """Acquire and release. Raises :class:`Unsupported` if the platform lacks them."""
+        return tuple(preconverted(self.extension(name)) for name in cl.MEMORY_FUNCTIONS)
+
     def release(self) -> None:
         """Release the context, after its queues."""
         if not self.pending.settle(_SETTLE):
             text = "the OpenCL driver still owes callbacks for events of a closed queue"
             warnings.warn(text, ResourceWarning, 2)
-        last = cl.LastReference.retained(self.driver, "Context", self.address)
+        drop = self.driver.last_reference("Context", self.address)
         self.native = None
-        last.drop()
+        drop()

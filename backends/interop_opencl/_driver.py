@@ -11,6 +11,7 @@ import ctypes
 import importlib
 import struct
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -210,13 +211,32 @@ class Driver:
                 )
             return []
 
-    def adopt(self, address: int) -> Any:
-        """Return pyopencl's object of a new ``cl_mem``, with its own reference. An error releases the ``cl_mem``."""
+    def adopt(self, address: int) -> tuple[Any, Callable[[], None]]:
+        """Give a new ``cl_mem`` to pyopencl; see :func:`last_reference`. An error releases the ``cl_mem``.
+
+        Returns:
+            pyopencl's object, which has a reference of its own, and the function that releases both references.
+        """
+        release = self.raw("clReleaseMemObject")
         try:
-            return self.cl.MemoryObject.from_int_ptr(address)
+            native = self.cl.MemoryObject.from_int_ptr(address)
         except self.cl.Error as error:
-            self.raw("clReleaseMemObject")(address)
+            release(address)
             raise failure("clGetMemObjectInfo", error) from error
+        return native, partial(_release_both, native, release, address)
+
+    def last_reference(self, kind: str, address: int) -> Callable[[], object]:
+        """Retain an object of pyopencl's; return what drops the reference, as the last one and without the GIL.
+
+        pyopencl releases with the GIL held. If that drops the last reference, NVIDIA's driver (580) waits in the call
+        for its callback thread, which may be waiting for the GIL.
+
+        Args:
+            kind: End of ``clRetain...`` and ``clRelease...``.
+            address: The object.
+        """
+        self.call(f"clRetain{kind}", address)
+        return partial(self.raw(f"clRelease{kind}"), address)
 
     def versions(self) -> Mapping[str, str]:
         """Versions of pyopencl and the platforms, and which file the loader is."""
@@ -228,32 +248,9 @@ class Driver:
         return found
 
 
-class LastReference:
-    """A reference to an object of pyopencl's that is dropped last and with the GIL released.
-
-    pyopencl releases with the GIL held. If that drops the last reference, NVIDIA's driver (580) waits in the call for
-    its callback thread, which may be waiting for the GIL.
-    """
-
-    __slots__ = ("_address", "_release")
-
-    def __init__(self, release: Callable[[int], object], address: int) -> None:
-        """Take over a reference that ``release`` drops."""
-        self._release = release
-        self._address = address
-
-    @classmethod
-    def retained(cls, driver: Driver, kind: str, address: int) -> LastReference:
-        """Retain an object; ``kind`` is the end of ``clRetain...`` and ``clRelease...``."""
-        retain = f"clRetain{kind}"
-        check(retain, driver.raw(retain)(address))
-        return cls(driver.raw(f"clRelease{kind}"), address)
-
-    def drop(self, native: Any = None) -> None:
-        """Release pyopencl's object ``native``, if it still exists, and then the reference."""
-        if native is not None:
-            native.release()
-        self._release(self._address)
+def _release_both(native: Any, release: Callable[[int], object], address: int) -> None:
+    native.release()
+    release(address)
 
 
 def check(function: str, code: int, *, hint: str = "") -> None:

@@ -8,19 +8,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from interop.protocols import PreparedCall
-from interop.toolkit import preconverted
-from interop_opencl._driver import check
+from interop_opencl._driver import MEMORY_FUNCTIONS, check
 from interop_opencl.stream import stream_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from interop.protocols import Stream
-    from interop_opencl._context import OpenCLContext
     from interop_opencl.stream import OpenCLStream
 
-_ACQUIRE = "clEnqueueAcquireExternalMemObjectsKHR"
-_RELEASE = "clEnqueueReleaseExternalMemObjectsKHR"
+_ACQUIRE, _RELEASE = MEMORY_FUNCTIONS
 _Object = ctypes.c_void_p * 1
 
 
@@ -60,23 +57,13 @@ class Ownership(ABC):
         """Release the ``cl_mem`` if it is acquired, before it is closed."""
 
 
-def ownership_functions(context: OpenCLContext) -> tuple[Callable[..., int], Callable[..., int]]:
-    """Return acquire and release. Raises :class:`Unsupported` if the platform lacks them."""
-    return preconverted(context.extension(_ACQUIRE)), preconverted(context.extension(_RELEASE))
-
-
 class ExternalOwnership(Ownership):
     """Ownership of memory of another API, by ``cl_khr_external_memory``."""
 
-    __slots__ = ("_functions", "_held")
+    __slots__ = ("_held",)
 
-    def __init__(
-        self, functions: tuple[Callable[..., int], Callable[..., int]], stream: OpenCLStream, address: int
-    ) -> None:
-        self.stream = stream  # as the base does: a call less for each import
-        self.address = address
-        self._queue = None
-        self._functions = functions
+    def __init__(self, stream: OpenCLStream, address: int) -> None:
+        super().__init__(stream, address)
         self._held: Callable[[], int] | None = None
         """The driver call that releases the object; None while it is not acquired."""
 
@@ -84,7 +71,7 @@ class ExternalOwnership(Ownership):
         """Return both calls with their arguments converted."""
         none, one, zero = ctypes.c_void_p(), ctypes.c_uint(1), ctypes.c_uint(0)
         arguments = (ctypes.c_void_p(queue), one, _Object(self.address), zero, none, none)
-        acquire, release = (partial(each, *arguments) for each in self._functions)
+        acquire, release = (partial(each, *arguments) for each in self.stream.home.ownership)
 
         def acquired() -> int:
             self._held = release  # before the driver is called: Ctrl-C is raised as the call returns

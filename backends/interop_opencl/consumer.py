@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from contextlib import closing
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from interop.protocols import DEFAULT_TIMEOUT, HandleType, SemaphoreKind, Unsupported
 from interop.toolkit import ImageConsumerBase
-from interop_opencl import memory, semaphore
 from interop_opencl._context import OpenCLContext
-from interop_opencl._ownership import ownership_functions
+from interop_opencl.memory import OpenCLBuffer, OpenCLMemory, allocate, import_memory
+from interop_opencl.semaphore import (
+    NO_TIMELINE,
+    OpenCLSemaphore,
+    OpenCLSignals,
+    create_semaphore,
+    import_semaphore,
+)
 from interop_opencl.stream import OpenCLStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from interop.protocols import (
         DeviceInfo,
@@ -27,10 +32,9 @@ if TYPE_CHECKING:
     from interop_opencl._driver import Driver
     from interop_opencl.image import OpenCLImage
     from interop_opencl.kernels import OpenCLModule
-    from interop_opencl.memory import OpenCLBuffer, OpenCLMemory
 
 
-class OpenCLConsumer(ImageConsumerBase["OpenCLBuffer", OpenCLStream]):
+class OpenCLConsumer(ImageConsumerBase[OpenCLBuffer, OpenCLStream]):
     """An opened device."""
 
     def __init__(self, driver: Driver, device: DeviceInfo, platform: Any, native: Any) -> None:
@@ -55,47 +59,36 @@ class OpenCLConsumer(ImageConsumerBase["OpenCLBuffer", OpenCLStream]):
 
             with closing(self.create_stream()) as queue:
                 return import_host(self.stream, queue, handle, descriptor)
-        return memory.import_memory(self._ownership, self.stream, handle, descriptor)
-
-    @cached_property
-    def _ownership(self) -> tuple[Callable[..., int], Callable[..., int]]:
-        return ownership_functions(self._home)
+        return import_memory(self.stream, handle, descriptor)
 
     def open_image(
-        self,
-        handle: Handle,
-        memory: MemoryDescriptor,  # noqa: ARG002 - the driver knows its size
-        image: ImageDescriptor,
-        timeout: float,
+        self, handle: Handle, memory: MemoryDescriptor, image: ImageDescriptor, timeout: float
     ) -> OpenCLImage:
-        """Import an image that has been checked."""
+        """Import an image that has been checked. The driver knows the size of its memory."""
         from interop_opencl.image import import_image
 
-        return import_image(self._ownership, self.stream, handle, image, timeout)
+        del memory
+        return import_image(self.stream, handle, image, timeout)
 
     def import_semaphore(self, handle: Handle, descriptor: SemaphoreDescriptor) -> ExternalSemaphore:
         """Import a binary semaphore. Raises ``Unsupported`` for a timeline."""
         self.check_open()
         if descriptor.kind is SemaphoreKind.TIMELINE:
-            raise Unsupported("timeline semaphores", semaphore.NO_TIMELINE)
+            raise Unsupported("timeline semaphores", NO_TIMELINE)
         return super().import_semaphore(handle, descriptor)
 
-    def open_semaphore(
-        self,
-        handle: Handle,
-        descriptor: SemaphoreDescriptor,  # noqa: ARG002 - it is binary
-    ) -> semaphore.OpenCLSemaphore:
+    def open_semaphore(self, handle: Handle, descriptor: SemaphoreDescriptor) -> OpenCLSemaphore:  # noqa: ARG002 - it is binary
         """Import a binary semaphore that has been checked."""
-        return semaphore.import_semaphore(self._home, handle)
+        return import_semaphore(self._home, handle)
 
-    def create_semaphore(self, kind: SemaphoreKind, *, export: HandleType) -> semaphore.OpenCLSignals:
+    def create_semaphore(self, kind: SemaphoreKind, *, export: HandleType) -> OpenCLSignals:
         """Create a semaphore whose signals are exported; see ``interop.protocols.ExportingConsumer``."""
         self.check_open()
-        return self.keep(semaphore.create_semaphore(self._home, kind, export))
+        return self.keep(create_semaphore(self._home, kind, export))
 
     def allocate(self, size: int, *, timeout: float = DEFAULT_TIMEOUT) -> OpenCLBuffer:
         """Allocate device memory (``clCreateBuffer``); the caller closes the view."""
-        allocated, view = memory.allocate(self.stream, size, timeout)
+        allocated, view = allocate(self.stream, size, timeout)
         self.keep(allocated)
         return view
 

@@ -105,11 +105,11 @@ def import_host(
         flags = cl.MEM_READ_WRITE | cl.MEM_USE_HOST_PTR
         create = driver.raw("clCreateBuffer")
         address = cl.create("clCreateBuffer", create, stream.context, flags, size, host)
-        last, native = cl.LastReference(driver.raw("clReleaseMemObject"), address), driver.adopt(address)
+        native, release = driver.adopt(address)
         ownership = HostOwnership(stream, address, host, size, pages)
         try:
             ownership.map_first(queue)
         except BaseException:
-            last.drop(native)
+            release()
             raise
-    return OpenCLMemory(stream, native, size, partial(last.drop, native), ownership)
+    return OpenCLMemory(stream, native, size, release, ownership)

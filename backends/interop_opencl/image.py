@@ -53,17 +53,16 @@ class OpenCLImage(ImageBase):
 
     def __init__(
         self,
-        functions: tuple[Callable[..., int], Callable[..., int]],
         stream: OpenCLStream,
         native: Any,
-        last: cl.LastReference,
-        descriptor: ImageDescriptor,
+        release: Callable[[], None],
+        image: ImageDescriptor,
         timeout: float,
     ) -> None:
-        super().__init__("OpenCL image", descriptor, timeout, last.drop, native)
+        super().__init__("OpenCL image", image, timeout, release)
         self._stream = stream
         self._native = native
-        self._ownership = ExternalOwnership(functions, stream, native.int_ptr)
+        self._ownership = ExternalOwnership(stream, native.int_ptr)
 
     @property
     def native(self) -> Any:
@@ -99,13 +98,7 @@ class OpenCLImage(ImageBase):
         super().close()
 
 
-def import_image(
-    functions: tuple[Callable[..., int], Callable[..., int]],
-    stream: OpenCLStream,
-    handle: Handle,
-    image: ImageDescriptor,
-    timeout: float,
-) -> OpenCLImage:
+def import_image(stream: OpenCLStream, handle: Handle, image: ImageDescriptor, timeout: float) -> OpenCLImage:
     """Import an image that fits its memory; ``handle`` is consumed on success only."""
     _check_tiling(stream, handle.type, image)
     kind = _kind(image)
@@ -120,7 +113,10 @@ def import_image(
     levels = image.mip_levels if image.mip_levels > 1 else 0
     extents = (width, height, depth, layers, image.row_pitch, 0)
     layout = (_FORMAT.pack(*wanted), _DESCRIPTION.pack(kind, *extents, levels, 0, 0))
-    driver = stream.driver
+    driver, _ = (
+        stream.driver,
+        stream.home.ownership,
+    )  # a platform that lacks it must fail before it has the handle
     function, discard = driver.raw(_CREATE), driver.raw("clReleaseMemObject")
     with lend(handle, FdFate.TAKEN) as number:
         properties = (ctypes.c_uint64 * 3)(_CODES[handle.type], number, 0)
@@ -131,8 +127,8 @@ def import_image(
             if error.code not in _NOT_THIS_KIND:
                 raise
             raise Unsupported(f"{image.tiling} images {image.shape} of {image.format}", str(error)) from error
-        native = driver.adopt(made)  # in here, since the handle goes on success only
-    return OpenCLImage(functions, stream, native, cl.LastReference(discard, made), image, timeout)
+        native, release = driver.adopt(made)  # in here, since the handle goes on success only
+    return OpenCLImage(stream, native, release, image, timeout)
 
 
 def _kind(image: ImageDescriptor) -> int:

@@ -116,7 +116,7 @@ class OpenCLMemory:
 
     def pin(self) -> Pin:
         """Keep the ``cl_mem``, and with it the import, until the result is dropped."""
-        return Pin(cl.LastReference.retained(self.stream.driver, "MemObject", self.whole.int_ptr))
+        return Pin(self.stream.driver.last_reference("MemObject", self.whole.int_ptr))
 
     def close(self) -> None:
         """Release ownership that is still acquired, then the memory. A second call does nothing."""
@@ -140,8 +140,8 @@ class Pin:
 
     __slots__ = ("__weakref__",)
 
-    def __init__(self, last: cl.LastReference) -> None:
-        weakref.finalize(self, last.drop).atexit = False
+    def __init__(self, drop: Callable[[], object]) -> None:
+        weakref.finalize(self, drop).atexit = False
 
 
 class OpenCLBuffer(ViewBase[OpenCLMemory]):
@@ -233,28 +233,25 @@ class OpenCLBuffer(ViewBase[OpenCLMemory]):
         super().close()
 
 
-def import_memory(
-    functions: tuple[Callable[..., int], Callable[..., int]],
-    stream: OpenCLStream,
-    handle: Handle,
-    descriptor: MemoryDescriptor,
-) -> OpenCLMemory:
+def import_memory(stream: OpenCLStream, handle: Handle, descriptor: MemoryDescriptor) -> OpenCLMemory:
     """Import an allocation (``clCreateBufferWithProperties``); ``handle`` is consumed on success only.
 
     The handle is of an importable type and fits the descriptor. No device list is passed: the context has one
     device, and the enums of the list differ between driver generations.
     """
-    driver = stream.driver
-    create, release = driver.raw(_CREATE), driver.raw("clReleaseMemObject")
+    driver, _ = (
+        stream.driver,
+        stream.home.ownership,
+    )  # a platform that lacks it must fail before it has the handle
+    create, discard = driver.raw(_CREATE), driver.raw("clReleaseMemObject")
     size = descriptor.allocation_size
     with lend(handle, FdFate.TAKEN) as number:
         properties = _Properties(_CODES[handle.type], number, 0)
         place = (stream.context, properties, cl.MEM_READ_WRITE, size, None)
-        made = cl.create(_CREATE, create, *place, imported="memory", discard=release)
-        native = driver.adopt(made)  # in here, since the handle goes on success only
-    last = cl.LastReference(release, made)
-    ownership = ExternalOwnership(functions, stream, made)
-    return OpenCLMemory(stream, native, size, partial(last.drop, native), ownership)
+        made = cl.create(_CREATE, create, *place, imported="memory", discard=discard)
+        native, release = driver.adopt(made)  # in here, since the handle goes on success only
+    ownership = ExternalOwnership(stream, made)
+    return OpenCLMemory(stream, native, size, release, ownership)
 
 
 def allocate(stream: OpenCLStream, size: int, timeout: float) -> tuple[OpenCLMemory, OpenCLBuffer]:
@@ -262,8 +259,7 @@ def allocate(stream: OpenCLStream, size: int, timeout: float) -> tuple[OpenCLMem
     shape, nbytes = check_shape(size, BYTES)
     driver, name = stream.driver, "clCreateBuffer"
     made = cl.create(name, driver.raw(name), stream.context, cl.MEM_READ_WRITE, nbytes, None)
-    native = driver.adopt(made)
-    last = cl.LastReference(driver.raw("clReleaseMemObject"), made)
-    owned = Resource("OpenCL memory", last.drop, native)
+    native, release = driver.adopt(made)
+    owned = Resource("OpenCL memory", release)
     memory = OpenCLMemory(stream, native, nbytes, owned.close)
     return memory, OpenCLBuffer(memory, 0, shape, nbytes, BYTES, timeout, owner=True)

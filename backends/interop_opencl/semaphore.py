@@ -28,11 +28,8 @@ if TYPE_CHECKING:
     from interop.protocols import Stream
     from interop_opencl._context import OpenCLContext
 
-_CREATE = "clCreateSemaphoreWithPropertiesKHR"
-_WAIT = "clEnqueueWaitSemaphoresKHR"
-_SIGNAL = "clEnqueueSignalSemaphoresKHR"
+_CREATE, _WAIT, _SIGNAL, _DESTROY = cl.SEMAPHORE_FUNCTIONS
 _EXPORT = "clGetSemaphoreHandleForTypeKHR"
-_DESTROY = "clReleaseSemaphoreKHR"
 _CODES = {handle_type: code for code, handle_type in cl.SEMAPHORE_HANDLES.items()}
 NO_TIMELINE = "OpenCL has binary semaphores only: a timeline imported as one would be accepted and hang"
 
@@ -133,7 +130,7 @@ def _release(release: Callable[[int], int], address: int) -> None:
 
 def import_semaphore(home: OpenCLContext, handle: Handle) -> OpenCLSemaphore:
     """Import a binary semaphore (``clCreateSemaphoreWithPropertiesKHR``); ``handle`` is consumed on success only."""
-    create = _creator(home, _WAIT, _SIGNAL)
+    create = _creator(home)
     with lend(handle, FdFate.TAKEN, floor=SEMAPHORE_FLOOR) as number:
         address = create(_CODES[handle.type], number, 0, imported="binary semaphore")
     kind = OneShotSemaphore if handle.type is HandleType.SYNC_FD else OpenCLSemaphore
@@ -153,7 +150,7 @@ def create_semaphore(home: OpenCLContext, kind: SemaphoreKind, export: HandleTyp
             f"exporting a {kind.value} semaphore as {export.value}",
             f"the device exports binary semaphores as: {offered}",
         )
-    create = _creator(home, _WAIT, _SIGNAL, _EXPORT)
+    create = _creator(home, _EXPORT)
     return OpenCLSignals(home, create(cl.SEMAPHORE_EXPORT_TYPES, _CODES[export], 0, 0))
 
 
@@ -163,7 +160,7 @@ def _creator(home: OpenCLContext, *needed: str) -> Callable[..., int]:
     A platform that lacks a function must fail before it has a handle, and before there is an object to release.
     """
     function = home.extension(_CREATE)
-    for name in (*needed, _DESTROY):
+    for name in (*cl.SEMAPHORE_FUNCTIONS, *needed):
         home.extension(name)
 
     def create(*properties: int, imported: str = "") -> int:

@@ -13,7 +13,7 @@ from interop_opencl import _driver as cl
 from interop_opencl._events import EventGate, on_completion, user_event
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from interop.protocols import Stream
     from interop_opencl._context import OpenCLContext
@@ -45,11 +45,11 @@ class OpenCLStream(StreamBase):
         self.context = home.address
         """The ``cl_context`` of the queue."""
         self._kept = kept  # close() empties the list, so that the queue goes even while this object stays
-        last = cl.LastReference.retained(driver, "CommandQueue", self._queue)
+        drop = driver.last_reference("CommandQueue", self._queue)
         gate = EventGate(driver, self.context, self._queue)
         owed = Notifications(hold_failure(cl.FAILED_WAIT_LIST, cl.name_of(cl.FAILED_WAIT_LIST)))
         what = f"OpenCL queue 0x{self._queue:x}"
-        super().__init__(what, gate, owed, [], _release, gate, owed, kept, last)
+        super().__init__(what, gate, owed, [], _release, gate, owed, kept, drop)
 
     @property
     def native(self) -> Any:
@@ -136,11 +136,11 @@ def _reached(owed: Notifications, number: int, status: int) -> None:
     owed.reached(number, error)
 
 
-def _release(gate: EventGate, owed: Notifications, kept: list[Any], last: cl.LastReference) -> None:
+def _release(gate: EventGate, owed: Notifications, kept: list[Any], drop: Callable[[], object]) -> None:
     owed.releasing(ALL_HOLDS, failed=True)
     gate.release(ALL_HOLDS)  # a barrier that nobody ends would keep the driver's threads for ever
     kept.clear()
-    last.drop()
+    drop()
     # The driver now runs the work that was held. PoCL (3.1) does not call back for an event that fails.
     if not owed.settle(_DRAIN):
         owed.end()
