@@ -29,17 +29,6 @@ from interop.protocols.backend import (
 )
 from interop.protocols.consumers import Consumer
 from interop.protocols.devices import Capabilities, DeviceInfo, is_driver
-from interop.protocols.driver_calls import (
-    BareCall,
-    BareLaunch,
-    BareMemory,
-    BareOwnership,
-    BareSemaphore,
-    bare_signal,
-    bare_wait,
-    launches,
-    ownership,
-)
 from interop.protocols.dtypes import DTYPES, DType, as_dtype, check_shape
 from interop.protocols.errors import (
     ArgumentError,
@@ -128,11 +117,6 @@ __all__ = [
     "Backend",
     "BackendInfo",
     "BackendUnavailable",
-    "BareCall",
-    "BareLaunch",
-    "BareMemory",
-    "BareOwnership",
-    "BareSemaphore",
     "BufferPart",
     "Capabilities",
     "ClosedError",
@@ -221,8 +205,6 @@ __all__ = [
     "as_dtype",
     "as_format",
     "as_integer",
-    "bare_signal",
-    "bare_wait",
     "check_fd",
     "check_range",
     "check_shape",
@@ -232,9 +214,7 @@ __all__ = [
     "host_identity",
     "is_driver",
     "is_windows",
-    "launches",
     "lend",
-    "ownership",
     "round_up",
     "widen_table",
 ]

@@ -319,7 +319,7 @@ def _use_once(run: Run, sync: str) -> None:
     with interop.connect(
         producer=run.producer,
         consumer=str(run.backend),
-        device=choice(run.device),
+        producer_device=choice(run.device),
         consumer_device=choice(run.consumer_device),
         sync=sync,
         handle_type=run.handle_type,
@@ -369,7 +369,7 @@ def link_factory(interop_run: Run, descriptor_counts: leaks.Resources) -> Iterat
                 interop.connect(
                     producer=interop_run.producer,
                     consumer=str(interop_run.backend),
-                    device=choice(interop_run.device),
+                    producer_device=choice(interop_run.device),
                     consumer_device=choice(interop_run.consumer_device),
                     sync=sync,
                     require=require,

@@ -33,7 +33,7 @@ from interop.protocols import (
     SemaphoreKind,
     WaitTimeout,
 )
-from interop.toolkit import CommandList
+from interop.toolkit import StandardCommandList
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -370,8 +370,8 @@ class FakeStream:
     def flush(self) -> None:
         self.flushes += 1
 
-    def command_list(self) -> CommandList:
-        return CommandList(self)
+    def command_list(self) -> StandardCommandList:
+        return StandardCommandList(self)
 
     def synchronize(self, timeout: float) -> None:
         if not self.world.drained(self.world.consumer_queue, timeout):
