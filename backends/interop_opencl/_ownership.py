@@ -60,10 +60,12 @@ class Ownership(ABC):
 class ExternalOwnership(Ownership):
     """Ownership of memory of another API, by ``cl_khr_external_memory``."""
 
-    __slots__ = ("_held",)
+    __slots__ = ("_functions", "_held")
 
-    def __init__(self, stream: OpenCLStream, address: int) -> None:
+    def __init__(self, functions: tuple[Callable[..., int], ...], stream: OpenCLStream, address: int) -> None:
+        """Use ``functions``, which are :attr:`OpenCLContext.ownership`."""
         super().__init__(stream, address)
+        self._functions = functions
         self._held: Callable[[], int] | None = None
         """The driver call that releases the object; None while it is not acquired."""
 
@@ -71,7 +73,7 @@ class ExternalOwnership(Ownership):
         """Return both calls with their arguments converted."""
         none, one, zero = ctypes.c_void_p(), ctypes.c_uint(1), ctypes.c_uint(0)
         arguments = (ctypes.c_void_p(queue), one, _Object(self.address), zero, none, none)
-        acquire, release = (partial(each, *arguments) for each in self.stream.home.ownership)
+        acquire, release = (partial(each, *arguments) for each in self._functions)
 
         def acquired() -> int:
             self._held = release  # before the driver is called: Ctrl-C is raised as the call returns

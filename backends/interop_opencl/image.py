@@ -20,7 +20,7 @@ from interop.protocols import (
 )
 from interop.toolkit import ImageBase
 from interop_opencl import _driver as cl
-from interop_opencl._ownership import ExternalOwnership
+from interop_opencl._ownership import ExternalOwnership, Ownership
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,16 +53,16 @@ class OpenCLImage(ImageBase):
 
     def __init__(
         self,
-        stream: OpenCLStream,
         native: Any,
         release: Callable[[], None],
+        ownership: Ownership,
         image: ImageDescriptor,
         timeout: float,
     ) -> None:
         super().__init__("OpenCL image", image, timeout, release)
-        self._stream = stream
+        self._stream = ownership.stream
         self._native = native
-        self._ownership = ExternalOwnership(stream, native.int_ptr)
+        self._ownership = ownership
 
     @property
     def native(self) -> Any:
@@ -101,22 +101,23 @@ class OpenCLImage(ImageBase):
 def import_image(stream: OpenCLStream, handle: Handle, image: ImageDescriptor, timeout: float) -> OpenCLImage:
     """Import an image that fits its memory; ``handle`` is consumed on success only."""
     _check_tiling(stream, handle.type, image)
-    kind = _kind(image)
+    width, height, depth = image.extent
+    layers, levels = image.array_layers, image.mip_levels
+    if image.is_3d:
+        kind, layers = _IMAGE_3D, 0
+    elif layers > 1:
+        kind, depth = _IMAGE_2D_ARRAY, 0
+    else:
+        kind, depth, layers = _IMAGE_2D, 0, 0
     wanted = (_ORDERS[image.format.components], _CHANNELS[image.format.numbers][image.format.bits])
     _check_format(stream, kind, image, wanted)
-    if image.mip_levels > 1 and "cl_khr_mipmap_image" not in stream.home.native_device.extensions.split():
+    if levels > 1 and "cl_khr_mipmap_image" not in stream.home.native_device.extensions.split():
         reason = "the OpenCL device has no cl_khr_mipmap_image; share one level, or each as an image"
         raise Unsupported("mip levels", reason)
-    width, height, depth = image.extent
-    depth = depth if kind == _IMAGE_3D else 0
-    layers = image.array_layers if kind == _IMAGE_2D_ARRAY else 0
-    levels = image.mip_levels if image.mip_levels > 1 else 0
     extents = (width, height, depth, layers, image.row_pitch, 0)
-    layout = (_FORMAT.pack(*wanted), _DESCRIPTION.pack(kind, *extents, levels, 0, 0))
-    driver, _ = (
-        stream.driver,
-        stream.home.ownership,
-    )  # a platform that lacks it must fail before it has the handle
+    layout = (_FORMAT.pack(*wanted), _DESCRIPTION.pack(kind, *extents, levels if levels > 1 else 0, 0, 0))
+    # Missing functions are an error before the driver has the handle.
+    driver, functions = stream.driver, stream.home.ownership
     function, discard = driver.raw(_CREATE), driver.raw("clReleaseMemObject")
     with lend(handle, FdFate.TAKEN) as number:
         properties = (ctypes.c_uint64 * 3)(_CODES[handle.type], number, 0)
@@ -128,13 +129,8 @@ def import_image(stream: OpenCLStream, handle: Handle, image: ImageDescriptor, t
                 raise
             raise Unsupported(f"{image.tiling} images {image.shape} of {image.format}", str(error)) from error
         native, release = driver.adopt(made)  # in here, since the handle goes on success only
-    return OpenCLImage(stream, native, release, image, timeout)
-
-
-def _kind(image: ImageDescriptor) -> int:
-    if image.is_3d:
-        return _IMAGE_3D
-    return _IMAGE_2D_ARRAY if image.array_layers > 1 else _IMAGE_2D
+    ownership = ExternalOwnership(functions, stream, made)
+    return OpenCLImage(native, release, ownership, image, timeout)
 
 
 def _check_tiling(stream: OpenCLStream, handle_type: HandleType, image: ImageDescriptor) -> None:

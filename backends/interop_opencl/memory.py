@@ -239,10 +239,8 @@ def import_memory(stream: OpenCLStream, handle: Handle, descriptor: MemoryDescri
     The handle is of an importable type and fits the descriptor. No device list is passed: the context has one
     device, and the enums of the list differ between driver generations.
     """
-    driver, _ = (
-        stream.driver,
-        stream.home.ownership,
-    )  # a platform that lacks it must fail before it has the handle
+    # Missing functions are an error before the driver has the handle.
+    driver, functions = stream.driver, stream.home.ownership
     create, discard = driver.raw(_CREATE), driver.raw("clReleaseMemObject")
     size = descriptor.allocation_size
     with lend(handle, FdFate.TAKEN) as number:
@@ -250,7 +248,7 @@ def import_memory(stream: OpenCLStream, handle: Handle, descriptor: MemoryDescri
         place = (stream.context, properties, cl.MEM_READ_WRITE, size, None)
         made = cl.create(_CREATE, create, *place, imported="memory", discard=discard)
         native, release = driver.adopt(made)  # in here, since the handle goes on success only
-    ownership = ExternalOwnership(stream, made)
+    ownership = ExternalOwnership(functions, stream, made)
     return OpenCLMemory(stream, native, size, release, ownership)
 
 

@@ -13,7 +13,7 @@ from interop_opencl import _driver as cl
 from interop_opencl._events import EventGate, on_completion, user_event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     from interop.protocols import Stream
     from interop_opencl._context import OpenCLContext
@@ -80,7 +80,7 @@ class OpenCLStream(StreamBase):
                 raise WaitTimeout(self._what, timeout)
 
     @contextmanager
-    def _marker(self, gate: int | None = None) -> Iterator[ctypes.c_void_p]:
+    def _marker(self, gate: int | None = None) -> Generator[ctypes.c_void_p]:
         """Enqueue a marker and give its event, for as long as the block runs."""
         event = ctypes.c_void_p()
         waits = (0, None) if gate is None else (1, ctypes.byref(ctypes.c_void_p(gate)))
