@@ -115,11 +115,11 @@ class OpenCLKernel(KernelBase):
 
     def _set_arguments(self, kernel: int, args: Sequence[object]) -> None:
         for index, (parameter, argument) in enumerate(zip(self.signature.parameters, args, strict=True)):
-            where = f"argument ({parameter}) of {self.signature.name}"
             if parameter.pointer:
                 memory = argument.native if isinstance(argument, OpenCLBuffer) else argument
                 address = getattr(memory, "int_ptr", None)
                 if not isinstance(address, int):
+                    where = f"argument ({parameter}) of {self.signature.name}"
                     raise ArgumentError(f"{where} needs an OpenCL buffer, got {argument!r}")
                 value: Any = ctypes.byref(ctypes.c_void_p(address))
                 size = _POINTER_SIZE
@@ -128,7 +128,7 @@ class OpenCLKernel(KernelBase):
                 size = len(value)
             code = self._set(kernel, index, size, value)
             if code:
-                cl.check("clSetKernelArg", code, hint=where)
+                cl.check("clSetKernelArg", code, hint=f"argument ({parameter}) of {self.signature.name}")
 
 
 def _extents(grid: tuple[int, ...], group: tuple[int, ...] | None) -> tuple[int, None, Any, Any]:
