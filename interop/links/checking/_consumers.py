@@ -144,7 +144,10 @@ def _prepare_release(memory: object, original: Call, stream: object) -> Prepared
 
 
 def _prepare_change(
-    change: Callable[[object, Call, object], None], memory: object, prepared: PreparedCall | None, stream: object
+    change: Callable[[object, Call, object], None],
+    memory: object,
+    prepared: PreparedCall | None,
+    stream: object,
 ) -> PreparedCall:
     """Return a call that is checked each time; where the API has no ownership, the checks alone."""
     given = prepared or PreparedCall(int, _never_fails)
