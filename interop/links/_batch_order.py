@@ -1,7 +1,7 @@
 """The part of a link's order engine that hands over the batches of rings. See :mod:`interop.links.order`.
 
-A batch is signalled as soon as the consumer leaves it, because the producer is known to follow. It stays LEFT only where
-the signal would block the caller.
+A batch is signalled as soon as the consumer leaves it, because the producer is known to follow. It stays LEFT only
+where the signal would block the caller.
 """
 
 from __future__ import annotations
@@ -97,6 +97,7 @@ class BatchOrder:
             order.take_lock()
         try:
             barred = order.barred is not None
+            failed: BaseException | None = None
             if not barred:
                 if block.binary is None:
                     block.progress, value = block.to_consumer.submit(submission, record.back, signals=True)

@@ -34,7 +34,7 @@ class ConsumerHandOver(Protocol):
     """A consumer turn."""
 
     records: tuple[Ownership, ...]
-    acquires: tuple[tuple[Ownership, Callable[[Stream], object]], ...]
+    acquires: tuple[tuple[Ownership, Callable[[Stream], None]], ...]
     shared: bool
     """Whether the consumer must acquire memory that nobody has used."""
 
@@ -47,7 +47,8 @@ class ProducerHandOver(Protocol):
     """A producer turn."""
 
     records: tuple[Ownership, ...]
-    case: Case
+    case: Any
+    """The :class:`Case` of the last turn."""
     submission: Submission[Any] | None
     signals: bool
     wait_value: int
@@ -57,11 +58,11 @@ class ProducerHandOver(Protocol):
         """Return the buffer of a record, for messages."""
         ...
 
-    def choose(self) -> Case:
+    def choose(self) -> Any:
         """Return the case of the present states."""
         ...
 
-    def prepare(self, case: Case, *, signals: bool) -> Submission[Any]:
+    def prepare(self, case: Any, *, signals: bool) -> Submission[Any]:
         """Prepare the submission of a case, and keep it there."""
         ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from interop.links.sync import StreamCall
 from interop.protocols import InvalidArgument, ProducerBuffer, WaitTimeout, as_dtype, check_shape
@@ -53,10 +53,25 @@ def layout_of(shape: int | tuple[int, ...], dtype: object) -> Layout:
 class BufferHome(Protocol):
     """What a buffer needs of its link."""
 
-    plan: Plan
-    producer: Producer
-    consumer: Consumer
-    timeout: float
+    @property
+    def plan(self) -> Plan:
+        """The negotiated plan."""
+        ...
+
+    @property
+    def producer(self) -> Producer[Any]:
+        """The side that allocates."""
+        ...
+
+    @property
+    def consumer(self) -> Consumer:
+        """The side that imports."""
+        ...
+
+    @property
+    def timeout(self) -> float:
+        """Seconds after which a wait gives up."""
+        ...
 
     def close_buffer(self, buffer: Buffer) -> None:
         """Wait for the work that uses a buffer, and close it; see :meth:`Buffer.close`."""
@@ -348,6 +363,6 @@ def adopt_buffer(
     element = as_dtype(dtype)
     layout = layout_of(given.size // element.itemsize if shape is None else shape, element)
     if layout.nbytes != given.size:
-        msg = f"{layout.shape} of {element} are {layout.nbytes} bytes, the buffer has {given.size}; they must be the same"
+        msg = f"{layout.shape} of {element} are {layout.nbytes} bytes, but the buffer has {given.size}"
         raise InvalidArgument(msg)
     return open_buffer(home, layout, given)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Generic, Literal, cast, overload
 
 from interop.links._batch_order import BatchOrder
 from interop.links._drain import GRACE, drain, drain_open_sides, rescue
+from interop.links._turn_cache import TurnCache
 from interop.links.buffers import Buffer, adopt_buffer, layout_of, open_buffer, open_parts
 from interop.links.order import Order
 from interop.links.rings import FrameRing, LatestRing, RingLayout
 from interop.links.sync import open_directions
-from interop.links.turn_cache import TurnCache
 from interop.protocols import ClosedError, InteropError, InvalidArgument, ProducerT_co, TurnError
 from interop.toolkit import Deferred, close_in_children
 

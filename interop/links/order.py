@@ -219,7 +219,8 @@ class Order:
         for record in turn.records:
             if record.state is not _LEFT and record.state is not _FREE and record.state is not _PRODUCED:
                 record.check(turn.name_of(record), "producer", (_FREE, _PRODUCED, _LEFT))
-        return turn.choose()
+        chosen: Case = turn.choose()
+        return chosen
 
     def leave_producer(self, turn: ProducerHandOver, *, failed: bool) -> None:
         """Submit the turn: PRODUCING -> PRODUCED. Any thread. ``failed`` submits the hand-over alone."""

@@ -13,12 +13,12 @@ from interop.protocols import CommandsT_co
 from interop.toolkit import WITH_CONSUMER, OwnershipState
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from interop.links.buffers import Buffer
     from interop.links.order import Order
-    from interop.protocols import BufferPart, Producer, Submission
+    from interop.protocols import BufferPart, Producer, Stream, Submission
     from interop.toolkit import Ownership
 
 Views = TypeVar("Views")
@@ -92,7 +92,9 @@ class ConsumerTurn(Generic[Views]):
         self._views = views
         self.records = tuple([buffer.ownership for buffer in buffers])
         """For the engine: the ownership of the buffers."""
-        self.acquires = tuple([(buffer.ownership, buffer.transfer.to_consumer) for buffer in buffers])
+        self.acquires: tuple[tuple[Ownership, Callable[[Stream], None]], ...] = tuple(
+            [(buffer.ownership, buffer.transfer.to_consumer) for buffer in buffers]
+        )
         """For the engine: the calls that acquire the buffers."""
         self.shared = buffers[0].transfer.shared
         """For the engine: whether memory that nobody has used must be acquired too."""

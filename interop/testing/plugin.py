@@ -24,10 +24,10 @@ from interop.protocols import (
     find_declared,
 )
 from interop.testing import _matrix as matrix
-from interop.testing import _sources as sources
 from interop.testing import leaks
 from interop.testing._bench import Bench
 from interop.testing._pair import Pair, choice
+from interop.testing.conformance import _sources as sources
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -62,7 +62,7 @@ class Run:
         self.device: str | None = option("--interop-device")
         self.consumer_device: str | None = option("--interop-consumer-device")
         self.sync: Any = option("--interop-sync")
-        self.handle_type: str | None = option("--interop-handle-type")
+        self.handle_type: Any = option("--interop-handle-type")
         self.timeout: float = option("--interop-timeout")
         self.frames: int = option("--interop-frames")
         self.file: Path | None = option("--interop-matrix")
@@ -370,8 +370,8 @@ def link_factory(interop_run: Run, descriptor_counts: leaks.Resources) -> Iterat
                     producer_device=choice(interop_run.device),
                     consumer_device=choice(interop_run.consumer_device),
                     sync=sync,
-                    path=require,
-                    handle_type=None if require == MemoryPath.STAGED.value else interop_run.handle_type,
+                    path=path,
+                    handle_type=None if path == MemoryPath.STAGED.value else interop_run.handle_type,
                     timeout=timeout or interop_run.timeout,
                 )
             )

@@ -71,7 +71,7 @@ def _consumer(name: str, settings: BenchSettings, outcome: Outcome, tell: Callab
     for strategy in Strategy:
         sync = strategy.value
         try:
-            link = connect(settings.producer, name, sync=sync, timeout=settings.timeout)
+            link = connect(settings.producer, name, sync=strategy, timeout=settings.timeout)
         except BackendUnavailable:
             raise
         except InteropError as error:

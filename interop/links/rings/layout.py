@@ -81,7 +81,7 @@ class RingLayout:
         """
         slots, batch = self.slots, self.batch
         for name, given in (("slots", slots), ("batch", batch)):
-            if not isinstance(given, int) or isinstance(given, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+            if type(given) is not int:
                 msg = f"{name} must be an int, got {given!r}; interop.tune_ring measures and chooses"
                 raise InvalidArgument(msg)
         if batch < 1 or slots < batch or slots % batch:

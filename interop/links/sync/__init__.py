@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from interop.links.sync._binary import BinaryPair
-from interop.links.sync._choose import (
+from interop.links.sync.binary import BinaryPair
+from interop.links.sync.choose import (
     open_batch_directions,
     open_directions,
     sync_file_to_consumer,
     sync_file_to_producer,
 )
-from interop.links.sync._directions import ToConsumer, ToProducer
-from interop.links.sync._prepared import StreamCall
+from interop.links.sync.directions import ToConsumer, ToProducer
+from interop.links.sync.prepared import StreamCall
 
 __all__ = [
     "BinaryPair",

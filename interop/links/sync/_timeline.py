@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from interop.links.sync._prepared import StreamCall, share
+from interop.links.sync.prepared import StreamCall, share
 
 if TYPE_CHECKING:
     from interop.negotiation import SyncPlan

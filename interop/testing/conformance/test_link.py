@@ -12,8 +12,8 @@ import pytest
 
 from interop.negotiation import MemoryPath
 from interop.protocols import ClosedError, InteropError, InvalidArgument, TurnError
-from interop.testing import _sources as sources
 from interop.testing._bench import pattern
+from interop.testing.conformance import _sources as sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable

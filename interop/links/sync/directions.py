@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from interop.links.sync._binary import BinaryPair
+    from interop.links.sync.binary import BinaryPair
     from interop.protocols import ExternalSemaphore, InteropError, ProducerSemaphore, Stream, Submission
 
 

@@ -35,7 +35,7 @@ class TurnCache:
         self._producer = producer
         self.consumer: dict[tuple[Buffer, ...], AnyConsumerTurn] = {}
         self.producer: dict[tuple[Buffer, ...], ProducerTurn[Any]] = {}
-        self.queue: dict[tuple[Buffer, ...], ProducerTurn[Any]] = {}
+        self.queue: dict[tuple[Buffer, ...], QueueTurn[Any]] = {}
         self._discarded: deque[tuple[int, Submission[Any]]] = deque()
 
     def add_consumer(self, buffers: tuple[Buffer, ...]) -> AnyConsumerTurn:
@@ -61,7 +61,7 @@ class TurnCache:
 
     def keep(self, turn: ProducerTurn[Any]) -> None:
         """Have a turn that prepares submissions in the cache."""
-        turns = self.queue if isinstance(turn, QueueTurn) else self.producer
+        turns: dict[tuple[Buffer, ...], Any] = self.queue if isinstance(turn, QueueTurn) else self.producer
         present = turns.get(turn.buffers)
         if present is turn:
             return

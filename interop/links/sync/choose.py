@@ -10,7 +10,7 @@ from interop.protocols import ONE_SHOT, SemaphoreKind
 if TYPE_CHECKING:
     from contextlib import ExitStack
 
-    from interop.links.sync._directions import ToConsumer, ToProducer
+    from interop.links.sync.directions import ToConsumer, ToProducer
     from interop.protocols import Consumer, Producer
 
 
@@ -29,7 +29,7 @@ def open_directions(
 ) -> tuple[ToConsumer, ToProducer]:
     """Create both directions of a plan, which may be one object; nothing stays open on failure."""
     if uses_binary_pair(plan):
-        from interop.links.sync._binary import BinaryPair
+        from interop.links.sync.binary import BinaryPair
 
         pair = BinaryPair(plan, producer, consumer)
         return pair, pair
@@ -61,7 +61,7 @@ def open_batch_directions(
         undo: Closes the directions that were created here.
     """
     if uses_binary_pair(plan):
-        from interop.links.sync._binary import BinaryPair
+        from interop.links.sync.binary import BinaryPair
 
         pair = BinaryPair(plan, producer, consumer)
         undo.callback(pair.close)
