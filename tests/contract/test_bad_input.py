@@ -345,7 +345,7 @@ def test_turn_of_a_closed_link(used_once: None, nothing_left_behind: leaks.Resou
 @pytest.mark.parametrize("first", ["producer", "consumer"])
 @pytest.mark.parametrize("consumer", CONSUMERS)
 def test_link_closed_after_what_it_joins(
-    used_once: None, nothing_left_behind: leaks.Resources, consumer: str, first: str, sync: str
+    used_once: None, nothing_left_behind: leaks.Resources, consumer: str, first: str, sync: Any
 ) -> None:
     pair = Pair.find(registry.default(), "vulkan", consumer, None, None)
     opened: dict[str, Any] = {

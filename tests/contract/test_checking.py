@@ -33,7 +33,7 @@ def link(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 @pytest.mark.parametrize("sync", ["native", "bridged", "blocking"])
 @pytest.mark.parametrize("consumer", CONSUMERS)
-def test_frames_run_as_without_checks(consumer: str, sync: str) -> None:
+def test_frames_run_as_without_checks(consumer: str, sync: Any) -> None:
     if (consumer, sync) == ("numpy", "native"):
         with pytest.raises(NoCommonSync):
             interop.connect(consumer=consumer, sync=sync, check=True)

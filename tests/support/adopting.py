@@ -185,7 +185,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 SIZE = 4 * WORDS
 
 
-def own_memory(consumer: str, shape: str, path: str = "zero-copy") -> dict[str, Any]:
+def own_memory(consumer: str, shape: str, path: Any = "zero-copy") -> dict[str, Any]:
     """The program's memory, filled by its own submissions, doubled by the consumer, and read back."""
     made = dict(SHAPES[shape])
     offset = made.pop("offset", 0)

@@ -406,7 +406,8 @@ def broken(consumer: str, sync: Any) -> dict[str, Any]:
     made = Campaign(consumer, sync)
 
     @contextlib.contextmanager
-    def releasing(self: hip.HipRuntime, _leaked: str = "") -> Generator[None]:
+    def releasing(self: hip.HipRuntime, leaked: str = "") -> Generator[None]:
+        del leaked
         self.select()
         yield
 

@@ -150,7 +150,7 @@ def share(
     consumer: str,
     cases: Sequence[tuple[str, str, str]],
     *,
-    sync: str = "auto",
+    sync: Any = "auto",
     vouched: bool = False,
     **changes: Any,
 ) -> dict[str, Any]:
@@ -178,7 +178,7 @@ def share(
     return {"results": results, "descriptors": counts[1] - counts[0], "devices": names, "offer": offer}
 
 
-def in_turns(consumer: str, tiling: str, sync: str, frames: int) -> dict[str, object]:
+def in_turns(consumer: str, tiling: str, sync: Any, frames: int) -> dict[str, object]:
     """Let an image go with the turns of a buffer, to the consumer and back; count the frames with wrong texels."""
     wrong = 0
     with interop.connect("vulkan", consumer, path="zero-copy", sync=sync) as link:
@@ -187,9 +187,10 @@ def in_turns(consumer: str, tiling: str, sync: str, frames: int) -> dict[str, ob
         producer: Any = link.producer
         image = producer.create_image(wanted, export=link.plan.handle_type)
         handle, memory = image.export_memory()
-        assert isinstance(link.consumer, ImageConsumer)
+        consumer_side: Any = link.consumer
+        assert isinstance(consumer_side, ImageConsumer)
         with handle:
-            mapped = link.consumer.import_image(handle, memory, image.descriptor)
+            mapped = consumer_side.import_image(handle, memory, image.descriptor)
         staging = producer.create_buffer(wanted.part_nbytes(), host_visible=True)
         ticket, stream = link.buffer(4), link.consumer.stream
         random = np.random.default_rng(7)

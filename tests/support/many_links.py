@@ -63,7 +63,7 @@ class Reader:
             result.close()
 
 
-def _fan_out(consumers: Sequence[str], sync: str, count: int, require: str | None) -> dict[str, Any]:
+def _fan_out(consumers: Sequence[str], sync: Any, count: int, require: Any) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
         producer = stack.enter_context(contextlib.closing(own_producer()))
         links = [
@@ -97,9 +97,7 @@ def _fan_out(consumers: Sequence[str], sync: str, count: int, require: str | Non
     return {"wrong": wrong}
 
 
-def fan_out(
-    consumers: list[str], sync: str, count: int = 96, require: str | None = "zero-copy"
-) -> dict[str, Any]:
+def fan_out(consumers: list[str], sync: Any, count: int = 96, require: Any = "zero-copy") -> dict[str, Any]:
     """One buffer of one producer, read by several consumers in each frame; nothing waits for the host."""
     _fan_out(consumers, sync, BATCH, require)
     before = leaks.snapshot()
@@ -128,7 +126,7 @@ def _at_once(works: Sequence[Callable[[], int]]) -> list[str]:
     return wrong + [f"{worker.name} still runs" for worker in workers if worker.is_alive()]
 
 
-def _links_of_threads(consumers: Sequence[str], producer: str, sync: str, count: int) -> list[str]:
+def _links_of_threads(consumers: Sequence[str], producer: str, sync: Any, count: int) -> list[str]:
     with contextlib.ExitStack() as stack:
         given: Any = None
         if producer == "shared":
@@ -143,7 +141,7 @@ def _links_of_threads(consumers: Sequence[str], producer: str, sync: str, count:
         return _at_once([lambda name=name: work(name) for name in consumers])  # type: ignore[misc]
 
 
-def links_of_threads(consumers: list[str], producer: str, sync: str, count: int = 60) -> dict[str, Any]:
+def links_of_threads(consumers: list[str], producer: str, sync: Any, count: int = 60) -> dict[str, Any]:
     """A link for each thread, made and closed there: over one producer, an adopted one, or one each."""
     for name in consumers:  # what drivers start once and keep
         _links_of_threads([name], producer, sync, 1)
@@ -152,7 +150,7 @@ def links_of_threads(consumers: list[str], producer: str, sync: str, count: int 
     return {"wrong": wrong, "left": leaks.leaked_since(before)}
 
 
-def threads_of_a_link(consumer: str, sync: str, count: int = 60) -> dict[str, Any]:
+def threads_of_a_link(consumer: str, sync: Any, count: int = 60) -> dict[str, Any]:
     """One link, and threads that take turns with buffers of their own."""
     with interop.connect(consumer=consumer, sync=sync) as link:
         wrong = _at_once([lambda: frames(link, count)] * 4)

@@ -299,7 +299,8 @@ def test_image(consumer: CudaConsumer, made: str, kind: str) -> None:
         assert peer[: sum(map(len, sent.values()))] == b"".join(sent.values())
     mapped.close()
     mapped.close()
-    for use in (lambda: mapped.native, lambda: mapped.read(bytearray(len(sent[0, 0])))):
+    uses: list[Any] = [lambda: mapped.native, lambda: mapped.read(bytearray(len(sent[0, 0])))]
+    for use in uses:
         with pytest.raises(ClosedError):
             use()
 
