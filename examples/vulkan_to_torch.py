@@ -22,11 +22,11 @@ WAVE = Path(__file__).with_name("shaders").joinpath("wave.comp.spv").read_bytes(
 consumer = sys.argv[1] if len(sys.argv) > 1 else "cuda" if torch.cuda.is_available() else "numpy"
 with interop.connect("vulkan", consumer, require="zero-copy") as link:
     height = link.buffer(shape=(SIZE, SIZE), dtype="float32")
-    wave = link.producer.create_compute(WAVE, buffers=1, push_constant_bytes=4)  # type: ignore[attr-defined]
+    wave = link.producer.create_compute(WAVE, buffers=1, push_constant_bytes=4)
     mesh = link.producer.create_mesh(SIZE, SIZE, width=640, height=480)
     with link.producer_turn(height) as commands:
         size = np.uint32(SIZE).tobytes()
-        commands.dispatch(wave, [height], (SIZE // 16, SIZE // 16), size)  # type: ignore[attr-defined]
+        commands.dispatch(wave, [height], (SIZE // 16, SIZE // 16), size)
     with link.consumer_turn(height) as view:
         link.consumer.stream.synchronize(link.timeout)  # a CPU tensor knows no stream that could wait instead
         tensor = torch.from_dlpack(view)  # the shared memory itself

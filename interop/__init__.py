@@ -1,18 +1,20 @@
 """Write cross-API GPU code once.
 
-A Vulkan producer feeds a HIP, OpenCL, CUDA or plain host consumer through one API, with no copy where the
-drivers allow it, and with the reason stated where they do not::
+A Vulkan producer feeds a HIP, OpenCL, CUDA or plain host consumer through one API. The link copies nothing where the
+drivers allow that, and `Plan.explain` states the reason where they do not:
 
-    with interop.connect(producer="vulkan", consumer="opencl") as link:
-        height = link.buffer(shape=(256, 256), dtype="float32")
-        kernel = link.consumer.compile(SOURCE).kernel("wave")
-        with link.consumer_turn(height) as view:
-            kernel(view, global_size=(256, 256))
-        with link.producer_turn(height) as commands:
-            commands.draw(mesh, height)
+```python
+with interop.connect(producer="vulkan", consumer="opencl") as link:
+    height = link.buffer(shape=(256, 256), dtype="float32")
+    kernel = link.consumer.compile(SOURCE).kernel("wave")
+    with link.consumer_turn(height) as view:
+        kernel(view, global_size=(256, 256))
+    with link.producer_turn(height) as commands:
+        commands.draw(mesh, height)
+```
 
-Importing this package opens no driver and loads no plugin. Backend authors import :mod:`interop.protocols` and
-:mod:`interop.toolkit`; two processes share memory through :mod:`interop.ipc`.
+Importing this package opens no driver and loads no plugin. Authors of backends import `interop.protocols` and
+`interop.toolkit`. Two processes share memory through `interop.ipc`.
 """
 
 from __future__ import annotations
@@ -72,11 +74,11 @@ from interop.protocols import (
     Unsupported,
     WaitTimeout,
 )
-
 from interop.toolkit import Owner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Literal
 
     from interop.protocols import BackendInfo
 
@@ -141,28 +143,35 @@ __all__ = [
 ]
 
 
-def backends(role: Role | None = None) -> Mapping[str, BackendInfo]:
-    """Return the registered backends by name, without loading any of them.
+def backends(role: Role | Literal["producer", "consumer"] | None = None) -> Mapping[str, BackendInfo]:
+    """Return the registered backends. Loads none of them.
 
     Args:
-        role: Only backends that can take this side of a link; all by default.
+        role: The side of a link that each returned backend can take; by default any.
 
     Returns:
-        The declaration of each backend.
+        The declaration of each backend, by its name.
+
+    Raises:
+        InvalidArgument: `role` names no role.
     """
+    from interop.protocols import as_choice
     from interop.registry import backends as registered
 
-    return registered(role)
+    return registered(None if role is None else as_choice(Role, role, "role"))
 
 
 def devices(backend: str) -> Sequence[DeviceInfo]:
-    """Return the devices that a backend finds on this machine; nothing stays open.
+    """Return the devices that a backend finds on this machine. No device stays open.
 
     Args:
-        backend: A name out of :func:`backends`.
+        backend: A name of `backends()`.
+
+    Returns:
+        The devices, in the order of the driver.
 
     Raises:
-        UnknownBackend: No installed plugin registers that name.
+        UnknownBackend: No installed plugin registers the name.
         BackendUnavailable: The backend's package, driver or device is missing.
     """
     from interop.registry import load_backend

@@ -124,7 +124,7 @@ def _capabilities(runtime: HipRuntime, *, amd: bool) -> Capabilities:
         semaphore_import=semaphores,
         stream_hold=hold,
         stream_notify=notify,
-        notes=tuple(notes),
+        semaphore_notes=tuple(notes),
         images=images,
         image_notes=image_notes,
     )

@@ -101,8 +101,9 @@ def _describe(driver: cl.Driver, index: int, platform: Any, native: Any) -> Devi
 def _capabilities(driver: cl.Driver, platform: int, native: Any, extensions: frozenset[str]) -> Capabilities:
     device: int = native.int_ptr
     notes: list[str] = []
+    semaphore_notes: list[str] = []
 
-    def offers(extension: str, functions: tuple[str, ...]) -> bool:
+    def offers(extension: str, functions: tuple[str, ...], notes: list[str]) -> bool:
         if extension not in extensions:
             notes.append(f"this OpenCL device has no {extension}")
         elif any(driver.extension(platform, name) is None for name in functions):
@@ -112,15 +113,15 @@ def _capabilities(driver: cl.Driver, platform: int, native: Any, extensions: fro
         return False
 
     importable = frozenset[HandleType]()
-    if offers("cl_khr_external_memory", cl.MEMORY_FUNCTIONS):
+    if offers("cl_khr_external_memory", cl.MEMORY_FUNCTIONS, notes):
         importable = driver.query_handles(device, cl.DEVICE_MEMORY_IMPORT, cl.MEMORY_HANDLES)
     semaphores: dict[SemaphoreKind, frozenset[HandleType]] = {}
     exportable: dict[SemaphoreKind, frozenset[HandleType]] = {}
-    if offers("cl_khr_external_semaphore", cl.SEMAPHORE_FUNCTIONS):
+    if offers("cl_khr_external_semaphore", cl.SEMAPHORE_FUNCTIONS, semaphore_notes):
         # OpenCL has binary semaphores only, so their types are not queried. NVIDIA refuses that query.
         found = driver.query_handles(device, cl.DEVICE_SEMAPHORE_IMPORT, cl.SEMAPHORE_HANDLES)
         semaphores[SemaphoreKind.BINARY] = found
-        notes.append(NO_TIMELINE)
+        semaphore_notes.append(NO_TIMELINE)
         if driver.extension(platform, "clGetSemaphoreHandleForTypeKHR") is not None:
             exported = driver.query_handles(device, cl.DEVICE_SEMAPHORE_EXPORT, cl.SEMAPHORE_HANDLES)
             # create_semaphore makes no other
@@ -135,6 +136,7 @@ def _capabilities(driver: cl.Driver, platform: int, native: Any, extensions: fro
         stream_notify="clSetEventCallback",
         view_alignment=max(1, native.mem_base_addr_align // 8),  # the query counts bits
         notes=tuple(notes),
+        semaphore_notes=tuple(semaphore_notes),
         images=images,
         image_notes=image_notes,
     )

@@ -1,12 +1,12 @@
 """The binding: functions, structures and result codes of Vulkan.
 
-Built on the C declarations of the PyPI package ``vulkan`` and on nothing else of it. Its Python wrappers
-(1.3.275.1) are passed by: structures nested inline lose their strings, several error codes have the wrong
-sign and surface as ``KeyError``, and every call looks its functions up again. Here functions are raw
-pointers, looked up once per instance or device, and a result is judged by :func:`check`. So the declarations are all
-that is imported: the wrappers take four times as long, and whoever uses them has the same declarations.
+The module imports the C declarations of the PyPI package ``vulkan`` and skips its Python wrappers (1.3.275.1). In the
+wrappers, structures nested inline lose their strings and several error codes have the wrong sign and surface as
+``KeyError``. The wrappers also look up each function at every call and take four times as long to import.
+Here functions are raw pointers, looked up once per instance or device, and :func:`check` judges their results.
+A program that uses the wrappers shares the same declarations.
 
-cffi releases the GIL during every call made through these pointers.
+cffi releases the GIL during every call through these pointers.
 """
 
 from __future__ import annotations
@@ -15,31 +15,28 @@ import contextlib
 import functools
 import importlib.machinery
 import importlib.util
-import os
 import re
 import sys
 from functools import partial
 from operator import is_
 from typing import TYPE_CHECKING, Any
 
-from interop.protocols import FD_TYPES, BackendUnavailable, DriverError, Handle, HandleError, check_value
-from interop_vulkan.plugin import INSTALL_HINT
+from interop.protocols import BackendUnavailable, DriverError
+from interop_vulkan._install import INSTALL_HINT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from interop.protocols import HandleType
 
 _DECLARATIONS = "vulkan._vulkancache"
 _LOADERS = ("libvulkan.so.1", "vulkan-1.dll", "libvulkan.dylib")
 
 
 def _declarations() -> Any:
-    """Import the package's module of declarations alone, under its own name, and return its ``ffi``.
+    """Import the package's module of declarations under its own name, and return its ``ffi``.
 
-    Whoever imports the package itself, before or after, has the same: objects of one ``ffi`` are none of another's.
-    Where the module is not found by itself, as in frozen programs, the package is imported. Raises
-    :class:`ImportError`, and ``OSError`` from the package where there is no loader.
+    A program that imports the whole package, before or after, gets the same ``ffi``. That matters, because cffi takes
+    no objects of another ``ffi``. Frozen programs hide the module; then the whole package is imported. Raises
+    :class:`ImportError`, and ``OSError`` from the package when there is no loader.
     """
     package = None if _DECLARATIONS in sys.modules else importlib.util.find_spec("vulkan")
     places = package.submodule_search_locations if package else None
@@ -52,7 +49,7 @@ def _declarations() -> Any:
 
 
 def _open_loader(declarations: Any) -> Any:
-    """Open the Vulkan loader by the first of its names, which differ between systems, that there is."""
+    """Open the Vulkan loader. Its name differs between systems; the first that opens is taken."""
     for name in _LOADERS:
         with contextlib.suppress(OSError):
             return declarations.dlopen(name)
@@ -60,10 +57,10 @@ def _open_loader(declarations: Any) -> Any:
 
 
 class _Constants:
-    """The enumerators among the declarations, each looked up on first use."""
+    """The enumerators of the declarations, each looked up on first use."""
 
     def __getattr__(self, name: str) -> int:
-        value: int = ffi.integer_const(name)  # an AttributeError for what is none
+        value: int = ffi.integer_const(name)  # AttributeError for an unknown name
         setattr(self, name, value)
         return value
 
@@ -83,7 +80,7 @@ VK: Any = _Constants()
 """The enumerators: ``VK.VK_QUEUE_COMPUTE_BIT``."""
 
 _RESULTS: dict[int, str] = ffi.typeof("VkResult").elements
-# Constants that the package lacks or has with the wrong sign; values from vulkan_core.h.
+# The package lacks these constants or has them with the wrong sign. Values from vulkan_core.h.
 QUEUE_FAMILY_IGNORED = 0xFFFFFFFF
 QUEUE_FAMILY_EXTERNAL = 0xFFFFFFFE
 WHOLE_SIZE = 0xFFFFFFFFFFFFFFFF
@@ -98,17 +95,16 @@ _HINTS = {
 
 
 def check(function: str, result: int, *, hint: str = "") -> None:
-    """Raise :class:`DriverError` for a negative ``VkResult``; success and the status codes pass."""
+    """Raise :class:`DriverError` for a negative ``VkResult``. Success and status codes pass."""
     if result < 0:
         name = _RESULTS.get(result, "unknown VkResult")
         raise DriverError(function, result, name, hint=hint or _HINTS.get(name, ""))
 
 
 def _holding(made: Any, pointees: list[Any]) -> Any:
-    """Return a structure that keeps what it points to alive: it holds bare addresses only.
+    """Return a structure that keeps its pointees alive. By itself it holds bare addresses only.
 
-    The destructor does nothing but be there, with the pointees. It must not be Python code: that would run
-    where the last reference goes, and a Ctrl-C that arrives in it is lost, as no caller is there to get it.
+    The destructor holds the pointees and does nothing. It must not be Python code: Ctrl-C during a destructor is lost.
     """
     return ffi.gc(made, partial(is_, pointees)) if pointees else made
 
@@ -132,10 +128,10 @@ def _layout(name: str) -> tuple[Any, dict[str, Any], int | None]:
 
 
 def struct(name: str, **fields: Any) -> Any:
-    """Make a structure: ``struct("VkBufferCreateInfo", size=16)`` returns a ``VkBufferCreateInfo *``.
+    """Return a new structure: ``struct("VkBufferCreateInfo", size=16)`` returns a ``VkBufferCreateInfo *``.
 
-    ``sType`` is filled in. For pointer fields: ``bytes`` become a C string, sequences become arrays, another
-    structure is pointed to; whatever is pointed to lives as long as the result.
+    The function fills in ``sType``. A pointer field takes ``bytes`` (a C string), a sequence (an array) or another
+    structure. The result keeps its pointees alive.
     """
     pointer, kinds, number = _layout(name)
     made = ffi.new(pointer)
@@ -150,13 +146,13 @@ def struct(name: str, **fields: Any) -> Any:
                 kept.append(given)
         elif kinds[field].kind in ("struct", "array", "union"):
             value = _by_value(given)
-            kept.append(given)  # what it points to in its turn
+            kept.append(given)  # for its own pointees
         setattr(made, field, value)
     return _holding(made, kept)
 
 
 def _by_value(given: Any) -> Any:
-    """Turn a pointer to a structure into the structure; leave initialisers (dicts, sequences) as they are."""
+    """Return the structure behind a pointer; return an initialiser (dict, sequence) unchanged."""
     return given[0] if isinstance(given, ffi.CData) and ffi.typeof(given).kind == "pointer" else given
 
 
@@ -180,12 +176,12 @@ def _pointer(kind: Any, given: Any, kept: list[Any]) -> Any:
 
 
 def array(kind: str, values: list[Any] | int) -> Any:
-    """Make a C array: ``array("uint64_t", [1, 2])``."""
+    """Return a new C array: ``array("uint64_t", [1, 2])``."""
     return ffi.new(f"{kind}[]", values)
 
 
 def text(field: Any) -> str:
-    """Read a ``char`` array of a structure."""
+    """Return the text of a ``char`` array."""
     return str(ffi.string(field).decode("utf-8", "replace"))
 
 
@@ -197,7 +193,7 @@ def address(handle: Any) -> int:
 class Functions:
     """The functions of one instance or device, each looked up in the driver on first use.
 
-    ``functions.vkQueueSubmit`` is the raw pointer: it returns a ``VkResult`` to be given to :func:`check`.
+    ``functions.vkQueueSubmit`` is the raw pointer. It returns a ``VkResult`` for :func:`check`.
     """
 
     def __init__(self, look_up: Callable[[bytes], Any]) -> None:
@@ -210,7 +206,7 @@ class Functions:
         if pointer == NULL:
             raise DriverError(name, -7, "VK_ERROR_EXTENSION_NOT_PRESENT", "the driver has no such function")
         function = ffi.cast(f"PFN_{name}", pointer)
-        setattr(self, name, function)  # found without __getattr__ from now on
+        setattr(self, name, function)  # later look-ups skip __getattr__
         return function
 
     def has(self, name: str) -> bool:
@@ -218,7 +214,7 @@ class Functions:
         return bool(self._look_up(name.encode()) != NULL)
 
     def create(self, name: str, kind: str, *args: Any) -> Any:
-        """Call a function whose last parameter receives its result, and return that.
+        """Call a function whose last parameter receives its result, and return the result.
 
         ``create("vkCreateFence", "VkFence", device, info, NULL)`` returns the fence.
         """
@@ -227,39 +223,17 @@ class Functions:
         return made[0]
 
     def enumerate(self, name: str, kind: str, *args: Any) -> Any:
-        """Call a function that fills an array in two calls, and return a C array of what there is."""
+        """Call a function that counts in its first call and fills an array in its second. Return the C array."""
         count = ffi.new("uint32_t *")
         function = getattr(self, name)
         result = VK.VK_INCOMPLETE
         found: Any = NULL
-        while result == VK.VK_INCOMPLETE:  # more may have come between the two calls
+        while result == VK.VK_INCOMPLETE:  # entries may have been added between the two calls
             check(name, function(*args, count, NULL) or 0)
             found = ffi.new(f"{kind}[]", count[0])
             result = function(*args, count, found) or 0
             check(name, result)
         return found
-
-
-def take_handle(function: str, number: Any, handle_type: HandleType, private: set[str]) -> Handle:
-    """Own what an export returned: an ``int`` or a Windows ``HANDLE``.
-
-    Child processes do not inherit it. ``private`` has the functions of this device that were seen to see to that.
-    """
-    if handle_type not in FD_TYPES:
-        value = address(number)
-        try:
-            check_value(value, handle_type)
-        except HandleError as error:
-            text = f"reported success and returned no handle: {error}"
-            raise DriverError(function, 0, "VK_SUCCESS", text) from error
-        return Handle(value, handle_type)
-    handle = Handle(number, handle_type)
-    if number >= 0 and function not in private:
-        if os.get_inheritable(number):  # as lavapipe 22.3 makes it
-            os.set_inheritable(number, False)  # noqa: FBT003 - the function's only parameter
-        else:
-            private.add(function)
-    return handle
 
 
 _get_instance_function: Any = _loader.vkGetInstanceProcAddr

@@ -1,39 +1,39 @@
-"""Handing memory and semaphores out: what their creation is told, and the handles themselves."""
+"""Export of memory and semaphores: the structures for their creation, and the handles."""
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING, Any
 
-from interop.protocols import HandleType
+from interop.protocols import FD_TYPES, DriverError, Handle, HandleError, HandleType, check_value
 from interop_vulkan import _driver
-from interop_vulkan._devices import MEMORY_TYPES, SEMAPHORE_TYPES
-from interop_vulkan._driver import check, struct, take_handle
+from interop_vulkan._driver import check, struct
+from interop_vulkan._handle_types import MEMORY_TYPES, SEMAPHORE_TYPES
 
 if TYPE_CHECKING:
-    from interop.protocols import Handle
     from interop_vulkan._context import Context
 
-# DXGI_SHARED_RESOURCE_READ | DXGI_SHARED_RESOURCE_WRITE, as the samples of Khronos and NVIDIA ask for both.
+# DXGI_SHARED_RESOURCE_READ | DXGI_SHARED_RESOURCE_WRITE; the samples of Khronos and NVIDIA request both.
 _READ_AND_WRITE = 0x80000000 | 1
 
 
 def exported_memory(handle_type: HandleType, chain: Any) -> Any:
-    """Put in front of ``chain`` what ``VkMemoryAllocateInfo`` is told of an export."""
+    """Extend the chain of ``VkMemoryAllocateInfo`` by an export."""
     chain = _described("VkExportMemoryWin32HandleInfoKHR", handle_type, chain)
     return struct("VkExportMemoryAllocateInfo", pNext=chain, handleTypes=MEMORY_TYPES[handle_type][0])
 
 
 def exported_semaphore(handle_type: HandleType, chain: Any) -> Any:
-    """Put in front of ``chain`` what ``VkSemaphoreCreateInfo`` is told of an export."""
+    """Extend the chain of ``VkSemaphoreCreateInfo`` by an export."""
     chain = _described("VkExportSemaphoreWin32HandleInfoKHR", handle_type, chain)
     return struct("VkExportSemaphoreCreateInfo", pNext=chain, handleTypes=SEMAPHORE_TYPES[handle_type][0])
 
 
 def _described(structure: str, handle_type: HandleType, chain: Any) -> Any:
-    """Describe the NT handle to come: the default descriptor, not inherited, without a name.
+    """Extend the chain by the description of an NT handle: default security, not inherited, without a name.
 
-    No other type may be described (VUID-VkExportMemoryWin32HandleInfoKHR-handleTypes-00657).
+    The specification allows it for NT handles alone (VUID-VkExportMemoryWin32HandleInfoKHR-handleTypes-00657).
     """
     if handle_type is not HandleType.OPAQUE_WIN32:
         return chain
@@ -42,11 +42,11 @@ def _described(structure: str, handle_type: HandleType, chain: Any) -> Any:
 
 
 class Exports:
-    """The handles of one object, as many as are asked for. Any thread.
+    """Makes the handles of one object, on any thread.
 
-    Of each object the driver may be asked for an NT handle once (VUID-VkMemoryGetWin32HandleInfoKHR-handleType-00663,
-    VUID-VkSemaphoreGetWin32HandleInfoKHR-handleType-01127). So the first is kept until :meth:`close`, and
-    duplicates are handed out.
+    The driver may be asked only once for an NT handle of an object. Therefore the first NT handle is kept until
+    :meth:`close`, and callers get duplicates (VUID-VkMemoryGetWin32HandleInfoKHR-handleType-00663,
+    VUID-VkSemaphoreGetWin32HandleInfoKHR-handleType-01127).
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Exports:
         self._lock = threading.Lock()
 
     def take(self) -> Handle:
-        """Return a new handle, the caller's."""
+        """Return a new handle. The caller owns it."""
         if self._once:
             with self._lock:
                 if self._kept is None:
@@ -76,18 +76,41 @@ class Exports:
         code = getattr(context.vk, self._function)(context.device, self._request, number)
         if code:
             check(self._function, code)
-        return take_handle(self._function, number[0], self._type, context.private_exports)
+        return _owned(self._function, number[0], self._type, context.private_exports)
 
     def close(self) -> None:
-        """Close what is kept; handles that were taken stay. A second call does nothing."""
+        """Close the kept handle. Handles of callers stay open. A second call does nothing."""
         with self._lock:
             kept, self._kept = self._kept, None
         if kept is not None:
             kept.close()
 
 
+def _owned(function: str, number: Any, handle_type: HandleType, private: set[str]) -> Handle:
+    """Return a handle that owns the result of an export: an ``int`` or a Windows ``HANDLE``.
+
+    Child processes do not inherit it. ``private`` collects the functions whose descriptors are not inheritable as the
+    driver returns them.
+    """
+    if handle_type not in FD_TYPES:
+        value = _driver.address(number)
+        try:
+            check_value(value, handle_type)
+        except HandleError as error:
+            text = f"reported success and returned no handle: {error}"
+            raise DriverError(function, 0, "VK_SUCCESS", text) from error
+        return Handle(value, handle_type)
+    handle = Handle(number, handle_type)
+    if number >= 0 and function not in private:
+        if os.get_inheritable(number):  # lavapipe 22.3 returns inheritable ones
+            os.set_inheritable(number, False)  # noqa: FBT003 - the function's only parameter
+        else:
+            private.add(function)
+    return handle
+
+
 def memory_exports(context: Context, memory: Any, handle_type: HandleType) -> Exports:
-    """Return the handles of a ``VkDeviceMemory`` that was made exportable as this type."""
+    """Return the exports of a ``VkDeviceMemory`` that was allocated for this handle type."""
     asked = {"memory": memory, "handleType": MEMORY_TYPES[handle_type][0]}
     if handle_type.is_fd:
         request = struct("VkMemoryGetFdInfoKHR", **asked)
@@ -97,7 +120,7 @@ def memory_exports(context: Context, memory: Any, handle_type: HandleType) -> Ex
 
 
 def semaphore_exports(context: Context, semaphore: Any, handle_type: HandleType) -> Exports:
-    """Return the handles of a ``VkSemaphore`` that was made exportable as this type."""
+    """Return the exports of a ``VkSemaphore`` that was created for this handle type."""
     asked = {"semaphore": semaphore, "handleType": SEMAPHORE_TYPES[handle_type][0]}
     if handle_type.is_fd:
         request = struct("VkSemaphoreGetFdInfoKHR", **asked)

@@ -1,4 +1,4 @@
-"""What graphics and compute pipelines share: shader modules, layouts and descriptor sets."""
+"""Parts of graphics and compute pipelines: shader modules, layouts and descriptor sets."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     import contextlib
     from collections.abc import Sequence
 
+    from interop_vulkan._child import Child
     from interop_vulkan._context import Context
-    from interop_vulkan._lifetime import Child
-    from interop_vulkan.memory import Buffer, Part
+    from interop_vulkan.memory import Part, VulkanBuffer
 
 _MAGIC = 0x07230203
 _WORD = 4
@@ -25,11 +25,11 @@ _STORAGE: int = VK.VK_DESCRIPTOR_TYPE_STORAGE_BUFFER
 def shader_stage(context: Context, spirv: bytes, stage: int, undo: contextlib.ExitStack) -> Any:
     """Return a ``VkPipelineShaderStageCreateInfo`` with entry point ``main``.
 
-    The shader module is registered with ``undo`` and may go once the pipeline is made. Raises
-    :class:`InvalidArgument` for bytes that are no SPIR-V, which drivers do not check.
+    ``undo`` destroys the shader module; it may run once the pipeline exists. Raises :class:`InvalidArgument` for bytes
+    that are no SPIR-V, because drivers do not check that.
     """
     if len(spirv) % _WORD or int.from_bytes(spirv[:_WORD], "little") != _MAGIC:
-        msg = f"not SPIR-V: {len(spirv)} bytes that begin with {spirv[:_WORD]!r}"
+        msg = f"spirv must be SPIR-V, got {len(spirv)} bytes that begin with {spirv[:_WORD]!r}"
         raise InvalidArgument(msg)
     info = struct("VkShaderModuleCreateInfo", codeSize=len(spirv), pCode=spirv)
     module = context.create("vkCreateShaderModule", "VkShaderModule", info)
@@ -40,7 +40,7 @@ def shader_stage(context: Context, spirv: bytes, stage: int, undo: contextlib.Ex
 class Bindings:
     """A pipeline layout of storage buffers at set 0, bindings 0 to ``count`` - 1, and push constants.
 
-    Descriptor sets are written once for each combination of buffers and found again in later turns.
+    A descriptor set is written once for each combination of buffers and reused in later turns.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Bindings:
         self._free: list[Any] = []
         self._bound: dict[tuple[int, ...], Any] = {}
 
-    def bind(self, buffers: Sequence[Buffer | Part]) -> Any:
+    def bind(self, buffers: Sequence[VulkanBuffer | Part]) -> Any:
         """Return the descriptor sets, an array of one, for these buffers. Raises :class:`InvalidArgument`."""
         key = tuple([buffer.serial for buffer in buffers])
         found = self._bound.get(key)
@@ -87,18 +87,18 @@ class Bindings:
                 buffer.add_dependent(self)
         return found
 
-    def _write(self, buffers: Sequence[Buffer | Part]) -> Any:
+    def _write(self, buffers: Sequence[VulkanBuffer | Part]) -> Any:
         if len(buffers) != self._count:
-            msg = f"this pipeline takes {self._count} buffers, got {len(buffers)}"
+            msg = f"the pipeline takes {self._count} buffers, got {len(buffers)}"
             raise InvalidArgument(msg)
         limits = self._context.limits
         limit, alignment = int(limits.maxStorageBufferRange), int(limits.minStorageBufferOffsetAlignment)
         for buffer in buffers:
             if buffer.offset % alignment:
-                msg = f"shaders see parts at multiples of {alignment} bytes here, this one is at {buffer.offset}"
+                msg = f"a part for a shader must start at a multiple of {alignment} bytes, got one at {buffer.offset}"
                 raise InvalidArgument(msg)
             if buffer.size > limit:
-                msg = f"shaders see at most {limit} bytes of a buffer here, this one has {buffer.size}"
+                msg = f"a buffer for a shader must have at most {limit} bytes, got {buffer.size}; pass a part of it"
                 raise InvalidArgument(msg)
         if not self._free:
             self._grow()
@@ -122,7 +122,7 @@ class Bindings:
         return sets
 
     def _grow(self) -> None:
-        """Make another pool and put its sets on the free list."""
+        """Create another pool and put its sets on the free list."""
         context = self._context
         each = struct(
             "VkDescriptorPoolSize", type=_STORAGE, descriptorCount=_SETS_PER_POOL * max(self._count, 1)
@@ -144,7 +144,7 @@ class Bindings:
         self._free.extend(array("VkDescriptorSet", [each]) for each in made)
 
     def forget(self, child: Child) -> None:
-        """Use the descriptor sets of a closed buffer again, once no submitted work needs them."""
+        """Reuse the descriptor sets of a closed buffer once no submitted work needs them."""
         for key in [key for key in self._bound if child.serial in key]:
             sets = self._bound.pop(key)
             self._context.retire(functools.partial(self._free.append, sets))

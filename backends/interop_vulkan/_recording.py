@@ -1,4 +1,4 @@
-"""Commands recorded for one turn."""
+"""The commands of one turn."""
 
 from __future__ import annotations
 
@@ -7,35 +7,31 @@ from operator import index
 from typing import TYPE_CHECKING, Any
 
 from interop.protocols import InvalidArgument, TurnError
-from interop_vulkan._driver import NULL, VK, WHOLE_SIZE, struct
+from interop_vulkan._barriers import EVERYTHING, ORDER
+from interop_vulkan._driver import NULL, WHOLE_SIZE, struct
 from interop_vulkan.memory import as_buffer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from interop.protocols import Mesh
+    from interop.protocols import ComputePipeline, Mesh
+    from interop_vulkan._child import Child
     from interop_vulkan._context import Context
-    from interop_vulkan._lifetime import Child
-    from interop_vulkan.kernels import Compute
-    from interop_vulkan.memory import Buffer, Part
+    from interop_vulkan.memory import Part, VulkanBuffer
 
-_EVERYTHING: int = VK.VK_PIPELINE_STAGE_ALL_COMMANDS_BIT
-_WRITE: int = VK.VK_ACCESS_MEMORY_WRITE_BIT
-ORDER = struct("VkMemoryBarrier", srcAccessMask=_WRITE, dstAccessMask=_WRITE | VK.VK_ACCESS_MEMORY_READ_BIT)
-"""After all that was written before, by earlier submissions too."""
 _WORDS = range(-(2**31), 2**32)
 
 
 class Recording:
-    """Records the work of one turn. Fulfils :class:`interop.protocols.Commands`.
+    """Records the work of one turn. Fulfils :class:`interop.protocols.GpuCommands`.
 
-    Each command runs after the earlier ones that touch the same bytes and sees what they wrote, including
-    those of earlier submissions. Fills and copies of different bytes may overlap in time. Sources of copies
-    and the like may be any buffer of this producer, or anything whose attribute ``producer_buffer`` is one.
+    Each command runs after the earlier commands on the same bytes and sees what they wrote, those of earlier
+    submissions too. Fills and copies of different bytes may overlap in time. A buffer argument is a buffer of this
+    producer, or an object whose attribute ``producer_buffer`` is one.
     """
 
     def __init__(self, context: Context) -> None:
-        self._context = context
+        self.context = context
         vk = context.vk
         self._barrier = vk.vkCmdPipelineBarrier
         self._fill, self._copy = vk.vkCmdFillBuffer, vk.vkCmdCopyBuffer
@@ -43,16 +39,19 @@ class Recording:
         self._native: Any = NULL
         self._dirty = False
         self.seen_by_host = False
-        """Whether the host may read what was recorded to be written."""
+        """Whether the host may read bytes that the recording writes."""
         self._ranges: dict[Any, list[tuple[int, int]]] = {}
-        """By ``VkBuffer``, the bytes touched since the last barrier, while that is known: disjoint and in order."""
+        """Bytes used since the last barrier, by ``VkBuffer``: disjoint and sorted ranges."""
         self.uses: list[Child] = []
-        """What must still be open when the recording is submitted."""
+        """Objects that must be open when the recording is submitted."""
         self.submitted: list[Callable[[int], None]] = []
-        """Called with the point on the progress timeline, once that is known."""
+        """Callbacks that get the submission's value on the progress timeline."""
 
     def start(self, native: Any, *, ordered: bool) -> None:
-        """Begin with a command buffer in the recording state; ``ordered``: after what earlier submissions wrote."""
+        """Begin with a command buffer in the recording state.
+
+        ``ordered`` tells that a barrier after earlier submissions has been recorded already.
+        """
         self._native = native
         self._dirty = not ordered
         self.seen_by_host = False
@@ -69,69 +68,75 @@ class Recording:
 
     @property
     def native(self) -> Any:
-        """The ``VkCommandBuffer``, recording. What is recorded into it by hand needs barriers of its own."""
+        """The ``VkCommandBuffer`` in the recording state. Commands recorded by hand need barriers of their own."""
         return self.next()
 
     def fill(self, buffer: object, word: int) -> None:
         """Set every whole 32-bit word of a buffer (``vkCmdFillBuffer``)."""
-        target = as_buffer(self._context, buffer)
+        target = as_buffer(self.context, buffer)
         number = (
             index(word) if hasattr(word, "__index__") else -1 << 32
-        )  # a range looks a NumPy scalar up one by one
+        )  # `in range` compares a NumPy scalar with each number
         if number not in _WORDS or target.size < 4:  # noqa: PLR2004 - the size of a word
-            msg = f"fill takes a 32-bit word and at least 4 bytes to fill, got {word} and {target.size} bytes"
+            msg = f"fill needs a 32-bit word and a buffer of 4 bytes or more, got {word} and {target.size} bytes"
             raise InvalidArgument(msg)
         size = target.span if target.span == WHOLE_SIZE else target.size & ~3
         self._fill(self._beside(target), target.native, target.offset, size, number & 0xFFFFFFFF)
 
     def copy(self, source: object, target: object) -> None:
-        """Copy the bytes of one buffer to the start of another (``vkCmdCopyBuffer``)."""
-        here, there = as_buffer(self._context, source), as_buffer(self._context, target)
+        """Copy all bytes of ``source`` to the start of ``target`` (``vkCmdCopyBuffer``)."""
+        here, there = as_buffer(self.context, source), as_buffer(self.context, target)
         if here.native == there.native and _overlap(
             (here.offset, here.offset + here.size), (there.offset, there.offset + here.size)
         ):
-            raise InvalidArgument("copy needs two different buffers, got the same one twice")
+            raise InvalidArgument(
+                "copy needs two different buffers or parts, got the same bytes as source and target"
+            )
         if there.size < here.size:
-            msg = f"copy of {here.size} bytes needs a target of at least that size, got {there.size} bytes"
+            msg = f"the target of a copy of {here.size} bytes must have that size or more, got {there.size} bytes"
             raise InvalidArgument(msg)
         self._region.srcOffset, self._region.dstOffset = here.offset, there.offset
         self._region.size = here.size
         self._copy(self._beside(here, there), here.native, there.native, 1, self._region)
 
     def draw(self, mesh: Mesh, heights: object) -> None:
-        """Draw a mesh with the float32 heights in a buffer; see :mod:`interop_vulkan.render`."""
-        from interop_vulkan.render import Grid
+        """Draw a mesh; see :meth:`interop.protocols.MeshCommands.draw`."""
+        from interop_vulkan.render import Grid  # loaded by programs that draw
 
-        if not isinstance(mesh, Grid) or mesh.context is not self._context:
-            msg = f"expected a mesh of the producer on {self._context.info.name}, got {mesh!r}"
+        if not isinstance(mesh, Grid) or mesh.context is not self.context:
+            msg = f"mesh must be a mesh of the producer on {self.context.info.name}, got {mesh!r}"
             raise InvalidArgument(msg)
         mesh.check_open()
-        buffer = as_buffer(self._context, heights)
-        mesh.record(self.next, buffer)
+        mesh.record(self.next, as_buffer(self.context, heights))
         self.submitted.append(mesh.drawn)
 
     def dispatch(
-        self, compute: Compute, buffers: Sequence[object], groups: Sequence[int], push: bytes = b""
+        self,
+        compute: ComputePipeline,
+        buffers: Sequence[object],
+        groups: Sequence[int],
+        push: bytes = b"",
     ) -> None:
-        """Run a compute pipeline over ``groups`` work groups; see :mod:`interop_vulkan.kernels`."""
-        if compute.context is not self._context:
-            msg = f"expected a compute pipeline of the producer on {self._context.info.name}, got {compute!r}"
+        """Run a compute pipeline; see :meth:`interop.protocols.ComputeCommands.dispatch`."""
+        from interop_vulkan.kernels import Compute  # loaded by programs that compute
+
+        if not isinstance(compute, Compute) or compute.context is not self.context:
+            msg = f"compute must be a pipeline of the producer on {self.context.info.name}, got {compute!r}"
             raise InvalidArgument(msg)
         compute.check_open()
-        bound = [as_buffer(self._context, buffer) for buffer in buffers]
-        compute.record(self.next, bound, groups, push)
+        compute.record(self.next, [as_buffer(self.context, buffer) for buffer in buffers], groups, push)
 
     def next(self, *uses: Child) -> Any:
-        """Return the command buffer for one more command, ordered after the ones before."""
+        """Return the command buffer for one more command, after a barrier to the commands before it."""
         self._check_recording()
         if self._dirty or self._ranges:
             self._order()
-        self._dirty = self.seen_by_host = True  # whatever it writes
+        self._dirty = self.seen_by_host = True  # the command may write anything
         self.uses.extend(uses)
         return self._native
 
-    def _beside(self, *buffers: Buffer | Part) -> Any:
-        """As :meth:`next`, for a command that touches these bytes alone: nothing waits that need not."""
+    def _beside(self, *buffers: VulkanBuffer | Part) -> Any:
+        """Return the command buffer for a command on these bytes alone. A barrier is recorded only if they overlap."""
         self._check_recording()
         touched = [(each.native, (each.offset, each.offset + each.size)) for each in buffers]
         ranges = self._ranges
@@ -140,24 +145,31 @@ class Recording:
         for native, span in touched:
             insort(ranges.setdefault(native, []), span)
         self.uses.extend(buffers)
-        self.seen_by_host |= buffers[-1].seen_by_host  # the one that is written
+        self.seen_by_host |= buffers[-1].seen_by_host  # the last buffer is written
         return self._native
 
     def _order(self) -> None:
-        self._barrier(self._native, _EVERYTHING, _EVERYTHING, 0, 1, ORDER, 0, NULL, 0, NULL)
+        self._barrier(self._native, EVERYTHING, EVERYTHING, 0, 1, ORDER, 0, NULL, 0, NULL)
         self._dirty = False
         self._ranges.clear()
 
     def _check_recording(self) -> None:
         if self._native == NULL:
-            raise TurnError("these commands are not being recorded; they are valid inside their turn only")
+            raise TurnError("the turn of these commands has ended; commands are valid inside their turn only")
 
 
 def _meets(span: tuple[int, int], ranges: Sequence[tuple[int, int]]) -> bool:
-    """Whether a span overlaps one of many that do not overlap each other: only its neighbours can."""
+    """Return whether a span overlaps one of many disjoint, sorted spans. Only its neighbours can."""
     at = bisect_left(ranges, span)
     return any(_overlap(span, each) for each in ranges[max(at - 1, 0) : at + 1])
 
 
 def _overlap(one: tuple[int, int], other: tuple[int, int]) -> bool:
     return one[0] < other[1] and other[0] < one[1]
+
+
+def as_recording(context: Context, given: object) -> Recording:
+    """Return ``given`` if it is a recording on this device. Raises :class:`InvalidArgument` otherwise."""
+    if isinstance(given, Recording) and given.context is context:
+        return given
+    raise InvalidArgument(f"commands must be those of the producer on {context.info.name}, got {given!r}")

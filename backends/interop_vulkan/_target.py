@@ -1,12 +1,12 @@
-"""What is drawn into: a colour and a depth image, their render pass and framebuffer."""
+"""The target of a drawing: a colour and a depth image, their render pass and framebuffer."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from interop_vulkan._allocation import allocate
 from interop_vulkan._driver import VK, array, check, struct
-from interop_vulkan.memory import allocate
 
 if TYPE_CHECKING:
     import contextlib
@@ -21,12 +21,12 @@ _BACKGROUND = (0.07, 0.07, 0.09, 1.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A render pass into a picture, ready to be begun. Owned by whoever gave the ``undo`` stack."""
+    """A render pass into a picture. The ``undo`` stack of :func:`create_target` owns its objects."""
 
     width: int
     height: int
     colour: Any
-    """``VkImage``; in the layout for transfers once the pass has ended."""
+    """``VkImage``, in the layout for transfers after the pass."""
     render_pass: Any
     begin: Any
     """``VkRenderPassBeginInfo``."""
@@ -35,7 +35,7 @@ class Target:
 
 
 def create_target(context: Context, width: int, height: int, undo: contextlib.ExitStack) -> Target:
-    """Make both images, the render pass and the framebuffer; freeing them is registered with ``undo``."""
+    """Create both images, the render pass and the framebuffer. ``undo`` destroys them."""
     colour_bit, depth_bit = VK.VK_IMAGE_ASPECT_COLOR_BIT, VK.VK_IMAGE_ASPECT_DEPTH_BIT
     colour_use = VK.VK_IMAGE_USAGE_COLOR_ATTACHMENT_BIT | VK.VK_IMAGE_USAGE_TRANSFER_SRC_BIT
     depth_use = VK.VK_IMAGE_USAGE_DEPTH_STENCIL_ATTACHMENT_BIT
@@ -82,7 +82,7 @@ def create_target(context: Context, width: int, height: int, undo: contextlib.Ex
 def _image(
     context: Context, size: tuple[int, int], pixel: int, usage: int, aspect: int, undo: contextlib.ExitStack
 ) -> tuple[Any, Any]:
-    """Make an image with memory of its own and a view of it."""
+    """Create an image with its own memory, and a view of it."""
     info = struct(
         "VkImageCreateInfo",
         imageType=VK.VK_IMAGE_TYPE_2D,
@@ -113,7 +113,7 @@ def _image(
 
 
 def _render_pass(context: Context) -> Any:
-    """Make a pass that clears both images, draws, and leaves the colours ready to be copied."""
+    """Create a pass that clears both images, draws, and leaves the colours in the layout for copies."""
     common = {
         "samples": VK.VK_SAMPLE_COUNT_1_BIT,
         "loadOp": VK.VK_ATTACHMENT_LOAD_OP_CLEAR,
@@ -152,7 +152,7 @@ def _render_pass(context: Context) -> Any:
     reads = VK.VK_ACCESS_DEPTH_STENCIL_ATTACHMENT_READ_BIT
     outside = 0xFFFFFFFF  # VK_SUBPASS_EXTERNAL
     dependencies = [
-        struct(  # the last picture has been drawn and copied before this one clears it
+        struct(  # the last picture is drawn and copied before this one clears it
             "VkSubpassDependency",
             srcSubpass=outside,
             dstSubpass=0,
@@ -161,7 +161,7 @@ def _render_pass(context: Context) -> Any:
             srcAccessMask=writes,
             dstAccessMask=writes | reads,
         ),
-        struct(  # the copy sees what was drawn
+        struct(  # the copy sees the drawing
             "VkSubpassDependency",
             srcSubpass=0,
             dstSubpass=outside,

@@ -1,6 +1,6 @@
-"""Images that other APIs can take in: made, exported, handed over, filled and read back.
+"""Images that other APIs can import.
 
-Images stay in the layout GENERAL, the one in which any API may use them.
+Images stay in the layout GENERAL, in which any API may use them.
 """
 
 from __future__ import annotations
@@ -9,8 +9,11 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from interop.protocols import HandleType, InvalidArgument, MemoryDescriptor, Tiling, Unsupported, WaitTimeout
+from interop.protocols import InvalidArgument, MemoryDescriptor, Tiling, Unsupported, WaitTimeout
 from interop.toolkit import host_bytes
+from interop_vulkan._allocation import allocate, exportable
+from interop_vulkan._barriers import EVERYTHING, READ, WRITE
+from interop_vulkan._child import Child
 from interop_vulkan._driver import (
     NULL,
     QUEUE_FAMILY_EXTERNAL,
@@ -20,30 +23,25 @@ from interop_vulkan._driver import (
     struct,
 )
 from interop_vulkan._exports import exported_memory, memory_exports
-from interop_vulkan._images import TILINGS, ask, image_format, image_type
-from interop_vulkan._lifetime import Child
-from interop_vulkan.memory import allocate, as_buffer, create_buffer, exportable
-from interop_vulkan.stream import prepare
+from interop_vulkan._image_formats import TILINGS, ask, image_format, image_type
+from interop_vulkan._recording import as_recording
+from interop_vulkan.memory import as_buffer, create_buffer
+from interop_vulkan.submission import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from interop.protocols import Handle, HostBytes, ImageDescriptor
+    from interop.protocols import Commands, Handle, HandleType, HostBytes, ImageDescriptor
     from interop_vulkan._context import Context
     from interop_vulkan._exports import Exports
     from interop_vulkan._recording import Recording
 
-DEFAULT_TIMEOUT = 30.0
-
-_EVERYTHING: int = VK.VK_PIPELINE_STAGE_ALL_COMMANDS_BIT
-_READ: int = VK.VK_ACCESS_MEMORY_READ_BIT
-_WRITE: int = VK.VK_ACCESS_MEMORY_WRITE_BIT
 _UNDEFINED: int = VK.VK_IMAGE_LAYOUT_UNDEFINED
 _GENERAL: int = VK.VK_IMAGE_LAYOUT_GENERAL
 _COLOR: int = VK.VK_IMAGE_ASPECT_COLOR_BIT
 
 
-class Image(Child):
+class VulkanImage(Child):
     """A ``VkImage`` and its allocation. Fulfils :class:`interop.protocols.ProducerImage`."""
 
     def __init__(
@@ -54,6 +52,7 @@ class Image(Child):
         *,
         descriptor: ImageDescriptor,
         exported: MemoryDescriptor | None,
+        timeout: float,
         destroy: Callable[[], None],
     ) -> None:
         width, height, depth = descriptor.extent
@@ -62,10 +61,11 @@ class Image(Child):
         self._exports = exports
         self._descriptor = descriptor
         self._exported = exported
+        self._timeout = timeout
 
     @property
     def descriptor(self) -> ImageDescriptor:
-        """What was made; a linear image with the pitch and offset of ``vkGetImageSubresourceLayout``."""
+        """The image; a linear one has the row pitch and offset of ``vkGetImageSubresourceLayout``."""
         return self._descriptor
 
     @property
@@ -75,34 +75,40 @@ class Image(Child):
         return self._native
 
     def export_memory(self) -> tuple[Handle, MemoryDescriptor]:
-        """Hand out the allocation (``vkGetMemoryFdKHR``, ``vkGetMemoryWin32HandleKHR``).
+        """Export the allocation.
 
-        The caller owns the handle; each call makes a new one. Raises :class:`Unsupported` for an image that
-        was not made exportable.
+        Returns:
+            A new handle, owned by the caller, and the descriptor of the allocation.
+
+        Raises:
+            Unsupported: The image was created without ``export``.
+
+        Note:
+            ``vkGetMemoryFdKHR``, ``vkGetMemoryWin32HandleKHR``.
         """
         self.check_open()
         if self._exported is None or self._exports is None:
             raise Unsupported("exporting this image", "it was made without export=")
         return self._exports.take(), self._exported
 
-    def acquire(self, commands: Recording) -> None:
-        """Record taking the image over from the other API (from ``VK_QUEUE_FAMILY_EXTERNAL``)."""
+    def acquire(self, commands: Commands) -> None:
+        """Record the acquire of the image from the other API (``VK_QUEUE_FAMILY_EXTERNAL``)."""
         self._transfer(commands, _GENERAL, (QUEUE_FAMILY_EXTERNAL, self.context.family))
 
-    def release(self, commands: Recording) -> None:
-        """Record giving the image to the other API (to ``VK_QUEUE_FAMILY_EXTERNAL``)."""
+    def release(self, commands: Commands) -> None:
+        """Record the release of the image to the other API (``VK_QUEUE_FAMILY_EXTERNAL``)."""
         self._transfer(commands, _GENERAL, (self.context.family, QUEUE_FAMILY_EXTERNAL))
 
-    def prime(self, commands: Recording) -> None:
-        """Record bringing a new image, whose texels are undefined, into the layout GENERAL."""
+    def prime(self, commands: Commands) -> None:
+        """Record the transition of a new image, whose texels are undefined, to the layout GENERAL."""
         self._transfer(commands, _UNDEFINED, (QUEUE_FAMILY_IGNORED, QUEUE_FAMILY_IGNORED))
 
-    def _transfer(self, commands: Recording, layout: int, families: tuple[int, int]) -> None:
+    def _transfer(self, commands: Commands, layout: int, families: tuple[int, int]) -> None:
         barrier = struct(
             "VkImageMemoryBarrier",
-            # The other half of each transfer belongs to the other API.
-            srcAccessMask=_WRITE if families[0] == self.context.family else 0,
-            dstAccessMask=0 if families[1] == QUEUE_FAMILY_EXTERNAL else _READ | _WRITE,
+            # The other API records the other half of each transfer.
+            srcAccessMask=WRITE if families[0] == self.context.family else 0,
+            dstAccessMask=0 if families[1] == QUEUE_FAMILY_EXTERNAL else READ | WRITE,
             oldLayout=layout,
             newLayout=_GENERAL,
             srcQueueFamilyIndex=families[0],
@@ -114,28 +120,26 @@ class Image(Child):
                 "layerCount": self._descriptor.array_layers,
             },
         )
-        native = commands.next(self)
-        self.context.vk.vkCmdPipelineBarrier(
-            native, _EVERYTHING, _EVERYTHING, 0, 0, NULL, 0, NULL, 1, barrier
-        )
+        native = as_recording(self.context, commands).next(self)
+        self.context.vk.vkCmdPipelineBarrier(native, EVERYTHING, EVERYTHING, 0, 0, NULL, 0, NULL, 1, barrier)
 
-    def copy_from(self, commands: Recording, buffer: object, *, level: int = 0, layer: int = 0) -> None:
-        """Record filling a level of a layer from the start of a buffer, in rows without gaps."""
+    def copy_from(self, commands: Commands, buffer: object, *, level: int = 0, layer: int = 0) -> None:
+        """Record a copy from the start of a buffer to a level of a layer, in rows without gaps."""
         source, region = self._region(buffer, level, layer)
-        native = commands.next(self, source)
+        native = as_recording(self.context, commands).next(self, source)
         self.context.vk.vkCmdCopyBufferToImage(native, source.native, self.native, _GENERAL, 1, region)
 
-    def copy_to(self, commands: Recording, buffer: object, *, level: int = 0, layer: int = 0) -> None:
-        """Record copying a level of a layer to the start of a buffer, in rows without gaps."""
+    def copy_to(self, commands: Commands, buffer: object, *, level: int = 0, layer: int = 0) -> None:
+        """Record a copy of a level of a layer to the start of a buffer, in rows without gaps."""
         target, region = self._region(buffer, level, layer)
-        native = commands.next(self, target)
+        native = as_recording(self.context, commands).next(self, target)
         self.context.vk.vkCmdCopyImageToBuffer(native, self.native, _GENERAL, target.native, 1, region)
 
     def _region(self, buffer: object, level: int, layer: int) -> tuple[Any, Any]:
         found = as_buffer(self.context, buffer)
         nbytes = self._descriptor.part_nbytes(level, layer)
         if found.size < nbytes:
-            msg = f"level {level} has {nbytes} bytes, the buffer {found.size}"
+            msg = f"level {level} needs a buffer of {nbytes} bytes, got one of {found.size} bytes"
             raise InvalidArgument(msg)
         width, height, depth = self._descriptor.level_extent(level)
         region = struct(
@@ -151,45 +155,41 @@ class Image(Child):
         return found, region
 
     def write(
-        self, source: HostBytes, *, level: int = 0, layer: int = 0, timeout: float = DEFAULT_TIMEOUT
+        self, source: HostBytes, *, level: int = 0, layer: int = 0, timeout: float | None = None
     ) -> None:
-        """Fill a level of a layer, and wait for it. The image must be this producer's at that time."""
+        """Copy host bytes into a level of a layer; see :meth:`interop.protocols.ProducerImage.write`."""
         nbytes = self._descriptor.part_nbytes(level, layer)
         flat = host_bytes(source, nbytes, writable=False)
-        with contextlib.closing(create_buffer(self.context, nbytes, None, host_visible=True)) as staging:
+        with contextlib.closing(create_buffer(self.context, nbytes, host_visible=True)) as staging:
             staging.host_view()[:] = memoryview(flat)
-            with submitted(self.context, timeout) as commands:
+            with submitted(self.context, self._timeout if timeout is None else timeout) as commands:
                 self.copy_from(commands, staging, level=level, layer=layer)
 
     def read(
-        self, target: HostBytes, *, level: int = 0, layer: int = 0, timeout: float = DEFAULT_TIMEOUT
+        self, target: HostBytes, *, level: int = 0, layer: int = 0, timeout: float | None = None
     ) -> None:
-        """Copy a level of a layer into host bytes. The image must be this producer's at that time."""
+        """Copy a level of a layer into host bytes; see :meth:`interop.protocols.ProducerImage.read`."""
         nbytes = self._descriptor.part_nbytes(level, layer)
         flat = host_bytes(target, nbytes, writable=True)
-        with contextlib.closing(create_buffer(self.context, nbytes, None, host_visible=True)) as staging:
-            with submitted(self.context, timeout) as commands:
+        with contextlib.closing(create_buffer(self.context, nbytes, host_visible=True)) as staging:
+            with submitted(self.context, self._timeout if timeout is None else timeout) as commands:
                 self.copy_to(commands, staging, level=level, layer=layer)
             memoryview(flat)[:] = staging.host_view()
 
 
 @contextlib.contextmanager
-def submitted(context: Context, timeout: float = DEFAULT_TIMEOUT) -> Generator[Recording]:
-    """Record a submission of its own and wait for its end. Raises :class:`WaitTimeout`."""
-    with contextlib.closing(prepare(context, (), (), None, None)) as submission:
+def submitted(context: Context, timeout: float) -> Generator[Recording]:
+    """Record a submission in the block, submit it, and wait for its end. Raises :class:`WaitTimeout`."""
+    with contextlib.closing(prepare(context, timeout=timeout)) as submission:
         yield submission.begin()
         if not context.timeline.wait(submission.submit(), timeout):
             raise WaitTimeout(f"the Vulkan queue of {context.info.name}", timeout)
 
 
-def create_image(context: Context, image: ImageDescriptor, export: HandleType | None) -> Image:
-    """Make an image; see :meth:`interop.protocols.ImageProducer.create_image`."""
-    context.check_open()
-    context.sweep()
-    if image.offset:
-        raise InvalidArgument(f"an image starts its own allocation here, got an offset of {image.offset}")
-    if export is HandleType.HOST_ALLOCATION:
-        raise Unsupported("an image in host memory", "only buffers are imported from pages here")
+def create_image(
+    context: Context, image: ImageDescriptor, export: HandleType | None, timeout: float
+) -> VulkanImage:
+    """Create an image in the layout GENERAL. The caller has checked the arguments."""
     bit = exportable(context, export) if export is not None else 0
     usage, dedicated_only = ask(context.instance_vk, context.physical, image, bit)
     info = struct(
@@ -211,8 +211,8 @@ def create_image(context: Context, image: ImageDescriptor, export: HandleType | 
         needs = struct("VkMemoryRequirements2", pNext=asked)
         which = struct("VkImageMemoryRequirementsInfo2", image=native)
         context.vk.vkGetImageMemoryRequirements2(context.device, which, needs)
-        # Drivers pass how an optimal image is laid out along with a dedicated allocation. For a linear one it
-        # tells NVIDIA's that the memory must not be compressed, by which other APIs' texels would get lost.
+        # A dedicated allocation passes the layout of an optimal image on to other drivers. For a linear image it tells
+        # NVIDIA's driver not to compress the memory; other APIs' texels would be lost.
         dedicated = export is not None or dedicated_only or bool(asked.requiresDedicatedAllocation)
         chain = struct("VkMemoryDedicatedAllocateInfo", image=native) if dedicated else NULL
         if export is not None:
@@ -234,9 +234,11 @@ def create_image(context: Context, image: ImageDescriptor, export: HandleType | 
                 device=context.info.identity,
             )
         destroy = undo.pop_all().close
-        made = Image(context, native, exports, descriptor=image, exported=exported, destroy=destroy)
+        made = VulkanImage(
+            context, native, exports, descriptor=image, exported=exported, timeout=timeout, destroy=destroy
+        )
     try:
-        with submitted(context) as commands:
+        with submitted(context, timeout) as commands:
             made.prime(commands)
     except BaseException:
         made.close()
@@ -245,10 +247,13 @@ def create_image(context: Context, image: ImageDescriptor, export: HandleType | 
 
 
 def _laid_out(context: Context, native: Any, image: ImageDescriptor) -> ImageDescriptor:
-    """Return the descriptor with the pitch and offset that the driver chose."""
+    """Return the descriptor with the row pitch and offset that the driver chose."""
     which = struct("VkImageSubresource", aspectMask=_COLOR)
     layout = struct("VkSubresourceLayout")
     context.vk.vkGetImageSubresourceLayout(context.device, native, which, layout)
     if image.row_pitch not in (0, int(layout.rowPitch)):
-        raise Unsupported(f"a row pitch of {image.row_pitch}", f"the driver makes it {layout.rowPitch} here")
+        raise Unsupported(
+            f"a row pitch of {image.row_pitch}",
+            f"the driver chooses {layout.rowPitch} for this image; leave row_pitch at 0",
+        )
     return replace(image, row_pitch=int(layout.rowPitch), offset=int(layout.offset))

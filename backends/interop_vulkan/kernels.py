@@ -1,20 +1,20 @@
-"""Compute pipelines of the producer's own, from SPIR-V."""
+"""Compute pipelines from SPIR-V."""
 
 from __future__ import annotations
 
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from interop.protocols import InvalidArgument
+from interop.protocols import InvalidArgument, as_integer
+from interop_vulkan._child import Child
 from interop_vulkan._driver import NULL, VK, ffi, struct
-from interop_vulkan._lifetime import Child
 from interop_vulkan._pipeline import Bindings, shader_stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from interop_vulkan._context import Context
-    from interop_vulkan.memory import Buffer, Part
+    from interop_vulkan.memory import Part, VulkanBuffer
 
 _DIMENSIONS = 3
 _STAGE: int = VK.VK_SHADER_STAGE_COMPUTE_BIT
@@ -22,7 +22,7 @@ _POINT: int = VK.VK_PIPELINE_BIND_POINT_COMPUTE
 
 
 class Compute(Child):
-    """A compute pipeline, run by ``commands.dispatch(compute, buffers, groups, push)``."""
+    """A compute pipeline. Fulfils :class:`interop.protocols.ComputePipeline`."""
 
     def __init__(
         self,
@@ -44,22 +44,23 @@ class Compute(Child):
     def record(
         self,
         following: Callable[..., Any],
-        buffers: Sequence[Buffer | Part],
+        buffers: Sequence[VulkanBuffer | Part],
         groups: Sequence[int],
         push: bytes,
     ) -> None:
-        """Record one run; ``following`` gives the command buffer, ordered after what was recorded before.
+        """Record one run; see :meth:`interop.protocols.ComputeCommands.dispatch`.
 
-        Raises :class:`InvalidArgument` before anything is recorded.
+        ``following`` is :meth:`Recording.next` of the recording.
         """
-        counts = [*groups, *[1] * (_DIMENSIONS - len(groups))]
+        counts = [as_integer(count, "groups") for count in groups]
+        counts += [1] * (_DIMENSIONS - len(counts))
         if len(counts) != _DIMENSIONS or not all(
             0 < count <= limit for count, limit in zip(counts, self._limits, strict=True)
         ):
-            msg = f"groups must be 1 to 3 counts from 1 to {self._limits}, got {groups!r}"
+            msg = f"groups must be 1 to 3 counts, each from 1 to at most {self._limits}, got {groups!r}"
             raise InvalidArgument(msg)
         if len(push) != self._push_bytes:
-            msg = f"this pipeline takes {self._push_bytes} bytes of push constants, got {len(push)}"
+            msg = f"push must have the pipeline's {self._push_bytes} bytes of push constants, got {len(push)} bytes"
             raise InvalidArgument(msg)
         sets = self._bindings.bind(buffers)
         native = following(self, *buffers)
@@ -72,19 +73,12 @@ class Compute(Child):
 
 
 def create_compute(context: Context, spirv: bytes, buffers: int, push_constant_bytes: int) -> Compute:
-    """Make a compute pipeline from SPIR-V whose entry point is ``main``.
-
-    ``buffers`` storage buffers are bound at set 0 from binding 0 on, and ``push_constant_bytes`` of push
-    constants are given with each run. Raises :class:`InvalidArgument` for bytes that are no SPIR-V and for
-    counts beyond the device's limits.
-    """
-    context.check_open()
-    context.sweep()
+    """Create a compute pipeline; see :meth:`interop.protocols.ComputeProducer.create_compute`."""
     most = int(context.limits.maxPerStageDescriptorStorageBuffers)
     room = int(context.limits.maxPushConstantsSize)
     if not 0 <= buffers <= most or not 0 <= push_constant_bytes <= room or push_constant_bytes % 4:
         msg = (
-            f"a pipeline takes up to {most} buffers and up to {room} bytes of push constants in whole words, "
+            f"buffers must be from 0 to {most} and push_constant_bytes a multiple of 4 from 0 to {room}, "
             f"got {buffers} and {push_constant_bytes}"
         )
         raise InvalidArgument(msg)

@@ -1,4 +1,4 @@
-"""Buffers, their memory, and its export."""
+"""Buffers, parts of buffers, and the export of their memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from interop.protocols import (
     ClosedError,
-    DriverError,
     Handle,
     HandleType,
     InvalidArgument,
@@ -18,11 +17,11 @@ from interop.protocols import (
     check_range,
 )
 from interop_vulkan import _driver
-from interop_vulkan._devices import BUFFER_USAGE, MEMORY_TYPES, memory_features
+from interop_vulkan._allocation import allocate, check_fits, exportable
+from interop_vulkan._child import Child
 from interop_vulkan._driver import NULL, VK, WHOLE_SIZE, check, struct
 from interop_vulkan._exports import exported_memory, memory_exports
-from interop_vulkan._host import create_host_buffer
-from interop_vulkan._lifetime import Child
+from interop_vulkan._handle_types import BUFFER_USAGE, memory_features
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,15 +30,13 @@ if TYPE_CHECKING:
     from interop_vulkan._context import Context
     from interop_vulkan._exports import Exports
 
-_LIMIT = 2**63
-PART_ALIGNMENT = 4  # vkCmdFillBuffer's and vkCmdCopyBuffer's; descriptors need the device's, up to 256
-_MAPPABLE: int = VK.VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK.VK_MEMORY_PROPERTY_HOST_COHERENT_BIT
-# Never ours: protected memory, lazily allocated memory, and AMD's uncached kinds, which need a feature.
-_AVOIDED: int = 0x20 | 0x10 | 0x40 | 0x80
+PART_ALIGNMENT = 4
+"""Alignment of parts, for vkCmdFillBuffer and vkCmdCopyBuffer. Descriptors need the device's, up to 256."""
+_DEDICATED_ONLY: int = VK.VK_EXTERNAL_MEMORY_FEATURE_DEDICATED_ONLY_BIT
 _OPAQUE = frozenset({HandleType.OPAQUE_FD, HandleType.OPAQUE_WIN32, HandleType.OPAQUE_WIN32_KMT})
 
 
-class Buffer(Child):
+class VulkanBuffer(Child):
     """A ``VkBuffer`` and its allocation. Fulfils :class:`interop.protocols.ProducerBuffer`."""
 
     def __init__(
@@ -56,7 +53,10 @@ class Buffer(Child):
         destroy: Callable[[], None],
         pages: HostPages | None = None,
     ) -> None:
-        super().__init__(context, f"buffer of {size} bytes", destroy)
+        # Views of the mapped bytes keep this object alive, and the bytes stay mapped as long as it lives.
+        self._bytes: Any = _driver.ffi.buffer(mapped, size) if mapped != NULL else None
+        self._parts: dict[int, Part] = {}
+        super().__init__(context, f"buffer of {size} bytes", destroy, self._bytes)
         self._native = native
         self._exports = exports
         self._size = size
@@ -74,16 +74,13 @@ class Buffer(Child):
             if export is not None
             else None
         )
-        # Every view of the mapped bytes keeps this object alive, and this object keeps the bytes mapped.
-        self._bytes: Any = _driver.ffi.buffer(mapped, size) if mapped != NULL else None
-        self._parts: list[Part] = []
         shared = export is not None and (exports is None or export not in _OPAQUE)
         self.seen_by_host = self._bytes is not None or pages is not None or shared
-        """Whether the host may read the memory; what the device alone reads need not be made visible to it."""
+        """Whether the host may read the memory. Other memory needs no barrier to the host."""
 
     @property
     def size(self) -> int:
-        """Bytes asked for."""
+        """Bytes that were requested."""
         return self._size
 
     @property
@@ -98,10 +95,16 @@ class Buffer(Child):
         return self._native
 
     def export_memory(self) -> tuple[Handle, MemoryDescriptor]:
-        """Hand out the allocation (``vkGetMemoryFdKHR``, ``vkGetMemoryWin32HandleKHR``, or the address of its pages).
+        """Export the allocation.
 
-        The caller owns the handle; each call makes a new one. Raises :class:`Unsupported` for a buffer that
-        was not made exportable.
+        Returns:
+            A new handle, owned by the caller, and the descriptor of the allocation.
+
+        Raises:
+            Unsupported: The buffer was created without ``export``.
+
+        Note:
+            ``vkGetMemoryFdKHR``, ``vkGetMemoryWin32HandleKHR``; for host memory the address of its pages.
         """
         if not self.alive:
             self.check_open()
@@ -119,22 +122,30 @@ class Buffer(Child):
 
     @property
     def span(self) -> int:
-        """What commands and descriptors take as its size: all that there is."""
+        """Size that commands and descriptors take: the whole ``VkBuffer``."""
         return WHOLE_SIZE
 
     def part(self, offset: int, size: int) -> Part:
-        """Return ``size`` bytes from ``offset`` on as what commands take; closed with this buffer."""
+        """Return ``size`` bytes from ``offset`` on. Commands take the part like a buffer; both close together."""
         self.check_open()
         check_range(offset, size, self._size, alignment=PART_ALIGNMENT)
         made = Part(self, offset, size)
-        self._parts.append(made)
+        self._parts[made.serial] = made
         return made
 
-    def host_view(self) -> memoryview:
-        """Writable bytes of a host-visible buffer, mapped until the last view has gone, even past close.
+    def forget_part(self, part: Part) -> None:
+        """Drop the reference to a part that was closed."""
+        self._parts.pop(part.serial, None)
 
-        Written bytes are seen by work submitted afterwards; the device's are seen once
-        :attr:`interop.protocols.Producer.progress` has reached the submission.
+    def host_view(self) -> memoryview:
+        """Return the writable bytes of a host-visible buffer.
+
+        The bytes stay mapped until the last view is gone, even after :meth:`close`. Work submitted afterwards sees
+        what the host wrote. The host sees what the device wrote once :attr:`interop.protocols.Producer.progress` has
+        reached the submission.
+
+        Raises:
+            Unsupported: The buffer was created without ``host_visible=True``.
         """
         self.check_open()
         if self._bytes is None:
@@ -143,18 +154,16 @@ class Buffer(Child):
 
     def close(self) -> None:
         """Free buffer and memory as soon as no submitted work and no host view uses them."""
-        while self._parts:
-            self._parts.pop().close()
-        mapped, self._bytes = self._bytes, None
-        viewed = weakref.ref(mapped) if mapped is not None else None
-        del mapped
-        self._close(viewed() if viewed is not None else None)
+        for part in list(self._parts.values()):
+            part.close()
+        self._bytes = None
+        super().close()
 
 
 class Part(Child):
-    """A range of a buffer that commands take as a buffer of its own. Fulfils :class:`interop.protocols.BufferPart`."""
+    """A range of a buffer. Fulfils :class:`interop.protocols.BufferPart`."""
 
-    def __init__(self, whole: Buffer, offset: int, size: int) -> None:
+    def __init__(self, whole: VulkanBuffer, offset: int, size: int) -> None:
         super().__init__(whole.context, f"part of {size} bytes", _nothing)
         self._whole = weakref.ref(whole)
         self.native = whole.native
@@ -164,41 +173,42 @@ class Part(Child):
         self.seen_by_host = whole.seen_by_host
 
     def part(self, offset: int, size: int) -> Part:
-        """Return a part of this part; closed with the buffer."""
+        """Return a part of this part. Closing the buffer closes it."""
         self.check_open()
         check_range(offset, size, self.size, alignment=PART_ALIGNMENT)
         whole = self._whole()
         if whole is None:
-            raise ClosedError("the buffer of this part is closed")
-        return whole.part(self.offset + offset, size)
+            raise ClosedError("the buffer of this part was used after close()")
+        return whole.part(self.offset - whole.offset + offset, size)
+
+    def close(self) -> None:
+        """Give the part back to its buffer. A second call does nothing."""
+        whole = self._whole()
+        if whole is not None:
+            whole.forget_part(self)
+        super().close()
 
 
 def _nothing() -> None:
-    """Free what a part owns."""
+    """Free nothing: a part owns no memory."""
 
 
-def as_buffer(context: Context, given: object) -> Buffer | Part:
-    """Return the buffer, or part of one, that ``given`` is or has as its attribute ``producer_buffer``."""
+def as_buffer(context: Context, given: object) -> VulkanBuffer | Part:
+    """Return the buffer or part that ``given`` is, or that its attribute ``producer_buffer`` is."""
     buffer = getattr(given, "producer_buffer", given)
-    if not isinstance(buffer, (Buffer, Part)) or buffer.context is not context:
+    if not isinstance(buffer, (VulkanBuffer, Part)) or buffer.context is not context:
         msg = f"expected a buffer of the producer on {context.info.name}, got {given!r}"
         raise InvalidArgument(msg)
     buffer.check_open()
     return buffer
 
 
-def create_buffer(context: Context, size: int, export: HandleType | None, *, host_visible: bool) -> Buffer:
-    """Make a buffer; see :meth:`interop.protocols.Producer.create_buffer`."""
-    context.check_open()
-    context.sweep()
-    if not 0 < size < _LIMIT:
-        msg = f"the size of a buffer must be a positive number of bytes below 2**63, got {size}"
-        raise InvalidArgument(msg)
-    if export is HandleType.HOST_ALLOCATION:
-        return create_host_buffer(context, size, None, host_visible=host_visible)
+def create_buffer(
+    context: Context, size: int, export: HandleType | None = None, *, host_visible: bool = False
+) -> VulkanBuffer:
+    """Create a buffer in device memory. The caller has checked the arguments."""
     bit = exportable(context, export) if export is not None else 0
-    heaps = context.memory.memoryHeaps[0 : context.memory.memoryHeapCount]
-    _check_fits(size, max(int(heap.size) for heap in heaps))
+    check_fits(context, size)
     external = struct("VkExternalMemoryBufferCreateInfo", handleTypes=bit) if bit else NULL
     info = struct("VkBufferCreateInfo", pNext=external, size=size, usage=BUFFER_USAGE)
     with contextlib.ExitStack() as undo:
@@ -208,8 +218,8 @@ def create_buffer(context: Context, size: int, export: HandleType | None, *, hos
         needs = struct("VkMemoryRequirements2", pNext=asked)
         which = struct("VkBufferMemoryRequirementsInfo2", buffer=native)
         context.vk.vkGetBufferMemoryRequirements2(context.device, which, needs)
-        # What is preferred is heeded as well: NVIDIA's driver prefers it for large buffers, and takes 4 ms to import
-        # 1 GiB without, 0.1 ms with it (an H200).
+        # NVIDIA's driver prefers a dedicated allocation for large buffers. It imports 1 GiB in 0.1 ms with it and in
+        # 4 ms without (H200).
         dedicated = bool(asked.requiresDedicatedAllocation or asked.prefersDedicatedAllocation) or (
             export is not None
             and bool(memory_features(context.instance_vk, context.physical, export) & _DEDICATED_ONLY)
@@ -225,7 +235,7 @@ def create_buffer(context: Context, size: int, export: HandleType | None, *, hos
         exports = memory_exports(context, memory, export) if export is not None else None
         if exports is not None:
             undo.callback(exports.close)
-        return Buffer(
+        return VulkanBuffer(
             context,
             native,
             exports,
@@ -236,60 +246,3 @@ def create_buffer(context: Context, size: int, export: HandleType | None, *, hos
             mapped=mapped,
             destroy=undo.pop_all().close,
         )
-
-
-_DEDICATED_ONLY: int = VK.VK_EXTERNAL_MEMORY_FEATURE_DEDICATED_ONLY_BIT
-
-
-def exportable(context: Context, export: HandleType) -> int:
-    """Return the bit of a handle type by which memory can be handed out, or raise :class:`Unsupported`."""
-    capabilities = context.info.capabilities
-    if export not in capabilities.memory_export:
-        offered = ", ".join(sorted(capabilities.memory_export)) or "none"
-        reason = f"{context.info.name} exports memory as: {offered}"
-        raise Unsupported(f"exporting memory as {export.value}", reason, reasons=capabilities.notes)
-    return MEMORY_TYPES[export][0]
-
-
-def _check_fits(size: int, heap: int) -> None:
-    """Refuse what no heap can hold; drivers must not be asked (VUID-vkAllocateMemory-pAllocateInfo-01713)."""
-    if size > heap:
-        text = f"{size} bytes asked for, the memory heap has {heap}"
-        raise DriverError("vkAllocateMemory", -2, "VK_ERROR_OUT_OF_DEVICE_MEMORY", text)
-
-
-def allocate(
-    context: Context, needs: Any, undo: contextlib.ExitStack, *, chain: Any = NULL, host_visible: bool = False
-) -> Any:
-    """Allocate a ``VkDeviceMemory`` for ``VkMemoryRequirements``; freeing it is registered with ``undo``.
-
-    ``chain`` extends ``VkMemoryAllocateInfo``: export, a dedicated buffer, and, for an import,
-    ``VkImportMemoryFdInfoKHR`` or ``VkImportMemoryHostPointerInfoEXT``.
-    """
-    index = _memory_type(context, int(needs.memoryTypeBits), host_visible=host_visible)
-    heap = context.memory.memoryHeaps[context.memory.memoryTypes[index].heapIndex]
-    _check_fits(int(needs.size), int(heap.size))
-    info = struct("VkMemoryAllocateInfo", pNext=chain, allocationSize=needs.size, memoryTypeIndex=index)
-    memory = context.create("vkAllocateMemory", "VkDeviceMemory", info)
-    context.undo(undo, "vkFreeMemory", memory)
-    return memory
-
-
-def _memory_type(context: Context, allowed: int, *, host_visible: bool) -> int:
-    """Choose a memory type; among equals the first, as the specification orders them by speed."""
-    required = _MAPPABLE if host_visible else 0
-    # The host mostly reads what it maps, and reading uncached memory is slow.
-    cached, local = VK.VK_MEMORY_PROPERTY_HOST_CACHED_BIT, VK.VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT
-    preferred: int = cached if host_visible else local
-    best, best_score = -1, -1
-    for index in range(context.memory.memoryTypeCount):
-        flags = int(context.memory.memoryTypes[index].propertyFlags)
-        if not allowed >> index & 1 or flags & required != required or flags & _AVOIDED:
-            continue
-        score = int(flags & preferred == preferred)
-        if score > best_score:
-            best, best_score = index, score
-    if best < 0:
-        what = "host-visible memory" if host_visible else "memory"
-        raise Unsupported(what, f"{context.info.name} has no fitting type")
-    return best

@@ -1,20 +1,16 @@
-"""Declares the Vulkan backend. Imports no binding."""
+"""The entry point: the declaration of the backend. It imports no binding."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from interop.protocols import BackendInfo, Role, hookimpl
+from interop_vulkan._install import INSTALL_HINT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from interop.protocols import Backend
-
-INSTALL_HINT = (
-    "pip install 'gpu-interop[vulkan]'; the loader and a driver come from the system "
-    "(Debian, Ubuntu: apt-get install libvulkan1 mesa-vulkan-drivers)"
-)
 
 
 def _load() -> Backend:

@@ -153,7 +153,7 @@ def capabilities(device: DeviceInfo) -> list[str]:
         lines.append(
             f"imports memory {_names(offers.memory_import)}, semaphores {kinds(offers.semaphore_import)}"
         )
-    return lines + list(offers.notes)
+    return [*lines, *offers.notes, *offers.semaphore_notes]
 
 
 def _names(types: frozenset[Any]) -> str:

@@ -135,7 +135,7 @@ class Server:
             consumer_choice=consumers[0].index if chosen else None,
         )
         plan = negotiation.negotiate(
-            left, right, match, sync=self._sync, require="zero-copy", veto=plugins.veto, apart=True
+            left, right, match, sync=self._sync, path="zero-copy", veto=plugins.veto, apart=True
         )
         if self._producer is None:
             self._producer = plugins.load_producer(self._name).open_producer(left)

@@ -136,7 +136,7 @@ def connect(
             or HandleType.HOST_ALLOCATION.value == handle_type,
         )
         choose = partial(
-            negotiation.negotiate, left, right, match, sync=sync, require=path, handle_type=handle_type
+            negotiation.negotiate, left, right, match, sync=sync, path=path, handle_type=handle_type
         )
         choose(veto=plugins.veto)  # nothing is opened for a pair that cannot be joined
         with ExitStack() as undo:
@@ -163,7 +163,9 @@ def _check_arguments(
             raise InvalidArgument(f"{name} must be the name of a backend or an opened device, got {side!r}")
     for name, choice in (("producer_device", producer_device), ("consumer_device", consumer_device)):
         if choice is not None and (not isinstance(choice, (int, str)) or isinstance(choice, bool)):
-            raise InvalidArgument(f"{name} must be an index or a part of a name, uuid or PCI address, got {choice!r}")
+            raise InvalidArgument(
+                f"{name} must be an index or a part of a name, uuid or PCI address, got {choice!r}"
+            )
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout < float("inf"):
         raise InvalidArgument(f"timeout must be a positive number of seconds, got {timeout!r}")
 

@@ -115,8 +115,7 @@ class Order:
                     if record.state is not _PRODUCED:
                         self._enter_mixed(turn)
                         return
-                    if record.value > value:
-                        value = record.value
+                    value = max(value, record.value)
                 try:
                     stream = self.stream
                     if value > self.seen:
@@ -262,7 +261,9 @@ class Order:
         """Make the consumer's stream wait for a timeline value."""
         if self.binary is not None:
             if self.turn is not None:
-                msg = f"end {self.turn} first: with binary semaphores no buffer is handed over while it records"
+                msg = (
+                    f"end {self.turn} first: with binary semaphores no buffer is handed over while it records"
+                )
                 raise TurnError(msg)
             if self.last is not None:
                 self.last.eager = True
@@ -332,7 +333,9 @@ class Order:
                     yield
                     return
                 if self.thread == get_ident():
-                    raise TurnError(f"{what} is refused while {self.turn} of this thread is open; leave it first")
+                    raise TurnError(
+                        f"{what} is refused while {self.turn} of this thread is open; leave it first"
+                    )
             finally:
                 self.lock.release()
             self.await_turn()
@@ -382,4 +385,6 @@ class Order:
 
 def thread_name(ident: int) -> str:
     """Return the name of a thread, for messages."""
-    return next((repr(each.name) for each in threading.enumerate() if each.ident == ident), f"{ident} (ended)")
+    return next(
+        (repr(each.name) for each in threading.enumerate() if each.ident == ident), f"{ident} (ended)"
+    )

@@ -69,7 +69,9 @@ class TurnCache:
             self._retire(present)
         turns[turn.buffers] = turn
         if len(turns) > MAX_TURNS:
-            oldest = next(each for each in turns if turns[each] is not turn and turns[each].submission is None)
+            oldest = next(
+                each for each in turns if turns[each] is not turn and turns[each].submission is None
+            )
             self._retire(turns.pop(oldest))
 
     def _retire(self, turn: ProducerTurn[Any]) -> None:

@@ -38,7 +38,6 @@ class TurnHome(Protocol):
         ...
 
 
-
 class TurnCase:
     """The prepared hand-over of a producer turn for one combination of states. See :class:`order.Case`."""
 
@@ -51,7 +50,9 @@ class TurnCase:
         taken = [buffer for buffer in buffers if buffer.ownership.state in WITH_CONSUMER]
         self.changed = bool(taken)
         self.leaving = tuple([buffer.transfer.leave_consumer for buffer in taken])
-        self.returning = tuple([buffer.transfer.to_producer for buffer in taken if not buffer.transfer.shared])
+        self.returning = tuple(
+            [buffer.transfer.to_producer for buffer in taken if not buffer.transfer.shared]
+        )
         self.acquired = tuple(
             [
                 buffer.producer_buffer

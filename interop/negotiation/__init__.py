@@ -1,19 +1,19 @@
-"""Which memory path and which synchronisation join two devices, and why not the others.
+"""Negotiation: the memory path and the synchronisation that join two devices, and the reasons against the others.
 
-Pure functions over what the two drivers answered: nothing here opens, allocates or calls a driver, so every
-machine can be imitated by two :class:`interop.protocols.DeviceInfo`.
+All functions are pure. They read the answers of two drivers from `DeviceInfo` and call no driver, so two such objects
+can imitate any machine.
 """
 
 from __future__ import annotations
 
-from interop.negotiation._candidates import Veto, missing
-from interop.negotiation._memory import MEMORY_TYPES
-from interop.negotiation._sync import SEMAPHORE_TYPES
+from interop.negotiation.candidates import Veto, missing
 from interop.negotiation.choose import negotiate
-from interop.negotiation.devices import select_devices
+from interop.negotiation.devices import matching_devices, select_devices
 from interop.negotiation.images import ImageOffer, offered
+from interop.negotiation.memory import MEMORY_TYPES
 from interop.negotiation.plan import Direction, MemoryPath, Plan, Rejection, Strategy, SyncPlan
 from interop.negotiation.quirks import Quirk
+from interop.negotiation.sync import SEMAPHORE_TYPES
 
 __all__ = [
     "MEMORY_TYPES",
@@ -27,6 +27,7 @@ __all__ = [
     "Strategy",
     "SyncPlan",
     "Veto",
+    "matching_devices",
     "missing",
     "negotiate",
     "offered",

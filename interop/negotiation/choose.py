@@ -1,17 +1,17 @@
-"""The choice itself: memory first, then how each direction is ordered."""
+"""The choice of a plan: the memory path first, then the synchronisation of each direction."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from interop.negotiation._memory import MEMORY_TYPES, choose_memory
-from interop.negotiation._sync import choose_sync
+from interop.negotiation.memory import MEMORY_TYPES, choose_memory
 from interop.negotiation.plan import Direction, MemoryPath, Plan, Rejection, Strategy, SyncPlan, describe
 from interop.negotiation.quirks import heed
-from interop.protocols import HandleType, InvalidArgument, NoCommonHandleType, NoCommonSync
+from interop.negotiation.sync import SyncChoice
+from interop.protocols import HandleType, InvalidArgument, NoCommonHandleType, NoCommonSync, as_choice
 
 if TYPE_CHECKING:
-    from interop.negotiation._candidates import Veto
+    from interop.negotiation.candidates import Veto
     from interop.protocols import DeviceInfo, MatchKey
 
 
@@ -21,27 +21,37 @@ def negotiate(
     match: MatchKey | None,
     *,
     sync: str = "auto",
-    require: str | None = None,
+    path: str | None = None,
     handle_type: str | None = None,
     veto: Veto | None = None,
     apart: bool = False,
 ) -> Plan:
-    """Choose the best path and strategies that both devices offer.
+    """Choose the best memory path and strategies that both devices offer. Calls no driver.
 
-    ``sync`` forces one strategy for both directions, ``require`` one path (``"zero-copy"`` or
-    ``"staged"``), ``handle_type`` how the memory travels, which means zero-copy. Known quirks of the drivers
-    (:mod:`interop.negotiation.quirks`), then ``veto(producer, consumer, handle_type, purpose)``, may rule handle types
-    out with a reason. ``apart`` says that the two run in different processes, where no host can relay and where
-    a binary semaphore that only a process now dead could have signalled holds a queue for ever. Raises
-    :class:`NoCommonHandleType` or :class:`NoCommonSync` with the reason for each candidate,
-    :class:`InvalidArgument` for a strategy or path that does not exist.
+    Args:
+        producer: The device that owns the memory.
+        consumer: The device that imports the memory.
+        match: The key that proves both to be one device; None for two devices.
+        sync: `"auto"`, or the strategy of both directions: `"native"`, `"bridged"` or `"blocking"`.
+        path: The memory path: `"zero-copy"` or `"staged"`. None takes the best that is possible.
+        handle_type: The handle type of the memory, such as `"dma_buf"`. It implies the path `"zero-copy"`.
+        veto: May exclude handle types, after the known quirks of the drivers.
+        apart: Whether the two run in different processes. No host can then bridge their streams. A binary semaphore
+            is then excluded where a killed process would leave a queue waiting for ever.
+
+    Raises:
+        NoCommonHandleType: The required path or handle type is not possible. Lists the reason against each.
+        NoCommonSync: The required strategy is not possible. Lists the reason against each candidate.
+        InvalidArgument: `sync`, `path` or `handle_type` names no choice, or two of them exclude each other.
     """
-    wanted_path = _one_of(MemoryPath, require, "path") if require is not None else None
-    wanted_sync = _one_of(Strategy, sync, "synchronisation strategy") if sync != "auto" else None
-    wanted_type = _one_of(HandleType, handle_type, "handle type") if handle_type is not None else None
-    if wanted_type and (wanted_path is MemoryPath.STAGED or wanted_type not in MEMORY_TYPES):
-        msg = f"{wanted_type.value} carries no {wanted_path or MemoryPath.ZERO_COPY} memory"
-        raise InvalidArgument(msg + f"; use one of: {', '.join(MEMORY_TYPES)}, and no staged path")
+    wanted_path = None if path is None else as_choice(MemoryPath, path, "path")
+    wanted_type = None
+    if handle_type is not None:
+        wanted_type = as_choice(HandleType, handle_type, "handle_type", among=MEMORY_TYPES)
+    strategy = _wanted(sync)
+    if wanted_type and wanted_path is MemoryPath.STAGED:
+        msg = f"handle_type {wanted_type.value!r} excludes path='staged', because it implies zero-copy; pass one"
+        raise InvalidArgument(msg)
     rule = heed(veto)
     rejected: list[Rejection] = []
     chosen = None
@@ -51,46 +61,45 @@ def negotiate(
         if chosen is None and (wanted_type or wanted_path):
             how = f" by {wanted_type.value}" if wanted_type else ""
             what = f"zero-copy memory{how} from {describe(producer)} to {describe(consumer)}"
-            raise NoCommonHandleType(what, reasons=[str(rejection) for rejection in rejected])
+            raise NoCommonHandleType(what, reasons=[*map(str, rejected)])
     if chosen is None:
-        if wanted_sync not in (None, Strategy.BLOCKING):
-            what = f"{wanted_sync} synchronisation of staged memory"
-            raise NoCommonSync(
-                what, "a copy through host memory blocks the caller", reasons=list(map(str, rejected))
+        to_consumer = to_producer = _staged(strategy, rejected)
+    else:
+        choices = [
+            SyncChoice(
+                producer=producer, consumer=consumer, match=match, direction=direction, veto=rule, apart=apart
             )
-        staged = SyncPlan(strategy=Strategy.BLOCKING, means="host copy")
-        return Plan(
-            producer=producer,
-            consumer=consumer,
-            match=match,
-            path=MemoryPath.STAGED,
-            handle_type=None,
-            to_consumer=staged,
-            to_producer=staged,
-            rejected=tuple(rejected),
-        )
-    sync_plans = [
-        choose_sync(producer, consumer, match, direction, wanted_sync, rule, rejected, apart=apart)
-        for direction in Direction
-    ]
+            for direction in Direction
+        ]
+        to_consumer, to_producer = (choice.choose(strategy) for choice in choices)
+        rejected += [reason for choice in choices for reason in choice.reasons]
     return Plan(
         producer=producer,
         consumer=consumer,
         match=match,
-        path=MemoryPath.ZERO_COPY,
+        path=MemoryPath.STAGED if chosen is None else MemoryPath.ZERO_COPY,
         handle_type=chosen,
-        to_consumer=sync_plans[0],
-        to_producer=sync_plans[1],
+        to_consumer=to_consumer,
+        to_producer=to_producer,
         rejected=tuple(rejected),
     )
 
 
-_Choice = TypeVar("_Choice", MemoryPath, Strategy, HandleType)
+def _wanted(sync: str) -> Strategy | None:
+    """Return the strategy that a caller requires; None for `"auto"`."""
+    if sync == "auto":
+        return None
+    if sync not in tuple(Strategy):
+        choices = ", ".join(repr(each.value) for each in Strategy)
+        msg = f"sync must be one of 'auto', {choices}, got {sync!r}"
+        raise InvalidArgument(msg)
+    return Strategy(sync)
 
 
-def _one_of(kind: type[_Choice], value: str, what: str) -> _Choice:
-    try:
-        return kind(value)
-    except ValueError as error:
-        msg = f"no such {what}: {value!r}; use one of: {', '.join(kind)}"
-        raise InvalidArgument(msg) from error
+def _staged(strategy: Strategy | None, rejected: list[Rejection]) -> SyncPlan:
+    """Return the synchronisation of the staged path, which blocks the caller in both directions."""
+    if strategy not in (None, Strategy.BLOCKING):
+        reasons = [f"the memory is staged because: {each}" for each in rejected]
+        what = f"{strategy} synchronisation of staged memory"
+        raise NoCommonSync(what, "a copy through host memory blocks the caller", reasons=reasons)
+    return SyncPlan(strategy=Strategy.BLOCKING, means="host copy")

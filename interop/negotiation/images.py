@@ -1,4 +1,4 @@
-"""Which images two devices can share, as far as they tell before one is made."""
+"""Images that two devices can share, by the answers of their drivers before an image exists."""
 
 from __future__ import annotations
 
@@ -8,25 +8,17 @@ from typing import TYPE_CHECKING
 from interop.protocols import Tiling
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import TypeAlias
-
-    from interop.protocols import (
-        DeviceInfo,
-        HandleType,
-    )
-
-    ImageTypes: TypeAlias = Mapping["Tiling", frozenset[HandleType]]
+    from interop.protocols import DeviceInfo, HandleType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageOffer:
-    """Which images two devices can share, as far as they tell before one is made."""
+    """Tilings of images that two devices can share."""
 
     tilings: tuple[Tiling, ...]
-    """Best first; empty where they share none."""
+    """Shared tilings, best first; empty if there are none."""
     reasons: tuple[str, ...]
-    """Why the other tilings are missing."""
+    """Why the other tilings are missing, in one line each."""
 
     def __str__(self) -> str:
         words = f"yes, {' and '.join(self.tilings)}" if self.tilings else "no"
@@ -34,12 +26,17 @@ class ImageOffer:
 
 
 def offered(producer: DeviceInfo, consumer: DeviceInfo, handle_type: HandleType | None) -> ImageOffer:
-    """Return which images travel by ``handle_type``, that of a plan; None stands for staged memory.
+    """Return the tilings of images that two devices can share. Calls no driver.
 
-    Formats and kinds are answered by making an image and importing it. Touches no driver.
+    Whether the devices share a format, a kind of image or an extent, shows only when an image is made and imported.
+
+    Args:
+        producer: The exporting device.
+        consumer: The importing device.
+        handle_type: Handle type of the plan; None for the staged path.
     """
     if handle_type is None:
-        return ImageOffer(tilings=(), reasons=("memory is staged, and images are not copied",))
+        return ImageOffer(tilings=(), reasons=("memory is staged, and the staged path copies no images",))
     found: list[Tiling] = []
     reasons: list[str] = []
     for tiling in Tiling:

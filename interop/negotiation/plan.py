@@ -1,4 +1,4 @@
-"""What was chosen for a pair of devices, as data, and how it is told to people."""
+"""Plans: the chosen memory path and synchronisation of a pair of devices, as data and as text."""
 
 from __future__ import annotations
 
@@ -13,43 +13,46 @@ if TYPE_CHECKING:
 
 
 class MemoryPath(enum.StrEnum):
-    """How a buffer gets from one side to the other."""
+    """The way by which the bytes of a buffer reach the other API."""
 
     ZERO_COPY = "zero-copy"
-    """One allocation, seen by both."""
+    """Both APIs use one allocation."""
     STAGED = "staged"
-    """Two allocations and a copy through host memory at each hand-over."""
+    """Each API has an allocation. Each acquire copies the bytes through host memory."""
 
 
 class Strategy(enum.StrEnum):
-    """How one side's stream is made to wait for the other's, best first."""
+    """The way by which the stream of one API waits for the stream of the other, best first."""
 
     NATIVE = "native"
-    """An exported semaphore, waited on and signalled by both drivers on the device."""
+    """Both drivers wait for and signal an exported semaphore on the device."""
     BRIDGED = "bridged"
-    """A timeline that never leaves the producer; the host relays it without blocking the caller."""
+    """The host relays the producer's timeline to the consumer's stream. The caller does not block."""
     BLOCKING = "blocking"
-    """The caller waits for one side before it goes on with the other."""
+    """The caller blocks until the work of one API has ended, and then goes on with the other."""
 
 
 class Direction(enum.StrEnum):
-    """Which way memory is handed over."""
+    """The direction of an ownership transfer."""
 
     TO_CONSUMER = "to consumer"
+    """The producer releases and the consumer acquires."""
     TO_PRODUCER = "to producer"
+    """The consumer releases and the producer acquires."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncPlan:
-    """How the streams are ordered in one direction."""
+    """The synchronisation of one direction."""
 
     strategy: Strategy
+    """The strategy that orders the two streams."""
     kind: SemaphoreKind | None = None
-    """Kind of the exported semaphore; native only."""
+    """Kind of the exported semaphore; None unless the strategy is native."""
     handle_type: HandleType | None = None
-    """How it travels; native only."""
+    """Handle type of the exported semaphore; None unless the strategy is native."""
     means: str = ""
-    """The calls it rests on, for reports."""
+    """The driver calls of the strategy, for reports."""
 
     def __str__(self) -> str:
         parts = [self.kind.value, self.handle_type.value] if self.kind and self.handle_type else []
@@ -60,10 +63,12 @@ class SyncPlan:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A candidate that was not taken."""
+    """A candidate that was not chosen."""
 
     candidate: str
+    """The handle type or strategy."""
     reason: str
+    """Why it was not chosen, in one line."""
 
     def __str__(self) -> str:
         return f"{self.candidate}: {self.reason}"
@@ -71,19 +76,27 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What was chosen for a pair of devices, and why each alternative was not."""
+    """The memory path and synchronisation of a pair of devices, with the reasons against the alternatives."""
 
     producer: DeviceInfo
+    """The device that owns the memory."""
     consumer: DeviceInfo
+    """The device that imports the memory."""
     match: MatchKey | None
+    """The key that proves both to be one physical device. None: two devices."""
     path: MemoryPath
+    """How bytes reach the other API."""
     handle_type: HandleType | None
+    """Handle type of the shared allocation. None for the staged path."""
     to_consumer: SyncPlan
+    """Synchronisation of an acquire by the consumer."""
     to_producer: SyncPlan
+    """Synchronisation of an acquire by the producer."""
     rejected: tuple[Rejection, ...] = ()
+    """Candidates that were not chosen."""
 
     def explain(self) -> str:
-        """Return the plan as a few lines of text for people."""
+        """Return the plan as lines of text: devices, memory, both directions, and the rejected candidates."""
         memory = f"{self.path.value}" + (
             f" by {self.handle_type.value}" if self.handle_type else " through host memory"
         )
@@ -103,7 +116,7 @@ class Plan:
 
 
 def describe(device: DeviceInfo) -> str:
-    """Return backend and name of a device, and whether it is software or stands on another API."""
+    """Return a device as text: backend, name, and whether it is software or runs on another API."""
     tags = [
         tag
         for tag in ("software" if device.software else "", device.layered and f"on {device.layered}")

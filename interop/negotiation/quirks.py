@@ -1,8 +1,7 @@
-"""Habits of drivers that make an offered handle type unusable, as data: whose, since when, what, says who.
+"""Quirks: faults of drivers that make an offered handle type unusable, as data.
 
-A driver's own answer is believed unless a line here contradicts it. What concerns one backend's calls and not
-the choice of a handle stays in that backend; what concerns one site's machines belongs in a plugin
-(:func:`interop.protocols.hookspecs.interop_veto_handle`).
+Negotiation believes a driver's answer unless a quirk contradicts it. A fault that concerns the calls of one backend
+belongs in that backend. A fault of a single site's machines belongs in a plugin (hook `interop_veto_handle`).
 """
 
 from __future__ import annotations
@@ -15,30 +14,33 @@ from interop.protocols import HandleType, is_driver
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from interop.negotiation._candidates import Veto
+    from interop.negotiation.candidates import Veto
     from interop.protocols import DeviceInfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quirk:
-    """One handle type that one driver offers and must not be taken at its word for."""
+    """A handle type that a driver offers but that does not work with it."""
 
     backend: str
-    """Through which backend the driver is met, on either side of a pair."""
+    """Backend that uses the driver, as producer or consumer."""
     driver: str
-    """Regular expression found, whatever the case, in ``"DRIVER: DEVICE"`` (its two names)."""
+    """Regular expression, searched in `"DRIVER: DEVICE"` without regard to case."""
     since: tuple[int, ...] = ()
-    """First version that has it; empty: every one before :attr:`before`."""
+    """First version with the fault. Empty: all versions below `before`."""
     before: tuple[int, ...] = ()
-    """First version without it; empty: not known to be mended."""
+    """First version without the fault. Empty: no such version is known."""
     handle_type: HandleType
+    """The handle type that does not work."""
     purposes: frozenset[str]
-    """Of ``memory``, ``binary``, ``timeline``."""
+    """Uses that do not work: `"memory"`, `"binary"`, `"timeline"`."""
     trouble: str
+    """The driver's behaviour in one line."""
     reference: str
+    """Evidence: driver, version and device of a measurement, or an address."""
 
     def concerns(self, device: DeviceInfo) -> bool:
-        """Whether ``device`` has it. A driver that does not tell its version has every quirk of its name."""
+        """Whether a device has the quirk. A driver without a version has every quirk of its name."""
         return device.backend == self.backend and is_driver(device, self.driver, self.since, self.before)
 
 
@@ -60,11 +62,11 @@ KNOWN: tuple[Quirk, ...] = (
         reference="ggml-org/whisper.cpp#3708, a single report",
     ),
 )
-"""Every quirk that negotiation heeds."""
+"""All quirks that negotiation applies."""
 
 
 def heed(veto: Veto | None, quirks: Sequence[Quirk] = KNOWN) -> Veto:
-    """Return a veto that asks the quirks of both devices first, then ``veto``."""
+    """Return a veto that applies the quirks of both devices, and then `veto`."""
 
     def rule(producer: DeviceInfo, consumer: DeviceInfo, handle_type: HandleType, purpose: str) -> str | None:
         for quirk in quirks:

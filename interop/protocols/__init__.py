@@ -226,11 +226,11 @@ _LATER = {
     "find_declared": "conformance",
     "hookimpl": "hookspecs",
 }
-"""Names that only plugins use, by module. Loaded on demand: ``import interop`` needs neither them nor pluggy."""
+"""Names that plugins alone use, with their modules. `import interop` needs neither them nor pluggy."""
 
 
 def __getattr__(name: str) -> object:
-    """Load the module of a name in ``_LATER``."""
+    """Import the module of a name in `_LATER`."""
     if name not in _LATER:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)

@@ -75,7 +75,9 @@ class Capabilities:
     view_alignment: int = 1
     """Consumer: bytes of which a view's offset must be a multiple (`CL_DEVICE_MEM_BASE_ADDR_ALIGN`)."""
     notes: tuple[str, ...] = ()
-    """Reasons for missing abilities, one line each. `Plan.explain` shows them."""
+    """Reasons for missing memory paths, one line each. `Plan.explain` shows them."""
+    semaphore_notes: tuple[str, ...] = ()
+    """Reasons for missing semaphores and gates, one line each. A refused strategy shows them."""
     images: ImageTypes = field(default_factory=dict["Tiling", "frozenset[HandleType]"])
     """Handle types by which a producer exports, or a consumer imports, images of each tiling."""
     image_notes: tuple[str, ...] = ()

@@ -131,7 +131,7 @@ class DeviceMismatch(InteropError):
         self.reason = reason
         super().__init__(
             f"{reason}\n  producer: {producer}\n  consumer: {consumer}\n"
-            "If both are one device, choose both by name or index. "
+            "If both are one device, pass producer_device= and consumer_device=. "
             "To copy between two devices, connect with path='staged'."
         )
 

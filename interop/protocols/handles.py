@@ -226,8 +226,8 @@ def check_value(value: int, handle_type: HandleType) -> None:
         HandleError: The number cannot be such a handle, or this system has no handles of this type.
     """
     if (handle_type.is_win32 or handle_type.is_fd) and handle_type.is_win32 != win32.is_windows():
-        where = "on Windows only" if handle_type.is_win32 else "not on Windows"
-        raise HandleError(f"{handle_type.value} handles exist {where}; use another handle type")
+        where = "exist on Windows only" if handle_type.is_win32 else "do not exist on Windows"
+        raise HandleError(f"{handle_type.value} handles {where}; use another handle type")
     if handle_type.is_win32:
         win32.check_number(value, handle_type.value)
     elif handle_type is HandleType.HOST_ALLOCATION:

@@ -110,7 +110,7 @@ class Pair:
             return None
         exported = ", ".join(self.producer.capabilities.exportable(kind)) or "nothing"
         imported = ", ".join(self.consumer.capabilities.importable(kind)) or "nothing"
-        notes = self.consumer.capabilities.notes
+        notes = self.consumer.capabilities.semaphore_notes
         return "; ".join(
             [f"{self.producer.name} exports {exported}, {self.consumer.name} imports {imported}", *notes]
         )

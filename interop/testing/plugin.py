@@ -48,7 +48,7 @@ class LinkFactory(Protocol):
     """Makes links of the pair under test; each is closed at the end of the test."""
 
     def __call__(
-        self, *, sync: str = "auto", require: str | None = None, timeout: float | None = None
+        self, *, sync: str = "auto", path: str | None = None, timeout: float | None = None
     ) -> Link:
         """Connect the pair; the arguments are those of ``interop.connect``."""
         ...
@@ -364,7 +364,7 @@ def link_factory(interop_run: Run, descriptor_counts: leaks.Resources) -> Iterat
 
     with contextlib.ExitStack() as links:
 
-        def connect(*, sync: str = "auto", require: str | None = None, timeout: float | None = None) -> Link:
+        def connect(*, sync: str = "auto", path: str | None = None, timeout: float | None = None) -> Link:
             return links.enter_context(
                 interop.connect(
                     producer=interop_run.producer,
@@ -372,8 +372,8 @@ def link_factory(interop_run: Run, descriptor_counts: leaks.Resources) -> Iterat
                     producer_device=choice(interop_run.device),
                     consumer_device=choice(interop_run.consumer_device),
                     sync=sync,
-                    require=require,
-                    handle_type=None if require == MemoryPath.STAGED.value else interop_run.handle_type,
+                    path=path,
+                    handle_type=None if path == MemoryPath.STAGED.value else interop_run.handle_type,
                     timeout=timeout or interop_run.timeout,
                 )
             )

@@ -16,7 +16,7 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any, cast
 
-from interop.protocols import HandleError, InvalidArgument
+from interop.protocols import HandleError, InvalidArgument, round_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,14 +61,14 @@ class HostPages:
         if size <= 0 or alignment <= 0:
             msg = f"size and alignment must be positive numbers of bytes, got {size} and {alignment}"
             raise InvalidArgument(msg)
-        step = -(-alignment // PAGE_SIZE) * PAGE_SIZE
-        rounded = -(-size // step) * step
+        step = round_up(alignment, PAGE_SIZE)
+        rounded = round_up(size, step)
         mapping = mmap.mmap(
             -1, rounded + step - PAGE_SIZE
         )  # an mmap starts at a page, which may not be enough
         whole = (ctypes.c_ubyte * len(mapping)).from_buffer(mapping)  # keeps it mapped
         start = ctypes.addressof(whole)
-        return cls(whole, -(-start // step) * step, rounded)
+        return cls(whole, round_up(start, step), rounded)
 
     @classmethod
     def adopt(cls, memory: HostBytes) -> Self:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from interop.protocols import DTYPES, ClosedError, DType, InvalidArgument, check_range, check_shape
+from interop.protocols import DTYPES, ClosedError, DType, InvalidArgument, check_range, check_shape, round_up
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +83,7 @@ def part_offsets(sizes: Sequence[int], consumer: DeviceInfo) -> list[int]:
     alignment = max(PART_ALIGNMENT, consumer.capabilities.view_alignment)
     offsets = [0]
     for nbytes in sizes:
-        offsets.append(-(-(offsets[-1] + nbytes) // alignment) * alignment)
+        offsets.append(round_up(offsets[-1] + nbytes, alignment))
     return offsets
 
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from interop_hip.consumer import HipConsumer
-    from interop_vulkan.backend import Producer
+    from interop_vulkan.producer import VulkanProducer as Producer
 
     from interop.protocols import DeviceInfo
 
@@ -170,7 +170,7 @@ def test_identity(info: DeviceInfo) -> None:
         assert identity.alternate_uuids == ((radv_uuid(identity.pci),) if gpu and identity.pci else ())
         assert not info.capabilities.semaphore_import
         assert HandleType.DMA_BUF in info.capabilities.memory_import
-        assert any("semaphores" in note for note in info.capabilities.notes)
+        assert any("semaphores" in note for note in info.capabilities.semaphore_notes)
     else:
         assert identity.uuid is not None
         assert any(identity.uuid)
@@ -326,7 +326,7 @@ def test_holds_without_wait_value(backend: HipBackend, switches: Switches) -> No
     switches.set("HIP_WAIT_VALUE", "0")
     info = backend.devices()[0]
     assert info.capabilities.stream_hold == "hipLaunchHostFunc"
-    assert any("hipStreamWaitValue32" in note for note in info.capabilities.notes)
+    assert any("hipStreamWaitValue32" in note for note in info.capabilities.semaphore_notes)
     opened = backend.open_consumer(info)
     held(opened, 1)
     opened.close()

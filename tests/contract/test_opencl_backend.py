@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from interop_opencl.backend import OpenCLConsumer
-    from interop_vulkan.backend import Producer
+    from interop_vulkan.producer import VulkanProducer as Producer
 
     from interop.protocols import DeviceInfo
 

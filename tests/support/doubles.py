@@ -653,7 +653,5 @@ def make_link(case: str, require: str | None = None, timeout: float = 1.0) -> tu
     """Join two doubles; the caller closes the link."""
     sync, (left, right) = PAIRS[case]
     world = World()
-    plan = negotiate(
-        left, right, MatchKey.UUID, sync="auto" if require == "staged" else sync, require=require
-    )
+    plan = negotiate(left, right, MatchKey.UUID, sync="auto" if require == "staged" else sync, path=require)
     return Link(plan, Producer(world, left), Consumer(world, right), timeout=timeout), world  # type: ignore[arg-type]

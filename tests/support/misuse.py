@@ -8,7 +8,7 @@ import interop
 def buffer_without_usage() -> None:
     """Make a ``VkBuffer`` that says no use of it; drivers accept that, the validation layer must not."""
     from interop_vulkan import _driver
-    from interop_vulkan.backend import Producer
+    from interop_vulkan.producer import VulkanProducer as Producer
 
     with interop.connect(consumer="numpy") as link:
         assert isinstance(link.producer, Producer)
@@ -20,7 +20,7 @@ def buffer_without_usage() -> None:
 def overlapping_copy() -> None:
     """Record a copy between overlapping ranges of one buffer, inside a turn like any other."""
     from interop_vulkan import _driver
-    from interop_vulkan.backend import Producer
+    from interop_vulkan.producer import VulkanProducer as Producer
 
     with interop.connect(consumer="numpy") as link:
         assert isinstance(link.producer, Producer)

@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from interop import FrameRing, Link
-    from interop.links import Slot
-    from interop.links import Batch
+    from interop.links import Batch, Slot
     from interop.protocols import Commands
 
 WORDS = 1024

@@ -26,18 +26,18 @@ SIGNAL = SemaphoreDescriptor(kind=SemaphoreKind.BINARY, handle_type=SYNC_FD)
 def ignore(what: str) -> None:
     """Break the framework: what waits on one side has no effect from now on."""
     from interop_opencl.semaphore import OneShotSemaphore
-    from interop_vulkan.semaphore import Inlet
+    from interop_vulkan._signal_inlet import SignalInlet
 
     if what == "consumer":
         OneShotSemaphore.wait = lambda *_: None  # type: ignore[method-assign]
     if what == "producer":
-        original = Inlet.import_semaphore
+        original = SignalInlet.import_semaphore
 
-        def at_once(self: Inlet, handle: Handle, descriptor: SemaphoreDescriptor) -> None:
+        def at_once(self: SignalInlet, handle: Handle, descriptor: SemaphoreDescriptor) -> None:
             handle.close()
             original(self, Handle.adopt(-1, SYNC_FD), descriptor)
 
-        Inlet.import_semaphore = at_once  # type: ignore[method-assign]
+        SignalInlet.import_semaphore = at_once  # type: ignore[method-assign]
 
 
 def behind_a_held_stream(seconds: float) -> bool:

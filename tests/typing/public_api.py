@@ -14,17 +14,19 @@ if TYPE_CHECKING:
 
     import interop
     from interop import Buffer, FrameRing, LatestRing, Link, MappedBuffer, MemoryPath, Plan
-    from interop.links import ConsumerTurn, ProducerTurn
-    from interop.links import Batch
+    from interop.links import Batch, ConsumerTurn, ProducerTurn
     from interop.protocols import (
         Commands,
         Consumer,
         DType,
         ExternalSemaphore,
+        GpuCommands,
+        GpuProducer,
         Handle,
         Kernel,
         MemoryDescriptor,
         Mesh,
+        MeshProducer,
         Module,
         Producer,
         SemaphoreKind,
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     def first_program() -> None:
         """The program of the README."""
         with interop.connect(producer="vulkan", consumer="opencl", sync="bridged", timeout=1.5) as link:
-            assert_type(link, Link)
+            assert_type(link, Link[GpuProducer])
             assert_type(link.explain(), str)
             assert_type(link.path, MemoryPath)
             assert_type(link.plan, Plan)
@@ -56,7 +58,7 @@ if TYPE_CHECKING:
                 view.read(bytearray(16), timeout=1.0)
                 view.write(np.zeros(4, np.float32))
             with link.producer_turn(height) as commands:
-                assert_type(commands, Commands)
+                assert_type(commands, GpuCommands)
                 commands.draw(mesh, height)
             link.synchronize(timeout=2)
             assert_type(mesh.image(1.0), memoryview)
@@ -68,8 +70,34 @@ if TYPE_CHECKING:
         with link.consumer_turn(a, b, c) as views:
             assert_type(views, tuple[MappedBuffer, ...])
         turn = link.producer_turn(a, b)
-        assert_type(turn, ProducerTurn)
+        assert_type(turn, ProducerTurn[Commands])
         assert_type(turn.progress, int)
+
+    def abilities(name: str, opened: GpuProducer, link: Link) -> None:
+        """The type of the producer decides what it creates and what its turns record."""
+        with interop.connect("vulkan", "opencl") as known:
+            a = known.buffer(4)
+            shader = known.producer.create_compute(b"", buffers=1, push_constant_bytes=4)
+            described = interop.ImageDescriptor((4, 4), "rgba8unorm", tiling="linear")
+            image = known.producer.create_image(described, export="opaque_fd", timeout=1.0)
+            mesh = known.producer.create_mesh(2, 2, width=4, height=4)
+            with known.producer_turn(a) as commands:
+                commands.dispatch(shader, [a], (1,), b"1234")
+                commands.draw(mesh, a)
+                image.acquire(commands)
+            with known.queue_turn(a) as commands:
+                commands.dispatch(shader, [a], [1], b"1234")
+            image.read(bytearray(64))
+        assert_type(interop.connect(opened), Link[GpuProducer])
+        assert_type(interop.connect(name), Link)
+        assert_type(link.producer, Producer)
+        if isinstance(link.producer, MeshProducer):
+            assert_type(link.producer.create_mesh(2, 2, width=4, height=4), Mesh)
+        link.producer.create_buffer(64, export="dma_buf")
+        link.producer.create_semaphore("binary", export="sync_fd")
+        link.producer.create_mesh(2, 2, width=4, height=4)  # type: ignore[attr-defined]
+        link.producer.create_semaphore("timelines")  # type: ignore[arg-type]
+        link.producer.create_buffer(64, export="fd")  # type: ignore[arg-type]
 
     def rings(link: Link) -> None:
         """Each mode has its kind of ring."""
@@ -112,8 +140,8 @@ if TYPE_CHECKING:
 
     def wrong(link: Link, buffer: Buffer, descriptor: MemoryDescriptor) -> None:
         """What a checker must refuse."""
-        interop.connect(consumer=3)  # type: ignore[arg-type]
-        interop.connect("vulkan", "opencl", 0)  # type: ignore[call-arg]
+        interop.connect(consumer=3)  # type: ignore[call-overload]
+        interop.connect("vulkan", "opencl", 0)  # type: ignore[call-overload]
         link.buffer((2, 2.5))  # type: ignore[arg-type]
         link.producer_turn("height")  # type: ignore[arg-type]
         descriptor.size = 4  # type: ignore[misc]

@@ -7,19 +7,30 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from interop_opencl import backend as opencl
     from interop_opencl import semaphore as signals
-    from interop_vulkan import backend, image, memory, render, semaphore, stream
+    from interop_vulkan import (
+        _signal_inlet,
+        backend,
+        image,
+        kernels,
+        memory,
+        producer,
+        render,
+        semaphore,
+        submission,
+    )
     from interop_vulkan._recording import Recording
 
     from interop.protocols import (
-        Commands,
+        ComputePipeline,
         ConsumerSemaphore,
         ExportingConsumer,
         ExternalSemaphore,
+        GpuCommands,
+        GpuProducer,
         ImageProducer,
         ImportingProducer,
         ImportingSemaphore,
         Mesh,
-        Producer,
         ProducerBackend,
         ProducerBuffer,
         ProducerImage,
@@ -29,20 +40,33 @@ if TYPE_CHECKING:
 
     def fulfilled(
         a: backend.VulkanBackend,
-        b: backend.Producer,
-        c: memory.Buffer,
-        d: semaphore.Semaphore,
-        e: stream.PreparedSubmission,
+        b: producer.VulkanProducer,
+        c: memory.VulkanBuffer,
+        d: semaphore.VulkanSemaphore,
+        e: submission.PreparedSubmission,
         f: Recording,
         g: render.Grid,
-    ) -> tuple[ProducerBackend, Producer, ProducerBuffer, ProducerSemaphore, Submission, Commands, Mesh]:
-        return a, b, c, d, e, f, g
+        h: kernels.Compute,
+    ) -> tuple[
+        ProducerBackend,
+        GpuProducer,
+        ProducerBuffer,
+        ProducerSemaphore,
+        Submission[GpuCommands],
+        GpuCommands,
+        Mesh,
+        ComputePipeline,
+    ]:
+        return a, b, c, d, e, f, g, h
 
-    def images(a: backend.Producer, b: image.Image) -> tuple[ImageProducer, ProducerImage]:
+    def images(a: producer.VulkanProducer, b: image.VulkanImage) -> tuple[ImageProducer, ProducerImage]:
         return a, b
 
     def one_shot(
-        a: backend.Producer, b: semaphore.Inlet, c: opencl.OpenCLConsumer, d: signals.OpenCLSignals
+        a: producer.VulkanProducer,
+        b: _signal_inlet.SignalInlet,
+        c: opencl.OpenCLConsumer,
+        d: signals.OpenCLSignals,
     ) -> tuple[ImportingProducer, ImportingSemaphore, ExportingConsumer, ConsumerSemaphore]:
         return a, b, c, d
 

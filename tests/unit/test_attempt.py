@@ -179,7 +179,7 @@ def test_other_errors_do_not_fall_through() -> None:
 def test_nothing_left_is_a_refusal_with_every_reason() -> None:
     drivers = Drivers(set(EVERY), "import", DriverError("f", 7, "SEVEN"))
     with pytest.raises(NoCommonHandleType) as caught:
-        decide(drivers, require="zero-copy")
+        decide(drivers, path="zero-copy")
     assert sum("SEVEN" in reason for reason in caught.value.reasons) == 2
 
 

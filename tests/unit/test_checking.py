@@ -40,7 +40,7 @@ def make_link(case: str, *, staged: bool = False, world: doubles.World | None = 
     sync, (left, right) = doubles.PAIRS[case]
     world = world or doubles.World()
     require = "staged" if staged else None
-    plan = negotiate(left, right, MatchKey.UUID, sync="auto" if staged else sync, require=require)
+    plan = negotiate(left, right, MatchKey.UUID, sync="auto" if staged else sync, path=require)
     return CheckedLink(plan, doubles.Producer(world, left), doubles.Consumer(world, right), timeout=0.2)  # type: ignore[arg-type]
 
 
@@ -298,7 +298,7 @@ def test_two_queues_that_wait_for_each_other_are_a_deadlock(link: Any) -> None:
 def test_a_deadlock_across_two_links_is_found() -> None:
     world = doubles.World()
     left, right = doubles.producer_info((TIMELINE,)), doubles.consumer_info((TIMELINE,))
-    plan = negotiate(left, right, MatchKey.UUID, sync="native", require=None)
+    plan = negotiate(left, right, MatchKey.UUID, sync="native", path=None)
     producer: Any = doubles.Producer(world, left)
     others: list[Any] = [doubles.Consumer(doubles.World(), right) for _ in range(2)]
     one, two = (CheckedLink(plan, producer, other, timeout=0.2) for other in others)
@@ -379,7 +379,7 @@ def test_checks_are_chosen_by_argument_or_environment(monkeypatch: pytest.Monkey
 def test_an_unchecked_link_keeps_its_classes() -> None:
     world = doubles.World()
     left, right = doubles.producer_info(), doubles.consumer_info()
-    plan = negotiate(left, right, MatchKey.UUID, sync="native", require=None)
+    plan = negotiate(left, right, MatchKey.UUID, sync="native", path=None)
     producer: Any = doubles.Producer(world, left)
     consumer: Any = doubles.Consumer(world, right)
     with Link(plan, producer, consumer, timeout=1.0) as link:

@@ -131,16 +131,16 @@ def test_what_is_made_has_levels_and_parts_that_fit(
         ),
         ((4, 4, 1), {"tiling": Tiling.LINEAR, "row_pitch": -16}, "row_pitch.*got -16"),
         ((4, 4, 1), {"tiling": Tiling.LINEAR, "row_pitch": 2**63}, "row_pitch.*got 9223372036854775808"),
-        ((4, 4, 2), {"tiling": Tiling.LINEAR}, "a linear image must have one level, one layer and no depth"),
+        ((4, 4, 2), {"tiling": Tiling.LINEAR}, "a linear image must be 2D with one level and one layer"),
         (
             (4, 4, 1),
             {"tiling": Tiling.LINEAR, "array_layers": 2},
-            "a linear image must have one level, one layer and no depth",
+            "a linear image must be 2D with one level and one layer",
         ),
         (
             (4, 4, 1),
             {"tiling": Tiling.LINEAR, "mip_levels": 2},
-            "a linear image must have one level, one layer and no depth",
+            "a linear image must be 2D with one level and one layer",
         ),
     ],
 )
@@ -208,7 +208,10 @@ def test_a_pair_shares_what_both_offer_and_says_what_lacks() -> None:
     other = offered(producer, device("hip", linear=fd), HandleType.DMA_BUF)
     assert other.tilings == ()
     assert str(other).startswith("no (hip imports no optimal images by dma_buf; vulkan exports no linear")
-    assert str(offered(producer, producer, None)) == "no (memory is staged, and images are not copied)"
+    assert (
+        str(offered(producer, producer, None))
+        == "no (memory is staged, and the staged path copies no images)"
+    )
 
 
 def test_rows_without_a_pitch_are_not_imported() -> None:

@@ -20,8 +20,7 @@ from interop import ClosedError, InvalidArgument, LatestRing, TurnError, Unsuppo
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from interop.links import Slot
-    from interop.links import Batch
+    from interop.links import Batch, Slot
 
 Source = Literal["producer", "consumer"]
 SOURCES: tuple[Source, ...] = get_args(Source)

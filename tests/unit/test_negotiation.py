@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import doubles
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ from interop import (
     NoCommonSync,
     Strategy,
 )
-from interop.negotiation import negotiate, select_devices
+from interop.negotiation import matching_devices, negotiate, select_devices
 from interop.protocols import Capabilities, MatchKey, PciAddress, SemaphoreKind
 
 PRODUCER, CONSUMER = doubles.producer_info(), doubles.consumer_info()
@@ -89,7 +90,7 @@ def test_a_reusable_semaphore_goes_before_sync_files_and_they_before_a_bridge() 
         return "loses signals" if handle_type is HandleType.OPAQUE_FD else None
 
     with pytest.raises(NoCommonHandleType):
-        negotiate(left, right, MatchKey.UUID, veto=veto, require="zero-copy")
+        negotiate(left, right, MatchKey.UUID, veto=veto, path="zero-copy")
     memory = frozenset({HandleType.DMA_BUF})
     left = replace(left, capabilities=replace(left.capabilities, memory_export=memory))
     right = replace(right, capabilities=replace(right.capabilities, memory_import=memory))
@@ -109,7 +110,7 @@ def test_sync_files_that_only_one_side_knows_are_a_reason() -> None:
 
 
 def test_sync_files_do_not_leave_their_process() -> None:
-    with pytest.raises(NoCommonSync, match="not sent to another process"):
+    with pytest.raises(NoCommonSync, match="links between processes do not send it"):
         negotiate(*doubles.one_shot_infos(), MatchKey.UUID, sync="native", apart=True)
 
 
@@ -120,7 +121,7 @@ def test_memory_that_no_one_can_carry_is_staged_with_the_reason() -> None:
     assert plan.handle_type is None
     assert "no external memory" in plan.explain()
     with pytest.raises(NoCommonHandleType, match="no external memory"):
-        negotiate(PRODUCER, consumer, MatchKey.UUID, require="zero-copy")
+        negotiate(PRODUCER, consumer, MatchKey.UUID, path="zero-copy")
     with pytest.raises(NoCommonSync):
         negotiate(PRODUCER, consumer, MatchKey.UUID, sync="native")
 
@@ -140,10 +141,46 @@ def test_a_veto_rules_out_with_its_reason() -> None:
     assert "known to corrupt" in plan.explain()
 
 
-@pytest.mark.parametrize("bad", [{"sync": "magic"}, {"require": "speed"}])
-def test_words_that_do_not_exist_are_refused(bad: dict[str, str]) -> None:
-    with pytest.raises(InvalidArgument, match="use one of"):
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        ({"sync": "magic"}, "sync must be one of 'auto', 'native', 'bridged', 'blocking', got 'magic'"),
+        ({"sync": None}, "sync must be one of .* got None"),
+        ({"path": "speed"}, "path must be one of 'zero-copy', 'staged', got 'speed'"),
+        ({"handle_type": "fd"}, "handle_type must be one of 'opaque_fd', 'dma_buf', .* got 'fd'"),
+        ({"handle_type": "sync_fd"}, "handle_type must be one of 'opaque_fd', .* got 'sync_fd'"),
+        ({"handle_type": "dma_buf", "path": "staged"}, "'dma_buf' excludes path='staged'"),
+    ],
+)
+def test_words_that_do_not_exist_are_refused(bad: dict[str, str], words: str) -> None:
+    with pytest.raises(InvalidArgument, match=words):
         negotiate(PRODUCER, CONSUMER, MatchKey.UUID, **bad)  # type: ignore[arg-type]
+
+
+def test_a_refusal_lists_reasons_of_its_own_kind() -> None:
+    """No refused strategy lists what memory lacks, and no refused path lists what semaphores lack."""
+    producer, consumer = (
+        replace(
+            each,
+            capabilities=replace(
+                each.capabilities,
+                semaphore_import={},
+                semaphore_export={},
+                notes=("no external memory",),
+                semaphore_notes=("no external semaphores",),
+            ),
+        )
+        for each in (PRODUCER, CONSUMER)
+    )
+    with pytest.raises(NoCommonSync) as refused:
+        negotiate(producer, consumer, MatchKey.UUID, sync="native")
+    assert "no external semaphores" in refused.value.reasons
+    assert not any("memory" in reason for reason in refused.value.reasons)
+    alone = replace(consumer, capabilities=replace(consumer.capabilities, memory_import=frozenset()))
+    with pytest.raises(NoCommonHandleType) as staged:
+        negotiate(producer, alone, MatchKey.UUID, path="zero-copy")
+    assert "zero-copy: no external memory" in staged.value.reasons
+    assert not any("semaphore" in reason for reason in staged.value.reasons)
 
 
 def test_the_matching_pair_is_chosen_hardware_first() -> None:
@@ -188,8 +225,25 @@ def test_a_consumer_on_the_host_needs_no_match() -> None:
 
 
 def test_a_choice_that_fits_nothing_lists_the_devices() -> None:
-    with pytest.raises(InvalidArgument, match="double"):
-        select_devices([PRODUCER], [CONSUMER], producer_choice=7)
+    for choice in (7, np.int64(7), "no such device"):
+        with pytest.raises(InvalidArgument, match=r"no device fits .*double"):
+            select_devices([PRODUCER], [CONSUMER], producer_choice=choice)
+
+
+@pytest.mark.parametrize("choice", [1.0, True, b"double", ("double",)])
+def test_a_choice_that_is_neither_a_number_nor_text_is_refused(choice: object) -> None:
+    with pytest.raises(InvalidArgument, match=r"the choice of a device.*must be an integer"):
+        matching_devices([PRODUCER], choice)  # type: ignore[arg-type]
+
+
+def test_devices_fit_a_number_or_a_part_of_their_text() -> None:
+    second = replace(PRODUCER, index=1, name="Another GPU")
+    both = [PRODUCER, second]
+    assert matching_devices(both, None) == both
+    assert matching_devices(both, np.uint8(1)) == matching_devices(both, "another") == [second]
+    assert matching_devices(both, doubles.UUID.hex()) == both
+    with pytest.raises(InvalidArgument, match="one of: none"):
+        matching_devices([], None)
 
 
 types = st.frozensets(st.sampled_from(list(HandleType)))

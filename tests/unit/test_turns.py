@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 def make_link(case: str, require: str | None = None) -> tuple[Link, doubles.World]:
     sync, (left, right) = doubles.PAIRS[case]
     world = doubles.World()
-    plan = negotiate(
-        left, right, MatchKey.UUID, sync="auto" if require == "staged" else sync, require=require
-    )
+    plan = negotiate(left, right, MatchKey.UUID, sync="auto" if require == "staged" else sync, path=require)
     return Link(plan, doubles.Producer(world, left), doubles.Consumer(world, right), timeout=1.0), world  # type: ignore[arg-type]
 
 
@@ -212,7 +210,10 @@ def test_a_queue_turn_that_cannot_begin_breaks_the_order_and_lets_go(
             patch.setattr(doubles.FakeSubmission, "submit", _refuse)
             with pytest.raises(DriverError), link.queue_turn(buffer):
                 pytest.fail("the turn began")
-        with pytest.raises(TurnError, match="earlier hand-over of this link failed: vkQueueSubmit"), link.producer_turn(buffer):
+        with (
+            pytest.raises(TurnError, match="earlier hand-over of this link failed: vkQueueSubmit"),
+            link.producer_turn(buffer),
+        ):
             pass
 
 

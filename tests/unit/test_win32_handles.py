@@ -89,7 +89,7 @@ def test_numbers_that_are_no_handles(kind: HandleType, value: int) -> None:
 @pytest.mark.usefixtures("kernel")
 def test_a_descriptor_is_nothing_on_windows() -> None:
     for kind in (HandleType.OPAQUE_FD, HandleType.DMA_BUF):
-        with pytest.raises(HandleError, match="exist not on Windows"):
+        with pytest.raises(HandleError, match="do not exist on Windows"):
             Handle.adopt(3, kind)
 
 

@@ -15,10 +15,10 @@ native_sources() { find "$softgpu/native" -name '*.c' -o -name '*.cpp' -o -name 
 run_lint() {
     local sources typed
     cd "$root"
-    mapfile -t typed < <(compgen -G 'plugins/*/src'; compgen -G 'plugins/*/tests'; compgen -G 'examples/*.py')
+    mapfile -t typed < <(compgen -G 'plugins/*/src'; compgen -G 'plugins/*/tests')
     check "ruff check" ruff check .
     check "ruff format" ruff format --check .
-    check "mypy" mypy interop backends tests tools "${typed[@]}"
+    check "mypy" mypy interop backends tests tools examples benchmarks "${typed[@]}"
     check "pyright" pyright --warnings
     mapfile -t sources < <(native_sources)
     [ ${#sources[@]} -eq 0 ] || check "clang-format" clang-format --dry-run --Werror "${sources[@]}"

@@ -21,7 +21,6 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from interop.links.rings.layout import RingLayout
 from interop.links.rings.recorded import Recorded
 from interop.links.rings.slots import Batch, RingBase
 from interop.protocols import InvalidArgument, TurnError
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
     from interop.links.rings._blocks import RingBlock, RingHome
     from interop.links.rings._handover import Handover
-    from interop.links.rings.layout import Slot, Source, Tally
+    from interop.links.rings.layout import RingLayout, Slot, Source, Tally
     from interop.protocols import Commands, Producer
 
 DEFAULT_SLOTS = 64
@@ -117,9 +116,7 @@ class FrameRing(RingBase):
             ClosedError: The ring or its link is closed.
         """
         for block, first, slots in self._rounds(count):
-            batch = FrameBatch(
-                self._handover, self._producer, block, first, slots, self._tally, self.source
-            )
+            batch = FrameBatch(self._handover, self._producer, block, first, slots, self._tally, self.source)
             try:
                 yield batch
             finally:

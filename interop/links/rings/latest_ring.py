@@ -25,7 +25,6 @@ from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from interop.links.rings.layout import Counts
 from interop.links.rings.slots import Batch, RingBase
 from interop.protocols import InvalidArgument, TurnError
 from interop.toolkit import WITH_CONSUMER, OwnershipState
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
     from interop.links.rings._blocks import RingBlock, RingHome
     from interop.links.rings._handover import Handover
-    from interop.links.rings.layout import RingLayout, Slot
+    from interop.links.rings.layout import Counts, RingLayout, Slot
     from interop.protocols import Commands, MappedBuffer, Producer
 
 PLACES = 3

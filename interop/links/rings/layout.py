@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from interop.links.buffers import Layout
 from interop.protocols import InvalidArgument, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from interop.links.buffers import Layout
     from interop.negotiation import Plan
     from interop.protocols import BufferPart, Commands, MappedBuffer
 

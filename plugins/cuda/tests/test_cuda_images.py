@@ -36,7 +36,7 @@ def test_every_kind_is_right_both_ways(stand_in: Path) -> None:
         if name.endswith(("optimal", "2D linear")):
             assert result == "pass", name
         else:
-            assert result.startswith("refused: producer: InvalidArgument: a linear image is 2D"), result
+            assert result.startswith("refused: producer: InvalidArgument: a linear image must be 2D"), result
     assert (found["descriptors"], found["live"]) == (0, 0)
     assert found["offer"] == "yes, optimal and linear"
 

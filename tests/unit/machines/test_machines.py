@@ -90,7 +90,7 @@ def _plan(machine: dict[str, Any]) -> Plan:
     left, right, match = select_devices(
         [producer],
         [consumer],
-        allow_mismatch=ask.get("require") == MemoryPath.STAGED.value
+        allow_mismatch=ask.get("path") == MemoryPath.STAGED.value
         or ask.get("handle_type") == HandleType.HOST_ALLOCATION.value,
     )
     return negotiate(left, right, match, **ask)
@@ -211,9 +211,7 @@ def test_what_holds_on_any_machine(
 
     def decide() -> Plan | NoCommonHandleType | NoCommonSync:
         try:
-            return negotiate(
-                producer, consumer, match, sync=sync, require=require, handle_type=asked, veto=veto
-            )
+            return negotiate(producer, consumer, match, sync=sync, path=require, handle_type=asked, veto=veto)
         except (NoCommonHandleType, NoCommonSync) as error:
             return error
 

@@ -115,7 +115,7 @@ def _capabilities(driver: Driver, device: int) -> Capabilities:
         semaphore_import=semaphores if driver.exports("cuImportExternalSemaphore") else {},
         stream_hold=hold,
         stream_notify=CudaRuntime.host_function,
-        notes=tuple(notes),
+        semaphore_notes=tuple(notes),
         images=images,
         image_notes=image_notes,
     )

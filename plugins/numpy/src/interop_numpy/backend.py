@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from interop.protocols import Handle, MemoryDescriptor
 
 _NO_SEMAPHORES = "NumPy has no semaphores; a worker thread and a Vulkan timeline keep the order"
+_NO_MEMFD = "this system has no memfds, through which NumPy imports device memory"
 
 
 class NumPyBackend:
@@ -52,12 +53,8 @@ class NumPyBackend:
                     host_memory="an array over it",
                     stream_hold="a worker thread that waits on a condition",
                     stream_notify="a call on the worker thread",
-                    notes=(_NO_SEMAPHORES,)
-                    if linux
-                    else (
-                        _NO_SEMAPHORES,
-                        "device memory is imported through Linux memfds, which this system lacks",
-                    ),
+                    notes=() if linux else (_NO_MEMFD,),
+                    semaphore_notes=(_NO_SEMAPHORES,),
                 ),
                 software=True,
                 driver=f"NumPy {np.__version__}",

@@ -6,27 +6,29 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from interop.protocols import HandleType, InvalidArgument, Unsupported
+from interop.toolkit import HostPages
 from interop_vulkan import _driver
-from interop_vulkan._devices import BUFFER_USAGE
+from interop_vulkan._allocation import allocate, exportable
 from interop_vulkan._driver import NULL, check, struct
+from interop_vulkan._handle_types import BUFFER_USAGE
+from interop_vulkan.memory import VulkanBuffer
 
 if TYPE_CHECKING:
-    from interop.toolkit import HostPages
     from interop_vulkan._context import Context
-    from interop_vulkan.memory import Buffer
 
 _HOST = HandleType.HOST_ALLOCATION
 
 
-def create_host_buffer(context: Context, size: int, pages: HostPages | None, *, host_visible: bool) -> Buffer:
-    """Make a buffer of ``size`` bytes over ``pages``, or over new ones, and import them.
+def create_host_buffer(
+    context: Context, size: int, pages: HostPages | None, *, host_visible: bool
+) -> VulkanBuffer:
+    """Create a buffer of ``size`` bytes over ``pages``, or over new pages, and import them.
 
-    ``vkGetMemoryHostPointerPropertiesEXT``, then ``vkAllocateMemory`` with ``VkImportMemoryHostPointerInfoEXT``.
-    The pages are kept until the driver's memory object has gone.
+    The buffer keeps the pages until the driver's memory object is freed.
+
+    Note:
+        ``vkGetMemoryHostPointerPropertiesEXT``, ``vkAllocateMemory`` with ``VkImportMemoryHostPointerInfoEXT``.
     """
-    from interop.toolkit import HostPages
-    from interop_vulkan.memory import Buffer, allocate, exportable
-
     bit = exportable(context, _HOST)
     alignment = _alignment(context)
     with contextlib.ExitStack() as undo:
@@ -57,7 +59,7 @@ def create_host_buffer(context: Context, size: int, pages: HostPages | None, *, 
         chain = struct("VkImportMemoryHostPointerInfoEXT", handleType=bit, pHostPointer=pointer)
         memory = allocate(context, needs, undo, chain=chain, host_visible=host_visible)
         check("vkBindBufferMemory", context.vk.vkBindBufferMemory(context.device, native, memory, 0))
-        return Buffer(
+        return VulkanBuffer(
             context,
             native,
             None,
@@ -79,4 +81,4 @@ def _alignment(context: Context) -> int:
 
 
 def _keep(pages: HostPages) -> None:
-    """Hold the pages until this is called, after the memory object has been freed."""
+    """Drop the last reference to the pages: the memory object has been freed."""

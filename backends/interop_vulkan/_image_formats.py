@@ -1,4 +1,4 @@
-"""What images a device makes and exports, asked before one is made."""
+"""Formats of images, and which images a device creates and exports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 TILINGS = {Tiling.OPTIMAL: VK.VK_IMAGE_TILING_OPTIMAL, Tiling.LINEAR: VK.VK_IMAGE_TILING_LINEAR}
 _NAMES = {Numbers.UINT: "UINT", Numbers.SINT: "SINT", Numbers.UNORM: "UNORM", Numbers.FLOAT: "SFLOAT"}
 _COPIED: int = VK.VK_IMAGE_USAGE_TRANSFER_SRC_BIT | VK.VK_IMAGE_USAGE_TRANSFER_DST_BIT
-# Most useful first; drivers make fewer formats for shaders that write, and hardly any linear ones.
+# Most useful first. Drivers offer fewer formats for shaders that write, and few linear ones.
 _USAGES: tuple[int, ...] = (
     _COPIED | VK.VK_IMAGE_USAGE_SAMPLED_BIT | VK.VK_IMAGE_USAGE_STORAGE_BIT,
     _COPIED | VK.VK_IMAGE_USAGE_SAMPLED_BIT,
@@ -35,7 +35,7 @@ def image_format(image: ImageDescriptor) -> int:
 
 
 def exportable_tilings(functions: Functions, physical: Any, bit: int) -> frozenset[Tiling]:
-    """Return the tilings in which a small image of a common format is exported."""
+    """Return the tilings in which the device exports a small image of a common format."""
     found: list[Tiling] = []
     for tiling in Tiling:
         image = ImageDescriptor(extent=(64, 64, 1), format=FORMATS["rgba8unorm"], tiling=tiling)
@@ -46,10 +46,12 @@ def exportable_tilings(functions: Functions, physical: Any, bit: int) -> frozens
 
 
 def ask(functions: Functions, physical: Any, image: ImageDescriptor, bit: int) -> tuple[int, bool]:
-    """Return the usage that the driver offers for an image, and whether it must have its own allocation.
+    """Return the usage that the driver offers for an image, and whether it needs a dedicated allocation.
 
-    ``vkGetPhysicalDeviceImageFormatProperties2``: creating what the answer excludes is undefined, and
-    SwiftShader crashes.
+    Creating an image that the answer excludes is undefined behaviour; SwiftShader crashes. Raises :class:`Unsupported`.
+
+    Note:
+        ``vkGetPhysicalDeviceImageFormatProperties2``.
     """
     refusal = ""
     for usage in _USAGES:
@@ -75,7 +77,7 @@ def ask(functions: Functions, physical: Any, image: ImageDescriptor, bit: int) -
         features = int(found.externalMemoryProperties.externalMemoryFeatures)
         refusal = _refusal(image, answer.imageFormatProperties)
         if bit and not features & VK.VK_EXTERNAL_MEMORY_FEATURE_EXPORTABLE_BIT:
-            refusal = f"{function} says that memory of such images is not exportable in this way"
+            refusal = f"{function} reports the memory of such images as not exportable by this handle type"
         if not refusal:
             return usage, bool(features & VK.VK_EXTERNAL_MEMORY_FEATURE_DEDICATED_ONLY_BIT)
     kind = "3D" if image.is_3d else "2D"
@@ -83,7 +85,7 @@ def ask(functions: Functions, physical: Any, image: ImageDescriptor, bit: int) -
 
 
 def _refusal(image: ImageDescriptor, limits: Any) -> str:
-    """Return which limit of ``VkImageFormatProperties`` the image passes, or nothing."""
+    """Return the limits of ``VkImageFormatProperties`` that the image exceeds, as text."""
     most = limits.maxExtent
     pairs = (
         ("width", image.extent[0], most.width),
@@ -92,4 +94,8 @@ def _refusal(image: ImageDescriptor, limits: Any) -> str:
         ("mip levels", image.mip_levels, limits.maxMipLevels),
         ("array layers", image.array_layers, limits.maxArrayLayers),
     )
-    return "; ".join(f"{what}: {asked}, at most {limit}" for what, asked, limit in pairs if asked > limit)
+    return "; ".join(
+        f"the {what} is {asked}, the driver allows at most {limit}"
+        for what, asked, limit in pairs
+        if asked > limit
+    )

@@ -1,4 +1,4 @@
-"""What every candidate has in common: both sides must know its handle type, and nobody may veto it."""
+"""The conditions that each handle type must meet: both devices support it, and no veto excludes it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     from interop.protocols import DeviceInfo, HandleType
 
 Veto: TypeAlias = "Callable[[DeviceInfo, DeviceInfo, HandleType, str], str | None]"
-"""Returns why a handle type must not be used between a producer and a consumer, or None."""
+"""A function `veto(producer, consumer, handle_type, purpose)`.
+
+It returns the reason why the pair must not use the handle type, or None. The purpose is `"memory"`, `"binary"` or
+`"timeline"`."""
 
 
 def missing(
@@ -20,7 +23,15 @@ def missing(
     producer: DeviceInfo,
     consumer: DeviceInfo,
 ) -> str | None:
-    """Return which side lacks a handle type, or None where both have it."""
+    """Return which device does not support a handle type, or None if both support it.
+
+    Args:
+        handle_type: The candidate.
+        exportable: Handle types that the exporting device supports.
+        importable: Handle types that the importing device supports.
+        producer: The exporting device.
+        consumer: The importing device.
+    """
     lacking = [
         text
         for types, text in (

@@ -1,17 +1,17 @@
-"""Candidates for memory: by which handle type one allocation is seen by both."""
+"""Choice of the handle type by which both devices share one allocation."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from interop.negotiation._candidates import missing
+from interop.negotiation.candidates import missing
 from interop.negotiation.plan import Rejection
 from interop.protocols import HandleType
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from interop.negotiation._candidates import Veto
+    from interop.negotiation.candidates import Veto
     from interop.protocols import DeviceInfo, MatchKey
 
 MEMORY_TYPES = (
@@ -21,7 +21,7 @@ MEMORY_TYPES = (
     HandleType.OPAQUE_WIN32_KMT,
     HandleType.HOST_ALLOCATION,
 )
-"""Handle types that carry memory, best first. Host memory is last: a GPU reaches it over the bus."""
+"""Handle types that carry memory, best first. Host memory is last, because a GPU reads it over the bus."""
 
 
 def choose_memory(
@@ -34,12 +34,21 @@ def choose_memory(
     *,
     apart: bool,
 ) -> HandleType | None:
-    """Return the first of ``types`` that both sides take, adding why each other was not taken to ``rejected``.
+    """Return the first handle type that both devices support, or None.
 
-    Two devices that are not one share nothing but host memory, and two processes not even that.
+    Two different devices share host memory alone. Two processes do not share host memory.
+
+    Args:
+        producer: The exporting device.
+        consumer: The importing device.
+        match: The key that proves the two to be one device, or None.
+        veto: May exclude a handle type.
+        rejected: Receives the reason against each handle type that was not chosen.
+        types: Handle types to try, best first.
+        apart: Whether producer and consumer run in different processes.
     """
     if match is None:
-        rejected.append(Rejection("device memory", "the two are not the same device"))
+        rejected.append(Rejection("device memory", "producer and consumer are not the same device"))
         types = [each for each in types if each is HandleType.HOST_ALLOCATION]
     chosen = None
     for handle_type in types:
@@ -51,11 +60,11 @@ def choose_memory(
             consumer,
         ) or veto(producer, consumer, handle_type, "memory")
         if reason is None and apart and handle_type is HandleType.HOST_ALLOCATION:
-            reason = "an address means nothing in another process"
+            reason = "an address is valid in one process alone"
         if reason is None and chosen is None:
             chosen = handle_type
         elif chosen is not None and handle_type is HandleType.HOST_ALLOCATION:
-            continue  # no alternative to memory of the device, so nothing is worth saying
+            continue  # host memory is no alternative to device memory, so no reason is needed
         elif reason and (len(types) == 1 or not _is_foreign(handle_type, producer, consumer)):
             rejected.append(Rejection(f"memory by {handle_type.value}", reason))
     if chosen is None:
@@ -65,7 +74,7 @@ def choose_memory(
 
 
 def _is_foreign(handle_type: HandleType, producer: DeviceInfo, consumer: DeviceInfo) -> bool:
-    """Whether neither side has ever heard of this type here, so that naming it would be noise."""
+    """Whether neither device supports any handle of this kind, as Windows handles on Linux."""
     known: set[HandleType] = set()
     for capabilities in (producer.capabilities, consumer.capabilities):
         known |= capabilities.memory_export | capabilities.memory_import

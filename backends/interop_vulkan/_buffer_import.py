@@ -1,4 +1,4 @@
-"""Buffers over memory that another API or driver allocated."""
+"""Import of memory that another API or driver allocated."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from interop.protocols import FdFate, HandleType, InvalidArgument, Unsupported, check_range, lend
 from interop.toolkit import check_import_memory
 from interop_vulkan import _driver
-from interop_vulkan._devices import BUFFER_USAGE, MEMORY_TYPES, memory_features
+from interop_vulkan._allocation import allocate
 from interop_vulkan._driver import NULL, VK, WHOLE_SIZE, check, struct
-from interop_vulkan.memory import Buffer, allocate
+from interop_vulkan._handle_types import BUFFER_USAGE, MEMORY_TYPES, memory_features
+from interop_vulkan.memory import VulkanBuffer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 _DEDICATED_ONLY: int = VK.VK_EXTERNAL_MEMORY_FEATURE_DEDICATED_ONLY_BIT
 
 
-class ImportedBuffer(Buffer):
-    """Memory of another's. Hands it on as duplicates of the handle that it came by."""
+class ImportedBuffer(VulkanBuffer):
+    """A buffer over imported memory. It exports duplicates of the handle that it was imported from."""
 
     def __init__(
         self,
@@ -49,7 +50,7 @@ class ImportedBuffer(Buffer):
         self._descriptor = descriptor
 
     def export_memory(self) -> tuple[Handle, MemoryDescriptor]:
-        """Hand on what was imported, with the descriptor that it came with; the caller owns the handle."""
+        """Export the imported allocation with its descriptor. The caller owns the handle."""
         self.check_open()
         return self._handle.dup(), self._descriptor
 
@@ -62,12 +63,12 @@ def import_buffer(
     memory_type: int | None,
     host_visible: bool,
 ) -> ImportedBuffer:
-    """Take an allocation in; see :meth:`interop_vulkan.backend.Producer.import_memory`."""
-    context.check_open()
-    context.sweep()
+    """Create the buffer of :meth:`interop_vulkan.producer.VulkanProducer.import_memory`."""
     host = frozenset({HandleType.HOST_ALLOCATION})
     if handle.type in host:
-        raise InvalidArgument("host memory is taken in by import_pages, not by a handle")
+        raise InvalidArgument(
+            "a host_allocation handle cannot be imported as memory; call import_pages with its pages"
+        )
     check_import_memory(handle, descriptor, context.info.capabilities.memory_import - host)
     bit = MEMORY_TYPES[handle.type][0]
     with ExitStack() as undo:
@@ -94,7 +95,7 @@ def import_buffer(
             features & _DEDICATED_ONLY or asked.requiresDedicatedAllocation
         )
         chain = struct("VkMemoryDedicatedAllocateInfo", buffer=native) if dedicated else NULL
-        # Inside, a failure frees the memory first: with it goes the fd, which is then not ours to close.
+        # A failure frees the memory inside ``lend``. The memory owns the fd, so ``lend`` must not close it.
         with lend(handle, FdFate.TAKEN) as number, ExitStack() as inner:
             chain = _import_info(handle.type, bit, number, chain)
             memory = allocate(context, needs, inner, chain=chain, host_visible=host_visible)
@@ -111,7 +112,7 @@ def import_buffer(
 
 
 def _import_info(handle_type: HandleType, bit: int, number: int, chain: Any) -> Any:
-    """Put in front of ``chain`` what ``VkMemoryAllocateInfo`` is told of an import."""
+    """Extend the chain of ``VkMemoryAllocateInfo`` by an import."""
     if handle_type.is_fd:
         return struct("VkImportMemoryFdInfoKHR", pNext=chain, handleType=bit, fd=number)
     value = _driver.ffi.cast("HANDLE", number)
@@ -121,9 +122,9 @@ def _import_info(handle_type: HandleType, bit: int, number: int, chain: Any) -> 
 def _types_of(context: Context, handle: Handle, bit: int, memory_type: int | None) -> int:
     """Return the bits of the memory types in which a handle may be imported.
 
-    Drivers are asked (``vkGetMemoryFdPropertiesKHR``) about what may come from elsewhere. Of opaque handles they must
-    not be asked (VUID-vkGetMemoryFdPropertiesKHR-handleType-00674,
-    VUID-vkGetMemoryWin32HandlePropertiesKHR-handleType-00666): those have the type with which they were allocated.
+    The driver tells the types of a dma-buf (``vkGetMemoryFdPropertiesKHR``). It must not be asked about opaque handles
+    (VUID-vkGetMemoryFdPropertiesKHR-handleType-00674, VUID-vkGetMemoryWin32HandlePropertiesKHR-handleType-00666).
+    Those keep the type with which they were allocated.
     """
     bits = 0xFFFFFFFF if memory_type is None else 1 << memory_type
     if handle.type is not HandleType.DMA_BUF:
