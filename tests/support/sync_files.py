@@ -166,7 +166,7 @@ def misuse() -> None:
     with opened() as (producer, consumer):
         stream = consumer.stream
         semaphore = producer.create_semaphore(SemaphoreKind.BINARY, export=SYNC_FD)
-        with pytest.raises(TurnError, match="submit one first"):
+        with pytest.raises(TurnError, match="submit one"):
             semaphore.export_semaphore()
         submission = producer.prepare(signal=semaphore)
         submission.submit()
