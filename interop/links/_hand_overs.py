@@ -49,7 +49,8 @@ class ProducerHandOver(Protocol):
     records: tuple[Ownership, ...]
     case: Any
     """The :class:`Case` of the last turn."""
-    submission: Submission[Any] | None
+    submission: Any
+    """The ``Submission`` of the open turn, or None."""
     signals: bool
     wait_value: int
     progress: int

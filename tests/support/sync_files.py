@@ -166,11 +166,11 @@ def misuse() -> None:
     with opened() as (producer, consumer):
         stream = consumer.stream
         semaphore = producer.create_semaphore(SemaphoreKind.BINARY, export=SYNC_FD)
-        with pytest.raises(TurnError, match="submit one first"):
+        with pytest.raises(TurnError, match="submit one"):
             semaphore.export_semaphore()
         submission = producer.prepare(signal=semaphore)
         submission.submit()
-        with pytest.raises(TurnError, match="export the last signal"):
+        with pytest.raises(TurnError, match="last signal"):
             submission.submit()
         taken = consumer.import_semaphore(*semaphore.export_semaphore())
         with pytest.raises(TurnError, match="other side"):
@@ -188,7 +188,7 @@ def misuse() -> None:
             source.wait(stream)
         inlet = producer.create_importing_semaphore(SYNC_FD)
         waiting = producer.prepare(wait=inlet)
-        with pytest.raises(TurnError, match="import a signal"):
+        with pytest.raises(TurnError, match="no signal to wait for"):
             waiting.submit()
         inlet.import_semaphore(*source.export_semaphore())
         with Handle.adopt(-1, SYNC_FD) as again, pytest.raises(TurnError, match="no submission has waited"):
