@@ -120,20 +120,12 @@ def test_a_range_is_pinned_for_its_first_user_and_unpinned_after_its_last() -> N
 class Queue(OpenCLStream):
     """A queue that runs at once."""
 
-<<<<<<< HEAD
-    address = 2
-
-    def __init__(self, driver: Any) -> None:
-        self.driver, self.context, self.alive = driver, 1, True
-
-=======
     def __init__(self, driver: Any) -> None:
         self.driver = driver
         self.alive = True
         self.context = 1
         self._queue = 2
 
->>>>>>> h-opencl
     def drain(self, timeout: float) -> None:
         del timeout
 
