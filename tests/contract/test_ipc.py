@@ -449,7 +449,7 @@ def test_timelines_count_the_same_on_both_sides(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("nothing_left_behind")
 @pytest.mark.parametrize("orderly", [True, False])
-def test_a_goodbye_in_the_last_turn_is_no_error(tmp_path: Path, orderly: bool) -> None:  # noqa: FBT001 - a case
+def test_a_goodbye_in_the_last_turn_is_no_error(tmp_path: Path, orderly: bool) -> None:
     path = str(tmp_path / "socket")
     producer, consumer = connected(doubles.World())
     entered, gone = threading.Event(), threading.Event()
@@ -480,7 +480,7 @@ def test_a_goodbye_in_the_last_turn_is_no_error(tmp_path: Path, orderly: bool) -
                 commands.fill(words.producer_buffer, 1)
             assert entered.wait(TIMEOUT)
             if not orderly:
-                shared._channel.close()  # noqa: SLF001 - as the kernel does when a process dies
+                shared._channel.close()
         gone.set()
         thread.join()
     left, entered_again = seen

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from interop.links.checking import _streams as streams
 from interop.links.checking._model import MODEL
-from interop.links.checking._records import memories, payloads, points, queues, scope_of, scopes
+from interop.links.checking._records import (
+    close_side,
+    memories,
+    payloads,
+    points,
+    queues,
+    scope_of,
+    watch_scope,
+)
 from interop.links.checking._state import ENTERING, Memory, Payload, Queue, Scope, closed
 from interop.links.checking._watch import watch
 from interop.protocols import Misuse
@@ -22,7 +30,7 @@ if TYPE_CHECKING:
 
 def watch_consumer(consumer: Consumer, scope: Scope) -> Queue:
     """Watch what a consumer imports and runs; one that is watched stays as it is."""
-    scopes.put(consumer, scope)
+    watch_scope(consumer, scope)
     found = queues.get(consumer)
     if found is None:
         name = f"the stream of {consumer.device.backend}"
@@ -34,9 +42,22 @@ def watch_consumer(consumer: Consumer, scope: Scope) -> Queue:
             "create_semaphore": _create_semaphore,
             "allocate": _allocate,
             "compile": _compile,
+            "close": _close,
         }
         watch(consumer, "consumer", around)
     return found
+
+
+def _close(consumer: object, original: Call) -> None:
+    MODEL.hush(1)
+    try:
+        original()
+    finally:
+        MODEL.hush(-1)
+        close_side(consumer)
+        queue = queues.get(consumer)
+        if queue is not None:
+            MODEL.forget(queue)
 
 
 def _create_stream(consumer: object, original: Call) -> Any:

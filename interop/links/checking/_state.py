@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from dataclasses import dataclass, field
 from itertools import count
@@ -10,8 +11,6 @@ from typing import TYPE_CHECKING
 from interop.protocols import ClosedMisuse
 
 if TYPE_CHECKING:
-    import weakref
-
     from interop.links.buffers import Buffer
     from interop.protocols import SemaphoreKind
 
@@ -126,7 +125,21 @@ class Memory:
     buffer: weakref.ref[Buffer] | None = None
     """The link's buffer that it belongs to, whose turns decide."""
     turn: str = ""
-    """Whose turn is open: ``consumer``, ``producer``, or nobody's."""
+    """The side whose turn is open: ``consumer`` or ``producer``; empty outside turns."""
+    adopted: weakref.WeakSet[Memory] = field(default_factory=weakref.WeakSet["Memory"])
+    """One record for each link that has adopted the producer's buffer. Each link has turns of its own."""
+
+    def family(self) -> list[Memory]:
+        """Return the record itself and those of open links that have adopted the buffer."""
+        return [
+            self,
+            *(each for each in self.adopted if not each.scope.closed and each.live_buffer() is not None),
+        ]
+
+    def live_buffer(self) -> Buffer | None:
+        """Return the link's buffer, unless it is closed or dropped."""
+        found = self.buffer() if self.buffer is not None else None
+        return None if found is None or found.closed else found
 
 
 def closed(name: str, scope: Scope, what: str) -> ClosedMisuse:

@@ -10,6 +10,7 @@ from interop.links.checking._model import MODEL
 from interop.links.checking._records import Steps, payloads, points, queues
 from interop.links.checking._state import Payload, Queue, Scope
 from interop.links.checking._watch import watch
+from interop.links.sync.relay import RelayThread
 from interop.protocols import Misuse, SemaphoreKind, WaitTimeout
 
 if TYPE_CHECKING:
@@ -118,8 +119,8 @@ def _counter(semaphore: object, original: Call) -> int:
 
 def _observe(semaphore: object, value: int) -> None:
     found = payloads.get(semaphore)
-    # A thread that relays for a bridge knows more than the program, whose order is what is checked.
-    if found is not None and not threading.current_thread().name.startswith("interop-"):
+    # A relay thread observes values that the program has not waited for.
+    if found is not None and not isinstance(threading.current_thread(), RelayThread):
         MODEL.observed(found, value)
 
 

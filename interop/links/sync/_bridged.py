@@ -7,12 +7,12 @@ stream calls the host, which signals a timeline. The caller of a turn is never b
 from __future__ import annotations
 
 import queue
-import threading
 import time
 import weakref
 from typing import TYPE_CHECKING
 
 from interop.links.sync._holds import Holds, holds_of
+from interop.links.sync.relay import RelayThread
 from interop.protocols import DriverError, InteropError, SemaphoreKind, WaitTimeout
 from interop.toolkit import HOLD
 
@@ -35,7 +35,7 @@ class _Watcher:
         self.stopping = False
         self._who = f"{producer.device.backend} to finish a submission"
         self._timeout = timeout
-        self.thread = threading.Thread(target=self._watch, name="interop-bridge", daemon=True)
+        self.thread = RelayThread(target=self._watch, name="interop-bridge", daemon=True)
         self.thread.start()
 
     def stop(self) -> None:
