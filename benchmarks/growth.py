@@ -93,7 +93,7 @@ class Subject:
 class Machine:
     """The two devices, opened once for all links."""
 
-    def __init__(self, producer: Producer, consumer: Consumer, sync: str) -> None:
+    def __init__(self, producer: Producer, consumer: Consumer, sync: Any) -> None:
         self.producer, self.consumer, self.sync = producer, consumer, sync
 
     def connect(self) -> Link:
@@ -156,7 +156,7 @@ def measure(what: str, sizes: Sequence[int], machine: Machine, rounds: int, fram
     ]
 
 
-def rows(consumer: str, sync: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+def rows(consumer: str, sync: Any, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Measure one consumer; two rows for each number of each thing."""
     plugins = registry.default()
     producing, consuming = plugins.load_producer(options.producer), plugins.load_consumer(consumer)

@@ -29,11 +29,12 @@ from interop.links import (
     FrameRing,
     LatestRing,
     Link,
-    Owner,
     ProducerTurn,
     QueueTurn,
     Slot,
+    Tuning,
     connect,
+    tune_ring,
 )
 from interop.negotiation import MemoryPath, Plan, Strategy
 from interop.protocols import (
@@ -73,6 +74,7 @@ from interop.protocols import (
     Unsupported,
     WaitTimeout,
 )
+from interop.toolkit import Owner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -82,61 +84,17 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "FORMATS",
-    "ArgumentError",
-    "BackendUnavailable",
-    "Batch",
-    "Buffer",
-    "Capabilities",
-    "ClosedError",
-    "ClosedMisuse",
-    "CompileError",
-    "Consumer",
-    "ConsumerTurn",
-    "Counts",
-    "DType",
-    "DeviceIdentity",
-    "DeviceInfo",
-    "DeviceMismatch",
-    "DriverError",
-    "FrameRing",
-    "Handle",
-    "HandleError",
-    "HandleType",
-    "ImageDescriptor",
-    "ImageFormat",
-    "InteropError",
-    "InvalidArgument",
-    "Kernel",
-    "KernelError",
-    "LatestRing",
-    "Link",
-    "MappedBuffer",
-    "MappedImage",
-    "MemoryPath",
-    "Misuse",
-    "Module",
-    "NoCommonHandleType",
-    "NoCommonSync",
-    "Owner",
-    "Plan",
-    "Producer",
-    "ProducerTurn",
-    "QueueTurn",
-    "Role",
-    "Slot",
-    "Strategy",
-    "Stream",
-    "TurnError",
-    "UnknownBackend",
-    "Unsupported",
-    "WaitTimeout",
-    "__version__",
-    "backends",
-    "connect",
-    "devices",
-]
+__all__ = ["__version__", "backends", "devices"]
+__all__ += ["Batch", "Buffer", "ConsumerTurn", "Counts", "FrameRing", "LatestRing", "Link", "ProducerTurn"]
+__all__ += ["QueueTurn", "Slot", "Tuning", "connect", "tune_ring"]
+__all__ += ["MemoryPath", "Plan", "Strategy"]
+__all__ += ["FORMATS", "ArgumentError", "BackendUnavailable", "Capabilities", "ClosedError"]
+__all__ += ["ClosedMisuse", "CompileError", "Consumer", "DType", "DeviceIdentity", "DeviceInfo"]
+__all__ += ["DeviceMismatch", "DriverError", "Handle", "HandleError", "HandleType", "ImageDescriptor"]
+__all__ += ["ImageFormat", "InteropError", "InvalidArgument", "Kernel", "KernelError", "MappedBuffer"]
+__all__ += ["MappedImage", "Misuse", "Module", "NoCommonHandleType", "NoCommonSync", "Producer", "Role"]
+__all__ += ["Stream", "TurnError", "UnknownBackend", "Unsupported", "WaitTimeout"]
+__all__ += ["Owner"]
 
 
 def backends(role: Role | Literal["producer", "consumer"] | None = None) -> Mapping[str, BackendInfo]:

@@ -191,9 +191,8 @@ def _code_in(message: str) -> int:
 
 def _unanswered(function: str, error: RuntimeError | ValueError) -> InteropError:
     """Return what an exception of hip-python in place of a status stands for."""
-    if isinstance(
-        error, ValueError
-    ):  # hipError_t(code) fails inside for a code that the binding does not know
+    # hipError_t(code) fails inside for a code that the binding does not know.
+    if isinstance(error, ValueError):
         return DriverError(function, _code_in(str(error)), text=str(error))
     # hip-python opens the library, and looks each symbol up, at the first call.
     if "dlsym" in str(error):

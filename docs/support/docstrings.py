@@ -1,7 +1,7 @@
 """From docstrings, which are plain text with roles, to pages, which are Markdown.
 
-A griffe extension that mkdocstrings loads. Roles become links where the target has a page, literal blocks lose
-their double colon, and simple tables become Markdown tables.
+A griffe extension that mkdocstrings loads. Roles and names in backticks become links where the target has a page,
+literal blocks lose their double colon, and simple tables become Markdown tables.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ROLE = re.compile(r":(?:class|func|meth|attr|mod|data):`(~?)([\w.]+)`")
+_NAME = re.compile(r"(?<![`\w\]])`([A-Za-z_][\w.]*)(?:\(\))?`(?!`)")
 _RULE = re.compile(r"^(=+)( +)(=+)$")
 
 
@@ -58,10 +59,13 @@ def markdown(text: str, thing: griffe.Object, known: dict[str, set[str]]) -> str
         target = found[2]
         shown = target.rpartition(".")[2] if found[1] else target
         path = _resolve(target, thing, known)
-        code = f"<code>{shown}</code>"
-        return f'<autoref identifier="{path}" optional>{code}</autoref>' if path else code
+        return _reference(path, shown) if path else f"<code>{shown}</code>"
 
-    lines = _ROLE.sub(link, text).splitlines()
+    def link_name(found: re.Match[str]) -> str:
+        path = _resolve(found[1], thing, known) if _is_reference(found[1], thing) else None
+        return _reference(path, found[0].strip("`")) if path else found[0]
+
+    lines = _NAME.sub(link_name, _ROLE.sub(link, text)).splitlines()
     lines = [re.sub(r"::$", ":", line) for line in lines if line.strip() != "::"]
     rules = [index for index, line in enumerate(lines) if _RULE.match(line)]
     if len(rules) >= 2:  # noqa: PLR2004 - above and below
@@ -73,6 +77,23 @@ def markdown(text: str, thing: griffe.Object, known: dict[str, set[str]]) -> str
         cells = [f"| {row[:at].strip()} | {row[at:].strip()} |" for row in rows]
         lines[first : last + 1] = ["| | |", "|---|---|", *cells]
     return "\n".join(lines)
+
+
+def _reference(path: str, shown: str) -> str:
+    """Return a link that is plain code where the target has no entry in the reference."""
+    return f'<autoref identifier="{path}" optional><code>{shown}</code></autoref>'
+
+
+def _is_reference(name: str, thing: griffe.Object) -> bool:
+    """Whether a name in backticks may be a link: a class, a dotted name, or another method of the same class."""
+    if name in {thing.name, "None", "True", "False"}:
+        return False
+    if "." in name or name[0].isupper():
+        return True
+    if isinstance(thing, griffe.Function) and name in thing.parameters:
+        return False
+    around = thing if isinstance(thing, griffe.Class) else thing.parent
+    return isinstance(around, griffe.Class) and isinstance(around.members.get(name), griffe.Function)
 
 
 def _resolve(target: str, thing: griffe.Object, known: dict[str, set[str]]) -> str | None:

@@ -24,8 +24,8 @@ AUTHORS = (
     "interop.negotiation",
     "interop.testing",
 )
-MARK = re.compile(r"^<!-- names of ([\w.]+): ([\w. ]+) -->$", re.MULTILINE)
-"""Stands in a page where the names belong that a door takes from these modules."""
+MARK = re.compile(r"^<!-- names of ([\w.]+): ([\w. *]+) -->$", re.MULTILINE)
+"""Stands in a page where the names belong that a door takes from these modules; ``*`` means all other modules."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +83,28 @@ def expand(door: str, modules: str) -> list[Name]:
 
     Args:
         door: The door of the mark.
-        modules: Modules of the mark, relative to ``interop`` for the users' door and else to the door, separated
-            by spaces; ``.`` is the door's own file. A module that gives the door nothing adds nothing.
+        modules: Modules relative to the door, separated by spaces; ``.`` is the door's own file. ``*`` stands for
+            all modules that no mark of this door names.
     """
-    wanted = [door if module == "." else f"{door}.{module}" for module in modules.split()]
-    return [each for module in wanted for each in documented(door) if each.module == module]
+    named = {_full(door, module) for place, listed in marks() if place == door for module in listed.split()}
+    own = documented(door)
+    found: list[Name] = []
+    for module in modules.split():
+        full = _full(door, module)
+        found += [
+            each for each in own if (each.module not in named if module == "*" else each.module == full)
+        ]
+    return found
+
+
+def marks() -> list[tuple[str, str]]:
+    """Return door and modules of every mark in the reference."""
+    pages = sorted((ROOT / "docs" / "reference").rglob("*.md"))
+    return [(mark[1], mark[2]) for page in pages for mark in MARK.finditer(page.read_text(encoding="utf-8"))]
+
+
+def _full(door: str, module: str) -> str:
+    return door if module == "." else f"{door}.{module}"
 
 
 @functools.cache
@@ -102,11 +119,15 @@ def _file(module: str) -> Path:
 
 
 def _exported(door: str) -> list[str]:
+    listed: list[str] = []
     for node in _tree(door).body:
-        if isinstance(node, ast.Assign) and any(ast.unparse(target) == "__all__" for target in node.targets):
-            listed: list[str] = ast.literal_eval(node.value)
-            return listed
-    raise LookupError(f"{_file(door)} has no __all__")
+        if isinstance(node, ast.Assign | ast.AugAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if any(ast.unparse(target) == "__all__" for target in targets):
+                listed += ast.literal_eval(node.value)
+    if not listed:
+        raise LookupError(f"{_file(door)} has no __all__")
+    return listed
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
@@ -131,9 +152,9 @@ def _definition(module: str, name: str) -> tuple[str, int]:
                 return module, node.lineno
             case _:
                 pass
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module is not None:
-            for each in node.names:
+    for found in ast.walk(tree):
+        if isinstance(found, ast.ImportFrom) and found.module is not None:
+            for each in found.names:
                 if (each.asname or each.name) == name:
-                    return _definition(node.module, each.name)
+                    return _definition(found.module, each.name)
     raise LookupError(f"{module} exports {name!r}, but neither imports nor defines it")

@@ -65,7 +65,7 @@ def _names(option: Any) -> str:
 
 
 def _default(option: Any) -> str:
-    return "" if option.default in (None, "") or callable(option.default) else f"`{option.default}`"
+    return f"`{option.default}`" if isinstance(option.default, str | int | float) and option.default else ""
 
 
 def _help(option: Any) -> str:

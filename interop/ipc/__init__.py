@@ -13,16 +13,9 @@ from interop.ipc.joining import join
 from interop.ipc.producing import ProducerSession, SharedBuffer
 from interop.ipc.server import Server, serve
 
-__all__ = [
-    "ConsumerSession",
-    "Peer",
-    "PeerError",
-    "PeerLost",
-    "ProducerSession",
-    "ProtocolError",
-    "RemoteBuffer",
-    "Server",
-    "SharedBuffer",
-    "join",
-    "serve",
-]
+__all__ = ["Peer"]
+__all__ += ["ConsumerSession", "RemoteBuffer"]
+__all__ += ["PeerError", "PeerLost", "ProtocolError"]
+__all__ += ["join"]
+__all__ += ["ProducerSession", "SharedBuffer"]
+__all__ += ["Server", "serve"]

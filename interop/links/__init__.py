@@ -5,22 +5,24 @@ from __future__ import annotations
 from interop.links.buffers import Buffer
 from interop.links.connect import connect
 from interop.links.link import Link
-from interop.links.order import Owner
 from interop.links.queue_turns import QueueTurn
-from interop.links.rings import Batch, Counts, FrameRing, LatestRing, Slot
+from interop.links.rings import (
+    Batch,
+    Counts,
+    FrameRing,
+    LatestRing,
+    Recorded,
+    Slot,
+    Trial,
+    Tuning,
+    tune_ring,
+)
 from interop.links.turns import ConsumerTurn, ProducerTurn
 
-__all__ = [
-    "Batch",
-    "Buffer",
-    "ConsumerTurn",
-    "Counts",
-    "FrameRing",
-    "LatestRing",
-    "Link",
-    "Owner",
-    "ProducerTurn",
-    "QueueTurn",
-    "Slot",
-    "connect",
-]
+__all__ = ["Buffer"]
+__all__ += ["connect"]
+__all__ += ["Link"]
+__all__ += ["QueueTurn"]
+__all__ += ["Batch", "Counts", "FrameRing", "LatestRing", "Recorded", "Slot", "Trial", "Tuning"]
+__all__ += ["tune_ring"]
+__all__ += ["ConsumerTurn", "ProducerTurn"]

@@ -1,9 +1,9 @@
-"""Trying what was negotiated before a link rests on it, and falling through to the next best where it fails.
+"""Verification: the handles of a plan are tried once before a link relies on them.
 
-Drivers offer what they then refuse. So the memory and the semaphores of a plan are made, exported, imported and
-closed once, at their smallest; a candidate that fails is vetoed with the driver's words, and the rest is negotiated
-again. The plan that comes of it says why each failed candidate was left. A one-shot handle is exported by whoever
-signals, so each direction is tried by itself, and what fails in one is not relied on in the other either.
+Drivers list abilities that they then refuse. So :func:`settle` creates, exports, imports and closes a small buffer and
+the semaphores of the plan. A candidate that fails is vetoed with the driver's words, and the plan is negotiated again;
+the new plan gives the reason. The signalling side exports a sync file, so each direction is tried by itself. A failure
+in one direction rules sync files out for both.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
+from interop.links.sync import sync_file_to_consumer, sync_file_to_producer
 from interop.negotiation import Direction
 from interop.protocols import ONE_SHOT, DriverError, HandleError, InteropError, Unsupported
 
@@ -46,12 +47,22 @@ def settle(
     memory: bool,
     semaphores: bool,
 ) -> Plan:
-    """Return the best plan of ``choose`` whose handles can in fact be exported and imported.
+    """Return the best plan of ``choose`` whose handles can be exported and imported. Nothing stays open.
 
-    ``choose(veto=...)`` negotiates; ``memory`` and ``semaphores`` say what may fall through to another candidate, and
-    only that is tried. Leaves nothing open. The next candidate is tried only while the handle of the one before is
-    still ours: where a failed import has consumed it, nobody knows what else it did, and the driver's error is
-    raised. Raises what ``choose`` raises once nothing is left, with the reason for each.
+    The next candidate is tried only if the failed import left the handle untouched. A driver that consumed it may
+    have changed more, so its error is raised then.
+
+    Args:
+        choose: ``choose(veto=...)`` negotiates a plan.
+        veto: The veto of the plugins.
+        producer: The opened producer.
+        consumer: The opened consumer.
+        memory: Whether the handle type of memory may be replaced, and is tried.
+        semaphores: Whether the semaphores may be replaced, and are tried.
+
+    Raises:
+        NoCommonHandleType: No candidate for memory is left; the error has the reason of each.
+        NoCommonSync: No candidate for semaphores is left; the error has the reason of each.
     """
     failed: dict[Candidate, str] = {}
     passed: set[tuple[HandleType, str, Direction | None]] = set()
@@ -65,7 +76,7 @@ def settle(
             if (handle_type, purpose, direction) in passed:
                 continue
             if direction is not None:
-                error = _try_one_shot(producer, consumer, direction)
+                error = _try_sync_file(producer, consumer, direction)
             else:
                 error = _try(producer, consumer, handle_type, kind)
             if error is not None:
@@ -91,7 +102,7 @@ def _candidates(
 def _try(
     producer: Producer, consumer: Consumer, handle_type: HandleType, kind: SemaphoreKind | None
 ) -> InteropError | None:
-    """Export and import one object; return what was refused, or None."""
+    """Export and import one object; return the driver's refusal, or None."""
     with ExitStack() as made:
         take: Callable[[], ExternalMemory | ExternalSemaphore]
         try:
@@ -117,23 +128,21 @@ def _try(
     return None
 
 
-def _try_one_shot(producer: Producer, consumer: Consumer, direction: Direction) -> InteropError | None:
-    """Hand one signal over, without waiting for it on the host; return what was refused, or None."""
-    from interop.links.sync import OneShotToConsumer, OneShotToProducer
-
+def _try_sync_file(producer: Producer, consumer: Consumer, direction: Direction) -> InteropError | None:
+    """Hand one signal over, without a wait on the host; return the driver's refusal, or None."""
     with ExitStack() as made:
         try:
             if direction is Direction.TO_CONSUMER:
-                there = OneShotToConsumer(producer, consumer)
+                there = sync_file_to_consumer(producer, consumer)
                 made.callback(there.close)
-                submission = producer.prepare(signal=there.semaphore)
+                submission = producer.prepare(signal=there.ready)
                 made.callback(submission.close)
-                point = there.submitted(submission.submit(), signalled=True)
-                there.wait(consumer.stream, point)
+                _, value = there.submit(submission, 0, signals=True)
+                there.wait(consumer.stream, value)
             else:
-                back = OneShotToProducer(producer, consumer)
+                back = sync_file_to_producer(producer, consumer)
                 made.callback(back.close)
-                submission = producer.prepare(wait=back.semaphore)
+                submission = producer.prepare(wait=back.done)
                 made.callback(submission.close)
                 submission.submit(back.signal(consumer.stream))
         except _REFUSALS as error:

@@ -1,17 +1,19 @@
-"""Buffers of a link: memory that both sides use in turns, and how it gets from one to the other."""
+"""Buffers of a link: memory that both sides use in turns, and how it gets from one side to the other."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from interop.links.order import Owner
+from interop.links.sync import StreamCall
 from interop.protocols import InvalidArgument, ProducerBuffer, WaitTimeout, as_dtype, check_shape
-from interop.toolkit import part_offsets
+from interop.toolkit import Ownership, part_offsets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import TracebackType
+    from typing import Self
 
     from interop.negotiation import MemoryPath, Plan
     from interop.protocols import (
@@ -20,22 +22,59 @@ if TYPE_CHECKING:
         Consumer,
         DType,
         ExternalMemory,
-        HandleType,
+        Handle,
         MappedBuffer,
+        MemoryDescriptor,
         Producer,
         Stream,
     )
+    from interop.toolkit import Owner
+
+
+class Layout(NamedTuple):
+    """What a buffer holds."""
+
+    shape: tuple[int, ...]
+    dtype: DType
+    nbytes: int
+
+
+def layout_of(shape: int | tuple[int, ...], dtype: object) -> Layout:
+    """Check a shape and a dtype that a caller gave.
+
+    Raises:
+        InvalidArgument: The shape is not one or more positive integers, or the dtype is unknown.
+    """
+    element = as_dtype(dtype)
+    extents, nbytes = check_shape(shape, element)
+    return Layout(extents, element, nbytes)
+
+
+class BufferHome(Protocol):
+    """What a buffer needs of its link."""
+
+    plan: Plan
+    producer: Producer
+    consumer: Consumer
+    timeout: float
+
+    def close_buffer(self, buffer: Buffer) -> None:
+        """Wait for the work that uses a buffer, and close it; see :meth:`Buffer.close`."""
+        ...
 
 
 class Transfer(Protocol):
     """How the bytes of one buffer follow its ownership."""
 
+    shared: bool
+    """Whether both sides use one allocation."""
+
     def to_consumer(self, stream: Stream) -> None:
-        """Enqueue on ``stream``, after the wait for the producer, what makes its bytes visible there."""
+        """Make the bytes visible to the consumer: enqueued on ``stream`` after the wait for the producer."""
         ...
 
     def leave_consumer(self, stream: Stream) -> None:
-        """Enqueue on ``stream``, before its signal, what gives the bytes up."""
+        """Give the bytes up: enqueued on ``stream`` before its signal."""
         ...
 
     def to_producer(self, commands: Commands) -> None:
@@ -43,20 +82,23 @@ class Transfer(Protocol):
         ...
 
 
-class Shared:
-    """Zero-copy: one allocation. Ownership is told to the consumer's driver; no byte moves."""
+class SharedTransfer:
+    """Zero-copy: one allocation. The consumer's driver is told of the owner; no byte moves."""
+
+    shared = True
 
     def __init__(self, memory: ExternalMemory) -> None:
-        self.memory = memory
-        self.to_consumer = memory.acquire
-        self.leave_consumer = memory.release
+        self.to_consumer = StreamCall(memory.prepare_acquire).enqueue
+        self.leave_consumer = StreamCall(memory.prepare_release).enqueue
 
     def to_producer(self, commands: Commands) -> None:
-        """Nothing to record: the ownership transfer is part of the submission."""
+        """Record nothing: the ownership transfer is part of the submission."""
 
 
-class Staged:
+class StagedTransfer:
     """Two allocations, and a copy through host-visible memory at each change of owner. Blocks the caller."""
+
+    shared = False
 
     def __init__(
         self,
@@ -74,17 +116,17 @@ class Staged:
         self._download = producer.prepare()
         self._timeout = timeout
 
-    def to_consumer(self, stream: Stream) -> None:  # noqa: ARG002 - the copy is over when this returns
-        """Copy producer to host to consumer."""
+    def to_consumer(self, stream: Stream) -> None:  # noqa: ARG002 - the copy has ended when this returns
+        """Copy from the producer to the host and on to the consumer."""
         self._download.begin().copy(self._buffer, self._staging)
-        point = self._download.submit()
-        if not self._producer.progress.wait_host(point, self._timeout):
+        copied = self._download.submit()
+        if not self._producer.progress.wait_host(copied, self._timeout):
             who = f"{self._producer.device.backend} to copy a buffer to host memory"
             raise WaitTimeout(who, self._timeout)
         self._view.write(self._host, timeout=self._timeout)
 
-    def leave_consumer(self, stream: Stream) -> None:  # noqa: ARG002 - the copy is over when this returns
-        """Copy consumer to host; :meth:`to_producer` records the rest."""
+    def leave_consumer(self, stream: Stream) -> None:  # noqa: ARG002 - the copy has ended when this returns
+        """Copy from the consumer to the host; :meth:`to_producer` records the rest."""
         self._view.read(self._host, timeout=self._timeout)
 
     def to_producer(self, commands: Commands) -> None:
@@ -92,7 +134,7 @@ class Staged:
         commands.copy(self._staging, self._buffer)
 
     def close(self) -> None:
-        """Free what was prepared for the copies."""
+        """Free the submission and the staging copy's host view."""
         self._host.release()
         self._download.close()
 
@@ -100,21 +142,19 @@ class Staged:
 class Buffer:
     """Memory of a link, used in turns by the producer and the consumer. Closed with its link, or before.
 
-    Attributes are for reading; the bytes belong to whoever has the turn.
+    The bytes belong to the side that has the turn. All attributes are read-only for callers.
     """
 
     __slots__ = (
         "__weakref__",
-        "_close",
-        "closed",
+        "_home",
+        "_resources",
         "consumer_view",
         "dtype",
         "external",
-        "in_turn",
         "nbytes",
-        "owner",
+        "ownership",
         "path",
-        "point",
         "producer_buffer",
         "shape",
         "transfer",
@@ -122,75 +162,117 @@ class Buffer:
 
     def __init__(
         self,
+        home: BufferHome,
+        layout: Layout,
         *,
-        shape: tuple[int, ...],
-        dtype: DType,
-        nbytes: int,
-        path: MemoryPath,
         producer_buffer: BufferPart,
         consumer_view: MappedBuffer,
         transfer: Transfer,
         external: ExternalMemory | None,
-        close: ExitStack,
+        resources: ExitStack,
     ) -> None:
-        self.shape = shape
-        self.dtype = dtype
-        self.nbytes = nbytes
-        self.path = path
+        self._home = home
+        self.shape, self.dtype, self.nbytes = layout
+        self.path: MemoryPath = home.plan.path
         self.producer_buffer = producer_buffer
         self.consumer_view = consumer_view
         self.transfer = transfer
         self.external = external
-        self.owner = Owner.NOBODY
-        self.point = 0
-        self.in_turn = False
-        self.closed = False
-        self._close = close
+        self.ownership = Ownership()
+        """Who owns the bytes, and since which timeline value."""
+        self._resources = resources
+
+    @property
+    def owner(self) -> Owner:
+        """The side that had the last turn."""
+        return self.ownership.owner
+
+    @property
+    def in_turn(self) -> bool:
+        """Whether a turn with the buffer is open."""
+        return self.ownership.in_turn
+
+    @property
+    def closed(self) -> bool:
+        """Whether the buffer was closed."""
+        return self.ownership.closed
 
     def close(self) -> None:
-        """Unmap and free both sides. Work that uses the buffer must have ended. A second call does nothing."""
-        self.closed = True
-        self._close.close()
+        """Wait for the work in flight, then free the buffer on both sides. A second call does nothing.
+
+        The link forgets the buffer, and the turns and submissions that it prepared for it.
+
+        Raises:
+            TurnError: A turn with the buffer is open. The buffer stays as it is.
+            WaitTimeout: The work did not end within the link's timeout. The buffer is then closed with its link.
+        """
+        if not self.closed:
+            self._home.close_buffer(self)
+
+    def release(self) -> None:
+        """Free the buffer. The work that uses it must have ended. For the link."""
+        self._resources.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def __repr__(self) -> str:
         return f"<Buffer {self.shape} {self.dtype} {self.path.value}, last used by {self.owner.value}>"
 
 
-def open_shared(
-    producer: Producer,
-    consumer: Consumer,
-    handle_type: HandleType,
-    path: MemoryPath,
-    shape: tuple[int, ...],
-    dtype: DType,
-    nbytes: int,
-    given: ProducerBuffer | None = None,
-) -> Buffer:
-    """Allocate on the producer, export, and import into the consumer; all of it is undone when a step fails.
+def open_buffer(home: BufferHome, layout: Layout, given: ProducerBuffer | None = None) -> Buffer:
+    """Allocate a buffer on both sides by the plan's memory path; nothing stays open when a step fails.
 
-    With ``given``, a buffer of the producer that the caller keeps, nothing is allocated.
+    Args:
+        home: The link.
+        layout: What the buffer holds.
+        given: A buffer of the producer that the caller keeps; nothing is allocated on the producer then.
     """
+    handle_type = home.plan.handle_type
     with ExitStack() as undo:
-        buffer = given if given is not None else producer.create_buffer(nbytes, export=handle_type)
-        if given is None:
+        buffer = given
+        if buffer is None:
+            buffer = home.producer.create_buffer(layout.nbytes, export=handle_type)
             undo.callback(buffer.close)
+        if handle_type is None:
+            return _staged(home, layout, buffer, undo)
         handle, descriptor = buffer.export_memory()
         with handle:
-            memory = consumer.import_memory(handle, descriptor)
-        undo.callback(memory.close)
-        view = memory.map_buffer(size=nbytes, shape=shape, dtype=dtype)
-        undo.callback(view.close)
-        return Buffer(
-            shape=shape,
-            dtype=dtype,
-            nbytes=nbytes,
-            path=path,
-            producer_buffer=buffer,
-            consumer_view=view,
-            transfer=Shared(memory),
-            external=memory,
-            close=undo.pop_all(),
-        )
+            return _imported(home, layout, buffer, handle, descriptor, undo)
+
+
+def open_parts(home: BufferHome, layouts: Sequence[Layout]) -> list[Buffer]:
+    """Allocate once for several buffers and import each as a part; nothing stays open when a step fails.
+
+    The allocation is freed with the last of the buffers. On the staged path each buffer has its own allocations.
+    """
+    made: list[Buffer] = []
+    with ExitStack() as undo:
+        if home.plan.handle_type is None:
+            for layout in layouts:
+                made.append(open_buffer(home, layout))
+                undo.callback(made[-1].release)
+        else:
+            offsets = part_offsets([layout.nbytes for layout in layouts], home.consumer.device)
+            whole = home.producer.create_buffer(offsets[-1], export=home.plan.handle_type)
+            undo.callback(whole.close)
+            backing = _Backing(whole)
+            handle, allocation = whole.export_memory()
+            with handle:
+                for layout, offset in zip(layouts, offsets, strict=False):
+                    close = undo.enter_context(ExitStack())
+                    part = backing.cut(offset, layout.nbytes, close)
+                    descriptor = replace(allocation, offset=offset, size=layout.nbytes)
+                    with handle.dup() as own:
+                        made.append(_imported(home, layout, part, own, descriptor, close))
+                    undo.callback(made[-1].release)
+        undo.pop_all()
+    return made
 
 
 class _Backing:
@@ -212,104 +294,60 @@ class _Backing:
             self._buffer.close()
 
 
-def open_parts(
-    producer: Producer,
-    consumer: Consumer,
-    handle_type: HandleType,
-    path: MemoryPath,
-    layouts: Sequence[tuple[tuple[int, ...], DType, int]],
-) -> list[Buffer]:
-    """Allocate once for several buffers, given as shape, type and bytes, and import each as a part.
-
-    Everything is undone when a step fails. The allocation goes with the last of the buffers.
-    """
-    offsets = part_offsets([nbytes for _, _, nbytes in layouts], consumer.device)
-    made: list[Buffer] = []
-    with ExitStack() as undo:
-        whole = producer.create_buffer(offsets[-1], export=handle_type)
-        undo.callback(whole.close)
-        backing = _Backing(whole)
-        handle, allocation = whole.export_memory()
-        with handle:
-            for (shape, dtype, nbytes), offset in zip(layouts, offsets, strict=False):
-                close = undo.enter_context(ExitStack())
-                part = backing.cut(offset, nbytes, close)
-                descriptor = replace(allocation, offset=offset, size=nbytes)
-                with handle.dup() as own:
-                    memory = consumer.import_memory(own, descriptor)
-                close.callback(memory.close)
-                view = memory.map_buffer(size=nbytes, shape=shape, dtype=dtype)
-                close.callback(view.close)
-                made.append(
-                    Buffer(
-                        shape=shape,
-                        dtype=dtype,
-                        nbytes=nbytes,
-                        path=path,
-                        producer_buffer=part,
-                        consumer_view=view,
-                        transfer=Shared(memory),
-                        external=memory,
-                        close=close,
-                    )
-                )
-        undo.pop_all()
-    return made
-
-
-def open_staged(
-    producer: Producer,
-    consumer: Consumer,
-    path: MemoryPath,
-    shape: tuple[int, ...],
-    dtype: DType,
-    nbytes: int,
-    timeout: float,
-    given: ProducerBuffer | None = None,
+def _imported(
+    home: BufferHome,
+    layout: Layout,
+    buffer: BufferPart,
+    handle: Handle,
+    descriptor: MemoryDescriptor,
+    undo: ExitStack,
 ) -> Buffer:
-    """Allocate on both sides and in host memory; all of it is undone when a step fails. ``given`` as above."""
-    with ExitStack() as undo:
-        buffer = given if given is not None else producer.create_buffer(nbytes)
-        if given is None:
-            undo.callback(buffer.close)
-        staging = producer.create_buffer(nbytes, host_visible=True)
-        undo.callback(staging.close)
-        own = consumer.allocate(nbytes)
-        undo.callback(own.close)
-        view = own.view(shape, dtype)
-        undo.callback(view.close)
-        transfer = Staged(producer, buffer, view, staging, timeout)
-        undo.callback(transfer.close)
-        return Buffer(
-            shape=shape,
-            dtype=dtype,
-            nbytes=nbytes,
-            path=path,
-            producer_buffer=buffer,
-            consumer_view=view,
-            transfer=transfer,
-            external=None,
-            close=undo.pop_all(),
-        )
+    """Import an exported buffer into the consumer."""
+    memory = home.consumer.import_memory(handle, descriptor)
+    undo.callback(memory.close)
+    view = memory.map_buffer(size=layout.nbytes, shape=layout.shape, dtype=layout.dtype)
+    undo.callback(view.close)
+    return Buffer(
+        home,
+        layout,
+        producer_buffer=buffer,
+        consumer_view=view,
+        transfer=SharedTransfer(memory),
+        external=memory,
+        resources=undo.pop_all(),
+    )
 
 
-def open_given(
-    plan: Plan,
-    producer: Producer,
-    consumer: Consumer,
-    given: BufferPart,
-    shape: int | tuple[int, ...] | None,
-    dtype: object,
-    timeout: float,
+def _staged(home: BufferHome, layout: Layout, buffer: ProducerBuffer, undo: ExitStack) -> Buffer:
+    """Add the consumer's allocation and the staging copy to a buffer of the producer."""
+    staging = home.producer.create_buffer(layout.nbytes, host_visible=True)
+    undo.callback(staging.close)
+    own = home.consumer.allocate(layout.nbytes)
+    undo.callback(own.close)
+    view = own.view(layout.shape, layout.dtype)
+    undo.callback(view.close)
+    transfer = StagedTransfer(home.producer, buffer, view, staging, home.timeout)
+    undo.callback(transfer.close)
+    return Buffer(
+        home,
+        layout,
+        producer_buffer=buffer,
+        consumer_view=view,
+        transfer=transfer,
+        external=None,
+        resources=undo.pop_all(),
+    )
+
+
+def adopt_buffer(
+    home: BufferHome, given: BufferPart, shape: int | tuple[int, ...] | None, dtype: object
 ) -> Buffer:
     """Share a buffer that the caller keeps; see :meth:`interop.links.Link.adopt`."""
     if not isinstance(given, ProducerBuffer):
         raise InvalidArgument(f"{given!r} is a part of an allocation; adopt the buffer that it is a part of")
     element = as_dtype(dtype)
-    extents, nbytes = check_shape(given.size // element.itemsize if shape is None else shape, element)
-    if nbytes != given.size:
-        msg = f"{extents} of {element} are {nbytes} bytes, the buffer has {given.size}; they must be the same"
+    layout = layout_of(given.size // element.itemsize if shape is None else shape, element)
+    if layout.nbytes != given.size:
+        msg = f"{layout.shape} of {element} are {layout.nbytes} bytes, the buffer has {given.size}; they must be the same"
         raise InvalidArgument(msg)
-    if plan.handle_type is None:
-        return open_staged(producer, consumer, plan.path, extents, element, nbytes, timeout, given)
-    return open_shared(producer, consumer, plan.handle_type, plan.path, extents, element, nbytes, given)
+    return open_buffer(home, layout, given)

@@ -18,16 +18,25 @@ if TYPE_CHECKING:
     from interop.protocols import Consumer, DeviceInfo, GpuProducer, Producer, ProducerT
 
 
+Sync = Literal["auto", "native", "bridged", "blocking"]
+"""Names of strategies; ``"auto"`` is the best one that works."""
+PathName = Literal["zero-copy", "staged"]
+"""Names of memory paths."""
+HandleName = Literal[
+    "opaque_fd", "opaque_win32", "opaque_win32_kmt", "dma_buf", "host_allocation", "d3d11_texture"
+]
+
+
 @overload
 def connect(
     producer: Literal["vulkan"] = "vulkan",
     consumer: str | Consumer = "opencl",
     *,
-    device: int | str | None = None,
+    producer_device: int | str | None = None,
     consumer_device: int | str | None = None,
-    sync: str = "auto",
-    require: str | None = None,
-    handle_type: str | None = None,
+    sync: Sync | negotiation.Strategy = "auto",
+    path: PathName | negotiation.MemoryPath | None = None,
+    handle_type: HandleName | HandleType | None = None,
     timeout: float = DEFAULT_TIMEOUT,
     check: bool | None = None,
 ) -> Link[GpuProducer]: ...
@@ -36,11 +45,11 @@ def connect(
     producer: ProducerT,
     consumer: str | Consumer = "opencl",
     *,
-    device: int | str | None = None,
+    producer_device: int | str | None = None,
     consumer_device: int | str | None = None,
-    sync: str = "auto",
-    require: str | None = None,
-    handle_type: str | None = None,
+    sync: Sync | negotiation.Strategy = "auto",
+    path: PathName | negotiation.MemoryPath | None = None,
+    handle_type: HandleName | HandleType | None = None,
     timeout: float = DEFAULT_TIMEOUT,
     check: bool | None = None,
 ) -> Link[ProducerT]: ...
@@ -49,11 +58,11 @@ def connect(
     producer: str,
     consumer: str | Consumer = "opencl",
     *,
-    device: int | str | None = None,
+    producer_device: int | str | None = None,
     consumer_device: int | str | None = None,
-    sync: str = "auto",
-    require: str | None = None,
-    handle_type: str | None = None,
+    sync: Sync | negotiation.Strategy = "auto",
+    path: PathName | negotiation.MemoryPath | None = None,
+    handle_type: HandleName | HandleType | None = None,
     timeout: float = DEFAULT_TIMEOUT,
     check: bool | None = None,
 ) -> Link: ...
@@ -61,34 +70,45 @@ def connect(
     producer: str | Producer = "vulkan",
     consumer: str | Consumer = "opencl",
     *,
-    device: int | str | None = None,
+    producer_device: int | str | None = None,
     consumer_device: int | str | None = None,
-    sync: str = "auto",
-    require: str | None = None,
-    handle_type: str | None = None,
+    sync: Sync | negotiation.Strategy = "auto",
+    path: PathName | negotiation.MemoryPath | None = None,
+    handle_type: HandleName | HandleType | None = None,
     timeout: float = DEFAULT_TIMEOUT,
     check: bool | None = None,
 ) -> Link[Any]:
     """Join a producer and a consumer on one physical device by the best means that both offer.
 
-    ``producer`` and ``consumer`` are names of backends, or devices that the caller opened and keeps owning. The type
-    of the link's producer, and of what its turns yield, follows from ``producer``.
-    ``device`` and ``consumer_device`` choose devices by index or by a part of the name, uuid or PCI address;
-    both together vouch that the two are one. ``sync`` forces a strategy (``"native"``, ``"bridged"``,
-    ``"blocking"``), ``require`` a path (``"zero-copy"``, ``"staged"``), ``handle_type`` how memory travels
-    (``"opaque_fd"``, ``"dma_buf"``, ``"host_allocation"``). What is not forced is tried once before the link rests
-    on it, and left for the next best where a driver refuses it, with the reason in :meth:`Link.explain`.
-    ``timeout``, in seconds, bounds every wait of the link. ``check`` makes the link raise :class:`Misuse` for
-    wrong use that drivers answer with garbage or a hang (:mod:`interop.links.checking`); by default the environment
-    decides: ``INTEROP_CHECK=1``.
+    A choice that the caller does not force is tried once before the link relies on it. Where a driver refuses it, the
+    next best is taken and :meth:`Link.explain` gives the reason. Ctrl-C takes effect when this has ended; it waits for
+    no device.
 
-    Raises :class:`BackendUnavailable`, :class:`DeviceMismatch`, :class:`NoCommonHandleType` or
-    :class:`NoCommonSync`, each with its reasons, and :class:`Unsupported` in a forked child whose parent had
-    connected; nothing stays open. Ctrl-C takes effect when this has ended, which waits for no device.
+    Args:
+        producer: The name of a backend, or a device that the caller opened and keeps. The type of the link's producer
+            follows from it.
+        consumer: As ``producer``.
+        producer_device: Index of the producer's device, or a part of its name, uuid or PCI address.
+        consumer_device: As ``producer_device``. Both together vouch that the two are one device.
+        sync: The strategy of both directions.
+        path: The memory path.
+        handle_type: The handle type by which memory travels.
+        timeout: Bound of every wait of the link and of what it makes, in seconds.
+        check: Whether the link raises :class:`Misuse` for wrong use that drivers answer with garbage or a hang. By
+            default ``INTEROP_CHECK=1`` in the environment decides.
+
+    Returns:
+        The link, which owns the devices that it opened.
+
+    Raises:
+        InvalidArgument: An argument is of a wrong type, or has an unknown value.
+        BackendUnavailable: A package, a driver or a device is missing.
+        DeviceMismatch: The two are not proved to be one device.
+        NoCommonHandleType: No memory path joins the two. Nothing stays open.
+        NoCommonSync: No strategy joins the two. Nothing stays open.
+        Unsupported: This process is a forked child of one that had connected.
     """
-    if not timeout > 0:
-        msg = f"timeout must be a positive number of seconds, got {timeout!r}"
-        raise InvalidArgument(msg)
+    _check_arguments(producer, consumer, producer_device, consumer_device, timeout)
     from interop import registry
     from interop.links._verify import settle
 
@@ -110,13 +130,13 @@ def connect(
         left, right, match = negotiation.select_devices(
             producers,
             consumers,
-            producer_choice=device,
+            producer_choice=producer_device,
             consumer_choice=consumer_device,
-            allow_mismatch=negotiation.MemoryPath.STAGED.value == require
+            allow_mismatch=negotiation.MemoryPath.STAGED.value == path
             or HandleType.HOST_ALLOCATION.value == handle_type,
         )
         choose = partial(
-            negotiation.negotiate, left, right, match, sync=sync, path=require, handle_type=handle_type
+            negotiation.negotiate, left, right, match, sync=sync, path=path, handle_type=handle_type
         )
         choose(veto=plugins.veto)  # nothing is opened for a pair that cannot be joined
         with ExitStack() as undo:
@@ -134,8 +154,24 @@ def connect(
         return link
 
 
+def _check_arguments(
+    producer: object, consumer: object, producer_device: object, consumer_device: object, timeout: object
+) -> None:
+    """Raise :class:`InvalidArgument`, naming the argument, for values of a wrong type."""
+    for name, side in (("producer", producer), ("consumer", consumer)):
+        if not isinstance(side, str) and not hasattr(side, "device"):
+            raise InvalidArgument(f"{name} must be the name of a backend or an opened device, got {side!r}")
+    for name, choice in (("producer_device", producer_device), ("consumer_device", consumer_device)):
+        if choice is not None and (not isinstance(choice, (int, str)) or isinstance(choice, bool)):
+            raise InvalidArgument(
+                f"{name} must be an index or a part of a name, uuid or PCI address, got {choice!r}"
+            )
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout < float("inf"):
+        raise InvalidArgument(f"timeout must be a positive number of seconds, got {timeout!r}")
+
+
 def _link_type(check: bool | None) -> type[Link[Any]]:  # noqa: FBT001 - passed on as it was given
-    """The class of a link that is checked or not; checks are not even loaded where they are not wanted."""
+    """Return the class of the link. Loads the checks only where they are wanted."""
     if check is None:
         check = os.environ.get("INTEROP_CHECK", "") not in {"", "0"}
     if not check:

@@ -1,50 +1,44 @@
-"""Links: a producer and a consumer on one device, joined by a plan. :mod:`interop.links.connect` makes them."""
+"""Links: a producer and a consumer on one device, joined by a plan. :func:`interop.connect` makes them."""
 
 from __future__ import annotations
 
 import contextlib
-import time
 import warnings
 import weakref
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Generic, Literal, overload
+from typing import TYPE_CHECKING, Generic, Literal, cast, overload
 
-from interop.links.buffers import Buffer, open_given, open_parts, open_shared, open_staged
+from interop.links._batch_order import BatchOrder
+from interop.links._drain import GRACE, drain, drain_open_sides, rescue
+from interop.links.buffers import Buffer, adopt_buffer, layout_of, open_buffer, open_parts
 from interop.links.order import Order
-from interop.links.queue_turns import QueueTurn
-from interop.links.rings import Rings
+from interop.links.rings import FrameRing, LatestRing, RingLayout
 from interop.links.sync import open_directions
-from interop.links.turns import ConsumerTurn, ProducerTurn
-from interop.protocols import (
-    ClosedError,
-    DriverError,
-    InteropError,
-    InvalidArgument,
-    ProducerT_co,
-    TurnError,
-    as_dtype,
-    check_shape,
-)
-from interop.toolkit import HOLD, Deferred, close_in_children
+from interop.links.turn_cache import TurnCache
+from interop.protocols import ClosedError, InteropError, InvalidArgument, ProducerT_co, TurnError
+from interop.toolkit import Deferred, close_in_children
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from interop.links.rings import Auto, FrameRing, LatestRing, Source
-    from interop.links.rings.layout import Consume, Produce
+    from interop.links.queue_turns import QueueTurn
+    from interop.links.rings import Source
+    from interop.links.turns import ConsumerTurn, ProducerTurn
     from interop.negotiation import MemoryPath, Plan
-    from interop.protocols import BufferPart, CommandsT, Consumer, DType, MappedBuffer, Producer
+    from interop.protocols import BufferPart, CommandsT, Consumer, MappedBuffer, Producer
 
 DEFAULT_TIMEOUT = 10.0
 """Seconds after which a wait of a link gives up, unless ``connect`` says otherwise."""
+Mode = Literal["throughput", "latency"]
+"""Whether every frame of a ring arrives, or the newest one wins."""
 
 
 class Link(Generic[ProducerT_co]):
     """A producer and a consumer joined by a plan. Made by :func:`connect`; owns what it made.
 
-    Closing waits for the work in flight, bounded by the link's timeout, and releases everything in reverse
-    order. Turns may be taken from any thread.
+    Turns may be taken from any thread. Closing waits for the work in flight, bounded by the link's timeout, and
+    releases everything in reverse order.
     """
 
     def __init__(
@@ -56,20 +50,17 @@ class Link(Generic[ProducerT_co]):
         *,
         owned: ExitStack | None = None,
     ) -> None:
-        """Join two opened devices. ``owned`` holds what closes with the link; it is taken over on success."""
+        """Join two opened devices. ``owned`` holds what closes with the link; the link takes it over on success."""
         self._plan = plan
         self._producer = producer
         self._consumer = consumer
         self._timeout = timeout
-        self._buffers: list[Buffer] = []
-        self._consumer_turns: dict[
-            tuple[Buffer, ...], ConsumerTurn[MappedBuffer | tuple[MappedBuffer, ...]]
-        ] = {}
-        self._producer_turns: dict[tuple[Buffer, ...], ProducerTurn[Any]] = {}
-        self._queue_turns: dict[tuple[Buffer, ...], QueueTurn[Any]] = {}
+        self._buffers: set[Buffer] = set()
+        self._open_rings: set[FrameRing | LatestRing] = set()
         to_consumer, to_producer = open_directions(plan, producer, consumer, timeout)
         self._order = Order(consumer.stream, to_consumer, to_producer, timeout)
-        self._rings = Rings(plan, producer, consumer, self._order)
+        self._batches = BatchOrder(self._order)
+        self._turns = TurnCache(self._order, producer)
         self._owned = owned.pop_all() if owned is not None else ExitStack()
         self._finalizer = weakref.finalize(self, _dropped, plan)
         self._finalizer.atexit = False
@@ -77,12 +68,12 @@ class Link(Generic[ProducerT_co]):
 
     @property
     def plan(self) -> Plan:
-        """What was negotiated."""
+        """The negotiated plan: memory path, handle type and strategies."""
         return self._plan
 
     @property
     def path(self) -> MemoryPath:
-        """How buffers get from one side to the other."""
+        """The memory path: how the bytes of a buffer get from one side to the other."""
         return self._plan.path
 
     @property
@@ -97,8 +88,18 @@ class Link(Generic[ProducerT_co]):
 
     @property
     def timeout(self) -> float:
-        """Seconds after which a wait of this link gives up."""
+        """Seconds after which a wait of the link, or of an object that it made, gives up."""
         return self._timeout
+
+    @property
+    def order(self) -> Order:
+        """The order engine, for the link's own buffers and rings."""
+        return self._order
+
+    @property
+    def batches(self) -> BatchOrder:
+        """The part of the order engine for batches, for the link's own rings."""
+        return self._batches
 
     @property
     def closed(self) -> bool:
@@ -106,82 +107,78 @@ class Link(Generic[ProducerT_co]):
         return self._order.closed
 
     def explain(self) -> str:
-        """Say in a few lines what was chosen, and why each alternative was not."""
+        """Return in a few lines the choices of the plan, and why each alternative was rejected."""
         return self._plan.explain()
 
     def buffer(self, shape: int | tuple[int, ...], dtype: object = "float32") -> Buffer:
-        """Allocate memory that both sides see; contents are undefined. Closed with the link, or before.
+        """Allocate memory that both sides see. Contents are undefined. Closed with the link, or before.
 
-        ``shape`` counts elements, row-major; ``dtype`` is a NumPy type or its name. Raises
-        :class:`InvalidArgument` for a shape or type that cannot be, :class:`DriverError` when a driver has
-        no memory for it. Maps to one allocation, one export and one import.
+        Args:
+            shape: Elements along each axis, row-major.
+            dtype: A NumPy type, a :class:`DType` or the name of one.
+
+        Raises:
+            InvalidArgument: The shape or the dtype is impossible.
+            DriverError: A driver has no memory for it.
+
+        Note:
+            One allocation, one export and one import.
         """
-        self._check_open()
-        element = as_dtype(dtype)
-        extents, nbytes = check_shape(shape, element)
-        with Deferred():  # it is the link's, and closed with it, before anything else can happen
-            handle_type = self._plan.handle_type
-            if handle_type is None:
-                buffer = open_staged(
-                    self._producer, self._consumer, self.path, extents, element, nbytes, self._timeout
-                )
-            else:
-                buffer = open_shared(
-                    self._producer, self._consumer, handle_type, self.path, extents, element, nbytes
-                )
-            self._buffers.append(buffer)
+        layout = layout_of(shape, dtype)
+        # Ctrl-C waits until the link has the buffer, so that closing the link frees it.
+        with self._order.open_link(), Deferred():
+            buffer = open_buffer(self, layout)
+            self._buffers.add(buffer)
         return buffer
 
     def buffers(self, *layouts: tuple[int | tuple[int, ...], object]) -> tuple[Buffer, ...]:
         """Allocate once for several buffers, each with turns of its own. Closed with the link, or before.
 
-        Each layout is a shape and a dtype, as for :meth:`buffer`. The buffers lie one after the other, at
-        multiples of what both devices' views are aligned to; the allocation is freed with the last of them. On
-        the staged path each has its own allocations. Raises as :meth:`buffer`, and :class:`InvalidArgument`
-        for no layout at all. Maps to one allocation, one export and one import.
+        The buffers lie one after the other, aligned for the views of both devices. The allocation is freed with the
+        last of them. On the staged path each buffer has its own allocations.
+
+        Args:
+            layouts: A shape and a dtype for each buffer, as for :meth:`buffer`.
+
+        Raises:
+            InvalidArgument: No layout is given, or one is impossible.
+            DriverError: A driver has no memory for them.
+
+        Note:
+            One allocation, one export, and one import that the import cache shares.
         """
-        self._check_open()
         if not layouts:
-            raise InvalidArgument("buffers takes at least one layout: a shape and a dtype")
-        wanted: list[tuple[tuple[int, ...], DType, int]] = []
-        for shape, dtype in layouts:
-            element = as_dtype(dtype)
-            extents, nbytes = check_shape(shape, element)
-            wanted.append((extents, element, nbytes))
-        with Deferred():  # as above
-            handle_type = self._plan.handle_type
-            if handle_type is None:
-                with ExitStack() as undo:
-                    made: list[Buffer] = []
-                    for layout in wanted:
-                        made.append(
-                            open_staged(self._producer, self._consumer, self.path, *layout, self._timeout)
-                        )
-                        undo.callback(made[-1].close)
-                    undo.pop_all()
-            else:
-                made = open_parts(self._producer, self._consumer, handle_type, self.path, wanted)
-            self._buffers.extend(made)
+            raise InvalidArgument("Link.buffers needs at least one layout: a shape and a dtype")
+        wanted = [layout_of(shape, dtype) for shape, dtype in layouts]
+        with self._order.open_link(), Deferred():  # as above
+            made = open_parts(self, wanted)
+            self._buffers.update(made)
         return tuple(made)
 
     def adopt(
         self, given: BufferPart, shape: int | tuple[int, ...] | None = None, dtype: object = "uint8"
     ) -> Buffer:
-        """Take a buffer of this link's producer that exists already; it stays the caller's, the result is closed.
+        """Share a buffer of this link's producer that exists already. The caller keeps it and closes the result.
 
-        ``given`` was made exportable by the producer, adopted by it (``adopt_buffer``), or belongs to another
-        link over the same producer (``buffer.producer_buffer``), so that several consumers see one allocation;
-        a part of an allocation is not taken.
-        ``shape`` is all of it, in one row by default. Its bytes count as nobody's before the first turn. Raises
-        :class:`InvalidArgument` for a shape of another size, :class:`Unsupported` for a buffer that cannot be
-        exported. Maps to one export and one import.
+        Nobody owns the bytes before the first turn.
+
+        Args:
+            given: A buffer that the producer made exportable or adopted (``adopt_buffer``), or the
+                ``producer_buffer`` of another link over the same producer, so that several consumers see one
+                allocation. A part of an allocation is refused.
+            shape: The shape of the whole buffer; one row by default.
+            dtype: As for :meth:`buffer`.
+
+        Raises:
+            InvalidArgument: The shape has another size than the buffer, or ``given`` is a part.
+            Unsupported: The buffer cannot be exported.
+
+        Note:
+            One export and one import.
         """
-        self._check_open()
-        with Deferred():  # as above
-            buffer = open_given(
-                self._plan, self._producer, self._consumer, given, shape, dtype, self._timeout
-            )
-            self._buffers.append(buffer)
+        with self._order.open_link(), Deferred():  # as above
+            buffer = adopt_buffer(self, given, shape, dtype)
+            self._buffers.add(buffer)
         return buffer
 
     @overload
@@ -192,11 +189,8 @@ class Link(Generic[ProducerT_co]):
         *,
         mode: Literal["throughput"] = "throughput",
         source: Source = "producer",
-        slots: int | Auto | None = None,
-        batch: int | Auto | None = None,
-        latency: float | None = None,
-        produce: Produce | None = None,
-        consume: Consume | None = None,
+        slots: int | None = None,
+        batch: int | None = None,
     ) -> FrameRing: ...
     @overload
     def ring(
@@ -210,28 +204,48 @@ class Link(Generic[ProducerT_co]):
         batch: int | None = None,
     ) -> LatestRing: ...
     def ring(
-        self, shape: int | tuple[int, ...], dtype: object = "float32", **options: Any
+        self,
+        shape: int | tuple[int, ...],
+        dtype: object = "float32",
+        *,
+        mode: Mode = "throughput",
+        source: Source = "producer",
+        slots: int | None = None,
+        batch: int | None = None,
     ) -> FrameRing | LatestRing:
         """Allocate ``slots`` frames that are handed over ``batch`` at a time. Closed with the link, or before.
 
-        ``shape`` and ``dtype`` are those of one frame, as for :meth:`buffer`; ``source`` is the side that makes
-        the frames. With ``mode="throughput"`` every frame arrives, and the maker waits while the ring is full:
-        64 slots by default, and a batch of half the slots, so that each side has one to work on. With
-        ``mode="latency"`` the newest frame wins: batches of one by default, and slots for three.
-        ``slots`` must be a multiple of ``batch``.
+        :func:`interop.tune_ring` measures which numbers are best.
 
-        ``"auto"`` for either measures some hundred frames of each size, and chooses the smallest that is within
-        5 % of the fastest, of those that keep a frame waiting for ``latency`` seconds at most, where that is
-        given. ``produce`` and ``consume`` are the work to measure, as for :meth:`FrameRing.record`; without
-        them it is the hand-over alone. :attr:`FrameRing.tuning` tells what was found.
+        Args:
+            shape: The shape of one frame, as for :meth:`buffer`.
+            dtype: The dtype of one frame, as for :meth:`buffer`.
+            mode: With ``"throughput"`` every frame arrives, and the maker waits while the ring is full. With
+                ``"latency"`` the newest frame wins.
+            source: The side that makes the frames.
+            slots: Number of frames, a multiple of ``batch``. By default 64, or three batches in latency mode.
+            batch: Frames that are handed over together. By default half of the slots, or 1 in latency mode.
 
-        Raises as :meth:`buffer`, and :class:`Unsupported` where the pair shares no memory. Maps to an
-        allocation, an export, an import and, for binary semaphores, a pair of them per batch of slots.
+        Raises:
+            InvalidArgument: An argument is impossible.
+            Unsupported: The pair shares no memory.
+            DriverError: A driver has no memory for the ring.
+
+        Note:
+            One allocation, export and import for each batch of slots, and a pair of binary semaphores where the plan
+            has them.
         """
-        self._check_open()
-        element = as_dtype(dtype)
-        extents, nbytes = check_shape(shape, element)
-        return self._rings.make(self._drain, extents, element, nbytes, **options)
+        frame = layout_of(shape, dtype)
+        kinds: dict[object, type[FrameRing | LatestRing]] = {"throughput": FrameRing, "latency": LatestRing}
+        kind = kinds.get(mode)
+        if kind is None:
+            raise InvalidArgument(f"mode must be one of throughput, latency, got {mode!r}")
+        slots, batch = kind.sizes(slots, batch)
+        layout = RingLayout(frame=frame, slots=slots, batch=batch, source=source)
+        with self._order.open_link(), Deferred():  # as above
+            ring = kind(self, layout)
+            self._open_rings.add(ring)
+        return ring
 
     @overload
     def consumer_turn(self, buffer: Buffer, /) -> ConsumerTurn[MappedBuffer]: ...
@@ -244,141 +258,175 @@ class Link(Generic[ProducerT_co]):
     ) -> ConsumerTurn[MappedBuffer] | ConsumerTurn[tuple[MappedBuffer, ...]]:
         """Return the turn in which the consumer owns ``buffers``: a context manager that yields their views.
 
-        Entering enqueues the wait for the producer's last turn on the consumer's stream; one wait serves all
-        buffers. The same object is returned for the same buffers, so it may be kept and entered again.
-        Raises :class:`TurnError` for buffers of another link or in an open turn.
+        Entering enqueues the wait for the producer's last turn on the consumer's stream; one wait serves all buffers.
+        The same object is returned for the same buffers, so it may be kept and entered again.
+
+        Args:
+            buffers: One or more different buffers of this link.
+
+        Raises:
+            TurnError: An argument is no buffer of this link, or is given twice.
+            ClosedError: The link is closed.
         """
-        turn = self._consumer_turns.get(buffers)
+        try:
+            turn = self._turns.consumer.get(buffers)
+        except TypeError:  # a list cannot be a key; the check below names it
+            turn = None
         if turn is None:
             self._check_buffers(buffers)
-            views = tuple(buffer.consumer_view for buffer in buffers)
-            shown: MappedBuffer | tuple[MappedBuffer, ...] = views[0] if len(views) == 1 else views
-            turn = ConsumerTurn(self._order, buffers, shown)
-            self._consumer_turns[buffers] = turn
-        return turn  # type: ignore[return-value]  # the overloads tell which of the two it is
+            turn = self._turns.add_consumer(buffers)
+        return cast("ConsumerTurn[MappedBuffer]", turn)  # the overloads tell which of the two it is
 
     def producer_turn(self: Link[Producer[CommandsT]], *buffers: Buffer) -> ProducerTurn[CommandsT]:
         """Return the turn in which the producer owns ``buffers``: a context manager that yields its recorder.
 
-        Entering enqueues the consumer's signal; leaving submits what was recorded, with ownership transfers
-        and semaphores, in one queue submission. An exception inside submits the hand-over alone.
-        Raises as :meth:`consumer_turn`.
+        Entering enqueues the consumer's release and signal. Leaving submits the recorded commands, with ownership
+        transfers and semaphores, in one queue submission. An exception inside submits the hand-over alone.
+
+        Args:
+            buffers: One or more different buffers of this link.
+
+        Raises:
+            TurnError: An argument is no buffer of this link, or is given twice.
+            ClosedError: The link is closed.
         """
-        turn = self._producer_turns.get(buffers)
+        try:
+            turn = self._turns.producer.get(buffers)
+        except TypeError:  # a list cannot be a key; the check below names it
+            turn = None
         if turn is None:
             self._check_buffers(buffers)
-            turn = ProducerTurn(self._order, self._producer, buffers)
-            self._producer_turns[buffers] = turn
+            turn = self._turns.add_producer(buffers)
         return turn
 
     def queue_turn(self: Link[Producer[CommandsT]], *buffers: Buffer) -> QueueTurn[CommandsT]:
         """Return the turn in which the caller's own submissions to the producer's queue own ``buffers``.
 
-        As :meth:`producer_turn`, but taking over is submitted at its begin, and giving up at its end; see
-        :class:`interop.links.QueueTurn`. Raises as :meth:`consumer_turn`.
+        As :meth:`producer_turn`, but the acquire is submitted at its begin and the release at its end; see
+        :class:`interop.links.QueueTurn`.
+
+        Args:
+            buffers: One or more different buffers of this link.
+
+        Raises:
+            TurnError: An argument is no buffer of this link, or is given twice.
+            ClosedError: The link is closed.
         """
-        turn = self._queue_turns.get(buffers)
+        try:
+            turn = self._turns.queue.get(buffers)
+        except TypeError:  # a list cannot be a key; the check below names it
+            turn = None
         if turn is None:
             self._check_buffers(buffers)
-            turn = self._queue_turns[buffers] = QueueTurn(self._order, self._producer, buffers)
+            turn = self._turns.add_queue(buffers)
         return turn
 
-    def _check_buffers(self, buffers: tuple[Buffer, ...]) -> None:
-        self._check_open()
+    def _check_buffers(self, buffers: tuple[object, ...]) -> None:
+        self._order.check_open()
+        for buffer in buffers:
+            if isinstance(buffer, (list, tuple)):
+                raise TurnError(f"a turn takes buffers, got {buffer!r}; write the turn with *buffers instead")
+            if not isinstance(buffer, Buffer):
+                raise TurnError(f"a turn takes buffers of Link.buffer, got {buffer!r}")
         if not buffers or len(set(buffers)) != len(buffers):
-            raise TurnError(f"a turn takes one or more different buffers, got {len(buffers)}")
+            raise TurnError(f"a turn takes one or more different buffers, got {len(buffers)}: {buffers!r}")
         for buffer in buffers:
             if buffer not in self._buffers:
+                if isinstance(buffer, Buffer) and buffer.closed:
+                    raise ClosedError(f"{buffer!r} is closed")
                 raise TurnError(f"{buffer!r} does not belong to this link")
 
-    def _check_open(self) -> None:
+    def close_buffer(self, buffer: Buffer) -> None:
+        """Wait for the work that uses a buffer, forget it and free it; see :meth:`Buffer.close`."""
         if self._order.closed:
-            raise ClosedError(self._order.why)
+            return
+        with self._order.exclusive(f"closing {buffer!r}"):
+            if buffer.in_turn:
+                raise TurnError(f"{buffer!r} is in an open turn; leave the turn before closing the buffer")
+            if buffer.ownership.external:
+                self.drain(self._timeout)
+            with Deferred(), ExitStack() as stack:
+                self._order.forget(buffer.ownership)
+                self._buffers.discard(buffer)
+                stack.callback(buffer.release)
+                stack.callback(self._turns.forget, buffer)
+
+    def forget_ring(self, ring: object) -> None:
+        """Remove a closed ring, for the ring itself."""
+        self._open_rings.discard(cast("FrameRing", ring))
 
     def orphan(self, why: str) -> None:
-        """Close it without a word to any driver, in a child process that was forked."""
+        """Close the link in a forked child. Calls no driver."""
         if not self._order.closed:
             self._finalizer.detach()
             self._order.orphan(why)
 
     def synchronize(self, timeout: float | None = None) -> None:
-        """Block until both sides have done all that was enqueued. Raises :class:`WaitTimeout`, :class:`DriverError`.
+        """Block until both sides have done all that was enqueued.
 
-        ``timeout`` in seconds for both together; the link's own by default.
+        Args:
+            timeout: Seconds for both sides together; the link's own by default.
+
+        Raises:
+            WaitTimeout: The work did not end in time.
+            DriverError: The work failed.
         """
-        self._check_open()
-        self._drain(self._timeout if timeout is None else timeout)
+        with self._order.open_link():
+            pass
+        self.drain(self._timeout if timeout is None else timeout)
 
-    def _drain(self, timeout: float) -> None:
-        deadline = time.monotonic() + timeout
-        try:
-            self._consumer.stream.synchronize(timeout)
-        except DriverError as error:  # the stream knows that a hold failed, and the direction why
-            if error.function != HOLD or self._order.to_consumer.failure is None:
-                raise
-            raise self._order.to_consumer.failure from error
-        self._producer.wait_idle(max(deadline - time.monotonic(), 0.001))
+    def drain(self, timeout: float) -> None:
+        """Block until both sides have done all that was enqueued, for the link's own buffers and rings."""
+        drain(self._producer, self._consumer, self._order, timeout)
 
     def close(self) -> None:
         """Wait for the work in flight, then release everything in reverse order. A second call does nothing.
 
-        When the work does not end in time, both sides are let go and given a last chance; what then still
-        runs is left behind with a ``ResourceWarning``, since freeing memory under a running device would be
-        worse. Raises what the waiting raised, and :class:`ClosedError` when a device was closed before its
-        link, after everything that can be released has been.
+        Work that does not end within the timeout is released from its waits and gets a last chance, as long again;
+        after Ctrl-C it gets half a second. Work that then still runs is left behind with a ``ResourceWarning``,
+        because freeing memory under a running device would be worse.
+
+        Raises:
+            TurnError: A producer turn of this thread is open. Nothing was closed.
+            WaitTimeout: Another thread did not leave its producer turn in time, and nothing was closed; or the work did
+                not end in time.
+            ClosedError: A device was closed before its link. Everything that can be released was released.
+            DriverError: The work failed. Everything was released.
         """
         order = self._order
-        with order.lock:
-            if order.closed:
-                return
-            order.closed = True
+        if order.closed:
+            return
+        with order.exclusive(f"closing {self!r}"):
+            order.close()
         self._finalizer.detach()
+        sides = self._producer, self._consumer, order
         failure: BaseException | None = None
         try:
-            failure = self._drain_what_is_open()
+            failure = drain_open_sides(*sides, self._timeout)
         except (InteropError, KeyboardInterrupt) as error:
             failure = error
-            if not self._rescue():
-                what = f"left behind, because work still runs: {error!r}"
+            if not rescue(*sides, GRACE if isinstance(error, KeyboardInterrupt) else self._timeout):
+                what = f"the objects of {self!r} are left behind, because work still runs: {error!r}"
                 warnings.warn(what, ResourceWarning, stacklevel=2)
                 raise
-        with Deferred(), ExitStack() as stack:
-            stack.push(self._owned)
-            stack.callback(order.to_consumer.close)
-            stack.callback(order.to_producer.close)
-            for buffer in self._buffers:
-                stack.callback(buffer.close)
-            for turn in (*self._producer_turns.values(), *self._queue_turns.values()):
-                stack.callback(turn.close)
-            stack.callback(self._rings.release)
-        self._buffers.clear()
+        self._release()
         if failure is not None:
             raise failure
 
-    def _drain_what_is_open(self) -> InteropError | None:
-        """Drain both sides; one that was closed has nothing in flight, which is an error to be told later."""
-        try:
-            self._drain(self._timeout)
-        except ClosedError as error:
-            with contextlib.suppress(ClosedError):
-                self._producer.wait_idle(self._timeout)
-            failure = ClosedError(f"{error}; close a link before the devices that it joins")
-            failure.__cause__ = error
-            return failure
-        return None
-
-    def _rescue(self) -> bool:
-        """Let go of what still waits; return whether both came to rest."""
-        for direction in (self._order.to_consumer, self._order.to_producer):
-            with contextlib.suppress(InteropError):
-                direction.rescue()
-        try:
-            for rest in (self._consumer.stream.synchronize, self._producer.wait_idle):
-                with contextlib.suppress(DriverError, ClosedError):  # failed work has ended too
-                    rest(self._timeout)
-        except InteropError:
-            return False
-        return True
+    def _release(self) -> None:
+        """Release everything in reverse order. Work must have ended."""
+        with Deferred(), ExitStack() as stack:
+            stack.push(self._owned)
+            stack.callback(self._order.to_consumer.close)
+            stack.callback(self._order.to_producer.close)
+            for buffer in self._buffers:
+                self._order.forget(buffer.ownership)
+                stack.callback(buffer.release)
+            stack.callback(self._turns.close)
+            for ring in self._open_rings:
+                stack.callback(ring.release)
+        self._buffers.clear()
+        self._open_rings.clear()
 
     def __enter__(self) -> Self:
         return self

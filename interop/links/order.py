@@ -1,35 +1,72 @@
-"""The one order of a link."""
+"""The one order of a link: it hands over every buffer and every batch of a ring, and nothing else changes an owner.
+
+::
+
+              submit                    wait, acquire             leave
+      FREE ------------> PRODUCED ------------------> ACQUIRED ----------> LEFT
+       |  (PRODUCING)       ^                             ^ ^                | |
+       |                    |                             | '----- enter ----' | release, signal
+       '------ acquire -----|-----------------------------'                    v
+                            '------- submit (PRODUCING) <----------------- SIGNALLED
+
+The record that moves through these states is :class:`interop.toolkit.Ownership`.
+
+Leaving a consumer turn enqueues nothing. The engine enqueues the consumer's release and signal with the producer's
+next turn, when the memory goes LEFT -> SIGNALLED -> PRODUCING. So any number of consumer turns in a row costs one
+signal, and a last turn that nobody follows costs none. The batches of a ring are signalled as soon as the consumer
+leaves them, because the producer is known to follow; a batch stays LEFT only where the signal would block the caller.
+
+Threads: a lock guards the short moments in which turns are entered and batches are handed over. A producer turn does
+not keep the lock while it records. It is the *open turn* of the engine instead, and other threads wait until it ends,
+because submissions and signals must go out in one order. Each wait ends after the link's timeout.
+
+Failures: :attr:`Order.failure` is the first error after which the order of the two streams is unknown. The link and
+all its rings then refuse every later turn and batch.
+"""
 
 from __future__ import annotations
 
-import enum
 import threading
-from typing import TYPE_CHECKING, NoReturn
+import time
+from contextlib import contextmanager
+from threading import get_ident
+from typing import TYPE_CHECKING, Any
 
 from interop.protocols import ClosedError, TurnError, WaitTimeout
+from interop.toolkit import OwnershipState
 
 if TYPE_CHECKING:
-    from interop.links.buffers import Buffer
-    from interop.links.sync import ToConsumer, ToProducer
-    from interop.links.turns import Case
+    from collections.abc import Generator
+
+    from interop.links._hand_overs import Case, ConsumerHandOver, ProducerHandOver
+    from interop.links.sync import BinaryPair, ToConsumer, ToProducer
     from interop.protocols import Stream
+    from interop.toolkit import Ownership
+
+_FREE, _PRODUCING, _PRODUCED = OwnershipState.FREE, OwnershipState.PRODUCING, OwnershipState.PRODUCED
+_ACQUIRED, _LEFT = OwnershipState.ACQUIRED, OwnershipState.LEFT
 
 
 class Order:
-    """What the turns of one link share: the two directions, and who has waited for whom."""
+    """The order engine of one link."""
 
     __slots__ = (
+        "_left",
+        "_waiting",
+        "barred",
+        "binary",
         "closed",
         "failure",
         "last",
         "lock",
-        "recording",
         "seen",
+        "signals",
         "stream",
-        "taken",
+        "thread",
         "timeout",
         "to_consumer",
         "to_producer",
+        "turn",
         "why",
     )
 
@@ -38,71 +75,316 @@ class Order:
     ) -> None:
         self.stream = stream
         self.timeout = timeout
-        self.recording = False
-        """Whether a producer turn is open. It has the lock: signals must go out in the order of submission."""
         self.to_consumer = to_consumer
         self.to_producer = to_producer
+        self.binary: BinaryPair | None = to_consumer.binary
+        """The pair of binary semaphores; None for every other strategy."""
+        self.signals = to_consumer.ready is not None
+        """Whether submissions of the producer signal a semaphore."""
         self.lock = threading.RLock()
         self.closed = False
         self.why = "the link is closed"
-        """What to say to a use after that."""
+        """The text of the error that a use after the end raises."""
         self.failure: BaseException | None = None
-        """What broke the order of the two streams; no turn can be taken after it."""
+        """The first error after which the order of the two streams is unknown. Every later turn is refused."""
+        self.turn: ProducerHandOver | None = None
+        """The open producer turn."""
+        self.thread = 0
+        """The thread that entered the open producer turn."""
+        self.barred: object = None
+        """Not None while a turn may not be entered at once: the open turn, the failure or the end of the link."""
         self.seen = 0
-        """Newest point that the consumer's stream has waited for."""
-        self.taken = 0
-        """Point of the submission that last waited for the consumer."""
+        """Newest timeline value that the consumer's stream waits for."""
         self.last: Case | None = None
-        """The case of the last producer turn, as long as no other turn has shown what follows it."""
+        """The case of the last producer turn, until another turn follows it. Only for binary semaphores."""
+        self._left = threading.Condition()
+        self._waiting = 0
 
-    def orphan(self, why: str) -> None:
-        """Close it in a forked child, where the thread that may have had the lock does not exist."""
-        self.lock = threading.RLock()
-        self.closed, self.why = True, why
+    # Turns of buffers run every frame. A function call costs Python about as much as a short driver call, so the
+    # four methods below look at conditions in place and call another method only where one holds.
+
+    def enter_consumer(self, turn: ConsumerHandOver) -> None:
+        """Acquire the turn's buffers for the consumer: LEFT or FREE or PRODUCED -> ACQUIRED."""
+        lock = self.lock
+        if not lock.acquire(False):  # noqa: FBT003 - the keyword is slower
+            self.take_lock()
+        try:
+            if self.barred is None or self.passes(turn, "consumer"):
+                value = 0
+                for record in turn.records:
+                    if record.state is not _PRODUCED:
+                        self._enter_mixed(turn)
+                        return
+                    value = max(value, record.value)
+                try:
+                    stream = self.stream
+                    if value > self.seen:
+                        if self.binary is None:
+                            self.seen = self.to_consumer.wait(stream, value)
+                        else:
+                            self.wait(value)
+                    for record, acquire in turn.acquires:
+                        acquire(stream)
+                        record.state = _ACQUIRED
+                except BaseException:
+                    self.leave_consumer(turn)
+                    raise
+                return
+        finally:
+            lock.release()
+        self.await_turn()
+        self.enter_consumer(turn)
+
+    def _enter_mixed(self, turn: ConsumerHandOver) -> None:
+        """Acquire buffers of which some do not come from the producer. The caller has the lock."""
+        for record in turn.records:
+            if record.state is not _LEFT and record.state is not _FREE and record.state is not _PRODUCED:
+                record.check(turn.name_of(record), "consumer", (_FREE, _PRODUCED, _LEFT))
+        produced = [record.value for record in turn.records if record.state is _PRODUCED]
+        try:
+            if produced and max(produced) > self.seen:
+                self.wait(max(produced))
+            for record, acquire in turn.acquires:
+                if record.state is _PRODUCED or (record.state is _FREE and turn.shared):
+                    acquire(self.stream)
+                record.state = _ACQUIRED
+        except BaseException:
+            self.leave_consumer(turn)
+            raise
+
+    @staticmethod
+    def leave_consumer(turn: ConsumerHandOver) -> None:
+        """End a consumer turn: ACQUIRED -> LEFT. Enqueues nothing; see the module."""
+        for record in turn.records:
+            if record.state is _ACQUIRED:
+                record.state = _LEFT
+
+    def enter_producer(self, turn: ProducerHandOver) -> Any:
+        """Acquire the turn's buffers for the producer and start to record: -> PRODUCING."""
+        lock = self.lock
+        if not lock.acquire(False):  # noqa: FBT003 - as above
+            self.take_lock()
+        try:
+            if self.barred is None or self.passes(turn, "producer"):
+                case = turn.case
+                for record, state in case.states:
+                    if record.state is not state:
+                        case = self._choose(turn)
+                        break
+                binary = self.binary
+                stream = self.stream
+                submission = None
+                try:
+                    if binary is None:
+                        signals = self.signals
+                    elif case.changed:
+                        self.seen = binary.before_return(stream)
+                        self.last = None
+                        signals = case.eager
+                    else:
+                        if self.last is not None:
+                            self.last.eager = False
+                            self.last = None
+                        signals = case.eager and binary.can_signal()
+                    turn.signals = signals
+                    submission = case.signalling if signals else case.silent
+                    if submission is None:
+                        submission = turn.prepare(case, signals=signals)
+                    turn.submission = submission
+                    commands = submission.begin()
+                    if case.changed:
+                        for release in case.leaving:
+                            release(stream)
+                        for take_back in case.returning:
+                            take_back(commands)
+                        turn.wait_value = self.to_producer.signal(stream)
+                    else:
+                        turn.wait_value = 0
+                except BaseException:
+                    turn.submission = None
+                    if submission is not None:
+                        submission.abandon()
+                    raise
+                for record in turn.records:
+                    record.state = _PRODUCING
+                self.thread = get_ident()
+                self.turn = self.barred = turn
+                return commands
+        finally:
+            lock.release()
+        self.await_turn()
+        return self.enter_producer(turn)
+
+    def _choose(self, turn: ProducerHandOver) -> Case:
+        for record in turn.records:
+            if record.state is not _LEFT and record.state is not _FREE and record.state is not _PRODUCED:
+                record.check(turn.name_of(record), "producer", (_FREE, _PRODUCED, _LEFT))
+        return turn.choose()
+
+    def leave_producer(self, turn: ProducerHandOver, *, failed: bool) -> None:
+        """Submit the turn: PRODUCING -> PRODUCED. Any thread. ``failed`` submits the hand-over alone."""
+        submission = turn.submission
+        if submission is None:
+            return
+        turn.submission = None
+        try:
+            if failed:
+                submission.abandon()
+            turn.progress, value = self.to_consumer.submit(submission, turn.wait_value, signals=turn.signals)
+            if self.binary is not None:
+                self.last = turn.case
+            for record in turn.records:
+                record.value = value
+                record.state = _PRODUCED
+        except BaseException as failure:
+            self.fail(failure)
+            self.give_up(turn)
+            raise
+        finally:
+            self.turn = None
+            self.barred = self.failure
+            if self._waiting:
+                self._tell()
+
+    def give_up(self, turn: ProducerHandOver) -> None:
+        """Close an open producer turn that could not be submitted. The order must have failed."""
+        for record, state in turn.case.states:
+            record.state = state
+        turn.submission = None
+        self.turn = None
+        self.barred = self.failure
+        self._tell()
+
+    # The waits and refusals of all of them.
+
+    def wait(self, value: int) -> None:
+        """Make the consumer's stream wait for a timeline value."""
+        if self.binary is not None:
+            if self.turn is not None:
+                msg = (
+                    f"end {self.turn} first: with binary semaphores no buffer is handed over while it records"
+                )
+                raise TurnError(msg)
+            if self.last is not None:
+                self.last.eager = True
+                self.last = None
+        self.seen = self.to_consumer.wait(self.stream, value)
 
     def take_lock(self) -> None:
-        """Wait for the turn of another thread to let go; bounded."""
-        # The first asks without a timeout, which is what takes the time where nobody has it.
-        if not self.lock.acquire(blocking=False) and not self.lock.acquire(timeout=self.timeout):
-            raise WaitTimeout("another thread to end its producer turn", self.timeout)
+        """Take the lock that another thread has. Blocks for the link's timeout at most."""
+        if not self.lock.acquire(timeout=self.timeout):
+            raise WaitTimeout("another thread to end its hand-over on this link", self.timeout)
 
-    def claim(self, point: int) -> None:
-        """Make the consumer's stream wait for ``point``."""
-        if self.recording and (self.to_consumer.single_use or self.to_producer.single_use):
-            msg = "end the open producer turn first: buffers cannot be handed over while it records"
-            raise TurnError(msg)
-        self.seen = self.to_consumer.wait(self.stream, point)
-        if self.last is not None:
-            self.last.eager = True
-            self.last = None
+    def passes(self, what: object, side: str) -> bool:
+        """Return True if a barred hand-over may go on, and False if it must wait for another thread's turn.
 
-    def refuse(self, buffers: tuple[Buffer, ...], side: str) -> NoReturn:
-        """Raise for buffers of which one cannot be in a turn now, or for a link that can have none."""
+        Raises:
+            ClosedError: The link is closed.
+            TurnError: An earlier hand-over failed, or this thread itself has the producer turn open.
+        """
         if self.closed:
             raise ClosedError(self.why)
-        if self.recording and side == "producer":
-            raise TurnError("another producer turn of this link is open; end it first")
         if self.failure is not None:
-            msg = f"no turn can be taken after an earlier one failed: {self.failure}"
+            msg = f"{what} is refused, because an earlier hand-over of this link failed: {self.failure}"
             raise TurnError(msg) from self.failure
-        for buffer in buffers:
-            if buffer.in_turn:
-                msg = f"{buffer!r} is in an open turn; end that one before the {side} takes its turn"
-                raise TurnError(msg)
-        closed = next(buffer for buffer in buffers if buffer.closed)
-        msg = f"{closed!r} is closed"
-        raise ClosedError(msg)
+        if self.turn is None:
+            return True
+        if self.thread != get_ident():
+            return False
+        if side == "consumer":
+            return True
+        raise TurnError(f"{self.turn} of this link is open; leave it before {what}")
+
+    def await_turn(self, what: str = "to end") -> None:
+        """Block until the open producer turn of another thread ends. The caller must not have the lock.
+
+        Raises:
+            WaitTimeout: It did not end within the link's timeout. The message names the turn and its thread.
+        """
+        deadline = time.monotonic() + self.timeout
+        with self._left:
+            self._waiting += 1
+            try:
+                while (turn := self.turn) is not None:
+                    if not self._left.wait(max(deadline - time.monotonic(), 0)) and self.turn is turn:
+                        who = f"{turn}, which thread {thread_name(self.thread)} entered, {what}"
+                        raise WaitTimeout(who, self.timeout)
+            finally:
+                self._waiting -= 1
+
+    def _tell(self) -> None:
+        with self._left:
+            self._left.notify_all()
+
+    @contextmanager
+    def exclusive(self, what: str) -> Generator[None]:
+        """``with`` this, no producer turn is open and no other thread enters a turn.
+
+        Raises:
+            ClosedError: The link is closed.
+            TurnError: This thread has a producer turn open.
+            WaitTimeout: Another thread did not leave its turn within the link's timeout.
+        """
+        while True:
+            self.take_lock()
+            try:
+                self.check_open()
+                if self.turn is None:
+                    yield
+                    return
+                if self.thread == get_ident():
+                    raise TurnError(
+                        f"{what} is refused while {self.turn} of this thread is open; leave it first"
+                    )
+            finally:
+                self.lock.release()
+            self.await_turn()
+
+    @contextmanager
+    def open_link(self) -> Generator[None]:
+        """``with`` this, the link is not closed by another thread. Raises :class:`ClosedError` if it is closed."""
+        self.take_lock()
+        try:
+            self.check_open()
+            yield
+        finally:
+            self.lock.release()
+
+    def check_open(self) -> None:
+        """Raise :class:`ClosedError` if the link is closed."""
+        if self.closed:
+            raise ClosedError(self.why)
+
+    def forget(self, record: Ownership) -> None:
+        """Close the record of a buffer. The caller has the lock.
+
+        Raises:
+            TurnError: A turn with the buffer is open.
+        """
+        if self.last is not None and any(record is each for each, _ in self.last.states):
+            self.last = None
+        record.close()
+
+    def fail(self, failure: BaseException) -> None:
+        """Note an error after which the order is unknown. The first one stays."""
+        if self.failure is None:
+            self.failure = self.barred = failure
+
+    def close(self, why: str = "the link is closed") -> None:
+        """Refuse every later hand-over. The caller has the lock."""
+        self.closed, self.why = True, why
+        self.barred = self
+
+    def orphan(self, why: str) -> None:
+        """Close the link in a forked child, where the thread that had the lock does not exist."""
+        self.lock = threading.RLock()
+        self._left = threading.Condition()
+        self.turn = None
+        self.close(why)
 
 
-def leave(buffers: tuple[Buffer, ...]) -> None:
-    """Mark the buffers as being in no turn."""
-    for buffer in buffers:
-        buffer.in_turn = False
-
-
-class Owner(enum.Enum):
-    """Whose turn it was last."""
-
-    NOBODY = "nobody"
-    PRODUCER = "producer"
-    CONSUMER = "consumer"
+def thread_name(ident: int) -> str:
+    """Return the name of a thread, for messages."""
+    return next(
+        (repr(each.name) for each in threading.enumerate() if each.ident == ident), f"{ident} (ended)"
+    )

@@ -1,119 +1,127 @@
 """Turns: the time in which one side of a link owns some buffers.
 
-Turns may be taken from any thread. A producer turn keeps other threads' turns of its link waiting until it
-ends, since signals must go out in the order in which they were given.
-
-A hand-over happens only when the owner changes. A turn object is made once for each set of buffers and
-entered again and again: what can be prepared is prepared when it is made or when a case first occurs.
+A turn may be entered and left from any thread. While a producer turn is open, turns of other threads wait until it
+ends. A turn object is created once for each combination of buffers and entered many times, so everything that can be
+prepared is prepared when the turn or one of its cases first occurs. :mod:`interop.links.order` does the hand-over.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from interop.links.buffers import Shared
-from interop.links.order import Order, Owner, leave
 from interop.protocols import CommandsT_co
+from interop.toolkit import WITH_CONSUMER, OwnershipState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
     from interop.links.buffers import Buffer
+    from interop.links.order import Order
     from interop.protocols import BufferPart, Producer, Submission
+    from interop.toolkit import Ownership
 
 Views = TypeVar("Views")
-_PRODUCER, _CONSUMER = Owner.PRODUCER, Owner.CONSUMER
+MAX_CASES = 16
+"""Prepared cases of one turn; the oldest goes first."""
 
 
-# What follows runs every frame. A function call costs Python about as much as the driver needs for a short one,
-# so conditions are looked at in place and what they lead to is called only where they hold.
+class TurnHome(Protocol):
+    """The keeper of prepared submissions."""
+
+    def keep(self, turn: ProducerTurn[Any]) -> None:
+        """Note that ``turn`` is about to prepare a submission, which must be closed before its buffers are."""
+        ...
+
+    def discard(self, progress: int, submissions: Sequence[Submission[Any]]) -> None:
+        """Close submissions as soon as the producer's progress reaches ``progress``."""
+        ...
 
 
-class Case:
-    """What a producer turn needs for one combination of owners, prepared once."""
+_AFTER = {OwnershipState.ACQUIRED: OwnershipState.LEFT, OwnershipState.PRODUCING: OwnershipState.PRODUCED}
+"""The state after an open turn. A case never matches an open turn, which the engine must refuse."""
 
-    __slots__ = ("changed", "eager", "leaving", "owners", "returning", "signalling", "silent", "used")
+
+class TurnCase:
+    """The prepared hand-over of a producer turn for one combination of states. See :class:`order.Case`."""
+
+    __slots__ = ("acquired", "changed", "eager", "leaving", "returning", "signalling", "silent", "states")
 
     def __init__(self, buffers: tuple[Buffer, ...]) -> None:
-        self.owners = tuple([(buffer, buffer.owner) for buffer in buffers])
-        """Who has which buffer in this case."""
-        taken = [buffer for buffer in buffers if buffer.owner is Owner.CONSUMER]
+        self.states: tuple[tuple[Ownership, OwnershipState], ...] = tuple(
+            [(each.ownership, _AFTER.get(each.ownership.state, each.ownership.state)) for each in buffers]
+        )
+        taken = [
+            each for each, (_, state) in zip(buffers, self.states, strict=True) if state in WITH_CONSUMER
+        ]
         self.changed = bool(taken)
-        """Whether any of them changes owner."""
         self.leaving = tuple([buffer.transfer.leave_consumer for buffer in taken])
         self.returning = tuple(
-            [buffer.transfer.to_producer for buffer in taken if not isinstance(buffer.transfer, Shared)]
+            [buffer.transfer.to_producer for buffer in taken if not buffer.transfer.shared]
         )
-        self.used = tuple(
+        self.acquired = tuple(
             [
                 buffer.producer_buffer
                 for buffer in buffers
-                if buffer.external is not None and buffer.owner is not Owner.NOBODY
+                if buffer.transfer.shared and buffer.ownership.external
             ]
         )
-        """What is taken over from outside the producer's API, be it from nobody else."""
+        """The buffers that need a queue-family acquire from another API."""
         self.silent: Submission[Any] | None = None
         self.signalling: Submission[Any] | None = None
         self.eager = True
-        """Whether to signal with the submission itself: right when a consumer turn follows, as it mostly does.
+        """Whether the submission itself signals a binary semaphore. That is right if a consumer turn follows, as
+        it mostly does. The engine corrects it by the turn that followed the last time."""
 
-        Only single-use semaphores need the guess, since their signals must be used up; it is corrected by what
-        really followed the last time."""
+    def keep(self, submission: Submission[Any], *, signals: bool) -> None:
+        """Keep a prepared submission."""
+        if signals:
+            self.signalling = submission
+        else:
+            self.silent = submission
 
 
 class ConsumerTurn(Generic[Views]):
     """``with`` this, the consumer owns the buffers; yields the view, or a tuple of views for several."""
 
-    __slots__ = ("__weakref__", "_buffers", "_order", "_views")
+    __slots__ = ("__weakref__", "_buffers", "_order", "_views", "acquires", "records", "shared")
 
     def __init__(self, order: Order, buffers: tuple[Buffer, ...], views: Views) -> None:
         self._order = order
         self._buffers = buffers
         self._views = views
+        self.records = tuple([buffer.ownership for buffer in buffers])
+        """For the engine: the ownership of the buffers."""
+        self.acquires = tuple([(buffer.ownership, buffer.transfer.to_consumer) for buffer in buffers])
+        """For the engine: the calls that acquire the buffers."""
+        self.shared = buffers[0].transfer.shared
+        """For the engine: whether memory that nobody has used must be acquired too."""
 
     def __enter__(self) -> Views:
-        """Take the buffers over: enqueue the wait for the producer where it had them.
+        """Acquire the buffers: enqueue the wait for the producer where it had them.
 
         Does not block the caller except with the blocking strategy and on the staged path.
+
+        Raises:
+            TurnError: A buffer is in an open turn, or an earlier hand-over of the link failed.
+            ClosedError: A buffer or the link is closed.
+            WaitTimeout: The producer or another thread's producer turn did not end within the link's timeout.
         """
-        buffers = self._buffers
-        order = self._order
-        lock = order.lock
-        if not lock.acquire(False):  # noqa: FBT003 - it has no name there that is as fast
-            order.take_lock()
-        try:
-            usable, point = not order.closed and order.failure is None, 0
-            for buffer in buffers:
-                if buffer.in_turn or buffer.closed:
-                    usable = False
-                if buffer.owner is _PRODUCER and buffer.point > point:
-                    point = buffer.point
-            if not usable:
-                order.refuse(buffers, "consumer")
-            for buffer in buffers:
-                buffer.in_turn = True
-            try:
-                if point > order.seen:
-                    order.claim(point)
-                for buffer in buffers:
-                    if buffer.owner is not _CONSUMER:
-                        if buffer.external is not None or buffer.owner is _PRODUCER:
-                            buffer.transfer.to_consumer(order.stream)
-                        buffer.owner = _CONSUMER
-            except BaseException:
-                leave(buffers)
-                raise
-        finally:
-            lock.release()
+        self._order.enter_consumer(self)
         return self._views
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End the turn. The consumer keeps the buffers until the producer asks for them."""
-        for buffer in self._buffers:
-            buffer.in_turn = False
+        """End the turn. Enqueues nothing: the consumer keeps the buffers until the producer's next turn."""
+        self._order.leave_consumer(self)
+
+    def name_of(self, record: Ownership) -> str:
+        """Return the buffer of a record, for messages."""
+        return next(repr(buffer) for buffer in self._buffers if buffer.ownership is record)
+
+    def __repr__(self) -> str:
+        return f"the consumer turn on {describe(self._buffers)}"
 
 
 class ProducerTurn(Generic[CommandsT_co]):
@@ -122,150 +130,110 @@ class ProducerTurn(Generic[CommandsT_co]):
     __slots__ = (
         "__weakref__",
         "_buffers",
-        "_case",
         "_cases",
+        "_home",
         "_order",
         "_producer",
-        "_signals",
-        "_submission",
-        "_wait_value",
+        "case",
         "progress",
+        "records",
+        "signals",
+        "submission",
+        "wait_value",
     )
 
-    def __init__(self, order: Order, producer: Producer[CommandsT_co], buffers: tuple[Buffer, ...]) -> None:
+    def __init__(
+        self, order: Order, producer: Producer[CommandsT_co], buffers: tuple[Buffer, ...], home: TurnHome
+    ) -> None:
         self._order = order
         self._producer = producer
         self._buffers = buffers
-        self._case = Case(buffers)
-        """The one of the last turn, which is the likeliest for the next."""
-        self._cases = [self._case]
-        self._submission: Submission[CommandsT_co] | None = None
-        self._signals = False
-        self._wait_value = 0
+        self._home = home
+        self.records = tuple([buffer.ownership for buffer in buffers])
+        """For the engine: the ownership of the buffers."""
+        self.case = TurnCase(buffers)
+        """For the engine: the case of the last turn, which is the likeliest for the next."""
+        self._cases = [self.case]
+        self.submission: Submission[Any] | None = None
+        """For the engine: the submission of the open turn."""
+        self.signals = False
+        """For the engine: whether that submission signals."""
+        self.wait_value = 0
+        """For the engine: the timeline value that it waits for."""
         self.progress = 0
-        """Point on the producer's ``progress`` timeline at which the last turn's work is done."""
+        """Timeline value of the producer's ``progress`` at which the last turn's work is done."""
+
+    @property
+    def buffers(self) -> tuple[Buffer, ...]:
+        """The buffers of the turn."""
+        return self._buffers
 
     def __enter__(self) -> CommandsT_co:
-        """Take the buffers over: enqueue the consumer's signal where it had them, and start recording."""
-        order = self._order
-        to_consumer = order.to_consumer
-        if not order.lock.acquire(False):  # noqa: FBT003 - it has no name there that is as fast
-            order.take_lock()
-        try:
-            case, same = self._case, True
-            usable = not order.closed and not order.recording and order.failure is None
-            for buffer, owner in case.owners:
-                if buffer.in_turn or buffer.closed:
-                    usable = False
-                if buffer.owner is not owner:
-                    same = False
-            if not usable:
-                order.refuse(self._buffers, "producer")
-            for buffer in self._buffers:
-                buffer.in_turn = True
-            submission = None
-            try:
-                if not same:
-                    case = self._choose()
-                changed = case.changed
-                if changed:
-                    if order.to_producer.single_use and order.seen < order.taken:
-                        order.claim(order.taken)  # until then the consumer's last signal may be unused
-                    if to_consumer.unclaimed:
-                        order.claim(order.seen)  # use the signal up, so that the next one can be given
-                    to_consumer.returned()
-                elif order.last is not None:
-                    order.last.eager = False
-                order.last = None
-                self._signals = signals = to_consumer.can_signal() and (
-                    case.eager or not to_consumer.single_use
-                )
-                submission = self._prepare(case, case.signalling if signals else case.silent)
-                commands: CommandsT_co = submission.begin()
-                stream = order.stream
-                for leave_consumer in case.leaving:
-                    leave_consumer(stream)
-                for to_producer in case.returning:
-                    to_producer(commands)
-                self._wait_value = order.to_producer.signal(stream) if changed else 0
-            except BaseException:
-                if submission is not None:
-                    submission.abandon()
-                leave(self._buffers)
-                raise
-        except BaseException:
-            order.lock.release()
-            raise
-        order.recording = True
-        self._submission = submission
+        """Acquire the buffers: enqueue the consumer's release and signal where it had them, and start to record.
+
+        Raises:
+            TurnError: A buffer is in an open turn, another producer turn of this thread is open, or an earlier
+                hand-over of the link failed.
+            ClosedError: A buffer or the link is closed.
+            WaitTimeout: Another thread's producer turn did not end within the link's timeout.
+        """
+        commands: CommandsT_co = self._order.enter_producer(self)
         return commands
-
-    def _choose(self) -> Case:
-        """Return the case of the buffers' present owners, and keep it in mind."""
-        present = tuple([(buffer, buffer.owner) for buffer in self._buffers])
-        for case in self._cases:
-            if case.owners == present:
-                self._case = case
-                return case
-        self._case = case = Case(self._buffers)
-        self._cases.append(case)
-        return case
-
-    def _prepare(self, case: Case, prepared: Submission[Any] | None) -> Submission[Any]:
-        """Return the submission of a case: its barriers and semaphores. ``prepared`` is what there is already."""
-        return prepared or self._closing(case, case.used, handed_over=case.changed)
-
-    def _closing(self, case: Case, acquire: Sequence[BufferPart], *, handed_over: bool) -> Submission[Any]:
-        """Prepare, for the case, the submission that gives the buffers up."""
-        order = self._order
-        submission = self._producer.prepare(
-            acquire=acquire,
-            release=[buffer.producer_buffer for buffer in self._buffers if buffer.external is not None],
-            wait=order.to_producer.semaphore if handed_over else None,
-            signal=order.to_consumer.semaphore if self._signals else None,
-        )
-        if self._signals:
-            case.signalling = submission
-        else:
-            case.silent = submission
-        return submission
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Submit what was recorded. After an exception nothing of it is submitted, only the hand-over itself."""
-        order = self._order
-        submission = self._submission
-        self._submission = None
-        case = self._case
-        if submission is None:
-            return
-        to_consumer = order.to_consumer
-        try:
-            if kind is not None:
-                submission.abandon()
-            self.progress = progress = submission.submit(self._wait_value, to_consumer.next_value())
-            point = to_consumer.submitted(progress, signalled=self._signals)
-            if to_consumer.single_use:
-                order.last = case
-            if case.changed:
-                order.taken = point
-            for buffer in self._buffers:
-                buffer.owner = _PRODUCER
-                buffer.point = point
-        except BaseException as failure:
-            order.failure = failure
-            raise
-        finally:
-            order.recording = False
-            for buffer in self._buffers:
-                buffer.in_turn = False
-            order.lock.release()
+        """Submit the recorded commands. After an exception only the hand-over itself is submitted."""
+        self._order.leave_producer(self, failed=kind is not None)
 
-    def close(self) -> None:
-        """Free what was prepared. Submitted work must have ended."""
-        while self._cases:
-            case = self._cases.pop()
-            for submission in (case.silent, case.signalling):
-                if submission is not None:
-                    submission.close()
+    def choose(self) -> TurnCase:
+        """Return the case of the buffers' present states, for the engine."""
+        present = tuple([(record, record.state) for record in self.records])
+        for case in self._cases:
+            if case.states == present:
+                self.case = case
+                return case
+        self.case = case = TurnCase(self._buffers)
+        self._cases.append(case)
+        if len(self._cases) > MAX_CASES:
+            self._home.discard(self.progress, self._strip(self._cases.pop(0)))
+        return case
+
+    def prepare(self, case: TurnCase, *, signals: bool) -> Submission[Any]:
+        """Prepare the submission of a case, its barriers and semaphores, for the engine."""
+        submission = self._closing(case.acquired, signals=signals, waits=case.changed)
+        case.keep(submission, signals=signals)
+        return submission
+
+    def _closing(self, acquire: Sequence[BufferPart], *, signals: bool, waits: bool) -> Submission[Any]:
+        """Prepare a submission that releases the buffers."""
+        self._home.keep(self)
+        order = self._order
+        return self._producer.prepare(
+            acquire=acquire,
+            release=[buffer.producer_buffer for buffer in self._buffers if buffer.transfer.shared],
+            wait=order.to_producer.done if waits else None,
+            signal=order.to_consumer.ready if signals else None,
+        )
+
+    def retire(self) -> list[Submission[Any]]:
+        """Forget every prepared submission and return them, to be closed when the last turn's work has ended."""
+        return [each for case in self._cases for each in self._strip(case)]
+
+    def _strip(self, case: TurnCase) -> list[Submission[Any]]:
+        """Take the submissions out of a case."""
+        found = [each for each in (case.silent, case.signalling) if each is not None]
+        case.silent = case.signalling = None
+        return found
+
+    def name_of(self, record: Ownership) -> str:
+        """Return the buffer of a record, for messages."""
+        return next(repr(buffer) for buffer in self._buffers if buffer.ownership is record)
+
+    def __repr__(self) -> str:
+        return f"the producer turn on {describe(self._buffers)}"
+
+
+def describe(buffers: tuple[Buffer, ...]) -> str:
+    """Return the buffers of a turn for a message."""
+    return ", ".join(map(repr, buffers))

@@ -29,17 +29,6 @@ from interop.protocols.backend import (
 )
 from interop.protocols.consumers import Consumer
 from interop.protocols.devices import Capabilities, DeviceInfo, is_driver
-from interop.protocols.driver_calls import (
-    BareCall,
-    BareLaunch,
-    BareMemory,
-    BareOwnership,
-    BareSemaphore,
-    bare_signal,
-    bare_wait,
-    launches,
-    ownership,
-)
 from interop.protocols.dtypes import DTYPES, DType, as_dtype, check_shape
 from interop.protocols.errors import (
     ArgumentError,
@@ -114,130 +103,33 @@ if TYPE_CHECKING:
     from interop.protocols.conformance import ConformanceProfile, DriverFault, find_declared
     from interop.protocols.hookspecs import hookimpl
 
-__all__ = [
-    "API_VERSION",
-    "DEFAULT_TIMEOUT",
-    "DTYPES",
-    "FD_TYPES",
-    "FORMATS",
-    "MAX_BYTES",
-    "MEMORY_FLOOR",
-    "ONE_SHOT",
-    "SEMAPHORE_FLOOR",
-    "ArgumentError",
-    "Backend",
-    "BackendInfo",
-    "BackendUnavailable",
-    "BareCall",
-    "BareLaunch",
-    "BareMemory",
-    "BareOwnership",
-    "BareSemaphore",
-    "BufferPart",
-    "Capabilities",
-    "ClosedError",
-    "ClosedMisuse",
-    "CommandList",
-    "Commands",
-    "CommandsT",
-    "CommandsT_co",
-    "CompileError",
-    "ComputeCommands",
-    "ComputePipeline",
-    "ComputeProducer",
-    "ConformanceProfile",
-    "Consumer",
-    "ConsumerBackend",
-    "ConsumerSemaphore",
-    "DType",
-    "DeviceIdentity",
-    "DeviceInfo",
-    "DeviceMismatch",
-    "DriverError",
-    "DriverFault",
-    "ExportingConsumer",
-    "ExternalMemory",
-    "ExternalSemaphore",
-    "FdFate",
-    "GpuCommands",
-    "GpuProducer",
-    "Handle",
-    "HandleError",
-    "HandleType",
-    "HandleTypeLike",
-    "HostBytes",
-    "ImageConsumer",
-    "ImageDescriptor",
-    "ImageFormat",
-    "ImageProducer",
-    "ImageTypes",
-    "ImportingProducer",
-    "ImportingSemaphore",
-    "InteropError",
-    "InvalidArgument",
-    "Kernel",
-    "KernelError",
-    "Launch",
-    "LaunchCall",
-    "MappedBuffer",
-    "MappedImage",
-    "MatchKey",
-    "MemoryDescriptor",
-    "Mesh",
-    "MeshCommands",
-    "MeshProducer",
-    "Misuse",
-    "Module",
-    "NoCommonHandleType",
-    "NoCommonSync",
-    "Numbers",
-    "OwnershipCalls",
-    "Parameter",
-    "PciAddress",
-    "PreparedCall",
-    "Producer",
-    "ProducerBackend",
-    "ProducerBuffer",
-    "ProducerImage",
-    "ProducerSemaphore",
-    "ProducerT",
-    "ProducerT_co",
-    "RegistryError",
-    "Role",
-    "SemaphoreCalls",
-    "SemaphoreDescriptor",
-    "SemaphoreKind",
-    "SemaphoreKindLike",
-    "Signature",
-    "Stream",
-    "Submission",
-    "Tiling",
-    "TilingLike",
-    "TurnError",
-    "UnknownBackend",
-    "Unsupported",
-    "WaitTimeout",
-    "as_choice",
-    "as_dtype",
-    "as_format",
-    "as_integer",
-    "bare_signal",
-    "bare_wait",
-    "check_fd",
-    "check_range",
-    "check_shape",
-    "check_value",
-    "find_declared",
-    "hookimpl",
-    "host_identity",
-    "is_driver",
-    "is_windows",
-    "launches",
-    "lend",
-    "ownership",
-    "round_up",
-    "widen_table",
-]
+__all__ = ["ComputeCommands", "ComputePipeline", "ComputeProducer", "GpuCommands", "GpuProducer", "Mesh"]
+__all__ += ["MeshCommands", "MeshProducer"]
+__all__ += ["MAX_BYTES", "as_choice", "as_integer", "check_range", "round_up"]
+__all__ += ["API_VERSION", "Backend", "BackendInfo", "ConsumerBackend", "ProducerBackend", "Role"]
+__all__ += ["ConformanceProfile", "DriverFault", "find_declared"]
+__all__ += ["Consumer"]
+__all__ += ["Capabilities", "DeviceInfo", "is_driver"]
+__all__ += ["DTYPES", "DType", "as_dtype", "check_shape"]
+__all__ += ["ArgumentError", "BackendUnavailable", "ClosedError", "ClosedMisuse", "CompileError"]
+__all__ += ["DeviceMismatch", "DriverError", "HandleError", "InteropError", "InvalidArgument"]
+__all__ += ["KernelError", "Misuse", "NoCommonHandleType", "NoCommonSync", "RegistryError", "TurnError"]
+__all__ += ["UnknownBackend", "Unsupported", "WaitTimeout"]
+__all__ += ["FORMATS", "ImageFormat", "ImageTypes", "Numbers", "Tiling", "TilingLike", "as_format"]
+__all__ += ["FD_TYPES", "Handle", "HandleType", "HandleTypeLike", "check_fd", "check_value"]
+__all__ += ["hookimpl"]
+__all__ += ["DeviceIdentity", "MatchKey", "PciAddress", "host_identity"]
+__all__ += ["ImageConsumer", "ImageDescriptor", "ImageProducer", "MappedImage", "ProducerImage"]
+__all__ += ["Kernel", "Launch", "Module", "Parameter", "Signature"]
+__all__ += ["MEMORY_FLOOR", "SEMAPHORE_FLOOR", "FdFate", "lend", "widen_table"]
+__all__ += ["DEFAULT_TIMEOUT", "ExternalMemory", "HostBytes", "MappedBuffer", "MemoryDescriptor"]
+__all__ += ["BufferPart", "Commands", "CommandsT", "CommandsT_co", "Producer", "ProducerBuffer"]
+__all__ += ["ProducerSemaphore", "ProducerT", "ProducerT_co", "Submission"]
+__all__ += ["ExternalSemaphore", "SemaphoreDescriptor", "SemaphoreKind", "SemaphoreKindLike"]
+__all__ += ["CommandList", "LaunchCall", "OwnershipCalls", "PreparedCall", "SemaphoreCalls", "Stream"]
+__all__ += ["ONE_SHOT", "ConsumerSemaphore", "ExportingConsumer", "ImportingProducer"]
+__all__ += ["ImportingSemaphore"]
+__all__ += ["is_windows"]
 
 
 _LATER = {

@@ -50,6 +50,8 @@ def as_choice(kind: type[_Choice], value: object, argument: str, *, among: Itera
     Raises:
         InvalidArgument: The value names no member, or a member that is not allowed. The text lists the choices.
     """
+    if isinstance(value, kind) and not among:
+        return value
     allowed = tuple(among) or tuple(kind)
     if isinstance(value, kind) and value in allowed:
         return value

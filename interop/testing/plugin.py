@@ -24,10 +24,10 @@ from interop.protocols import (
     find_declared,
 )
 from interop.testing import _matrix as matrix
+from interop.testing import _sources as sources
 from interop.testing import leaks
 from interop.testing._bench import Bench
 from interop.testing._pair import Pair, choice
-from interop.testing.conformance import _sources as sources
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -47,9 +47,7 @@ _STRATEGIES = ("native", "bridged", "blocking")
 class LinkFactory(Protocol):
     """Makes links of the pair under test; each is closed at the end of the test."""
 
-    def __call__(
-        self, *, sync: str = "auto", require: str | None = None, timeout: float | None = None
-    ) -> Link:
+    def __call__(self, *, sync: Any = "auto", path: Any | None = None, timeout: float | None = None) -> Link:
         """Connect the pair; the arguments are those of ``interop.connect``."""
         ...
 
@@ -63,7 +61,7 @@ class Run:
         self.producer: str = option("--interop-producer")
         self.device: str | None = option("--interop-device")
         self.consumer_device: str | None = option("--interop-consumer-device")
-        self.sync: str = option("--interop-sync")
+        self.sync: Any = option("--interop-sync")
         self.handle_type: str | None = option("--interop-handle-type")
         self.timeout: float = option("--interop-timeout")
         self.frames: int = option("--interop-frames")
@@ -312,14 +310,14 @@ def _share_an_image(run: Run, tiling: Tiling) -> None:
         bench.get_image(image)
 
 
-def _use_once(run: Run, sync: str) -> None:
+def _use_once(run: Run, sync: Any) -> None:
     """Let both drivers import, wait, signal and copy."""
     import interop
 
     with interop.connect(
         producer=run.producer,
         consumer=str(run.backend),
-        device=choice(run.device),
+        producer_device=choice(run.device),
         consumer_device=choice(run.consumer_device),
         sync=sync,
         handle_type=run.handle_type,
@@ -364,16 +362,16 @@ def link_factory(interop_run: Run, descriptor_counts: leaks.Resources) -> Iterat
 
     with contextlib.ExitStack() as links:
 
-        def connect(*, sync: str = "auto", require: str | None = None, timeout: float | None = None) -> Link:
+        def connect(*, sync: Any = "auto", path: Any | None = None, timeout: float | None = None) -> Link:
             return links.enter_context(
                 interop.connect(
                     producer=interop_run.producer,
                     consumer=str(interop_run.backend),
-                    device=choice(interop_run.device),
+                    producer_device=choice(interop_run.device),
                     consumer_device=choice(interop_run.consumer_device),
                     sync=sync,
-                    require=require,
-                    handle_type=None if require == MemoryPath.STAGED.value else interop_run.handle_type,
+                    path=path,
+                    handle_type=None if path == MemoryPath.STAGED.value else interop_run.handle_type,
                     timeout=timeout or interop_run.timeout,
                 )
             )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from interop.toolkit.bases import ConsumerBase
     from interop.toolkit.checks import ValueRule, check_image, check_import_memory, check_import_semaphore
-    from interop.toolkit.command_list import CommandList
+    from interop.toolkit.command_list import StandardCommandList
     from interop.toolkit.device_consumers import DeviceConsumer
     from interop.toolkit.device_images import DeviceImage, ImageBase, map_image
     from interop.toolkit.device_kernels import DeviceKernel, DeviceModule
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     )
     from interop.toolkit.kernels import EagerLaunch, KernelBase, LaunchBase, ModuleBase, three_extents
     from interop.toolkit.notifications import HOLD, Notifications, run_callback
+    from interop.toolkit.ownership import OPEN_TURN, WITH_CONSUMER, Owner, Ownership, OwnershipState
     from interop.toolkit.polling import Status, poll
     from interop.toolkit.resource import Children, Closable, Resource, adopt, undo_all
     from interop.toolkit.runtimes import DeviceRuntime
@@ -51,222 +52,68 @@ if TYPE_CHECKING:
     from interop.toolkit.streams import EagerStream, StreamBase, hold_failure
     from interop.toolkit.views import BYTES, PART_ALIGNMENT, ViewBase, host_bytes, part_offsets, resolve_view
 
-__all__ = [
-    "ALL_HOLDS",
-    "BYTES",
-    "GROUP_LIMIT",
-    "HOLD",
-    "HOST_FUNCTION",
-    "HOST_IMPORTABLE",
-    "NO_HINTS",
-    "PAGE_SIZE",
-    "PART_ALIGNMENT",
-    "CallbackGate",
-    "Children",
-    "Closable",
-    "CommandList",
-    "ConsumerBase",
-    "Deferred",
-    "DeviceConsumer",
-    "DeviceImage",
-    "DeviceKernel",
-    "DeviceMemory",
-    "DeviceModule",
-    "DeviceRuntime",
-    "DeviceSemaphore",
-    "DeviceStream",
-    "DeviceType",
-    "DeviceView",
-    "DriverLibrary",
-    "EagerLaunch",
-    "EagerStream",
-    "Gate",
-    "HostFunctions",
-    "HostMemory",
-    "HostPages",
-    "HostView",
-    "ImageBase",
-    "ImportCache",
-    "ImportedAllocation",
-    "KernelBase",
-    "LaunchBase",
-    "ModuleBase",
-    "Notifications",
-    "Orphan",
-    "PinCounts",
-    "Resource",
-    "SemaphoreBase",
-    "Share",
-    "Status",
-    "StreamBase",
-    "ValueRule",
-    "ViewBase",
-    "WordGate",
-    "adopt",
-    "bytes_at",
-    "check_arguments",
-    "check_connect",
-    "check_dlpack_request",
-    "check_grid",
-    "check_image",
-    "check_import_memory",
-    "check_import_semaphore",
-    "close_in_children",
-    "compile_c",
-    "decode",
-    "find_compiler",
-    "find_host_pages",
-    "first_in_child",
-    "fork_generation",
-    "hold_failure",
-    "host_bytes",
-    "live_tensors",
-    "made_nothing",
-    "map_image",
-    "parse_kernels",
-    "part_offsets",
-    "payload_range",
-    "pick_source",
-    "poll",
-    "preconverted",
-    "resolve_view",
-    "run_callback",
-    "settle",
-    "three_extents",
-    "to_c",
-    "to_dlpack",
-    "undo_all",
-    "unknown_kernel",
-]
+__all__ = ["ConsumerBase"]
+__all__ += ["ValueRule", "check_image", "check_import_memory", "check_import_semaphore"]
+__all__ += ["StandardCommandList"]
+__all__ += ["DeviceConsumer"]
+__all__ += ["DeviceImage", "ImageBase", "map_image"]
+__all__ += ["DeviceKernel", "DeviceModule"]
+__all__ += ["DeviceMemory"]
+__all__ += ["DeviceStream", "settle"]
+__all__ += ["DeviceView"]
+__all__ += ["DeviceType", "check_dlpack_request", "live_tensors", "to_dlpack"]
+__all__ += ["NO_HINTS", "DriverLibrary", "decode", "made_nothing", "preconverted"]
+__all__ += ["Orphan", "check_connect", "close_in_children", "first_in_child", "fork_generation"]
+__all__ += ["ALL_HOLDS", "HOST_FUNCTION", "CallbackGate", "Gate", "HostFunctions", "WordGate"]
+__all__ += ["GROUP_LIMIT", "compile_c", "find_compiler", "to_c"]
+__all__ += ["HOST_IMPORTABLE", "HostMemory", "HostView"]
+__all__ += ["PAGE_SIZE", "HostPages", "PinCounts", "bytes_at", "find_host_pages"]
+__all__ += ["ImportCache", "ImportedAllocation", "Share"]
+__all__ += ["check_arguments", "check_grid", "parse_kernels", "pick_source", "unknown_kernel"]
+__all__ += ["EagerLaunch", "KernelBase", "LaunchBase", "ModuleBase", "three_extents"]
+__all__ += ["HOLD", "Notifications", "run_callback"]
+__all__ += ["OPEN_TURN", "WITH_CONSUMER", "Owner", "Ownership", "OwnershipState"]
+__all__ += ["Status", "poll"]
+__all__ += ["Children", "Closable", "Resource", "adopt", "undo_all"]
+__all__ += ["DeviceRuntime"]
+__all__ += ["DeviceSemaphore", "SemaphoreBase"]
+__all__ += ["Deferred"]
+__all__ += ["payload_range"]
+__all__ += ["EagerStream", "StreamBase", "hold_failure"]
+__all__ += ["BYTES", "PART_ALIGNMENT", "ViewBase", "host_bytes", "part_offsets", "resolve_view"]
 
 _NAMES = {
-    "bases": ("ConsumerBase",),
-    "checks": (
-        "ValueRule",
-        "check_image",
-        "check_import_memory",
-        "check_import_semaphore",
-    ),
-    "command_list": ("CommandList",),
-    "device_consumers": ("DeviceConsumer",),
-    "device_images": (
-        "DeviceImage",
-        "ImageBase",
-        "map_image",
-    ),
-    "device_kernels": (
-        "DeviceKernel",
-        "DeviceModule",
-    ),
-    "device_memory": ("DeviceMemory",),
-    "device_streams": (
-        "DeviceStream",
-        "settle",
-    ),
-    "device_views": ("DeviceView",),
-    "dlpack": (
-        "DeviceType",
-        "check_dlpack_request",
-        "live_tensors",
-        "to_dlpack",
-    ),
-    "drivers": (
-        "NO_HINTS",
-        "DriverLibrary",
-        "decode",
-        "made_nothing",
-        "preconverted",
-    ),
-    "forks": (
-        "Orphan",
-        "check_connect",
-        "close_in_children",
-        "first_in_child",
-        "fork_generation",
-    ),
-    "gates": (
-        "ALL_HOLDS",
-        "HOST_FUNCTION",
-        "CallbackGate",
-        "Gate",
-        "HostFunctions",
-        "WordGate",
-    ),
-    "host_kernels": (
-        "GROUP_LIMIT",
-        "compile_c",
-        "find_compiler",
-        "to_c",
-    ),
-    "host_memory": (
-        "HOST_IMPORTABLE",
-        "HostMemory",
-        "HostView",
-    ),
-    "host_pages": (
-        "PAGE_SIZE",
-        "HostPages",
-        "PinCounts",
-        "bytes_at",
-        "find_host_pages",
-    ),
-    "import_cache": (
-        "ImportCache",
-        "ImportedAllocation",
-        "Share",
-    ),
-    "kernel_source": (
-        "check_arguments",
-        "check_grid",
-        "parse_kernels",
-        "pick_source",
-        "unknown_kernel",
-    ),
-    "kernels": (
-        "EagerLaunch",
-        "KernelBase",
-        "LaunchBase",
-        "ModuleBase",
-        "three_extents",
-    ),
-    "notifications": (
-        "HOLD",
-        "Notifications",
-        "run_callback",
-    ),
-    "polling": (
-        "Status",
-        "poll",
-    ),
-    "resource": (
-        "Children",
-        "Closable",
-        "Resource",
-        "adopt",
-        "undo_all",
-    ),
-    "runtimes": ("DeviceRuntime",),
-    "semaphores": (
-        "DeviceSemaphore",
-        "SemaphoreBase",
-    ),
-    "sigint": ("Deferred",),
-    "software_memory": ("payload_range",),
-    "streams": (
-        "EagerStream",
-        "StreamBase",
-        "hold_failure",
-    ),
-    "views": (
-        "BYTES",
-        "PART_ALIGNMENT",
-        "ViewBase",
-        "host_bytes",
-        "part_offsets",
-        "resolve_view",
-    ),
+    "bases": "ConsumerBase",
+    "checks": "ValueRule check_image check_import_memory check_import_semaphore",
+    "command_list": "StandardCommandList",
+    "device_consumers": "DeviceConsumer",
+    "device_images": "DeviceImage ImageBase map_image",
+    "device_kernels": "DeviceKernel DeviceModule",
+    "device_memory": "DeviceMemory",
+    "device_streams": "DeviceStream settle",
+    "device_views": "DeviceView",
+    "dlpack": "DeviceType check_dlpack_request live_tensors to_dlpack",
+    "drivers": "NO_HINTS DriverLibrary decode made_nothing preconverted",
+    "forks": "Orphan check_connect close_in_children first_in_child fork_generation",
+    "gates": "ALL_HOLDS HOST_FUNCTION CallbackGate Gate HostFunctions WordGate",
+    "host_kernels": "GROUP_LIMIT compile_c find_compiler to_c",
+    "host_memory": "HOST_IMPORTABLE HostMemory HostView",
+    "host_pages": "PAGE_SIZE HostPages PinCounts bytes_at find_host_pages",
+    "import_cache": "ImportCache ImportedAllocation Share",
+    "kernel_source": "check_arguments check_grid parse_kernels pick_source unknown_kernel",
+    "kernels": "EagerLaunch KernelBase LaunchBase ModuleBase three_extents",
+    "notifications": "HOLD Notifications run_callback",
+    "ownership": "OPEN_TURN WITH_CONSUMER Owner Ownership OwnershipState",
+    "polling": "Status poll",
+    "resource": "Children Closable Resource adopt undo_all",
+    "runtimes": "DeviceRuntime",
+    "semaphores": "DeviceSemaphore SemaphoreBase",
+    "sigint": "Deferred",
+    "software_memory": "payload_range",
+    "streams": "EagerStream StreamBase hold_failure",
+    "views": "BYTES PART_ALIGNMENT ViewBase host_bytes part_offsets resolve_view",
 }
-_HOME = {name: module for module, names in _NAMES.items() for name in names}
+_HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> object:

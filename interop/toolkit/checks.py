@@ -1,4 +1,4 @@
-"""Checks of what callers hand in, before any driver sees it. For backends."""
+"""Checks of handles, values and images before a driver is called."""
 
 from __future__ import annotations
 
@@ -24,12 +24,14 @@ if TYPE_CHECKING:
 def check_import_memory(
     handle: Handle, descriptor: MemoryDescriptor, supported: frozenset[HandleType]
 ) -> os.stat_result | None:
-    """Check a memory handle against its descriptor before any driver sees it; return what an fd says of its file.
+    """Check a memory handle against its descriptor; return the status of the file behind an fd.
 
-    Raises :class:`HandleError`, leaving the handle with the caller, when the handle is closed, not of the
-    descriptor's type or of no type in ``supported``, when the file behind an fd tells its size and is
-    smaller than the allocation (a too small memfd is otherwise a SIGBUS at first touch), or when host memory
-    is not page-aligned or not there.
+    The caller keeps the handle.
+
+    Raises:
+        HandleError: The handle is closed, of another type than the descriptor says, or of a type that is not in
+            ``supported``; the file behind an fd is smaller than the allocation, which would be a SIGBUS at the first
+            access; or host memory is not page-aligned or not mapped.
     """
     kind = handle.type
     if kind is not descriptor.handle_type:
@@ -56,10 +58,15 @@ def check_import_memory(
 def check_import_semaphore(
     handle: Handle, descriptor: SemaphoreDescriptor, supported: frozenset[HandleType]
 ) -> None:
-    """Check a semaphore handle against its descriptor before any driver sees it.
+    """Check a semaphore handle against its descriptor. The caller keeps the handle.
 
-    ``supported`` holds the importable types *of the descriptor's kind*. Raises :class:`HandleError`, leaving
-    the handle with the caller.
+    Args:
+        handle: The handle.
+        descriptor: Its descriptor.
+        supported: Importable handle types of the descriptor's kind of semaphore.
+
+    Raises:
+        HandleError: The handle is closed, of another type than the descriptor says, or not importable.
     """
     if handle.type is not descriptor.handle_type:
         msg = f"the handle is {handle.type.value}, the descriptor says {descriptor.handle_type.value}"
@@ -73,9 +80,9 @@ def check_import_semaphore(
 
 
 class ValueRule:
-    """Keeps the values that are passed to ``wait`` and ``signal`` legal; drivers hang or misbehave instead.
+    """Refuses illegal values of ``wait`` and ``signal``, for which drivers hang or misbehave.
 
-    Binary semaphores take no value; a timeline needs one, and each signal must be greater than the last.
+    A binary semaphore takes no value. A timeline needs one, and each signal must be greater than the last.
     """
 
     __slots__ = ("_kind", "_last")
@@ -111,10 +118,10 @@ class ValueRule:
 
 
 def check_image(memory: MemoryDescriptor, image: ImageDescriptor) -> None:
-    """Check an image against its memory before a driver sees either. For backends that import.
+    """Check an image against its memory before a driver is called.
 
-    Raises :class:`InvalidArgument` for a linear image whose pitch is missing, and for texels that cannot lie
-    in the allocation.
+    Raises:
+        InvalidArgument: The row pitch of a linear image is missing, or the texels do not fit into the allocation.
     """
     width, height, _ = image.extent
     if image.tiling is Tiling.LINEAR:

@@ -10,18 +10,18 @@ if TYPE_CHECKING:
     from interop.protocols import LaunchCall, OwnershipCalls, PreparedCall, SemaphoreCalls, Stream
 
 
-class CommandList:
+class StandardCommandList:
     """Prepared calls for one stream. Fulfils :class:`interop.protocols.CommandList`."""
 
-    __slots__ = ("_begins", "_calls", "_signals", "_stream", "_waits")
+    __slots__ = ("_begins", "_segments", "_signals", "_stream", "_waits")
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._begins: dict[Callable[[], object], None] = {}
         self._waits: list[Callable[[int], object]] = []
         self._signals: list[Callable[[int], object]] = []
-        self._calls: list[tuple[Callable[[], int], Callable[[int], object], bool]] = []
-        """The call, what raises its error, and whether it is a launch."""
+        self._segments: list[tuple[bool, list[tuple[Callable[[], int], Callable[[int], object]]]]] = []
+        """Calls in a row, and whether they are launches: each call with the function that raises its error."""
 
     def wait(self, semaphore: SemaphoreCalls) -> None:
         """Add a wait; see :meth:`interop.protocols.CommandList.wait`."""
@@ -56,7 +56,9 @@ class CommandList:
             self._begins[prepared.begin] = None
         if values is not None and prepared.value is not None:
             values.append(prepared.value)
-        self._calls.append((prepared.call, prepared.fail, launch))
+        if not self._segments or self._segments[-1][0] is not launch:
+            self._segments.append((launch, []))
+        self._segments[-1][1].append((prepared.call, prepared.fail))
 
     def submit(self, wait_value: int = 0, signal_value: int = 0) -> BaseException | None:
         """Enqueue all calls; see :meth:`interop.protocols.CommandList.submit`.
@@ -70,16 +72,16 @@ class CommandList:
         for begin in self._begins:
             begin()
         failure: BaseException | None = None
-        for call, fail, launch in self._calls:
-            if not launch:
-                status = call()
-                if status:
-                    fail(status)
-            elif failure is None:
-                try:
+        for launches, calls in self._segments:
+            if launches and failure is not None:
+                continue
+            try:
+                for call, fail in calls:
                     status = call()
                     if status:
                         fail(status)
-                except BaseException as error:  # noqa: BLE001 - returned, once the signal is enqueued
-                    failure = error
+            except BaseException as error:
+                if not launches:
+                    raise
+                failure = error  # returned, once the signal is enqueued
         return failure

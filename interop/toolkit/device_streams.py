@@ -122,16 +122,13 @@ def _release(
 ) -> None:
     owed.releasing(ALL_HOLDS, failed=True)
     gate.release(ALL_HOLDS)
-    with (
-        runtime.releasing(),
-        ExitStack() as every,
-    ):  # one failure must not keep the others from being released
+    # One failure must not keep the others from being released.
+    with runtime.releasing(), ExitStack() as every:
         query = runtime.raw(runtime.stream_query)
         busy = poll(lambda: query(address), runtime.not_ready, runtime.patience) == runtime.not_ready
         if busy or not functions.idle:
-            LEAKED.append(
-                (gate, functions, parked)
-            )  # freeing pinned memory waits for the device, maybe for ever
+            # Freeing pinned memory waits for the device, without bound if a peer never signals.
+            LEAKED.append((gate, functions, parked))
             if busy and runtime.leaks_busy_streams:
                 raise WaitTimeout(f"{runtime.api} stream 0x{address:x}, so it is leaked", runtime.patience)
         else:
@@ -151,11 +148,9 @@ def settle(runtime: DeviceRuntime, leaked: str) -> None:
     """
     query = runtime.raw(runtime.stream_query)
     patience = runtime.patience
-    for address, index in tuple(runtime.streams.items()):
-        if (
-            index == runtime.index
-            and poll(partial(query, address), runtime.not_ready, patience) == runtime.not_ready
-        ):
+    ours = [address for address, index in tuple(runtime.streams.items()) if index == runtime.index]
+    for address in ours:
+        if poll(partial(query, address), runtime.not_ready, patience) == runtime.not_ready:
             raise WaitTimeout(f"{runtime.api} stream 0x{address:x}, so {leaked} is leaked", patience)
 
 

@@ -1,12 +1,12 @@
-"""DLPack: hand a mapped buffer to array libraries without a copy.
+"""DLPack: export memory to array libraries without a copy.
 
-A capsule holds the buffer's view, and through it the driver's import, until the library that took it calls
-the deleter. So a tensor outlives every other reference, in any order of deletion. Follows the Python side of
-the DLPack specification (``__dlpack__``, ``__dlpack_device__``), versions 0 and 1.
+A capsule keeps the memory's import until the library that took the capsule calls its deleter. So a tensor may
+outlive every other reference to the memory. Follows the Python side of the DLPack specification (``__dlpack__``,
+``__dlpack_device__``), versions 0 and 1.
 
-The structure in a capsule is NumPy's, made from an array that is never looked at; only the device is written
-into it. For deleters run while an exception is on its way, when a library refuses a tensor or a frame is
-left, and there a function written in Python would lose that exception and the memory. NumPy's is in C.
+NumPy makes the structure in a capsule, from an array that nothing reads; this module writes the device into it.
+The reason is the deleter: it may run while an exception propagates, for instance when a library refuses a tensor. A
+deleter in Python would lose the exception and the memory. NumPy's is in C.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class _Versioned(ctypes.Structure):
 
 
 class _Keeper:
-    """Lives as long as a tensor, and keeps alive what that needs. To NumPy it is the memory."""
+    """Keeps what a tensor needs for as long as the tensor lives. NumPy takes it for the memory."""
 
     __slots__ = ("__array_interface__", "__weakref__", "keep")
 
@@ -102,15 +102,21 @@ def to_dlpack(
     read_only: bool = False,
     max_version: tuple[int, int] | None = None,
 ) -> object:
-    """Return a DLPack capsule for row-major memory that begins ``byte_offset`` bytes after ``address``.
+    """Return a DLPack capsule for row-major memory.
 
-    ``address`` is what the device's runtime calls a pointer: an address, or a handle (``cl_mem``). Nothing
-    may be added to a handle, so where the memory begins further on, ``byte_offset`` says it. Addresses are
-    added to instead, because some libraries have forgotten to read the offset.
+    Args:
+        keep: Kept until the library has freed its tensor.
+        address: Pointer of the device's runtime: an address, or a handle such as ``cl_mem``.
+        byte_offset: First byte of the memory after a handle. Add it to an address instead, because some libraries
+            ignore the offset.
+        shape: Extent in elements.
+        dtype: Element type.
+        device: DLPack's type of the device, and its ordinal.
+        read_only: Whether the memory must not be written.
+        max_version: Newest version that the library takes, as it passed it to ``__dlpack__``.
 
-    ``keep`` stays alive until the library that takes the capsule is done with it. ``max_version`` is what
-    that library passed to ``__dlpack__``; one that speaks only version 0 cannot be told that memory is
-    read-only, so read-only memory is refused then. Raises :class:`Unsupported`.
+    Raises:
+        Unsupported: Read-only memory for a library of version 0, which has no way to say so.
     """
     import numpy as np
 
@@ -119,7 +125,8 @@ def to_dlpack(
     versioned = max_version is not None and max_version[0] >= 1 and can
     if read_only and not versioned:
         raise Unsupported(
-            "read-only memory by DLPack", "the array library speaks a version that cannot say so"
+            "read-only memory by DLPack",
+            "version 0 of DLPack cannot mark memory as read-only; use a newer array library",
         )
     interface = {"version": 3, "shape": shape, "typestr": dtype.typestr, "data": (address, read_only)}
     keeper = _Keeper(interface, keep)
@@ -143,11 +150,17 @@ def check_dlpack_request(
     copy: bool | None,
     order: Callable[[int], None] | None = None,
 ) -> None:
-    """Check and serve the arguments that an array library passed to ``__dlpack__``.
+    """Check the arguments that an array library passed to ``__dlpack__``, and order its stream.
 
-    ``order(stream)`` is called with the library's stream (an integer of the device's runtime) when it asks
-    for one, and must make that stream wait for the work that fills the memory; -1 asks for nothing. Raises
-    ``BufferError``, as the standard says, for another device, a copy, or a stream where there is none.
+    Args:
+        device: The memory's device.
+        stream: The library's stream, as an integer of the device's runtime; None and -1 ask for no order.
+        dl_device: Device that the library wants the memory on.
+        copy: Whether the library wants a copy.
+        order: Makes the library's stream wait for the work that fills the memory; None where there are no streams.
+
+    Raises:
+        BufferError: Another device, a copy, or a stream where there are none.
     """
     if copy:
         raise BufferError("this memory is shared, it is not copied; pass copy=None")
@@ -163,5 +176,5 @@ def check_dlpack_request(
 
 
 def live_tensors() -> int:
-    """Return how many tensors are held by array libraries or by capsules that nobody took."""
+    """Return the number of tensors in array libraries and in capsules that no library took."""
     return len(_keepers)

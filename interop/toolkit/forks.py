@@ -1,9 +1,8 @@
-"""Forked processes: what was opened before a fork is its parent's alone.
+"""Forked processes: objects that were opened before a fork belong to the parent.
 
-A child of ``os.fork`` has the memory of its parent's drivers and none of their threads; calls into them hang
-or crash. So in the child every link of the parent is closed, nothing of the parent's is given back to a
-driver, and connecting anew is refused where the parent had drivers open. Nothing is asked on the path of a
-turn: the fork itself tells (``os.register_at_fork``).
+A child of ``os.fork`` has the memory of its parent's drivers and none of their threads; calls into them hang or
+crash. So the child closes every link of the parent without calling a driver, releases nothing of the parent, and
+refuses to connect if the parent had drivers open. ``os.register_at_fork`` does this; a turn checks nothing.
 """
 
 from __future__ import annotations
@@ -32,16 +31,16 @@ _parent = 0
 _links: weakref.WeakSet[Orphan] = weakref.WeakSet()
 _first: list[Callable[[], None]] = []
 _kept: list[object] = []
-"""Links of the parent, in the child: kept, so that no finaliser calls a driver."""
+"""In a child, the links of the parent: kept, so that no finaliser calls a driver."""
 
 
 def fork_generation() -> int:
-    """Return how many forks lie between this process and the first one; objects remember theirs."""
+    """Return the number of forks between the first process and this one."""
     return _generation
 
 
 def check_connect() -> None:
-    """Note that drivers are being opened here; raise :class:`Unsupported` where a parent has done that before."""
+    """Note that this process opens drivers. Raise :class:`Unsupported` if a parent did so before the fork."""
     global _opened  # noqa: PLW0603 - one per process, as the drivers are
     if _opened is not None and _opened != _generation:
         raise Unsupported(
@@ -53,13 +52,13 @@ def check_connect() -> None:
 
 
 def first_in_child(function: Callable[[], None]) -> Callable[[], None]:
-    """Have ``function`` called in every child that is forked from now on, before its links are closed."""
+    """Call ``function`` in every child that is forked from now on, before its links are closed."""
     _first.append(function)
     return function
 
 
 def close_in_children(link: Orphan) -> None:
-    """Have ``link`` closed in every child that is forked from now on."""
+    """Close ``link`` in every child that is forked from now on."""
     _links.add(link)
 
 

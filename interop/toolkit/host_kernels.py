@@ -1,7 +1,7 @@
-"""Portable kernels on the processor: C text in which each kernel is a loop over its grid. For backends.
+"""Portable kernels on the processor: C text in which each kernel is a loop over its grid.
 
-:func:`to_c` makes the text, :func:`compile_c` has the system's compiler make a library of it, and a backend loads
-that by whatever calls C for it. Of each kernel the library exports::
+:func:`to_c` writes the text and :func:`compile_c` compiles it to a shared library, which the backend loads. For each
+kernel the library exports::
 
     void interop_run_NAME(void **arguments, const size_t *grid, const size_t *group)
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from interop.protocols import Signature
 
 GROUP_LIMIT = 1024
-"""Work items of the largest group: they run one after the other, so any limit would do; this one is common."""
+"""Work items of the largest group. They run one after the other, so any limit would do; this one is common."""
 _COMPILE_SECONDS = 120
 # -w: the prelude and the loops below must not add warnings to an error log; without contraction a * b + c is
 # rounded on every processor as NumPy rounds it.
@@ -80,10 +80,12 @@ _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
 def to_c(backend: str, source: str | Mapping[str, str]) -> tuple[str, Mapping[str, Signature]]:
-    """Return the C text of a portable source, with a launcher for each kernel, and the kernels in it.
+    """Return the C text of a portable source, with a launcher for each kernel, and the signatures of the kernels.
 
-    Raises :class:`Unsupported` for a source with local memory or barriers, and what
-    :func:`interop.toolkit.pick_source` raises.
+    Raises:
+        Unsupported: The source uses local memory or barriers.
+        CompileError: As :func:`interop.toolkit.pick_source`.
+        ArgumentError: As :func:`interop.toolkit.pick_source`.
     """
     text, signatures = pick_source(backend, source, _PRELUDE)
     found = _WORK_GROUPS.search(_COMMENT.sub("", text))
@@ -103,7 +105,8 @@ def _arguments(signature: Signature) -> str:
 def find_compiler(backend: str = "numpy") -> list[str]:
     """Return the command of a C compiler: ``SOFTGPU_CXX``, ``CC``, cc, gcc, clang, or the package ziglang.
 
-    Raises :class:`BackendUnavailable` where there is none.
+    Raises:
+        BackendUnavailable: There is no compiler.
     """
     for variable in ("SOFTGPU_CXX", "CC"):
         command = shlex.split(os.environ.get(variable, ""))
@@ -122,10 +125,11 @@ def find_compiler(backend: str = "numpy") -> list[str]:
 
 @contextlib.contextmanager
 def compile_c(backend: str, text: str) -> Generator[Path]:
-    """Compile C text and yield the shared library, which is there to be loaded inside the block only.
+    """Compile C text and yield the path of the shared library. The file exists inside the block only.
 
-    A loaded library stays mapped when its file has gone. Raises :class:`CompileError` with the compiler's own
-    words, :class:`BackendUnavailable` where there is no compiler.
+    Raises:
+        CompileError: Holds the compiler's own words.
+        BackendUnavailable: There is no compiler.
     """
     compiler = find_compiler(backend)
     with tempfile.TemporaryDirectory(prefix=f"interop-{backend}-") as folder:

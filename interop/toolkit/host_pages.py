@@ -1,9 +1,8 @@
-"""Host memory that two APIs use in place: whole pages, and who keeps them.
+"""Host memory that two APIs use in place: whole pages, and the objects that keep them mapped.
 
-Vulkan imports such pages (``VK_EXT_external_memory_host``), consumers pin them (``hipHostRegister``,
-``cuMemHostRegister``), take them as ``CL_MEM_USE_HOST_PTR``, or just read and write them. No driver holds a
-reference to them. So whoever uses pages that were made here holds the :class:`HostPages`, and they are unmapped
-when the last of those has gone.
+Vulkan imports such pages (``VK_EXT_external_memory_host``). Consumers pin them (``hipHostRegister``,
+``cuMemHostRegister``), take them as ``CL_MEM_USE_HOST_PTR``, or read and write them. No driver holds a reference to
+them. So every user of pages from here holds the :class:`HostPages`; the last one to drop it unmaps the pages.
 """
 
 from __future__ import annotations
@@ -33,12 +32,12 @@ _lock = threading.RLock()  # a garbage collection inside may end pages
 
 
 class HostPages:
-    """Whole pages of this process's memory, valid for as long as this object, or any view of it, is held."""
+    """Whole pages of this process's memory, mapped for as long as this object or a view of it exists."""
 
     __slots__ = ("__weakref__", "_memory", "address", "size")
 
     def __init__(self, memory: Any, address: int, size: int) -> None:
-        """``memory`` is what keeps the pages; use :meth:`allocate` or :meth:`adopt`."""
+        """Use :meth:`allocate` or :meth:`adopt`. ``memory`` keeps the pages."""
         self._memory = memory
         self.address = address
         """First byte."""
@@ -49,10 +48,15 @@ class HostPages:
 
     @classmethod
     def allocate(cls, size: int, *, alignment: int = PAGE_SIZE) -> Self:
-        """Allocate at least ``size`` zeroed bytes, aligned and rounded up to ``alignment`` bytes (``mmap``).
+        """Allocate zeroed pages (``mmap``).
 
-        ``alignment`` is rounded up to whole pages. Raises :class:`InvalidArgument` for a size that is not
-        positive, ``OSError`` when the system has no memory.
+        Args:
+            size: Bytes; rounded up to the alignment.
+            alignment: Bytes; rounded up to whole pages.
+
+        Raises:
+            InvalidArgument: ``size`` or ``alignment`` is not positive.
+            OSError: The system has no memory.
         """
         if size <= 0 or alignment <= 0:
             msg = f"size and alignment must be positive numbers of bytes, got {size} and {alignment}"
@@ -68,10 +72,10 @@ class HostPages:
 
     @classmethod
     def adopt(cls, memory: HostBytes) -> Self:
-        """Use writable host memory of the caller's, which is kept alive from now on.
+        """Use host memory of the caller, and keep it.
 
-        It must start and end at a page: raises :class:`InvalidArgument` where it does not, is not contiguous or
-        cannot be written.
+        Raises:
+            InvalidArgument: The memory does not start and end at a page, has gaps or cannot be written.
         """
         try:
             view = memoryview(cast("Any", memory)).cast("B")
@@ -94,14 +98,14 @@ class HostPages:
 
 
 class PinCounts:
-    """Ranges that a driver has pinned, counted: it pins a range once for the whole process. For backends."""
+    """Counts the users of pinned ranges, because a driver pins a range once for the whole process."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._counts: dict[tuple[int, int], int] = {}
 
     def take(self, place: tuple[int, int], pin: Callable[[], None]) -> None:
-        """Count one more user of ``place`` (address and bytes), calling ``pin`` for the first one."""
+        """Count one more user of ``place`` (address and bytes); call ``pin`` for the first."""
         with self._lock:
             count = self._counts.get(place, 0)
             if not count:
@@ -109,7 +113,7 @@ class PinCounts:
             self._counts[place] = count + 1
 
     def drop(self, place: tuple[int, int], unpin: Callable[[], None]) -> None:
-        """Count one user less, calling ``unpin`` after the last one."""
+        """Count one user less; call ``unpin`` for the last."""
         with self._lock:
             left = self._counts.pop(place) - 1
             if left:
@@ -119,17 +123,17 @@ class PinCounts:
 
 
 def bytes_at(address: int, size: int, keep: object) -> memoryview:
-    """Return host memory as writable bytes; the view holds ``keep``."""
+    """Return host memory as writable bytes; the view keeps ``keep``."""
     made: Any = (ctypes.c_ubyte * size).from_address(address)
     made.keep = keep  # instances of ctypes arrays have a dictionary
     return memoryview(made).cast("B")
 
 
 def find_host_pages(address: int, size: int) -> HostPages | None:
-    """Return the pages made here that ``size`` bytes at ``address`` lie in; None for somebody else's memory.
+    """Return the :class:`HostPages` that hold ``size`` bytes at ``address``; None for memory that the caller keeps.
 
-    Raises :class:`HandleError` for a range that cannot be used in place: not page-aligned, past the end of the
-    pages made here, or not mapped in this process. Of other memory only the caller knows how long it stays.
+    Raises:
+        HandleError: The range is not page-aligned, ends past its :class:`HostPages`, or is not mapped in this process.
     """
     if address % PAGE_SIZE:
         raise HandleError(f"host memory must start at a page of {PAGE_SIZE} bytes, got 0x{address:x}")

@@ -1,4 +1,4 @@
-"""Reading portable kernel sources, and checking the arguments of launches. For backends."""
+"""The parser of portable kernel sources, and the checks of a launch's arguments."""
 
 from __future__ import annotations
 
@@ -52,9 +52,10 @@ _C_TYPES = {
 
 
 def parse_kernels(source: str) -> dict[str, Signature]:
-    """Read the signatures of all kernels in a portable source.
+    """Return the signatures of all kernels in a portable source.
 
-    Raises :class:`ArgumentError` when there is none, or when a parameter cannot be read.
+    Raises:
+        ArgumentError: The source has no kernel, or a parameter cannot be parsed.
     """
     blank = _COMMENT.sub(lambda found: re.sub(r"[^\n]", " ", found.group()), source)
     signatures = {
@@ -87,11 +88,17 @@ def _parameters(kernel: str, text: str) -> list[Parameter]:
 def pick_source(
     backend: str, source: str | Mapping[str, str], prelude: str
 ) -> tuple[str, Mapping[str, Signature]]:
-    """Return the text to compile for a backend, and the kernels in it.
+    """Return the text to compile for a backend, and the signatures of its kernels.
 
-    A plain string, or the mapping's ``"portable"`` entry, gets the backend's prelude; an entry named after
-    the backend is taken as it is, in the API's own language (the vocabulary is still defined). ``#line``
-    keeps the compiler's messages on the caller's own line numbers.
+    Args:
+        backend: Name of the backend.
+        source: Portable source; or a mapping with an entry of the backend's name, in the API's own language, or a
+            ``"portable"`` entry.
+        prelude: Defines the vocabulary. ``#line`` keeps the compiler's messages on the caller's line numbers.
+
+    Raises:
+        CompileError: The mapping has neither entry.
+        ArgumentError: As :func:`parse_kernels`.
     """
     if not isinstance(source, str):
         chosen = source.get(backend, source.get("portable"))
@@ -110,10 +117,13 @@ def unknown_kernel(name: str, signatures: Mapping[str, Signature]) -> ArgumentEr
 
 
 def check_arguments(signature: Signature, args: Sequence[object]) -> None:
-    """Check count and scalar types of a launch, before the driver is called.
+    """Check count and scalar types of a launch's arguments before the driver is called.
 
-    Scalars must be NumPy scalars (anything with a ``dtype`` and no shape) of exactly the parameter's type:
-    drivers reinterpret the bytes of any other. Raises :class:`ArgumentError`, naming the parameter.
+    Scalars must be NumPy scalars (anything with a ``dtype`` and no shape) of exactly the parameter's type, because
+    drivers reinterpret the bytes of any other.
+
+    Raises:
+        ArgumentError: Names the parameter.
     """
     if len(args) != len(signature.parameters):
         msg = f"{signature} takes {len(signature.parameters)} arguments, got {len(args)}"
@@ -144,8 +154,15 @@ def check_grid(
 ) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
     """Return the grid and the group as tuples of equal length.
 
-    ``limit`` is the device's largest group. Raises :class:`ArgumentError` for a missing, empty, zero or
-    negative grid, more than three dimensions, or a group that is too large or of another rank.
+    Args:
+        kernel: Name of the kernel.
+        global_size: Work items in one to three dimensions.
+        local_size: Work items of a group; None leaves the group to the backend.
+        limit: Work items of the device's largest group.
+
+    Raises:
+        ArgumentError: The grid is missing, empty, not positive or has more than three dimensions; or the group is
+            too large or has another number of dimensions.
     """
 
     def extents(name: str, value: int | Sequence[int] | None) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Waiting with a bound for what drivers only wait for without one. For backends."""
+"""Bounded waits for drivers whose own waits have no timeout."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _SPIN = 100e-6
-"""Seconds in which the driver is asked without a pause: what is about to end is seen at once."""
+"""Seconds of polling without a pause, so that work that is about to end is seen at once."""
 _SHARE = 0.1
-"""A nap, of what was waited so far: that much later, at most, is the end noticed."""
+"""Length of a nap as a part of the wait so far: the end is noticed that much later at most."""
 _SHORTEST, _LONGEST = 20e-6, 500e-6
 
 Status = TypeVar("Status")
 
 
 def poll(ask: Callable[[], Status], busy: Status, timeout: float) -> Status:
-    """Ask until the answer is another than ``busy``, for ``timeout`` seconds; return the last answer."""
+    """Poll until ``ask()`` returns something else than ``busy``, for ``timeout`` seconds; return the last answer."""
     start = time.monotonic()
     while (status := ask()) == busy:
         waited = time.monotonic() - start

@@ -6,7 +6,7 @@ import warnings
 from contextlib import ExitStack
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, ClassVar, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeVar
 from weakref import finalize, ref
 
 from interop.protocols import ClosedError, InteropError
@@ -70,7 +70,7 @@ class Resource:
         self._what = what
         finalizer = finalize(self, _release_dropped, what, self.may_be_dropped, _process, release, args)
         finalizer.atexit = False
-        self._finalizer: finalize[..., Resource] = finalizer
+        self._finalizer: finalize[..., Any] = finalizer
         self.alive = True
         """False after :meth:`close`. An attribute instead of a property: each turn reads several of them."""
 
@@ -95,9 +95,8 @@ class Resource:
             ended = self._finalizer.detach()
         except AttributeError:  # __init__ did not get that far
             return
-        if (
-            ended is not None
-        ):  # after detach() an object dies without a line of Python, where a SIGINT would be lost
+        # After detach() an object dies without a line of Python, in which a SIGINT would be lost.
+        if ended is not None:
             _, _, (_, _, process, release, args), _ = ended
             _release(process, release, args)
 

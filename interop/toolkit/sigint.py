@@ -1,4 +1,4 @@
-"""Ctrl-C at the right moment: not while something of a driver is half made or half given back."""
+"""SIGINT deferred while a driver object is created or released."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class Deferred:
-    """``with Deferred():`` a SIGINT is handled at the end of the block instead of in the middle of it.
+    """``with Deferred():`` Python handles a SIGINT at the end of the block instead of inside it.
 
-    For short stretches that must be done whole; what waits for a device stays outside. Does nothing in threads
-    other than the main one, where Python raises no ``KeyboardInterrupt``, and where SIGINT has no handler in
-    Python. Blocks may be nested; the outermost one counts.
+    For short blocks without a wait for a device. Does nothing in other threads than the main one, because Python
+    raises no ``KeyboardInterrupt`` there, nor where SIGINT has no handler in Python. Blocks may be nested; the
+    outermost one handles the signal.
     """
 
     __slots__ = ("_handler", "_seen")

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, NoReturn
 
 from interop.protocols import DriverError, InvalidArgument, Unsupported, WaitTimeout
-from interop.toolkit.command_list import CommandList
+from interop.toolkit.command_list import StandardCommandList
 from interop.toolkit.gates import ALL_HOLDS
 from interop.toolkit.notifications import HOLD, Notifications
 from interop.toolkit.resource import Resource
@@ -59,10 +59,10 @@ class StreamBase(Resource, ABC):
         """Do nothing: the API submits enqueued work by itself."""
         self.check_open()
 
-    def command_list(self) -> CommandList:
+    def command_list(self) -> StandardCommandList:
         """Return a new, empty list of prepared calls for this stream."""
         self.check_open()
-        return CommandList(self)  # type: ignore[arg-type]  # a derived class adds native
+        return StandardCommandList(self)  # type: ignore[arg-type]  # a derived class adds native
 
     def synchronize(self, timeout: float) -> None:
         """Block until all work that was enqueued before this call has ended.
@@ -199,10 +199,10 @@ class EagerStream(Resource):
         """Do nothing: all that was enqueued is done."""
         self.check_open()
 
-    def command_list(self) -> CommandList:
+    def command_list(self) -> StandardCommandList:
         """Return a new, empty list of prepared calls for this stream."""
         self.check_open()
-        return CommandList(self)
+        return StandardCommandList(self)
 
     def hold(self, value: int) -> NoReturn:
         """Raise :class:`Unsupported`."""

@@ -155,11 +155,11 @@ def test_choice_that_cannot_be(
     used_once: None,
     nothing_left_behind: leaks.Resources,
     consumer: str,
-    choices: dict[str, object],
+    choices: dict[str, Any],
     error: str,
 ) -> None:
     with pytest.raises(getattr(interop, error)) as caught:
-        interop.connect(consumer=consumer, **choices)  # type: ignore[arg-type]
+        interop.connect(consumer=consumer, **choices)
     assert str(next(iter(choices.values()))) in str(caught.value)
 
 
@@ -381,7 +381,7 @@ def test_timeline_that_does_not_grow(link: Link) -> None:
 @pytest.mark.parametrize("sync", ["native", "bridged", "blocking"])
 @pytest.mark.parametrize("consumer", CONSUMERS)
 def test_wait_for_a_signal_that_comes_too_late(
-    used_once: None, nothing_left_behind: leaks.Resources, consumer: str, sync: str
+    used_once: None, nothing_left_behind: leaks.Resources, consumer: str, sync: Any
 ) -> None:
     """The waits of a link are bounded and say for whom they waited; what was enqueued runs when it can."""
     with interop.connect(consumer=consumer, sync=sync, timeout=0.4) as link:
@@ -439,7 +439,7 @@ def wait_for_the_consumer(link: Link, buffer: interop.Buffer) -> None:
 
 @pytest.mark.parametrize("sync", ["native", "bridged", "blocking"])
 @pytest.mark.parametrize("consumer", CONSUMERS)
-def test_close_while_a_signal_never_comes(consumer: str, sync: str) -> None:
+def test_close_while_a_signal_never_comes(consumer: str, sync: Any) -> None:
     done = fresh.attempt(
         trouble.never_signalled, software.environment(), consumer=consumer, sync=sync, timeout=60
     )
@@ -502,7 +502,7 @@ def test_arguments(link: Link) -> None:
 
 @pytest.mark.parametrize("sync", ["native", "bridged", "blocking"])
 @pytest.mark.parametrize("consumer", CONSUMERS)
-def test_ctrl_c_between_frames(consumer: str, sync: str) -> None:
+def test_ctrl_c_between_frames(consumer: str, sync: Any) -> None:
     """Where it is caught outside the link, everything has been released."""
     done = fresh.attempt(
         trouble.interrupted,
@@ -536,7 +536,7 @@ def test_ctrl_c_ends_the_program(consumer: str) -> None:
 
 @pytest.mark.parametrize("sync", ["native", "bridged", "blocking"])
 @pytest.mark.parametrize("consumer", CONSUMERS)
-def test_ctrl_c_during_a_wait(consumer: str, sync: str) -> None:
+def test_ctrl_c_during_a_wait(consumer: str, sync: Any) -> None:
     """The waits of drivers are cut into pieces, so that the program is not deaf for their whole length."""
     done = fresh.attempt(
         trouble.interrupted_wait,
@@ -554,7 +554,7 @@ def test_ctrl_c_during_a_wait(consumer: str, sync: str) -> None:
 @pytest.mark.parametrize("side", ["consumer", "producer"])
 @pytest.mark.parametrize("sync", ["native", "bridged", "blocking"])
 @pytest.mark.parametrize("consumer", CONSUMERS)
-def test_exception_inside_a_turn(consumer: str, sync: str, side: str) -> None:
+def test_exception_inside_a_turn(consumer: str, sync: Any, side: str) -> None:
     found = fresh.call(trouble.broken_off, software.environment(), consumer=consumer, sync=sync, side=side)
     assert found["left"] == []
     assert found["seconds"] < 5

@@ -452,10 +452,11 @@ def test_dlpack_keeps_the_memory(consumer: HipConsumer) -> None:
     memory.close()
     with pytest.raises(ClosedError):
         memory.__dlpack__()
-    held = [block.alive]  # as the capsule needs it
+    memory_of_view: Any = block
+    held = [memory_of_view.alive]  # as the capsule needs it
     del capsule
     gc.collect()
-    held.append(block.alive)
+    held.append(memory_of_view.alive)
     assert held == [True, False]
     other.close()
 

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from interop_opencl.backend import OpenCLConsumer
+    from interop_opencl.consumer import OpenCLConsumer
     from interop_vulkan.producer import VulkanProducer as Producer
 
     from interop.protocols import DeviceInfo

@@ -19,7 +19,7 @@ from interop.protocols import MemoryDescriptor, SemaphoreDescriptor, SemaphoreKi
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from interop_opencl.backend import OpenCLConsumer
+    from interop_opencl.consumer import OpenCLConsumer
 
 NT, KMT, DMA_BUF = HandleType.OPAQUE_WIN32, HandleType.OPAQUE_WIN32_KMT, HandleType.DMA_BUF
 SIZE = 4096

@@ -12,13 +12,14 @@ import recorded_vulkan as recorded
 import windows
 from interop_vulkan import _driver
 from interop_vulkan.backend import VulkanBackend
-from interop_vulkan.producer import VulkanProducer
 
 from interop import DriverError, Handle, HandleError, HandleType, InvalidArgument, Unsupported
 from interop.protocols import MemoryDescriptor, SemaphoreKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from interop_vulkan.producer import VulkanProducer
 
 NT, KMT, DMA_BUF = HandleType.OPAQUE_WIN32, HandleType.OPAQUE_WIN32_KMT, HandleType.DMA_BUF
 EXPORT_AND_IMPORT, DEDICATED_ONLY = 2 | 4, 1

@@ -464,17 +464,22 @@ def test_what_cannot_be_exported_is_refused_before_anything_is_made(producer: Vu
 
 def test_enumerations_are_taken_by_value(producer: VulkanProducer, info: DeviceInfo) -> None:
     export = skip_unless_exportable(info)
-    with producer.create_buffer(np.int64(64), export="opaque_fd").export_memory()[0] as handle:
+    size: Any = np.int64(64)
+    extent: Any = np.array([17, 3])
+    rows, columns, width = (kind(number) for kind, number in ((np.int32, 2), (np.int64, 2), (np.uint16, 4)))
+    grid: Any = (rows, columns)
+    picture: Any = {"width": width, "height": 4}
+    with producer.create_buffer(size, export="opaque_fd").export_memory()[0] as handle:
         assert handle.type is export
     assert producer.create_semaphore("timeline").kind is TIMELINE
     if export in info.capabilities.exportable(BINARY):
         semaphore = producer.create_semaphore("binary", export="opaque_fd")
         semaphore.export_semaphore()[0].close()
     image = producer.create_image(
-        ImageDescriptor(np.array([17, 3]), "rgba8unorm", tiling="linear"), export=None, timeout=5
+        ImageDescriptor(extent, "rgba8unorm", tiling="linear"), export=None, timeout=5
     )
     assert image.descriptor.tiling is Tiling.LINEAR
-    mesh = producer.create_mesh(np.int32(2), np.int64(2), width=np.uint16(4), height=4)
+    mesh = producer.create_mesh(*grid, **picture)
     for closing in (image, mesh):
         closing.close()
 

@@ -50,7 +50,7 @@ def resident_kib() -> int:
     return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
 
 
-def run(consumer: str, frames: int, sync: str, memory: DeviceMemory | None) -> dict[str, Any]:
+def run(consumer: str, frames: int, sync: Any, memory: DeviceMemory | None) -> dict[str, Any]:
     """Run the frames on one link and return the figures."""
     with interop.connect("vulkan", consumer, sync=sync) as link:
         buffer = link.buffer(WORDS, "uint32")

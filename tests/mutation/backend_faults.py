@@ -36,16 +36,28 @@ class Fault:
         return [*((self.module, edit) for edit in self.edits), *self.elsewhere]
 
 
-def _numpy(name: str, module: str, cases: str, *edits: tuple[str, str]) -> Fault:
-    return Fault(name=name, backend="numpy", module=module, cases=cases, edits=edits)
+def _numpy(
+    name: str,
+    module: str,
+    cases: str,
+    *edits: tuple[str, str],
+    elsewhere: tuple[tuple[str, tuple[str, str]], ...] = (),
+) -> Fault:
+    return Fault(name=name, backend="numpy", module=module, cases=cases, edits=edits, elsewhere=elsewhere)
 
 
 def _opencl(name: str, module: str, cases: str, *edits: tuple[str, str]) -> Fault:
     return Fault(name=name, backend="opencl", module=module, cases=cases, edits=edits)
 
 
-def _hip(name: str, module: str, cases: str, *edits: tuple[str, str]) -> Fault:
-    return Fault(name=name, backend="hip", module=module, cases=cases, edits=edits)
+def _hip(
+    name: str,
+    module: str,
+    cases: str,
+    *edits: tuple[str, str],
+    elsewhere: tuple[tuple[str, tuple[str, str]], ...] = (),
+) -> Fault:
+    return Fault(name=name, backend="hip", module=module, cases=cases, edits=edits, elsewhere=elsewhere)
 
 
 _REFUSED = "strangers_descriptor or larger_than_the_file or bad_handles"
@@ -56,6 +68,11 @@ _BOTH_WAYS = "producer_to_consumer or consumer_to_producer"
 _AS_NVIDIA = {"SOFTGPU_CL_ERRORS": "nvidia", "SOFTGPU_CL_REFUSAL": "leak"}
 """An object comes with the refusal."""
 _HOST = "interop/toolkit/host_memory.py"
+_VIEWS = "interop/toolkit/views.py"
+_DEVICE_MEMORY = "interop/toolkit/device_memory.py"
+_DEVICE_STREAMS = "interop/toolkit/device_streams.py"
+_SEMAPHORES = "interop/toolkit/semaphores.py"
+_RUNTIME = "_runtime.py"
 _KEPT = {"SOFTGPU_CL_ENFORCE_ACQUIRE": "1"}
 
 NUMPY = (
@@ -64,9 +81,9 @@ NUMPY = (
         _HOST,
         "no_strangers_descriptor or many_cycles",
         (
-            "return cls(mapping, descriptor, stream, start=start)",
+            "return cls(mapping, size, stream, view, start=start)",
             (
-                "memory = cls(mapping, descriptor, stream, start=start)\n"
+                "memory = cls(mapping, size, stream, view, start=start)\n"
                 "        memory._kept.append(fd)\n        return memory"
             ),
         ),
@@ -121,7 +138,7 @@ NUMPY = (
     ),
     _numpy(
         "any file is taken",
-        "memory.py",
+        "interop/toolkit/software_memory.py",
         _REFUSED,
         (
             "if _SWIFTSHADER.fullmatch(name) and size > _SWIFTSHADER_PADDING:",
@@ -142,15 +159,15 @@ NUMPY = (
     ),
     _numpy(
         "a view of a view forgets the outer offset",
-        _HOST,
+        _VIEWS,
         _MAPPED,
-        ("return type(self)(self._memory, first, shape", "return type(self)(self._memory, offset, shape"),
+        ("return self.part(first, shape", "return self.part(offset, shape"),
     ),
     _numpy(
         "a view may be longer than what it looks at",
-        _HOST,
+        _VIEWS,
         "view_that_cannot_be or views_of_views",
-        ("check_range(offset, nbytes, self.nbytes)", "check_range(offset, nbytes, 2 * self.nbytes)"),
+        ("check_range(offset, nbytes, self._nbytes)", "check_range(offset, nbytes, 2 * self._nbytes)"),
     ),
     _numpy(
         "the last byte is not copied",
@@ -165,13 +182,13 @@ NUMPY = (
         "copies do not wait for the stream",
         _HOST,
         "read_and_write_are_bounded",
-        ("self._memory.stream.synchronize(TIMEOUT if timeout is None else timeout)", "pass"),
+        ("self.memory.stream.synchronize(timeout)", "pass"),
     ),
     _numpy(
         "closing twice raises",
-        "interop/toolkit/lifetime.py",
+        "interop/toolkit/resource.py",
         "close_twice or closing_in_any_order",
-        ("_open.pop(id(self), _DONE)", "_open.pop(id(self))"),
+        ("if ended is not None:", "if True:"),
     ),
     _numpy(
         "closed memory is mapped",
@@ -179,11 +196,11 @@ NUMPY = (
         _CLOSED,
         ("    mapping = kept.pop()\n", "    mapping = None\n"),
         ("        self.check_open()\n        return self._kept", "        return self._kept"),
-        ("if self._closed or self._memory.closed:", "if self._closed:"),
+        elsewhere=((_VIEWS, ("        self.memory.check_open()\n", "")),),
     ),
     _numpy(
         "a closed view is read",
-        _HOST,
+        _VIEWS,
         _CLOSED,
         (
             "        self._closed = True\n        if self._owner:",
@@ -192,12 +209,9 @@ NUMPY = (
     ),
     _numpy(
         "use after close raises another error",
-        _HOST,
+        "interop/toolkit/resource.py",
         _CLOSED,
-        (
-            'raise ClosedError(f"{what} was closed")',
-            'raise HandleError(f"{what} was closed")',
-        ),
+        ("raise ClosedError(", "raise InteropError("),
     ),
     _numpy(
         "a hold is ignored",
@@ -258,15 +272,15 @@ NUMPY = (
         "a closed consumer leaves its streams open",
         "interop/toolkit/bases.py",
         "closing_the_consumer",
-        ('(f"consumer on {device}", children.close)', '(f"consumer on {device}", int)'),
+        ("        every.callback(children.close)\n", ""),
     ),
     _numpy(
         "a closed consumer imports",
         "interop/toolkit/bases.py",
         "closed_consumer_imports",
         (
-            "        self.check_open()\n        supported = self.device",
-            "        supported = self.device",
+            "            self.check_open()\n        return self._children.add(",
+            "            pass\n        return self._children.add(",
         ),
     ),
 )
@@ -476,202 +490,194 @@ OPENCL = (
 HIP = (
     _hip(
         "the runtime is taken to own the descriptor",
-        "memory.py",
+        _DEVICE_MEMORY,
         "many_cycles",
-        ("with lend(handle, fate) as number:", "with lend(handle, FdFate.TAKEN) as number:"),
+        ("lend(handle, runtime.fate)", "lend(handle, FdFate.TAKEN)"),
     ),
     _hip(
         "an import is undone after its success",
-        "memory.py",
+        _DEVICE_MEMORY,
         "close_twice or producer_to_consumer",
         (
-            "    except BaseException:\n        take_back(undo)\n        raise\n",
-            "    finally:\n        take_back(undo)\n",
+            "        except BaseException:\n            undo_all(undo)\n            raise\n",
+            "        finally:\n            undo_all(undo)\n",
         ),
     ),
     _hip(
         "the map has the length of the part",
-        "memory.py",
+        _RUNTIME,
         _MAPPED,
         ("whole.size = descriptor.allocation_size", "whole.size = descriptor.size // 2"),
     ),
     _hip(
         "addresses are one element late",
-        "memory.py",
+        "interop/toolkit/device_views.py",
         _MAPPED,
-        ("return self._block.address + self._offset", "return self._block.address + self._offset + 4"),
+        ("return self.memory.address + self.first", "return self.memory.address + self.first + 4"),
     ),
     _hip(
         "a view of a view forgets the outer offset",
-        "memory.py",
+        _VIEWS,
         _MAPPED,
-        (
-            "self._stream, self._offset + offset, shape",
-            "self._stream, offset, shape",
-        ),
+        ("return self.part(first, shape", "return self.part(offset, shape"),
     ),
     _hip(
         "a view may end four bytes late",
-        "memory.py",
+        _VIEWS,
         "view_that_cannot_be or views_of_views",
         ("check_range(offset, nbytes, self._nbytes)", "check_range(offset, nbytes, self._nbytes + 4)"),
     ),
     _hip(
         "one byte too few is copied",
-        "memory.py",
+        _RUNTIME,
         _BOTH_WAYS,
-        ('"hipMemcpyAsync")(*places, self._nbytes, ', '"hipMemcpyAsync")(*places, self._nbytes - 1, '),
+        ("self._copy(target, source, nbytes, ", "self._copy(target, source, nbytes - 1, "),
     ),
     _hip(
         "reads return before the copy is done",
-        "memory.py",
+        "interop/toolkit/streams.py",
         "read_and_write_are_bounded",
-        ("        self._stream.synchronize(seconds)\n", ""),
-        ("self._stream.synchronize(deadline - time.monotonic())", "pass"),
+        ("        self.synchronize(timeout)\n", ""),
+        ("self.synchronize(max(deadline - time.monotonic(), 0.0))", "pass"),
     ),
     _hip(
         "a closed view is read",
-        "memory.py",
+        _VIEWS,
         _CLOSED,
         ("        if self._closed:\n", "        if False:\n"),
     ),
     _hip(
         "the import is never given back",
-        "_block.py",
+        _DEVICE_MEMORY,
         "many_cycles",
         ("        if external is not None:\n", "        if False:\n"),
-        ('        every.callback(driver.call, "hipFree", address)', "        pass"),
+        ("        every.callback(runtime.call, runtime.free, address)", "        pass"),
     ),
     _hip(
         "closing twice frees twice",
-        "_block.py",
+        _DEVICE_MEMORY,
         "close_twice or closing_in_any_order",
-        (
-            "                return\n        super().close()\n\n    def pin",
+        ("release, self._release = self._release, _nothing", "release = self._release"),
+        elsewhere=(
             (
-                "                return\n        self.gone = lifetime._open.get(id(self)) or self.gone\n"
-                "        super().close()\n        self.gone[3](*self.gone[4])\n\n    def pin"
+                "interop/toolkit/import_cache.py",
+                (
+                    "shared.shares.discard(token)\n",
+                    "shared.shares.discard(token)\n            shared.whole.close()\n",
+                ),
             ),
-        ),
-        ('__slots__ = ("_address",', '__slots__ = ("gone", "_address",'),
-        (
-            "from interop.toolkit import Resource",
-            "from interop.toolkit import lifetime\nfrom interop.toolkit import Resource",
         ),
     ),
     _hip(
         "a semaphore waits for one less",
-        "semaphore.py",
+        _SEMAPHORES,
         "timeline_wait",
         (
-            "self._words[0] = self._rule.check_wait(value)",
-            "self._words[0] = max(self._rule.check_wait(value) - 1, 0)",
+            "self.prepare_wait, self.rule.check_wait, ",
+            "self.prepare_wait, lambda value: max((value or 0) - 1, 0), ",
         ),
     ),
     _hip(
         "a semaphore signals one more",
-        "semaphore.py",
+        _SEMAPHORES,
         "timeline_wait",
         (
-            "self._words[0] = self._rule.check_signal(value)",
-            "self._words[0] = self._rule.check_signal(value) + 1",
+            "self.prepare_signal, self.rule.check_signal, ",
+            "self.prepare_signal, lambda value: (value or 0) + 1, ",
         ),
     ),
     _hip(
         "a semaphore's wait is dropped",
-        "semaphore.py",
+        _SEMAPHORES,
         "wait_does_not_block or binary_wait",
-        ("code = self._wait(*call)", "code = 0"),
+        ("return self._prepare(self._runtime.wait_semaphores, stream)", "return PreparedCall(int, int)"),
     ),
     _hip(
         "a semaphore's signal is dropped",
-        "semaphore.py",
+        _SEMAPHORES,
         "producer_waits or two_streams",
-        ("code = self._signal(*call)", "code = 0"),
+        ("return self._prepare(self._runtime.signal_semaphores, stream)", "return PreparedCall(int, int)"),
     ),
     _hip(
-        "what repeats is not waited for and not signalled",
-        "semaphore.py",
+        "a list waits for nothing and signals nothing",
+        "interop/toolkit/command_list.py",
         "recorded_frames",
-        ("call = partial(function, ", "call = partial(lambda *_: 0, "),
+        (
+            "        if values is not None and prepared.value",
+            "        if values is not None:\n            return\n        if prepared.value",
+        ),
     ),
     _hip(
-        "what repeats is not launched",
-        "_launch.py",
+        "a list launches nothing",
+        "interop/toolkit/command_list.py",
         "recorded_frames",
-        ("BareCall(partial(bare(self._launch), *self._call)", "BareCall(partial(int)"),
+        ("self._add(launch.prepare_call(), launch=True)", "pass"),
     ),
     _hip(
         "a timeline is signalled with any value",
-        "semaphore.py",
+        _SEMAPHORES,
         "values_that_grow or takes_no_value",
-        ("self._rule.check_signal(value)", "value or 0"),
+        ("self.prepare_signal, self.rule.check_signal, ", "self.prepare_signal, lambda value: value or 0, "),
     ),
     _hip(
         "a refused semaphore's handle is closed",
-        "semaphore.py",
+        _SEMAPHORES,
         "bad_handles",
         (
-            "        address = _import(driver, number, handle.type, descriptor.kind)\n    return",
+            "        address = runtime.import_semaphore(number, handle.type, descriptor.kind)\n",
             (
-                "        try:\n            address = _import(driver, number, handle.type, descriptor.kind)\n"
-                "        except DriverError:\n            handle.close()\n            raise\n    return"
+                "        try:\n            address = runtime.import_semaphore(number, handle.type, descriptor.kind)\n"
+                "        except Exception:\n            handle.close()\n            raise\n"
             ),
         ),
     ),
     _hip(
         "a refusal is an error of another type",
-        "semaphore.py",
+        _SEMAPHORES,
         "bad_handles",
         (
-            "        address = _import(driver, number, handle.type, descriptor.kind)\n    return",
+            "        address = runtime.import_semaphore(number, handle.type, descriptor.kind)\n",
             (
-                "        try:\n            address = _import(driver, number, handle.type, descriptor.kind)\n"
-                "        except DriverError as error:\n            raise OSError(str(error)) from error\n    return"
+                "        try:\n            address = runtime.import_semaphore(number, handle.type, descriptor.kind)\n"
+                "        except Exception as error:\n            raise OSError(str(error)) from error\n"
             ),
         ),
     ),
     _hip(
         "a hold is ignored",
-        "_gate.py",
+        _RUNTIME,
         _ORDERED,
-        (
-            "code = self._wait(self._stream, self._base + index * _WORD, number, _GREATER_OR_EQUAL, _ALL_BITS)",
-            "code = 0",
-        ),
+        ("code = self._wait(self._stream, word, number, _GREATER_OR_EQUAL, _ALL_BITS)", "code = 0"),
     ),
     _hip(
         "a release ends the next hold too",
-        "_gate.py",
+        _RUNTIME,
         _ORDERED,
-        (
-            "= gate_words(value)",
-            "= gate_words(value + 1)",
-        ),
+        ("else gate_words(value)", "else gate_words(value + 1)"),
     ),
     _hip(
-        "a stream's event is never destroyed",
-        "stream.py",
-        "streams_are_closed_twice or closing_the_consumer",
-        ('        every.callback(driver.call, "hipEventDestroy", event)\n', ""),
+        "an event is never destroyed",
+        _DEVICE_STREAMS,
+        "streams_are_closed_twice or closing_the_consumer or synchronize_is_bounded",
+        ("            runtime.call(runtime.event_destroy, event)\n", "            pass\n"),
     ),
     _hip(
         "a module is never unloaded",
-        "kernels.py",
+        "interop/toolkit/device_kernels.py",
         "saxpy",
-        ('driver.call("hipModuleUnload", address)', "pass"),
+        ("runtime.call(runtime.unload_module, address)", "pass"),
     ),
     _hip(
         "a closed stream takes its holds for ended in good order",
-        "stream.py",
+        _DEVICE_STREAMS,
         "closing_a_stream_makes",
-        ("    owed.releasing(_ALL_HOLDS, failed=True)\n", ""),
+        ("    owed.releasing(ALL_HOLDS, failed=True)\n", ""),
     ),
     _hip(
         "synchronize returns while work is going on",
-        "stream.py",
+        _DEVICE_STREAMS,
         "synchronize_is_bounded",
-        ("if code == 0:\n            return", "if code in (0, NOT_READY):\n            return"),
+        ("if code == 0:\n            return", "if code in (0, runtime.not_ready):\n            return"),
     ),
 )
 

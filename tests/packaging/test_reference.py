@@ -44,7 +44,7 @@ def test_every_module_of_a_mark_gives_its_door_a_name() -> None:
         f"{page}: {module}"
         for page, door, modules in MARKS
         for module in modules.split()
-        if not doors.expand(door, module)
+        if module != "*" and not doors.expand(door, module)
     ]
     assert not stale, (
         f"these modules give their door no name to document; remove them from the marks: {stale}"

@@ -20,8 +20,6 @@ from interop.links import Link
 from interop.negotiation import negotiate
 from interop.protocols import (
     DTYPES,
-    BareCall,
-    BareOwnership,
     Capabilities,
     DeviceIdentity,
     DeviceInfo,
@@ -30,10 +28,12 @@ from interop.protocols import (
     HandleType,
     MatchKey,
     MemoryDescriptor,
+    PreparedCall,
     SemaphoreDescriptor,
     SemaphoreKind,
     WaitTimeout,
 )
+from interop.toolkit import StandardCommandList
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -315,29 +315,29 @@ class External:
         assert (value is None) == (self.kind is SemaphoreKind.BINARY)
         stream.push("consumer signals", _always, lambda: self._payload.signal(value or 0))
 
-    def bare_wait(self, stream: FakeStream) -> BareCall:
-        return self._bare(partial(self.wait, stream))
+    def prepare_wait(self, stream: FakeStream) -> PreparedCall:
+        return self._prepared(partial(self.wait, stream))
 
-    def bare_signal(self, stream: FakeStream) -> BareCall:
+    def prepare_signal(self, stream: FakeStream) -> PreparedCall:
         def signal(value: int | None = None) -> None:
             now = stream.flushes  # until then the device does not get it
             payload = self._payload
             stream.push("consumer signals", lambda: stream.flushes > now, lambda: payload.signal(value or 0))
 
-        return self._bare(signal)
+        return self._prepared(signal)
 
-    def _bare(self, enqueue: Callable[..., None]) -> BareCall:
+    def _prepared(self, enqueue: Callable[..., None]) -> PreparedCall:
         if self.kind is SemaphoreKind.BINARY:
-            return bare_call(enqueue)
+            return prepared_call(enqueue)
         told: list[int] = []
-        return bare_call(lambda: enqueue(told.pop()))._replace(value=told.append)
+        return prepared_call(lambda: enqueue(told.pop()))._replace(value=told.append)
 
     def close(self) -> None:
         self._world.open_objects -= self._open
         self._open = False
 
 
-def bare_call(enqueue: Callable[[], object]) -> BareCall:
+def prepared_call(enqueue: Callable[[], object]) -> PreparedCall:
     """Return a call that succeeds."""
 
     def call() -> int:
@@ -345,9 +345,9 @@ def bare_call(enqueue: Callable[[], object]) -> BareCall:
         return 0
 
     def fail(status: int) -> None:
-        raise DriverError("a bare call", status)
+        raise DriverError("a prepared call", status)
 
-    return BareCall(call, fail)
+    return PreparedCall(call, fail)
 
 
 class FakeStream:
@@ -369,6 +369,9 @@ class FakeStream:
 
     def flush(self) -> None:
         self.flushes += 1
+
+    def command_list(self) -> StandardCommandList:
+        return StandardCommandList(self)
 
     def synchronize(self, timeout: float) -> None:
         if not self.world.drained(self.world.consumer_queue, timeout):
@@ -418,7 +421,7 @@ class Memory:
     """An imported allocation; checks that acquire and release alternate."""
 
     def __init__(self, buffer: FakeBuffer) -> None:
-        self.buffer, self.acquired, self.alone = buffer, False, True
+        self.buffer, self.acquired = buffer, False
         self.descriptor = buffer.descriptor
         self._world, self._open = buffer.world, True
         buffer.world.open_objects += 1
@@ -437,9 +440,11 @@ class Memory:
         self.acquired = False
         stream.push("consumer releases", _always)
 
-    def bare(self, stream: FakeStream) -> BareOwnership:
-        acquire, release = (bare_call(partial(each, stream)) for each in (self.acquire, self.release))
-        return BareOwnership(acquire, release, lambda: self._world.log.append("broken"), lambda: self.alone)
+    def prepare_acquire(self, stream: FakeStream) -> PreparedCall:
+        return prepared_call(partial(self.acquire, stream))
+
+    def prepare_release(self, stream: FakeStream) -> PreparedCall:
+        return prepared_call(partial(self.release, stream))
 
     def close(self) -> None:
         self._world.open_objects -= self._open

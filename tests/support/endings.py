@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def forked(consumer: str, sync: str, *, polite: bool) -> dict[str, Any]:
+def forked(consumer: str, sync: Any, *, polite: bool) -> dict[str, Any]:
     """Use a link in a forked child, then in its parent. ``polite``: the child ends as programs do."""
     with interop.connect(consumer=consumer, sync=sync) as link:
         bench = Bench(link)
@@ -30,7 +30,7 @@ def forked(consumer: str, sync: str, *, polite: bool) -> dict[str, Any]:
     return {**found, "left": leaks.leaked_since(before), "seconds": time.monotonic() - begun}
 
 
-def _fork_and_go_on(consumer: str, sync: str, *, polite: bool) -> dict[str, Any]:
+def _fork_and_go_on(consumer: str, sync: Any, *, polite: bool) -> dict[str, Any]:
     with interop.connect(consumer=consumer, sync=sync) as link:
         bench = Bench(link)
         bench.run(range(2))
@@ -82,7 +82,7 @@ def connected_after_the_fork(consumer: str) -> list[int]:
     return [wrong, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])]
 
 
-def left_running(consumer: str, sync: str, how: str) -> dict[str, Any]:
+def left_running(consumer: str, sync: Any, how: Any) -> dict[str, Any]:
     """End the interpreter with frames in flight, or with a queue that never goes on, and nothing closed."""
     link = interop.connect(consumer=consumer, sync=sync, timeout=2.0)
     bench = Bench(link)

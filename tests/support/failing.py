@@ -223,7 +223,7 @@ class Outcome:
     """Leaks, hangs, wrong results, errors of other types, and later runs that failed."""
 
 
-def frames(consumer: str, sync: str, timeout: float = PATIENCE) -> bool:
+def frames(consumer: str, sync: Any, timeout: float = PATIENCE) -> bool:
     """Connect, run frames, close; return whether every word came out right."""
     with contextlib.ExitStack() as stack:
         link = stack.enter_context(interop.connect(consumer=consumer, sync=sync, timeout=timeout))
@@ -279,7 +279,7 @@ def recorded(link: interop.Link, kernel: Any, timeout: float) -> bool:
 class Campaign:
     """One consumer and strategy: every call failed once."""
 
-    def __init__(self, consumer: str, sync: str) -> None:
+    def __init__(self, consumer: str, sync: Any) -> None:
         self.consumer, self.sync = consumer, sync
         self.outcome = Outcome()
         self.faults = drivers(consumer)
@@ -390,7 +390,7 @@ class Campaign:
         )
 
 
-def campaign(consumer: str, sync: str, every: int) -> dict[str, Any]:
+def campaign(consumer: str, sync: Any, every: int) -> dict[str, Any]:
     """Run a campaign in this process, which should be a fresh one."""
     made = Campaign(consumer, sync)
     made.run(every)
@@ -398,7 +398,7 @@ def campaign(consumer: str, sync: str, every: int) -> dict[str, Any]:
     return {**asdict(made.outcome), "line": made.line()}
 
 
-def broken(consumer: str, sync: str) -> dict[str, Any]:
+def broken(consumer: str, sync: Any) -> dict[str, Any]:
     """Fail calls with a framework that has two faults made on purpose, to prove that they are seen."""
     from interop_hip import _runtime as hip
     from interop_vulkan import _driver as vulkan

@@ -93,14 +93,14 @@ class Bench:
         self.module.close()
 
 
-def _use(consumer: str, sync: str) -> None:
+def _use(consumer: str, sync: Any) -> None:
     with interop.connect(consumer=consumer, sync=sync) as link:
         bench = Bench(link)
         bench.run(range(BATCH))
         bench.close()
 
 
-def many(consumer: str, sync: str, frames: int) -> dict[str, Any]:
+def many(consumer: str, sync: Any, frames: int) -> dict[str, Any]:
     """Run frames; count wrong ones, and name what was left open in the course of them and in the end."""
     for _ in range(2):  # drivers start threads and open files on first use, and keep them
         _use(consumer, sync)
@@ -123,7 +123,7 @@ def many(consumer: str, sync: str, frames: int) -> dict[str, Any]:
     return {**found, "wrong": wrong, "grown": growth, "left": leaks.leaked_since(before)}
 
 
-def behind_a_held_queue(consumer: str, sync: str, seconds: float) -> dict[str, Any]:
+def behind_a_held_queue(consumer: str, sync: Any, seconds: float) -> dict[str, Any]:
     """Stop the producer's queue for a time, enqueue a frame behind it, and tell how long that took."""
     with interop.connect(consumer=consumer, sync=sync) as link:
         bench = Bench(link)
@@ -149,7 +149,7 @@ def behind_a_held_queue(consumer: str, sync: str, seconds: float) -> dict[str, A
     return {"enqueued": enqueued, "total": total, "ran while held": ran, "wrong": wrong}
 
 
-def in_a_full_queue(consumer: str, sync: str, frames: int, seconds: float) -> dict[str, Any]:
+def in_a_full_queue(consumer: str, sync: Any, frames: int, seconds: float) -> dict[str, Any]:
     """Stop the producer's queue, enqueue frames until a stream takes no more, let it go on; count wrong frames."""
     with interop.connect(consumer=consumer, sync=sync) as link:
         bench = Bench(link)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 HOST = HandleType.HOST_ALLOCATION.value
 
 
-def many(consumer: str, sync: str, frames_wanted: int, handle_type: str | None = HOST) -> dict[str, Any]:
+def many(consumer: str, sync: Any, frames_wanted: int, handle_type: str | None = HOST) -> dict[str, Any]:
     """Run frames in place; count wrong ones, and name what was left open."""
     for _ in range(2):
         _run(consumer, sync, frames.BATCH, handle_type)
@@ -32,7 +32,7 @@ def many(consumer: str, sync: str, frames_wanted: int, handle_type: str | None =
     return {**found, "left": leaks.leaked_since(before)}
 
 
-def _run(consumer: str, sync: str, count: int, handle_type: str | None) -> dict[str, Any]:
+def _run(consumer: str, sync: Any, count: int, handle_type: str | None) -> dict[str, Any]:
     with interop.connect(consumer=consumer, sync=sync, handle_type=handle_type) as link:
         bench = frames.Bench(link)
         wrong = bench.run(range(count))

@@ -26,7 +26,7 @@ ROOMS = {
     "testing": frozenset({"protocols", "toolkit", "negotiation", "registry", "links", "interop"}),
 }
 """Each room of ``interop`` and the rooms it may import from; ``interop`` stands for the users' door."""
-USERS_DOOR = frozenset({"protocols", "negotiation", "registry", "links"})
+USERS_DOOR = frozenset({"protocols", "toolkit", "negotiation", "registry", "links"})
 """What ``interop/__init__.py`` may import from."""
 COMMAND_LINE = frozenset({"cli"})
 """What ``interop/__main__.py`` may import from."""
@@ -108,13 +108,15 @@ def room_of(module: str) -> str:
 
 
 def door(file: Path) -> tuple[str, ...]:
-    """Return ``__all__`` of a door, empty where it has none."""
+    """Return ``__all__`` of a door, with what ``+=`` adds to it; empty where there is none."""
+    names: list[str] = []
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and any(
-            isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets
-        ):
-            return tuple(ast.literal_eval(node.value))
-    return ()
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        targets = [node.target] if isinstance(node, ast.AugAssign) else targets
+        if any(isinstance(target, ast.Name) and target.id == "__all__" for target in targets):
+            assert isinstance(node, (ast.Assign, ast.AugAssign))
+            names += ast.literal_eval(node.value)
+    return tuple(names)
 
 
 def _line(house: House, each: Import, rule: str) -> str:

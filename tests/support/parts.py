@@ -64,7 +64,7 @@ def _warm(consumer: str) -> leaks.Resources:
     return leaks.snapshot()
 
 
-def many(consumer: str, count: int, sync: str = "auto") -> dict[str, Any]:
+def many(consumer: str, count: int, sync: Any = "auto") -> dict[str, Any]:
     """Send different bytes both ways through every part of one allocation; say what the driver counted."""
     before = _warm(consumer)
     with interop.connect("vulkan", consumer, sync=sync) as link:

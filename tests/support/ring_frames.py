@@ -105,14 +105,14 @@ class Bench:
             module.close()
 
 
-def _use(consumer: str, sync: str) -> None:
+def _use(consumer: str, sync: Any) -> None:
     with interop.connect(consumer=consumer, sync=sync) as link:
         bench = Bench(link, 2 * SLOTS)
         bench.run(0, 2 * SLOTS)
         bench.close()
 
 
-def many(consumer: str, sync: str, frames: int) -> dict[str, Any]:
+def many(consumer: str, sync: Any, frames: int) -> dict[str, Any]:
     """Run frames in loops of odd lengths; count wrong ones, and name what was left open."""
     for _ in range(2):  # drivers start threads and open files on first use, and keep them
         _use(consumer, sync)
@@ -137,7 +137,7 @@ def many(consumer: str, sync: str, frames: int) -> dict[str, Any]:
     return {**found, "grown": growth, "left": leaks.leaked_since(before)}
 
 
-def recorded(consumer: str, sync: str, frames: int) -> dict[str, Any]:
+def recorded(consumer: str, sync: Any, frames: int) -> dict[str, Any]:
     """Run frames recorded once: each slot counts how often it came by and checks what it finds."""
     source = """
 KERNEL void check(

@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from interop import FrameRing, Link
-    from interop.links import Slot
-    from interop.links.rings.frame_ring import Batch
+    from interop.links import Batch, Slot
     from interop.protocols import Commands
 
 WORDS = 1024
@@ -280,7 +279,7 @@ MODES = {"latency": latest, "throughput": steady}
 
 def run(
     consumer: str,
-    sync: str,
+    sync: Any,
     mode: str,
     source: str,
     frames: int,
@@ -310,7 +309,7 @@ def run(
     }
 
 
-def every_way(consumer: str, sync: str, frames: int) -> dict[str, Any]:
+def every_way(consumer: str, sync: Any, frames: int) -> dict[str, Any]:
     """Run frames in both modes, from both sides, with either side the slower one; return what is wrong, and counts."""
     found: dict[str, Any] = {}
     for mode in MODES:
@@ -322,7 +321,7 @@ def every_way(consumer: str, sync: str, frames: int) -> dict[str, Any]:
     return found
 
 
-def careless(consumer: str, sync: str, source: str, frames: int, rounds: int) -> dict[str, Any]:
+def careless(consumer: str, sync: Any, source: str, frames: int, rounds: int) -> dict[str, Any]:
     """Run the newest frames through a ring that gives out again what the taker may be working on."""
 
     def forget(ring: LatestRing) -> None:

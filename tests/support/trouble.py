@@ -39,7 +39,7 @@ def refused(consumer: str, times: int = 3, **choices: Any) -> dict[str, Any]:
     }
 
 
-def interrupted(consumer: str, sync: str, *, caught: bool) -> dict[str, Any]:
+def interrupted(consumer: str, sync: Any, *, caught: bool) -> dict[str, Any]:
     """Run frames until Ctrl-C. ``caught``: outside the link, and look at what is left."""
     _frames(consumer, sync, 1)
     before = leaks.snapshot()
@@ -51,7 +51,7 @@ def interrupted(consumer: str, sync: str, *, caught: bool) -> dict[str, Any]:
     return {"left": leaks.leaked_since(before)}
 
 
-def _frames(consumer: str, sync: str, count: int) -> None:
+def _frames(consumer: str, sync: Any, count: int) -> None:
     with interop.connect(consumer=consumer, sync=sync, timeout=5.0) as link:
         bench = Bench(link)
         if count > 1:
@@ -64,7 +64,7 @@ def _frames(consumer: str, sync: str, count: int) -> None:
         bench.close()
 
 
-def interrupted_wait(consumer: str, sync: str) -> dict[str, Any]:
+def interrupted_wait(consumer: str, sync: Any) -> dict[str, Any]:
     """Wait long for a queue that is stopped, until Ctrl-C; then let it go on and close."""
     with interop.connect(consumer=consumer, sync=sync, timeout=40.0) as link:
         bench = Bench(link)
@@ -88,7 +88,7 @@ def interrupted_wait(consumer: str, sync: str) -> dict[str, Any]:
     return {"interrupted": seen}
 
 
-def broken_off(consumer: str, sync: str, side: str) -> dict[str, Any]:
+def broken_off(consumer: str, sync: Any, side: str) -> dict[str, Any]:
     """Leave a link by an exception inside a turn; return what is left, and how long leaving took."""
     _frames(consumer, sync, 1)
     before = leaks.snapshot()
@@ -103,7 +103,7 @@ def broken_off(consumer: str, sync: str, side: str) -> dict[str, Any]:
     return {"left": leaks.leaked_since(before), "seconds": ended - begun}
 
 
-def _fail_in_a_turn(consumer: str, sync: str, side: str) -> None:
+def _fail_in_a_turn(consumer: str, sync: Any, side: str) -> None:
     with interop.connect(consumer=consumer, sync=sync) as link:
         buffer = link.buffer((COUNT,), "uint32")
         with link.producer_turn(buffer) as commands:
@@ -115,7 +115,7 @@ def _fail_in_a_turn(consumer: str, sync: str, side: str) -> None:
             raise ZeroDivisionError
 
 
-def never_signalled(consumer: str, sync: str) -> dict[str, Any]:
+def never_signalled(consumer: str, sync: Any) -> dict[str, Any]:
     """Close a link whose producer's queue never goes on; return what that raised and how long it took."""
     link = interop.connect(consumer=consumer, sync=sync, timeout=0.5)
     buffer = link.buffer((COUNT,), "uint32")

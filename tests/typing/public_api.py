@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
     import interop
     from interop import Buffer, FrameRing, LatestRing, Link, MappedBuffer, MemoryPath, Plan
-    from interop.links import ConsumerTurn, ProducerTurn
-    from interop.links.rings.frame_ring import Batch
+    from interop.links import Batch, ConsumerTurn, ProducerTurn
     from interop.protocols import (
         Commands,
         Consumer,
@@ -103,12 +102,13 @@ if TYPE_CHECKING:
     def rings(link: Link) -> None:
         """Each mode has its kind of ring."""
         assert_type(link.ring(64), FrameRing)
-        assert_type(link.ring(64, slots="auto", batch=4, latency=0.01), FrameRing)
+        assert_type(link.ring(64, slots=8, batch=4), FrameRing)
         newest = link.ring((4, 4), "uint32", mode="latency", source="consumer")
         assert_type(newest, LatestRing)
         assert_type(newest.newest(timeout=0.0), Batch | None)
         assert_type(newest.counts.dropped, int)
         link.ring(64, mode="latency", slots="auto")  # type: ignore[call-overload]
+        assert_type(interop.tune_ring(link, 64, latency=0.01), interop.Tuning)
         link.ring(64, mode="fast")  # type: ignore[call-overload]
         link.ring(64, source="vulkan")  # type: ignore[call-overload]
 

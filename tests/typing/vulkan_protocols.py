@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from interop_opencl import backend as opencl
     from interop_opencl import semaphore as signals
+    from interop_opencl.consumer import OpenCLConsumer
     from interop_vulkan import (
         _signal_inlet,
         backend,
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     def one_shot(
         a: producer.VulkanProducer,
         b: _signal_inlet.SignalInlet,
-        c: opencl.OpenCLConsumer,
+        c: OpenCLConsumer,
         d: signals.OpenCLSignals,
     ) -> tuple[ImportingProducer, ImportingSemaphore, ExportingConsumer, ConsumerSemaphore]:
         return a, b, c, d

@@ -7,7 +7,6 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, cast
 
 import pytest
-
 from interop.links.sync._holds import Holds, holds_of
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ extents = st.tuples(lengths, lengths, st.integers(1, 64))
 
 
 def image(*extent: int, made: ImageFormat = RGBA8, **others: Any) -> ImageDescriptor:
-    return ImageDescriptor(extent=extent, format=made, **others)  # type: ignore[arg-type] # wrong ones too
+    return ImageDescriptor(extent=extent, format=made, **others)
 
 
 def memory(size: int) -> MemoryDescriptor:

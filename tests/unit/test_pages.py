@@ -120,15 +120,13 @@ def test_a_range_is_pinned_for_its_first_user_and_unpinned_after_its_last() -> N
 class Queue(OpenCLStream):
     """A queue that runs at once."""
 
-    closed = False
-    context = 1
     address = 2
 
-    def __init__(self) -> None:
-        pass
+    def __init__(self, driver: Any) -> None:
+        self.driver, self.context, self.alive = driver, 1, True
 
-    def finish(self, event: ctypes.c_void_p, timeout: float, *, keep: object = None) -> None:
-        del event, timeout, keep
+    def drain(self, timeout: float) -> None:
+        del timeout
 
 
 class Discrete:
@@ -157,19 +155,19 @@ def test_opencl_maps_host_memory_for_as_long_as_the_producer_has_it() -> None:
     """On a driver that copies, both sides' bytes arrive only by map and unmap, each once for a hand-over."""
     pages = HostPages.allocate(PAGE_SIZE)
     device: Any = Discrete(pages)
-    queue = Queue()
-    ownership = host.HostOwnership(device, queue, 3, pages.address, PAGE_SIZE, pages)
-    ownership.take_first(queue)
+    queue = Queue(device)
+    ownership = host.HostOwnership(queue, 3, pages.address, PAGE_SIZE, pages)
+    ownership.map_first(queue)
     for number in range(1, 5):
         pages.view()[:] = bytes([number]) * PAGE_SIZE
-        ownership.acquire(queue)
-        ownership.acquire(queue)
+        ownership.prepare_acquire(queue).run()
+        ownership.prepare_acquire(queue).run()
         assert device.own == bytes([number]) * PAGE_SIZE
         device.own[:] = bytes([100 + number]) * PAGE_SIZE
-        ownership.release(queue)
-        ownership.release(queue)
+        ownership.prepare_release(queue).run()
+        ownership.prepare_release(queue).run()
         assert bytes(pages.view()) == bytes([100 + number]) * PAGE_SIZE
-    ownership.acquire(queue)
+    ownership.prepare_acquire(queue).run()
     device.own[:] = b"x" * PAGE_SIZE
     ownership.give_back()
     assert bytes(pages.view()) == b"x" * PAGE_SIZE
@@ -180,6 +178,7 @@ def test_a_driver_that_maps_elsewhere_is_an_error() -> None:
     pages = HostPages.allocate(PAGE_SIZE)
     device: Any = Discrete(pages)
     device.clEnqueueMapBuffer = lambda *_: pages.address + PAGE_SIZE
-    ownership = host.HostOwnership(device, Queue(), 3, pages.address, PAGE_SIZE, pages)
+    queue = Queue(device)
+    ownership = host.HostOwnership(queue, 3, pages.address, PAGE_SIZE, pages)
     with pytest.raises(DriverError, match="forbids"):
-        ownership.release(Queue())
+        ownership.prepare_release(queue).run()

@@ -15,16 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interop import ClosedError, DriverError, InvalidArgument, TurnError, Unsupported, WaitTimeout
-from interop.protocols import SemaphoreKind
-from interop.protocols.driver_calls import bare_signal as signal
-from interop.protocols.driver_calls import bare_wait as wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interop.links import FrameRing, Slot
-    from interop.links.rings.frame_ring import Batch
-    from interop.protocols import BareCall, Commands, Stream
+    from interop.links import Batch, FrameRing, Slot
+    from interop.protocols import Commands, PreparedCall
 
 
 @pytest.fixture(params=CASES)
@@ -44,7 +40,7 @@ class Frames:
         self.world.consumer_queue.append(doubles.Step("kernel", lambda: True, lambda: self.look(slot)))
 
     def enqueue(self, slot: Slot) -> Callable[[], object]:
-        """Return a launch that is no bare call."""
+        """Return a call of the program, which is no launch of a kernel."""
         return lambda: self.launch(slot)
 
     def look(self, slot: Slot) -> None:
@@ -66,7 +62,7 @@ class Frames:
 
 
 class Launch:
-    """A prepared launch that can be had as a bare call."""
+    """A prepared launch of a kernel."""
 
     def __init__(self, frames: Frames, slot: Slot) -> None:
         self.frames, self.slot = frames, slot
@@ -85,8 +81,8 @@ class Launch:
     def begin(self) -> None:
         self.begun += 1
 
-    def bare(self) -> BareCall:
-        made = doubles.bare_call(partial(self.frames.launch, self.slot))
+    def prepare_call(self) -> PreparedCall:
+        made = doubles.prepared_call(partial(self.frames.launch, self.slot))
         return made._replace(call=lambda: self.status or made.call(), begin=self.begin)
 
 
@@ -345,8 +341,8 @@ def test_recorded_work_is_recorded_once_and_run_again(case: str) -> None:
             recorded.run(1)
 
 
-class Bare:
-    """A ring whose launches are bare calls from its third round on: the second still records."""
+class Recording:
+    """A ring with recorded launches that has run two rounds."""
 
     def __init__(self, case: str, batches: int = 2) -> None:
         self.link, self.world = make_link(case)
@@ -368,88 +364,67 @@ class Bare:
         return found
 
 
-def test_what_repeats_is_enqueued_by_bare_calls(case: str) -> None:
-    bare = Bare(case, batches=12)
-    with bare.link:
-        before = bare.flushes
-        bare.recorded.run(24 * 4)
-        bare.ring.synchronize()
-        assert [each.ordinary for each in bare.launches] == [2] * 24
-        assert [each.begun for each in bare.launches] == [4] * 24
-        assert bare.frames.seen == [*range(24)] * 6
-        if case.startswith("native"):  # by its signals in the other cases
-            assert bare.flushes - before == 4 * 12 / 3, "one for a quarter of the ring's batches"
+def test_recorded_launches_are_prepared_calls(case: str) -> None:
+    recording = Recording(case, batches=12)
+    with recording.link:
+        before = recording.flushes
+        recording.recorded.run(24 * 4)
+        recording.ring.synchronize()
+        assert [each.ordinary for each in recording.launches] == [0] * 24
+        assert [each.begun for each in recording.launches] == [6] * 24
+        assert recording.frames.seen == [*range(24)] * 6
+        if case.startswith("native"):  # the other cases flush with their signals
+            assert recording.flushes - before == 4 * 12 / 3, "one for a quarter of the ring's batches"
 
 
-def test_bare_calls_of_what_was_closed_are_not_made(case: str) -> None:
-    bare = Bare(case)
-    with bare.link:
-        bare.launches[1].closed = True
+def test_launches_of_a_closed_module_are_refused_before_anything_is_submitted(case: str) -> None:
+    recording = Recording(case)
+    with recording.link:
+        recording.launches[1].closed = True
         with pytest.raises(ClosedError, match="module"):
-            bare.recorded.run(4)
-        bare.launches[1].closed = False
-        bare.recorded.run(4)
-        bare.ring.synchronize()
-        assert bare.frames.seen == [0, 1, 2, 3] * 2 + [2, 3, 0, 1]
+            recording.recorded.run(4)
+        recording.launches[1].closed = False
+        recording.recorded.run(4)
+        recording.ring.synchronize()
+        assert recording.frames.seen == [0, 1, 2, 3] * 2 + [2, 3, 0, 1]
 
 
-def test_a_bare_launch_that_fails_leaves_the_ring_usable(case: str) -> None:
-    bare = Bare(case)
-    with bare.link:
-        bare.launches[1].status = -5
+def test_a_launch_that_a_driver_refuses_leaves_the_ring_usable(case: str) -> None:
+    recording = Recording(case)
+    with recording.link:
+        recording.launches[1].status = -5
         with pytest.raises(DriverError, match="-5"):
-            bare.recorded.run(4)
-        bare.launches[1].status = 0
-        bare.recorded.run(4)
-        bare.ring.synchronize()
-        assert bare.frames.seen == [0, 1, 2, 3] * 2 + [0, 2, 3, 0, 1]
+            recording.recorded.run(4)
+        recording.launches[1].status = 0
+        recording.recorded.run(4)
+        recording.ring.synchronize()
+        assert recording.frames.seen == [0, 1, 2, 3] * 2 + [0, 2, 3, 0, 1]
 
 
 @pytest.mark.parametrize("case", ["native timeline", "native binary"])
-@pytest.mark.parametrize("call", ["bare_wait", "bare_signal"])
-def test_a_bare_hand_over_that_fails_ends_the_ring(
+@pytest.mark.parametrize("call", ["prepare_wait", "prepare_signal"])
+def test_a_hand_over_that_a_driver_refuses_ends_the_ring_and_its_link(
     case: str, call: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ordinary: Callable[..., BareCall] = getattr(doubles.External, call)
+    right: Callable[..., PreparedCall] = getattr(doubles.External, call)
+    failing: list[bool] = []
 
-    def failing(semaphore: doubles.External, stream: doubles.FakeStream) -> BareCall:
-        return ordinary(semaphore, stream)._replace(call=lambda: -5)
+    def prepare(semaphore: doubles.External, stream: doubles.FakeStream) -> PreparedCall:
+        made = right(semaphore, stream)
+        return made._replace(call=lambda: -5 if failing else made.call())
 
-    monkeypatch.setattr(doubles.External, call, failing)
-    bare = Bare(case)
+    monkeypatch.setattr(doubles.External, call, prepare)
+    recording = Recording(case)
+    buffer = recording.link.buffer(4)
+    failing.append(True)
     with pytest.raises(DriverError, match="-5"):
-        bare.recorded.run(4)
-    assert bare.world.log.count("broken") == 1, "the memory may be acquired still"
+        recording.recorded.run(4)
     with pytest.raises(TurnError, match="-5"):
-        bare.recorded.run(2)
+        recording.recorded.run(2)
+    with pytest.raises(TurnError, match="-5"), recording.link.producer_turn(buffer):
+        pass
     with suppress(WaitTimeout):  # for the signal that was not given
-        bare.link.close()
-
-
-@pytest.mark.parametrize("case", ["native timeline", "native binary"])
-def test_memory_that_somebody_else_shares_is_acquired_in_the_ordinary_way(case: str) -> None:
-    bare = Bare(case)
-    with bare.link:
-        bare.recorded.run(4)
-        before = bare.flushes
-        for block, _ in bare.ring.blocks:
-            vars(block.memory)["alone"] = False
-        bare.recorded.run(4)
-        bare.ring.synchronize()
-        assert bare.flushes == before
-        assert bare.frames.seen == [0, 1, 2, 3] * 4
-
-
-def test_who_changes_an_ordinary_call_must_offer_the_bare_one() -> None:
-    class Watched(doubles.External):
-        def wait(self, stream: doubles.FakeStream, value: int | None = None) -> None:
-            super().wait(stream, value)
-
-    world = doubles.World()
-    semaphore = Watched(doubles.Semaphore(world, SemaphoreKind.BINARY))
-    stream: Stream = doubles.FakeStream(world)
-    assert wait(semaphore, stream) is None
-    assert signal(semaphore, stream) is not None
+        recording.link.close()
 
 
 def test_run_ends_in_the_middle_of_a_batch(case: str) -> None:
@@ -504,11 +479,11 @@ def test_the_parts_of_a_batch_come_in_order(case: str) -> None:
         kept = None
         for batch in ring.batches(1):
             kept = batch
-            with pytest.raises(TurnError, match="must be produced"), batch.consumer():
+            with pytest.raises(TurnError, match="only when it is produced"), batch.consumer():
                 pass
             with batch.producer():
                 pass
-            with pytest.raises(TurnError, match="must be idle"), batch.producer():
+            with pytest.raises(TurnError, match="only when it is free or"), batch.producer():
                 pass
             with pytest.raises(TurnError, match="another loop"):
                 next(ring.batches(1))

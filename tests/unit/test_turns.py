@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interop import ClosedError, DriverError, InvalidArgument, TurnError, WaitTimeout
-from interop.links import Link, Owner
+from interop import ClosedError, DriverError, InvalidArgument, Owner, TurnError, WaitTimeout
+from interop.links import Link
 from interop.negotiation import negotiate
 from interop.protocols import MatchKey
 
@@ -210,7 +210,10 @@ def test_a_queue_turn_that_cannot_begin_breaks_the_order_and_lets_go(
             patch.setattr(doubles.FakeSubmission, "submit", _refuse)
             with pytest.raises(DriverError), link.queue_turn(buffer):
                 pytest.fail("the turn began")
-        with pytest.raises(TurnError, match="after an earlier one failed"), link.producer_turn(buffer):
+        with (
+            pytest.raises(TurnError, match="earlier hand-over of this link failed: vkQueueSubmit"),
+            link.producer_turn(buffer),
+        ):
             pass
 
 
@@ -318,3 +321,17 @@ def test_shapes_and_types_that_cannot_be_are_refused_with_the_value(shape: objec
         with pytest.raises(InvalidArgument):
             link.buffer(shape, dtype)  # type: ignore[arg-type]
         assert world.open_objects == before
+
+
+def test_a_producer_turn_made_inside_a_consumer_turn_is_refused_and_usable_after_it(case: str) -> None:
+    link, world = make_link(case)
+    with link:
+        buffer = link.buffer(4, "uint32")
+        with link.consumer_turn(buffer):
+            turn = link.producer_turn(buffer)
+            with pytest.raises(TurnError, match="is in an open turn"):
+                turn.__enter__()
+        with turn as commands:
+            commands.fill(buffer.producer_buffer, 7)
+        world.settle()
+        assert buffer.owner is Owner.PRODUCER

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,7 +35,7 @@ class Figure:
     """The time of a frame at one number of slots and one batch."""
 
     consumer: str
-    sync: str
+    sync: Any
     """Strategy towards the consumer."""
     slots: int
     batch: int
@@ -62,7 +62,7 @@ def measure(
     producer: str,
     consumer: str,
     *,
-    sync: str = "auto",
+    sync: Any = "auto",
     slots: int,
     batch: int,
     frames: int,
@@ -112,7 +112,7 @@ def measure(
         )
 
 
-def rows(producer: str, consumer: str, sync: str, frames: int, timeout: float) -> Iterator[Row]:
+def rows(producer: str, consumer: str, sync: Any, frames: int, timeout: float) -> Iterator[Row]:
     """Time frames through rings of several sizes, held against the ring of one slot."""
     single: float | None = None
     for slots, batch in shapes((1, 8, 64)):

@@ -1,4 +1,4 @@
-"""The rules of consumers: what they import, look at through views, and run kernels on."""
+"""Checks of consumers: imports, views and kernel launches."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def watch_consumer(consumer: Consumer, scope: Scope) -> Queue:
-    """Watch what a consumer imports and runs; one that is watched stays as it is."""
+    """Watch a consumer and the objects that it creates. Idempotent."""
     watch_scope(consumer, scope)
     found = queues.get(consumer)
     if found is None:
@@ -120,8 +120,8 @@ def _acquire(memory: object, original: Call, stream: object) -> None:
         raise Misuse(
             found.name,
             found.scope.name,
-            "acquired by the consumer, which has it already",
-            "acquire and release by turns",
+            "acquired by the consumer, which has acquired it already",
+            "acquire and release alternately",
             "release it first, or leave both to link.consumer_turn",
         )
     original(stream)
@@ -135,8 +135,8 @@ def _release(memory: object, original: Call, stream: object) -> None:
         raise Misuse(
             found.name,
             found.scope.name,
-            "released by the consumer, which does not have it",
-            "acquire and release by turns",
+            "released by the consumer, which has not acquired it",
+            "acquire and release alternately",
             "acquire it first, or leave both to link.consumer_turn",
         )
     original(stream)

@@ -1,4 +1,4 @@
-"""The rules of producers: what they allocate, record and submit."""
+"""Checks of producers: allocation, recording and submission."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def watch_producer(producer: Producer, scope: Scope) -> Queue:
-    """Watch what a producer makes and submits; one that is watched stays as it is."""
+    """Watch a producer and the objects that it creates. Idempotent."""
     watch_scope(producer, scope)
     found = queues.get(producer)
     if found is None:
@@ -229,6 +229,6 @@ def _value(payload: Payload, value: int) -> int:
 
 
 def look(producer: Producer) -> None:
-    """See how far a producer's queue is, without waiting; a device that is lost tells nothing."""
+    """Read a producer's progress, without waiting. A lost device is ignored."""
     with contextlib.suppress(InteropError):
         producer.progress.counter()

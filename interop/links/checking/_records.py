@@ -1,4 +1,4 @@
-"""What is known of the objects that are watched, found by the objects themselves."""
+"""Tables of the records of watched objects, and the link that is acting on a thread."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
 Steps = list[tuple[Payload, int, bool]]
-"""Waits and signals about to be enqueued: semaphore, value, and whether it is a signal."""
+"""Waits and signals to enqueue: semaphore, value, and whether the step is a signal."""
 
 
 class Submitting:
-    """What is known of a prepared submission."""
+    """The record of a prepared submission."""
 
     __slots__ = ("inlet", "memories", "queue", "signal", "touched", "wait")
 
@@ -29,7 +29,7 @@ class Submitting:
         signal: Payload | None,
         inlet: object = None,
     ) -> None:
-        """``inlet`` is the semaphore waited for where each submission waits for another signal, taken in before."""
+        """``inlet`` is the waited semaphore if each submission waits for a newly imported sync file."""
         self.queue = queue
         self.memories = memories
         self.wait = wait
@@ -43,11 +43,11 @@ scopes: Records[Scope] = Records()
 queues: Records[Queue] = Records()
 """Of producers, streams, progress timelines, and consumers (their own stream)."""
 payloads: Records[Payload] = Records()
-"""Of semaphores on either side, and of handles on their way."""
+"""Of semaphores on either side, and of exported handles."""
 points: Records[int] = Records()
-"""Which signal of a one-shot semaphore it is that a handle, an import, or an inlet holds."""
+"""Number of the signal that a handle, an import or an inlet of sync files holds."""
 memories: Records[Memory] = Records()
-"""Of producers' buffers and parts, handles on their way, imports, and views."""
+"""Of producers' buffers and parts, exported handles, imports, and views."""
 submissions: Records[Submitting] = Records()
 """Of submissions, and of their recorders."""
 

@@ -1,4 +1,4 @@
-"""A link whose use is checked: what ``connect(check=True)`` returns."""
+"""The checked link, which ``connect(check=True)`` returns."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _buffers: Records[tuple[Memory, Producer]] = Records()
 
 
 class CheckedLink(Link):
-    """A link that raises :class:`interop.protocols.Misuse` for what drivers answer with garbage or a hang.
+    """A link that raises :class:`interop.protocols.Misuse` where a driver would return garbage or hang.
 
-    Watches the producer and the consumer that it is given, and all that they make from then on.
+    It watches its producer and its consumer, and every object that they create from then on.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class CheckedLink(Link):
         with records.acting(self._scope):
             made = super().buffers(*layouts)
         for each in made:
-            # Parts of one allocation, and yet each has turns of its own.
+            # Each part of the allocation has turns of its own.
             own = Memory("", self._scope, imported=True)
             for place in (each.producer_buffer, each.consumer_view, each.external):
                 if place is not None:
@@ -201,7 +201,7 @@ def _close_buffer(buffer: object, original: Call) -> None:
 def _watch_directions(
     plan: Plan, producer: Producer, to_consumer: ToConsumer, to_producer: ToProducer
 ) -> None:
-    """Tell the model what a bridge relays: it stands for a wait of the stream, and for a signal of it."""
+    """Tell the model of a bridge: its relays count as a wait and a signal of the stream."""
     if plan.to_consumer.strategy is Strategy.BRIDGED:
         _directions.put(to_consumer, records.payloads.get(producer.progress))
         watch(to_consumer, "bridge", {"wait": _bridge_wait})

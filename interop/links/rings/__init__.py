@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from interop.links.rings.factory import Rings
 from interop.links.rings.frame_ring import FrameRing
 from interop.links.rings.latest_ring import LatestRing
-from interop.links.rings.layout import Auto, Counts, Slot, Source
+from interop.links.rings.layout import Counts, RingLayout, Slot, Source
+from interop.links.rings.recorded import Recorded
 from interop.links.rings.slots import Batch
+from interop.links.rings.tuning import Trial, Tuning, tune_ring
 
 __all__ = [
-    "Auto",
     "Batch",
     "Counts",
     "FrameRing",
     "LatestRing",
-    "Rings",
+    "Recorded",
+    "RingLayout",
     "Slot",
     "Source",
+    "Trial",
+    "Tuning",
+    "tune_ring",
 ]

@@ -1,7 +1,7 @@
 """Frame rings: producer and consumer run ahead of each other and hand frames over in batches.
 
-Each hand-over costs the devices time in which neither works, whatever the size of the frame. A ring has
-several slots, and one hand-over serves a whole batch of them::
+Each hand-over costs time in which neither device works, whatever the size of the frame. A ring has several slots, and
+one hand-over serves a whole batch of them::
 
     ring = link.ring((256, 256), "float32", slots=64, batch=32)
     for batch in ring.batches(600):
@@ -12,8 +12,8 @@ several slots, and one hand-over serves a whole batch of them::
             for frame, slot in batch:
                 kernel(slot.view, np.uint32(frame), global_size=(256, 256))
 
-Where every frame is the same work, :meth:`FrameRing.record` prepares it once and only submits it after that.
-No frame is lost; :mod:`interop.links.rings.latest_ring` has the ring for those who would rather have the newest.
+:meth:`FrameRing.record` prepares work that every frame repeats, and only submits it after that. No frame is lost. The
+ring of :mod:`interop.links.rings.latest_ring` drops frames instead, so that the newest one is always at hand.
 """
 
 from __future__ import annotations
@@ -21,82 +21,110 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from interop.links.rings._batches import State
-from interop.links.rings._handover import Handover
-from interop.links.rings.layout import Layout, Slot
 from interop.links.rings.recorded import Recorded
-from interop.links.rings.slots import Batch, Slots
+from interop.links.rings.slots import Batch, RingBase
 from interop.protocols import InvalidArgument, TurnError
+from interop.toolkit import WITH_CONSUMER, OwnershipState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from interop.links.order import Order
-    from interop.links.rings._batches import Block
-    from interop.links.rings.layout import Tuning
-    from interop.negotiation import Plan
-    from interop.protocols import Commands, Consumer, Producer
+    from interop.links.rings._blocks import RingBlock, RingHome
+    from interop.links.rings._handover import Handover
+    from interop.links.rings.layout import RingLayout, Slot, Source, Tally
+    from interop.protocols import Commands, Producer
 
 DEFAULT_SLOTS = 64
-"""Slots of a ring, unless asked for otherwise: two batches of half as many."""
+"""Slots of a ring by default: two batches of half as many."""
 
 
-class FrameRing(Slots):
-    """Slots for frames, handed over in batches. Made by :meth:`interop.links.Link.ring`. For one thread at a time."""
+class FrameBatch(Batch):
+    """A batch of a :class:`FrameRing`, which counts its frames."""
+
+    __slots__ = ("_source", "_tally")
 
     def __init__(
         self,
-        plan: Plan,
+        handover: Handover,
         producer: Producer,
-        consumer: Consumer,
-        order: Order,
-        drain: Callable[[float], None],
-        layout: Layout,
+        block: RingBlock,
+        first: int,
+        slots: Sequence[Slot],
+        tally: Tally,
+        source: Source,
     ) -> None:
-        """See :class:`interop.links.rings.slots.Slots`."""
-        super().__init__(plan, producer, consumer, order, drain, layout)
+        super().__init__(handover, producer, block, first, slots)
+        self._tally = tally
+        self._source = source
+
+    def _produced(self) -> None:
+        if self._source == "producer":
+            self._made()
+        else:
+            self._had()
+
+    def _taken(self) -> None:
+        if self._source == "producer":
+            self._had()
+
+    def _given_back(self) -> None:
+        if self._source == "consumer":
+            self._made()
+
+    def _made(self) -> None:
+        self._block.frames = len(self.slots)
+        self._tally.produced += len(self.slots)
+
+    def _had(self) -> None:
+        self._tally.consumed += self._block.frames
+        self._block.frames = 0
+
+
+class FrameRing(RingBase):
+    """Slots for frames, handed over in batches. Made by :meth:`interop.links.Link.ring`. For one thread at a time."""
+
+    def __init__(self, home: RingHome, layout: RingLayout) -> None:
+        """Allocate the slots; nothing stays open on failure. See :meth:`interop.links.Link.ring`."""
         # Twice the blocks: while the devices work on all of them, the next round is enqueued already.
-        self.room = max(4, 2 * len(self._blocks))
-        """Batches that may be in flight; the caller waits before it enqueues one more."""
-        self._handover = Handover(order, plan, producer, room=self.room)
+        super().__init__(home, layout, max(4, 2 * (layout.slots // max(1, layout.batch))))
         self._recorded: list[Recorded] = []
         self._next = 0
-        self._last: Block | None = None
-        """The block of the last batch: the only one that may not have come home."""
+        self._last: RingBlock | None = None
+        """The block of the last batch: the only one that one side may have skipped."""
         self._running = False
-        self.tuning: Tuning | None = None
-        """What was measured to choose slots and batch, where that was asked for."""
 
     @staticmethod
     def sizes(slots: int | None, batch: int | None) -> tuple[int, int]:
-        """Return slots and batch, those left open by default."""
+        """Return slots and batch, with the defaults of those that are None."""
         if slots is None:
             slots = DEFAULT_SLOTS if batch is None else 2 * batch
         return slots, max(1, slots // 2) if batch is None else batch
 
-    @property
-    def blocks(self) -> Sequence[tuple[Block, tuple[Slot, ...]]]:
-        """What is handed over as one, with its slots. For :mod:`interop.links.rings.recorded`."""
-        return list(zip(self._blocks, self._slots, strict=True))
-
     def batches(self, count: int) -> Generator[Batch]:
         """Go through ``count`` frames, batch by batch; the last batch may be shorter.
 
-        The side that makes the frames has its turn first. A loop that is left early ends cleanly: the next one
-        goes on with the next block of slots. Frames that one side made and the other did not take are handed
-        through, and counted in :attr:`dropped`. Raises :class:`InvalidArgument` for a negative count and
-        :class:`TurnError` while another loop runs.
+        The side that makes the frames has its turn first. A loop that is left early ends cleanly: the next loop goes
+        on with the next block of slots. If one side skips a batch that the other side made, the batch is passed on
+        unchanged and its frames are counted in :attr:`dropped`.
+
+        Args:
+            count: Number of frames, not negative.
+
+        Raises:
+            InvalidArgument: ``count`` is negative.
+            TurnError: Another loop over the ring is running.
+            ClosedError: The ring or its link is closed.
         """
-        for block, first, slots in self.rounds(count):
-            batch = Batch(self._handover, self._producer, block, first, slots, self._tally, self.source)
+        for block, first, slots in self._rounds(count):
+            batch = FrameBatch(self._handover, self._producer, block, first, slots, self._tally, self.source)
             try:
                 yield batch
             finally:
                 batch.end()
             self._settle(block)
 
-    def rounds(self, count: int) -> Generator[tuple[Block, int, Sequence[Slot]]]:
-        """Choose the blocks for ``count`` frames. For :meth:`batches` and :mod:`interop.links.rings.recorded`."""
+    def _rounds(self, count: int) -> Generator[tuple[RingBlock, int, Sequence[Slot]]]:
+        """Choose the blocks for ``count`` frames."""
         if count < 0:
             msg = f"the number of frames must not be negative, got {count}"
             raise InvalidArgument(msg)
@@ -117,21 +145,21 @@ class FrameRing(Slots):
         finally:
             self._running = False
 
-    def _settle(self, block: Block) -> None:
-        """Bring a block that one side made and the other did not take back to the one that makes frames."""
-        handover = self._handover
-        if handover.failure is None:
-            if self.source == "producer" and block.state is State.PRODUCED:
-                handover.take(block)
-                handover.give_back(block)
-            elif self.source == "consumer" and block.state is State.IDLE:
-                handover.make_room()
-                handover.submit(block, block.submission(self._producer))
+    def _settle(self, block: RingBlock) -> None:
+        """Return a block that one side made and the other skipped to the side that makes frames."""
+        state = block.ownership.state
+        if self._order.failure is None:
+            if self.source == "producer" and state is OwnershipState.PRODUCED:
+                self._handover.batches.take(block)
+                self._handover.batches.give_back(block)
+            elif self.source == "consumer" and state in WITH_CONSUMER:
+                self._handover.make_room()
+                self._handover.submit(block, block.submission(self._producer))
         self._tally.dropped += block.frames
         block.frames = 0
 
-    def passed(self, frames: int) -> None:
-        """Count frames that were made and taken. For :mod:`interop.links.rings.recorded`."""
+    def _passed(self, frames: int) -> None:
+        """Count frames of a recorded batch, which were made and taken."""
         self._tally.produced += frames
         self._tally.consumed += frames
 
@@ -143,13 +171,22 @@ class FrameRing(Slots):
     ) -> Recorded:
         """Prepare the work on every slot, to be run for any number of frames with :meth:`Recorded.run`.
 
-        ``produce(commands, slot)`` records the producer's work; it is called once for each slot and each
-        command buffer that the slot is in, mostly once. ``consume(slot)`` is called once for each slot and
-        returns what enqueues the consumer's work, such as a launch of ``kernel.prepare``. Whichever side makes
-        the frames comes first. The result belongs to the caller and closes with the ring at the latest.
+        The side that makes the frames comes first. The caller owns the result; it closes with the ring at the latest.
+
+        Args:
+            produce: ``produce(commands, slot)`` records the producer's work. It is called once for each slot and each
+                command buffer that the slot is in, mostly once.
+            consume: ``consume(slot)`` is called once for each slot. It returns a call without arguments that enqueues
+                the consumer's work, such as a launch of ``kernel.prepare``.
+
+        Raises:
+            ClosedError: The ring or its link is closed.
         """
         self._check_open()
-        made = Recorded(self, self._handover, self._producer, produce, consume)
+        blocks = list(zip(self._blocks, self._slots, strict=True))
+        made = Recorded(
+            self._handover, self._producer, blocks, (self._rounds, self._passed), produce, consume
+        )
         self._recorded.append(made)
         return made
 
@@ -169,7 +206,7 @@ class FrameRing(Slots):
             recorded.close()
 
     def release(self) -> None:
-        """Free everything; work must have ended. For the link."""
+        """Free everything. The work that uses it must have ended. For the link."""
         with ExitStack() as every:
             every.callback(super().release)
             while self._recorded:
@@ -177,8 +214,4 @@ class FrameRing(Slots):
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"{len(self._blocks)} batches of {self.batch}"
-        tuned = "" if self.tuning is None else f", {self.tuning}"
-        return f"<FrameRing {self.shape} {self.dtype}, {state}{tuned}>"
-
-
-__all__ = ["DEFAULT_SLOTS", "Batch", "FrameRing", "Layout", "Slot"]
+        return f"<FrameRing {self.shape} {self.dtype}, {state}>"

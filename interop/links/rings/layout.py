@@ -10,16 +10,15 @@ from interop.protocols import InvalidArgument, Unsupported
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from interop.links.buffers import Layout
     from interop.negotiation import Plan
-    from interop.protocols import BufferPart, Commands, DType, MappedBuffer
+    from interop.protocols import BufferPart, Commands, MappedBuffer
 
     Produce = Callable[[Commands, "Slot"], object]
     Consume = Callable[["Slot"], Callable[[], object]]
 
 Source = Literal["producer", "consumer"]
-"""Which side makes the frames; the other one takes them."""
-
-
+"""The side that makes the frames; the other side takes them."""
 SOURCES: tuple[Source, ...] = ("producer", "consumer")
 
 
@@ -36,16 +35,16 @@ class Slot:
 
 
 class Counts(NamedTuple):
-    """What became of the frames of a ring: ``produced == consumed + dropped + waiting``."""
+    """Numbers of a ring's frames: ``produced == consumed + dropped + waiting``."""
 
     produced: int
-    """Handed over by the side that makes them."""
+    """Frames that the side which makes them has handed over."""
     consumed: int
-    """Taken by the other side."""
+    """Frames that the other side has taken."""
     dropped: int
-    """Made, and never taken."""
+    """Frames that were made and never taken."""
     waiting: int
-    """Made, and not taken yet."""
+    """Frames that were made and are not taken yet."""
 
 
 class Tally:
@@ -57,28 +56,34 @@ class Tally:
         self.produced = self.consumed = self.dropped = 0
 
     def counts(self) -> Counts:
-        """Return them as they are now."""
+        """Return the counts as they are now."""
         produced, consumed, dropped = self.produced, self.consumed, self.dropped
         return Counts(produced, consumed, dropped, produced - consumed - dropped)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
-    """What a ring is made of."""
+class RingLayout:
+    """Frames, slots and batches of a ring."""
 
-    shape: tuple[int, ...]
-    """Elements of one frame."""
-    dtype: DType
-    nbytes: int
-    """Bytes of one frame."""
+    frame: Layout
+    """Shape, dtype and bytes of one frame."""
     slots: int
     batch: int
     """Frames that are handed over together."""
     source: Source = "producer"
 
     def check(self, plan: Plan) -> None:
-        """Raise :class:`InvalidArgument`, or :class:`Unsupported` where the pair shares no memory."""
+        """Check the numbers.
+
+        Raises:
+            InvalidArgument: ``slots`` is no positive multiple of ``batch``, or ``source`` is unknown.
+            Unsupported: The pair shares no memory.
+        """
         slots, batch = self.slots, self.batch
+        for name, given in (("slots", slots), ("batch", batch)):
+            if not isinstance(given, int) or isinstance(given, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+                msg = f"{name} must be an int, got {given!r}; interop.tune_ring measures and chooses"
+                raise InvalidArgument(msg)
         if batch < 1 or slots < batch or slots % batch:
             msg = f"slots must be a multiple of the batch, both positive, got {slots} slots in batches of {batch}"
             raise InvalidArgument(msg)
@@ -87,42 +92,3 @@ class Layout:
         if plan.handle_type is None:
             reason = "frames go through host memory on this pair, one at a time; use link.buffer"
             raise Unsupported("a frame ring", reason)
-
-
-Auto = Literal["auto"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
-    """What was measured for one ring."""
-
-    slots: int
-    batch: int
-    seconds: float
-    """Per frame: the median of three stretches in which the ring was full."""
-    latency: float
-    """Seconds from the enqueueing of a frame until it has been taken, at most: the frames that may be in flight
-    times the time of one (Little's law)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tuning:
-    """What was measured, and what was chosen."""
-
-    trials: tuple[Trial, ...]
-    """In the order of measuring, smallest first."""
-    chosen: Trial
-    bound: float | None
-    """The latency asked for, in seconds."""
-
-    @property
-    def met(self) -> bool:
-        """Whether the choice keeps to the bound; where none does, the one of least latency is chosen."""
-        return self.bound is None or self.chosen.latency <= self.bound
-
-    def __str__(self) -> str:
-        found = self.chosen
-        text = f"chosen of {len(self.trials)}: {found.seconds * 1e6:.1f} µs per frame, {found.latency * 1e3:.2f} ms"
-        if self.bound is None:
-            return text
-        return f"{text}, {'within' if self.met else 'missing'} {self.bound * 1e3:.2f} ms"

@@ -1,82 +1,125 @@
-"""Frames recorded once and run again and again: the fast path of a ring.
+"""Recorded frames: work that is prepared once and submitted many times; the fast path of a ring.
 
-Per batch there is one submission of the producer that was recorded before, one wait, the prepared launches,
-and one signal. Where both sides' calls are the same each time, as with binary semaphores, they are all that Python
-makes of a batch after the first of its block.
+For each batch the producer submits one recorded command buffer, and the consumer's stream gets one command list: a
+wait, the launches and a signal.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from interop.links.rings._steps import row
-from interop.protocols import ClosedError
-from interop.protocols import launches as bare_launches
+from interop.protocols import ClosedError, Launch, PreparedCall
+from interop.toolkit import WITH_CONSUMER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
-    from interop.links.rings._batches import Block
+    from interop.links.rings._blocks import RingBlock
     from interop.links.rings._handover import Handover
-    from interop.links.rings._steps import Steps
-    from interop.links.rings.frame_ring import FrameRing
     from interop.links.rings.layout import Slot
-    from interop.protocols import BareLaunch, Commands, Producer, Submission
+    from interop.protocols import CommandList, Commands, Producer, Submission
 
+    Rounds = Callable[[int], Generator[tuple[RingBlock, int, Sequence[Slot]]]]
 
 _UNFLUSHED = 8
-"""Batches at most that the consumer's stream keeps before they are flushed; no more than a quarter of a ring's."""
+"""Batches that the consumer's stream collects before it is flushed; a quarter of a ring's batches at most."""
 
 
-class _Work:
-    """What a block's whole batches are, after the first: known as soon as that one was enqueued."""
+class HostCall:
+    """A call of the program in a command list: it enqueues the consumer's work by its own means."""
 
-    __slots__ = ("bare", "launches", "row", "steps", "submission")
+    def __init__(self, function: Callable[[], object]) -> None:
+        self._function = function
 
-    def __init__(self, launches: Sequence[Callable[[], object]]) -> None:
+    def __call__(self) -> None:
+        """Run the function."""
+        self._function()
+
+    def check_open(self) -> None:
+        """The function checks by itself."""
+
+    def prepare_call(self) -> PreparedCall:
+        """Return the function as a call that cannot fail by a status."""
+        return PreparedCall(self._run, self._fail)
+
+    def _run(self) -> int:
+        self._function()
+        return 0
+
+    def _fail(self, status: int) -> None:
+        """Never called: the status is always 0."""
+
+
+class RecordedCalls:
+    """The work on the frames of one batch. See :class:`interop.links._hand_overs.BatchCalls`."""
+
+    __slots__ = ("commands", "launches", "signals", "steady", "waits", "whole")
+
+    def __init__(self, block: RingBlock, commands: CommandList, launches: Sequence[Launch]) -> None:
+        """Fill a list with the consumer's part of a batch."""
+        ready, done = block.to_consumer.external_ready, block.to_producer.external_done
+        self.commands = commands
         self.launches = launches
-        self.bare: Sequence[BareLaunch] = bare_launches(launches) or ()
-        """The same, where all of them can be had as bare calls."""
-        self.row = launches
-        """What enqueues them, in fewer calls where that can be."""
-        self.submission: Submission | None = None
-        self.steps: Steps | None = None
+        self.waits = block.producer_first and ready is not None
+        self.signals = block.eager and done is not None
+        self.whole = self.waits and self.signals
+        self.steady: Submission | None = None
+        """The recorded submission of a batch that comes back from the consumer."""
+        if block.producer_first and ready is not None:
+            commands.wait(ready)
+        commands.acquire(block.memory)
+        for launch in launches:
+            commands.launch(launch)
+        commands.release(block.memory)
+        if block.eager and done is not None:
+            commands.signal(done)
+
+    def check_open(self) -> None:
+        """Raise :class:`ClosedError` if the module or memory of a launch was closed."""
+        for launch in self.launches:
+            launch.check_open()
 
 
 class Recorded:
     """The prepared work on every slot of a ring. Made by :meth:`interop.links.FrameRing.record`."""
 
     __slots__ = (
+        "_calls",
         "_closed",
         "_handover",
+        "_launches",
+        "_passed",
         "_produce",
         "_producer",
-        "_ring",
+        "_rounds",
         "_submissions",
-        "_works",
     )
 
     def __init__(
         self,
-        ring: FrameRing,
         handover: Handover,
         producer: Producer,
+        blocks: Sequence[tuple[RingBlock, Sequence[Slot]]],
+        ring: tuple[Rounds, Callable[[int], None]],
         produce: Callable[[Commands, Slot], object],
         consume: Callable[[Slot], Callable[[], object]],
     ) -> None:
-        """Record what a whole round of full batches needs. See :meth:`interop.links.FrameRing.record`."""
-        self._ring = ring
+        """Record a whole round of full batches. ``ring`` chooses blocks for frames, and counts frames."""
         self._handover = handover
         self._producer = producer
+        self._rounds, self._passed = ring
         self._produce = produce
-        self._submissions: dict[tuple[int, tuple[bool, bool], int], Submission] = {}
-        self._works: list[_Work] = []
-        """By the block's number."""
+        self._submissions: dict[tuple[int, int, tuple[bool, bool]], Submission] = {}
+        self._calls: dict[tuple[int, int], RecordedCalls] = {}
+        """By the number of the block, and of the frames in it."""
+        self._launches: list[list[Launch]] = []
         self._closed = False
         try:
-            self._works += [_Work([consume(slot) for slot in slots]) for _, slots in ring.blocks]
-            for block, slots in ring.blocks:
-                self._recorded(block, slots)
+            for _, slots in blocks:
+                self._launches.append([_launch(consume(slot)) for slot in slots])
+            for block, slots in blocks:
+                self._record(block, slots)
+                self._prepare(block, len(slots))
         except BaseException:
             self.close()
             raise
@@ -84,76 +127,78 @@ class Recorded:
     def run(self, count: int) -> None:
         """Enqueue ``count`` frames on both sides; the last batch may be shorter. Does not wait for them.
 
-        Blocks the caller while too many batches are in flight, for the link's timeout at most. Raises
-        :class:`WaitTimeout` when that passes, :class:`ClosedError` after a close, and what a launch raises;
-        the batch of that launch is handed back, and a later run goes on behind it.
+        Blocks the caller while too many batches are in flight. If a launch fails, its batch is handed back before the
+        error is raised, and a later run goes on behind it.
+
+        Args:
+            count: Number of frames, not negative.
+
+        Raises:
+            WaitTimeout: No batch in flight ended within the link's timeout.
+            ClosedError: The recording, the ring, or the module or memory of a launch is closed.
+            DriverError: A driver refused a call.
         """
         if self._closed:
-            raise ClosedError("what was recorded for this ring is closed")
-        ring, handover, works = self._ring, self._handover, self._works
-        make_room, run, repeat = handover.make_room, handover.run, handover.repeat
-        whole, first = ring.batch, ring.source == "producer"
-        patience = min(max(1, len(works) // 4), _UNFLUSHED)
-        looked_at: set[int] = set()
+            raise ClosedError("this recording of a ring is closed")
+        handover, calls, passed = self._handover, self._calls, self._passed
+        make_room, run = handover.make_room, handover.run
+        patience = min(max(1, len(self._launches) // 4), _UNFLUSHED)
+        checked: set[int] = set()
         try:
-            for block, _, slots in ring.rounds(count):
+            for block, _, slots in self._rounds(count):
                 number, frames = block.number, len(slots)
-                work = works[number]
                 make_room()
-                if first and frames == whole and block.used and work.submission is not None:
-                    if number not in looked_at:
-                        looked_at.add(number)
-                        self._look_at(block, work)
-                    if work.steps is not None:
-                        repeat(block, work.submission, work.steps, patience)
-                    else:
-                        run(block, work.submission, work.row)
-                elif first:
-                    run(block, self._recorded(block, slots), work.launches[:frames])
-                else:
-                    handover.take(block)
-                    try:
-                        for launch in work.launches[:frames]:
-                            launch()
-                    finally:
-                        handover.give_back(block)
-                    handover.submit(block, self._recorded(block, slots))
-                ring.passed(frames)
+                batch = calls.get((number, frames)) or self._prepare(block, frames)
+                if number not in checked:
+                    checked.add(number)
+                    batch.check_open()
+                submission = batch.steady
+                if submission is None or block.ownership.state not in WITH_CONSUMER:
+                    submission = self._submission(block, slots, batch)
+                run(block, submission, batch, patience)
+                passed(frames)
         finally:
             handover.flush()
 
-    def _look_at(self, block: Block, work: _Work) -> None:
-        """See once in each run whether what the bare calls of a block use is still there, and what they are."""
-        for launch in work.bare:
-            launch.check_open()
-        if work.bare and work.row is work.launches:
-            work.row = [row([each.bare() for each in work.bare])]
-            work.steps = self._handover.steps(block, work.bare)
-        if work.steps is not None and not work.steps.valid:
-            work.steps = None
+    def _prepare(self, block: RingBlock, frames: int) -> RecordedCalls:
+        """Prepare the consumer's calls for some frames of a block."""
+        commands = self._handover.order.stream.command_list()
+        made = RecordedCalls(block, commands, self._launches[block.number][:frames])
+        self._calls[block.number, frames] = made
+        return made
 
-    def _recorded(self, block: Block, slots: Sequence[Slot]) -> Submission:
-        """Return the submission for some frames of a block and its present owner, recording it if need be."""
-        key = block.number, block.owner, len(slots)
-        found = self._submissions.get(key)
+    def _submission(self, block: RingBlock, slots: Sequence[Slot], batch: RecordedCalls) -> Submission:
+        """Return the recorded submission for a block's present owner."""
+        found = self._submissions.get((block.number, len(slots), block.hand_over))
         if found is None:
-            found = block.prepare(self._producer)
-            try:
-                commands = found.begin(repeat=True)
-                for slot in slots:
-                    self._produce(commands, slot)
-            except BaseException:
-                found.abandon()
-                found.close()
-                raise
-            self._submissions[key] = found
-            if block.used and len(slots) == self._ring.batch:
-                self._works[block.number].submission = found
+            found = self._record(block, slots)
+        if block.hand_over == (True, True):
+            batch.steady = found
         return found
 
+    def _record(self, block: RingBlock, slots: Sequence[Slot]) -> Submission:
+        """Record the producer's work on some frames of a block, for the block's present owner."""
+        hand_over = block.hand_over
+        made = block.prepare(self._producer, hand_over)
+        try:
+            commands = made.begin(repeat=True)
+            for slot in slots:
+                self._produce(commands, slot)
+        except BaseException:
+            made.abandon()
+            made.close()
+            raise
+        self._submissions[block.number, len(slots), hand_over] = made
+        return made
+
     def close(self) -> None:
-        """Free it, as soon as the devices have done what was run. A second call does nothing."""
+        """Free the recording, as soon as the devices have done its work. A second call does nothing."""
         self._closed = True
-        self._works = []
+        self._launches = []
+        self._calls.clear()
         while self._submissions:
             self._submissions.popitem()[1].close()
+
+
+def _launch(call: Callable[[], object]) -> Launch:
+    return call if isinstance(call, Launch) else HostCall(call)

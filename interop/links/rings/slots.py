@@ -1,76 +1,64 @@
-"""The places of frames, and the batches in which they go from one side to the other. Shared by both kinds of ring."""
+"""The slots of a ring, and the batches in which their frames go from one side to the other."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from interop.links.rings._batches import State, open_block
-from interop.links.rings.layout import Counts, Layout, Slot, Source, Tally
+from interop.links.rings._blocks import RingHome, open_block
+from interop.links.rings._handover import Handover
+from interop.links.rings.layout import Counts, RingLayout, Slot, Source, Tally
 from interop.protocols import ClosedError, TurnError
-from interop.toolkit import PART_ALIGNMENT
+from interop.toolkit import PART_ALIGNMENT, OwnershipState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
     from types import TracebackType
     from typing import Self
 
-    from interop.links.order import Order
-    from interop.links.rings._batches import Block
-    from interop.links.rings._handover import Handover
-    from interop.negotiation import Plan
-    from interop.protocols import Commands, Consumer, MappedBuffer, Producer
+    from interop.links.rings._blocks import RingBlock
+    from interop.protocols import Commands, MappedBuffer, Producer
+
+_TAKEN = frozenset({OwnershipState.ACQUIRED})
 
 
-class Slots:
-    """Common to rings: the blocks of memory, cut into slots, and their end.
+class RingBase:
+    """Base of both kinds of ring: blocks of memory that are cut into slots.
 
-    The slots of a batch share one allocation, exported and imported once; so what is handed over is a memory
-    object as a whole, as OpenCL wants it.
+    The slots of a batch share one allocation, which is exported and imported once. So a memory object is handed over
+    as a whole, as OpenCL requires.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        producer: Producer,
-        consumer: Consumer,
-        order: Order,
-        drain: Callable[[float], None],
-        layout: Layout,
-    ) -> None:
-        """Allocate the slots; nothing stays behind on failure. See :meth:`interop.links.Link.ring`."""
-        layout.check(plan)
-        assert plan.handle_type is not None  # checked just now
-        self.shape = layout.shape
-        self.dtype = layout.dtype
-        self.nbytes = layout.nbytes
-        """Bytes of one frame."""
+    def __init__(self, home: RingHome, layout: RingLayout, room: int) -> None:
+        """Allocate the slots; nothing stays open on failure. ``room`` is the number of submissions in flight."""
+        layout.check(home.plan)
+        self.shape, self.dtype, self.nbytes = layout.frame
         self.batch = layout.batch
         """Frames that are handed over together."""
         self.source: Source = layout.source
-        """Which side makes the frames."""
-        alignment = max(PART_ALIGNMENT, consumer.device.capabilities.view_alignment)
-        self.stride = -(-layout.nbytes // alignment) * alignment
+        """The side that makes the frames."""
+        alignment = max(PART_ALIGNMENT, home.consumer.device.capabilities.view_alignment)
+        self.stride = -(-self.nbytes // alignment) * alignment
         """Bytes from one frame of a batch to the next."""
-        self._producer = producer
-        self._order = order
-        self._drain = drain
+        self.room = room
+        """Batches that may be in flight; the caller waits before it enqueues one more."""
+        self._home = home
+        self._producer = home.producer
+        self._order = home.order
+        self._handover = Handover(home, room)
         self._tally = Tally()
-        self._blocks: list[Block] = []
+        self._blocks: list[RingBlock] = []
         self._slots: list[tuple[Slot, ...]] = []
         self._closed = False
         with ExitStack() as undo:
             for number in range(layout.slots // layout.batch):
-                size = self.batch * self.stride
-                block = open_block(number, plan, producer, consumer, plan.handle_type, order, size)
+                block = open_block(home, number, self.batch * self.stride, self.source)
                 undo.callback(block.close)
-                if self.source == "consumer":  # which begins with memory that is nobody's
-                    block.state, block.away, block.used = State.PRODUCED, True, True
                 self._blocks.append(block)
                 self._slots.append(tuple(self._cut(block, undo)))
             self._resources = undo.pop_all()
 
-    def _cut(self, block: Block, undo: ExitStack) -> Iterator[Slot]:
+    def _cut(self, block: RingBlock, undo: ExitStack) -> Iterator[Slot]:
         for position in range(self.batch):
             offset = position * self.stride
             view = block.buffer.consumer_view.view(self.shape, self.dtype, offset=offset)
@@ -86,12 +74,12 @@ class Slots:
 
     @property
     def counts(self) -> Counts:
-        """What became of the frames so far."""
+        """Numbers of the frames so far."""
         return self._tally.counts()
 
     @property
     def dropped(self) -> int:
-        """Frames that were made and never taken."""
+        """Number of frames that were made and never taken."""
         return self._tally.dropped
 
     @property
@@ -102,19 +90,24 @@ class Slots:
     def synchronize(self, timeout: float | None = None) -> None:
         """Block until both sides have done all that was enqueued. Raises :class:`WaitTimeout`."""
         self._check_open()
-        self._drain(self._order.timeout if timeout is None else timeout)
+        self._home.drain(self._home.timeout if timeout is None else timeout)
 
     def close(self) -> None:
-        """Wait for the work in flight and free everything. A second call does nothing.
+        """Wait for the work in flight, then free everything. A second call does nothing.
 
-        Raises :class:`WaitTimeout` when the work does not end in time; the ring is then left to its link.
+        Raises:
+            TurnError: A producer turn of the link is open in this thread.
+            WaitTimeout: The work did not end within the link's timeout. The ring is then closed with its link.
         """
         if not self.closed:
-            self._drain(self._order.timeout)
+            with self._order.exclusive(f"closing {self!r}"):
+                self._home.drain(self._home.timeout)
+                self._closed = True
         self.release()
+        self._home.forget_ring(self)
 
     def release(self) -> None:
-        """Free everything; work must have ended. For the link."""
+        """Free everything. The work that uses it must have ended. For the link."""
         self._closed = True
         self._resources.close()
 
@@ -134,27 +127,18 @@ class Slots:
 class Batch:
     """Consecutive frames that are handed over together. Iterating gives pairs of frame number and slot.
 
-    Of a ring's :meth:`~interop.links.FrameRing.batches` it is valid until the loop goes on; what one side made
-    and the other did not take is handed through without work then, or when the next loop begins.
+    A batch of :meth:`~interop.links.FrameRing.batches` is valid for one iteration. If one side skips it, it is passed
+    on unchanged.
     """
 
-    __slots__ = ("_block", "_handover", "_producer", "_source", "_tally", "_valid", "first", "slots")
+    __slots__ = ("_block", "_handover", "_producer", "_valid", "first", "slots")
 
     def __init__(
-        self,
-        handover: Handover,
-        producer: Producer,
-        block: Block,
-        first: int,
-        slots: Sequence[Slot],
-        tally: Tally,
-        source: Source,
+        self, handover: Handover, producer: Producer, block: RingBlock, first: int, slots: Sequence[Slot]
     ) -> None:
         self._handover = handover
         self._producer = producer
         self._block = block
-        self._tally = tally
-        self._source = source
         self._valid = True
         self.first = first
         """Number of its first frame in this run."""
@@ -171,11 +155,16 @@ class Batch:
     def producer(self) -> Generator[Commands]:
         """``with`` this, record the producer's work on the batch; submitted at the end (``vkQueueSubmit``).
 
-        An exception inside submits nothing. Blocks the caller while too many batches are in flight, and with
-        the blocking strategy until the consumer has given the slots back. Raises :class:`WaitTimeout` when
-        that takes longer than the link's timeout, :class:`TurnError` for a batch whose turn is the consumer's.
+        An exception inside submits nothing. Blocks the caller while too many batches are in flight, and with the
+        blocking strategy until the consumer has given the slots back.
+
+        Raises:
+            WaitTimeout: The wait took longer than the link's timeout.
+            TurnError: The batch is the consumer's, a producer turn of the link is open in this thread, or an earlier
+                hand-over of the link failed.
         """
-        self._check(State.IDLE)
+        self._check()
+        self._handover.batches.check(self._block, "producer", self._block.producer_states)
         self._handover.make_room()
         submission = self._block.submission(self._producer)
         commands = submission.begin()
@@ -185,45 +174,40 @@ class Batch:
         except BaseException:
             submission.abandon()
             raise
-        if self._source == "producer":
-            self._made()
-        else:
-            self._had()
+        self._produced()
 
     @contextmanager
     def consumer(self) -> Generator[tuple[MappedBuffer, ...]]:
         """``with`` this, the consumer owns the batch; yields the views of its frames, in order.
 
-        The slots go to the producer at the end, also after an exception inside. Does not block the caller
-        except with the blocking strategy. Raises :class:`TurnError` for a batch whose turn is the producer's.
+        The batch goes back to the producer at the end, after an exception too. Does not block the caller except with
+        the blocking strategy.
+
+        Raises:
+            TurnError: The batch is the producer's, a producer turn of the link is open in this thread, or an earlier
+                hand-over of the link failed.
         """
-        self._check(State.PRODUCED)
-        self._handover.take(self._block)
-        if self._source == "producer":
-            self._had()
+        self._check()
+        self._handover.batches.take(self._block)
+        self._taken()
         try:
             yield tuple([slot.view for slot in self.slots])
         finally:
-            self._handover.give_back(self._block)
-        if self._source == "consumer":
-            self._made()
+            self._handover.batches.give_back(self._block)
+        self._given_back()
 
-    def _made(self) -> None:
-        """Count the frames as produced."""
-        self._block.frames = len(self.slots)
-        self._tally.produced += len(self.slots)
+    def _produced(self) -> None:
+        """Note that the producer's work on the frames was submitted."""
 
-    def _had(self) -> None:
-        """Count the frames as consumed."""
-        self._tally.consumed += self._block.frames
-        self._block.frames = 0
+    def _taken(self) -> None:
+        """Note that the consumer has the frames."""
 
-    def _check(self, state: State) -> None:
+    def _given_back(self) -> None:
+        """Note that the consumer has left the frames."""
+
+    def _check(self) -> None:
         if not self._valid:
             raise TurnError("this batch is over: the loop has gone on to the next one")
-        if self._block.state is not state:
-            msg = f"this batch is {self._block.state.value}; it must be {state.value} for that"
-            raise TurnError(msg)
 
     def end(self) -> None:
         """Refuse further use."""

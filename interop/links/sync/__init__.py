@@ -1,21 +1,26 @@
-"""The strategies that order two streams of two APIs."""
+"""The strategies that order two streams of two APIs. A link loads the strategies that its plan names."""
 
 from __future__ import annotations
 
-from interop.links.sync._choose import open_directions, open_to_consumer, open_to_producer
+from interop.links.sync._binary import BinaryPair
+from interop.links.sync._choose import (
+    open_batch_directions,
+    open_directions,
+    sync_file_to_consumer,
+    sync_file_to_producer,
+)
 from interop.links.sync._directions import ToConsumer, ToProducer
-from interop.links.sync._native import BinaryToConsumer, NativeToProducer, TimelineToConsumer
-from interop.links.sync._sync_files import OneShotToConsumer, OneShotToProducer
+from interop.links.sync._prepared import StreamCall
+from interop.links.sync._relay import RelayThread
 
 __all__ = [
-    "BinaryToConsumer",
-    "NativeToProducer",
-    "OneShotToConsumer",
-    "OneShotToProducer",
-    "TimelineToConsumer",
+    "BinaryPair",
+    "RelayThread",
+    "StreamCall",
     "ToConsumer",
     "ToProducer",
+    "open_batch_directions",
     "open_directions",
-    "open_to_consumer",
-    "open_to_producer",
+    "sync_file_to_consumer",
+    "sync_file_to_producer",
 ]

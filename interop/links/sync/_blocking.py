@@ -7,15 +7,35 @@ from typing import TYPE_CHECKING
 from interop.protocols import WaitTimeout
 
 if TYPE_CHECKING:
-    from interop.protocols import Producer, Stream
+    from interop.protocols import Producer, Stream, Submission
 
 
-class BlockingToConsumer:
+class HostToConsumer:
+    """Base of directions in which the host watches the producer's progress: its values are the timeline values."""
+
+    ready = None
+    external_ready = None
+    binary = None
+
+    def submit(self, submission: Submission, wait_value: int, *, signals: bool) -> tuple[int, int]:  # noqa: ARG002 - the producer signals its progress
+        """See :class:`ToConsumer`."""
+        progress = submission.submit(wait_value)
+        return progress, progress
+
+
+class HostToProducer:
+    """Base of directions in which no command list signals."""
+
+    external_done = None
+
+    def next_value(self) -> int:
+        """No command list signals here."""
+        return 0
+
+
+class BlockingToConsumer(HostToConsumer):
     """The caller waits for the producer's progress."""
 
-    semaphore = None
-    single_use = False
-    unclaimed = False
     failure = None
 
     def __init__(self, producer: Producer, timeout: float) -> None:
@@ -23,39 +43,23 @@ class BlockingToConsumer:
         self._who = f"{producer.device.backend} to finish a submission"
         self._timeout = timeout
 
-    def next_value(self) -> int:
+    def wait(self, stream: Stream, value: int) -> int:  # noqa: ARG002 - the host waits for the stream
         """See :class:`ToConsumer`."""
-        return 0
-
-    def can_signal(self) -> bool:
-        """There is nothing to signal."""
-        return False
-
-    def submitted(self, progress: int, *, signalled: bool) -> int:  # noqa: ARG002 - progress is the point
-        """See :class:`ToConsumer`."""
-        return progress
-
-    def returned(self) -> None:
-        """Nothing hangs on it."""
-
-    def wait(self, stream: Stream, point: int) -> int:  # noqa: ARG002 - the host has waited for the stream
-        """See :class:`ToConsumer`."""
-        if not self._progress.wait_host(point, self._timeout):
+        if not self._progress.wait_host(value, self._timeout):
             raise WaitTimeout(self._who, self._timeout)
-        return point
+        return value
 
     def rescue(self) -> None:
         """Nothing waits on the device."""
 
     def close(self) -> None:
-        """Nothing is owned."""
+        """The direction owns nothing."""
 
 
-class BlockingToProducer:
+class BlockingToProducer(HostToProducer):
     """The caller waits for the consumer's stream."""
 
-    semaphore = None
-    single_use = False
+    done = None
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
@@ -69,4 +73,4 @@ class BlockingToProducer:
         """Nothing waits on the device."""
 
     def close(self) -> None:
-        """Nothing is owned."""
+        """The direction owns nothing."""

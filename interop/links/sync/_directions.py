@@ -1,62 +1,67 @@
-"""The two directions of a link, as every strategy fulfils them."""
+"""The two directions of a link, as every strategy fulfils them.
+
+A *timeline value* of a direction counts its hand-overs. Values of one direction can be compared with each other only.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from interop.protocols import InteropError, ProducerSemaphore, Stream
+    from interop.links.sync._binary import BinaryPair
+    from interop.protocols import ExternalSemaphore, InteropError, ProducerSemaphore, Stream, Submission
 
 
 class ToConsumer(Protocol):
     """Makes the consumer's stream wait for the producer's queue."""
 
     @property
-    def semaphore(self) -> ProducerSemaphore | None:
-        """What submissions of producer turns signal; ``None`` when the producer's progress is enough."""
+    def ready(self) -> ProducerSemaphore | None:
+        """The semaphore that submissions of the producer signal; None where the producer's progress is enough."""
         ...
 
     @property
-    def single_use(self) -> bool:
-        """Whether a signal must have been waited for before the next one can be given (binary)."""
+    def external_ready(self) -> ExternalSemaphore | None:
+        """The consumer's import of :attr:`ready` that a command list may wait for; None where there is none."""
         ...
 
     @property
-    def unclaimed(self) -> bool:
-        """Whether a single-use signal is out that nobody was made to wait for."""
+    def binary(self) -> BinaryPair | None:
+        """The direction itself where its semaphore is binary: a signal must be waited for before the next one."""
         ...
 
     @property
     def failure(self) -> InteropError | None:
-        """Why a hand-over did not come, where a thread of the direction found that out; :meth:`wait` raises it."""
+        """The error that a thread of the direction met. :meth:`wait` raises it too."""
         ...
 
-    def can_signal(self) -> bool:
-        """Whether the next submission may signal :attr:`semaphore`."""
+    def submit(self, submission: Submission, wait_value: int, *, signals: bool) -> tuple[int, int]:
+        """Submit work of the producer.
+
+        Args:
+            submission: What to submit; it signals :attr:`ready` if ``signals``.
+            wait_value: Timeline value that the submission waits for.
+            signals: Whether the submission was prepared with a signal.
+
+        Returns:
+            The timeline value on the producer's progress, and the timeline value of this direction.
+        """
         ...
 
-    def next_value(self) -> int:
-        """The value with which the next submission signals :attr:`semaphore`."""
-        ...
+    def wait(self, stream: Stream, value: int) -> int:
+        """Make ``stream`` wait for a timeline value.
 
-    def submitted(self, progress: int, *, signalled: bool) -> int:
-        """Record a submission that reaches ``progress`` on the producer; return its point."""
-        ...
+        Returns:
+            The newest timeline value that the stream now waits for.
 
-    def returned(self) -> None:
-        """Record that the next submission waits for what the consumer's stream holds so far."""
-        ...
-
-    def wait(self, stream: Stream, point: int) -> int:
-        """Make ``stream`` wait for ``point``; return the newest point that it has now waited for.
-
-        Raises :class:`interop.protocols.WaitTimeout` where the strategy waits on the host, or when an earlier
-        wait of this link ended that way.
+        Raises:
+            WaitTimeout: The strategy waits on the host and the producer took longer than the link's timeout, or an
+                earlier wait ended that way.
         """
         ...
 
     def rescue(self) -> None:
-        """Let go of every stream still waiting, after a failure, so that things can be closed."""
+        """Release every stream that still waits, after a failure, so that everything can be closed."""
         ...
 
     def close(self) -> None:
@@ -68,21 +73,25 @@ class ToProducer(Protocol):
     """Makes the producer's queue wait for the consumer's stream."""
 
     @property
-    def semaphore(self) -> ProducerSemaphore | None:
-        """What a submission that takes memory over must wait on; ``None`` when the host has waited already."""
+    def done(self) -> ProducerSemaphore | None:
+        """The semaphore that a submission waits for; None where the host has waited already."""
         ...
 
     @property
-    def single_use(self) -> bool:
-        """Whether a signal must have been waited for before the next one can be given (binary)."""
+    def external_done(self) -> ExternalSemaphore | None:
+        """The consumer's import of :attr:`done` that a command list may signal; None where there is none."""
         ...
 
     def signal(self, stream: Stream) -> int:
-        """Make ``stream`` signal after its work so far; return the value for the submission to wait for."""
+        """Make ``stream`` signal after its work so far; return the timeline value to wait for."""
+        ...
+
+    def next_value(self) -> int:
+        """Reserve the timeline value with which a command list signals next."""
         ...
 
     def rescue(self) -> None:
-        """Let go of the queue if it still waits, after a failure, so that things can be closed."""
+        """Release the queue if it still waits, after a failure, so that everything can be closed."""
         ...
 
     def close(self) -> None:

@@ -1,14 +1,15 @@
-"""Native by ``sync_fd``: each hand-over has a descriptor of its own, exported after the signal and imported to wait.
+"""Native by ``sync_fd``: each hand-over has its own sync file, exported after the signal and imported to wait.
 
-An export takes the signal back, so a semaphore that is signalled again needs no wait of the other side in between:
-none of the rules that bind a shared binary semaphore holds here. What is handed over late is covered by a later
-signal of the same queue or stream, so only the last descriptor is kept.
+An export takes the signal back, so the semaphore may be signalled again without a wait of the other side. None of the
+rules of a shared binary semaphore holds here. A later signal of the same queue or stream stands for every earlier one,
+so only the last sync file is kept.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from interop.links.sync._blocking import HostToProducer
 from interop.protocols import ONE_SHOT, ExportingConsumer, ImportingProducer, SemaphoreKind, Unsupported
 
 if TYPE_CHECKING:
@@ -21,45 +22,36 @@ if TYPE_CHECKING:
         ProducerSemaphore,
         SemaphoreDescriptor,
         Stream,
+        Submission,
     )
 
 
-class OneShotToConsumer:
+class SyncFileToConsumer:
     """Each submission's signal is exported at once; the consumer's stream waits for the last one."""
 
-    single_use = False
-    unclaimed = False
+    binary = None
+    external_ready = None
     failure = None
 
     def __init__(self, producer: Producer, consumer: Consumer) -> None:
-        self.semaphore: ProducerSemaphore = producer.create_semaphore(SemaphoreKind.BINARY, export=ONE_SHOT)
+        self.ready: ProducerSemaphore = producer.create_semaphore(SemaphoreKind.BINARY, export=ONE_SHOT)
         self._import = consumer.import_semaphore
         self._given: tuple[Handle, SemaphoreDescriptor] | None = None
         self._taken: ExternalSemaphore | None = None
-        self._points = 0
+        self._submitted = 0
 
-    def can_signal(self) -> bool:
-        """Always: the export of the signal before has taken it back."""
-        return True
-
-    def next_value(self) -> int:
-        """Binary semaphores have no value."""
-        return 0
-
-    def submitted(self, progress: int, *, signalled: bool) -> int:  # noqa: ARG002 - submissions are counted here
-        """See :class:`ToConsumer`. Raises what the export raises; the next signal is then illegal."""
-        self._points += 1
-        if signalled:
-            given = self.semaphore.export_semaphore()
+    def submit(self, submission: Submission, wait_value: int, *, signals: bool) -> tuple[int, int]:
+        """See :class:`ToConsumer`. Raises the errors of the export; the next signal is then illegal."""
+        progress = submission.submit(wait_value)
+        self._submitted += 1
+        if signals:
+            given = self.ready.export_semaphore()
             self._forget()
             self._given = given
-        return self._points
+        return progress, self._submitted
 
-    def returned(self) -> None:
-        """Nothing hangs on it."""
-
-    def wait(self, stream: Stream, point: int) -> int:  # noqa: ARG002 - the last signal covers every point
-        """See :class:`ToConsumer`. After an error the same signal is there to be waited for still."""
+    def wait(self, stream: Stream, value: int) -> int:  # noqa: ARG002 - the last signal stands for every value
+        """See :class:`ToConsumer`. After an error the same signal can still be waited for."""
         if self._given is not None:
             handle, descriptor = self._given
             self._taken = self._import(handle, descriptor)
@@ -68,10 +60,10 @@ class OneShotToConsumer:
             self._taken.wait(stream)
             taken, self._taken = self._taken, None
             taken.close()
-        return self._points
+        return self._submitted
 
     def rescue(self) -> None:
-        """Nothing to do: a wait is only ever enqueued after the submission that signals it."""
+        """Do nothing: a wait is enqueued only after the submission that signals it."""
 
     def _forget(self) -> None:
         given, self._given = self._given, None
@@ -84,13 +76,11 @@ class OneShotToConsumer:
     def close(self) -> None:
         """See :class:`ToConsumer`."""
         self._forget()
-        self.semaphore.close()
+        self.ready.close()
 
 
-class OneShotToProducer:
+class SyncFileToProducer(HostToProducer):
     """The consumer's stream signals; the signal is exported and imported for the producer's next submission."""
-
-    single_use = False
 
     def __init__(self, producer: Producer, consumer: Consumer) -> None:
         if not isinstance(consumer, ExportingConsumer):
@@ -103,7 +93,7 @@ class OneShotToProducer:
         self._make = consumer.create_semaphore
         self._source: ConsumerSemaphore | None = self._create()
         try:
-            self.semaphore = producer.create_importing_semaphore(ONE_SHOT)
+            self.done = producer.create_importing_semaphore(ONE_SHOT)
         except BaseException:
             self._drop()
             raise
@@ -119,9 +109,9 @@ class OneShotToProducer:
             self._source.signal(stream)
             handle, descriptor = self._source.export_semaphore()
             with handle:
-                self.semaphore.import_semaphore(handle, descriptor)
+                self.done.import_semaphore(handle, descriptor)
         except BaseException:
-            self._drop()  # it may be signalled and not handed out, and then must not be signalled again
+            self._drop()  # it may be signalled without an export, and must not be signalled again then
             raise
         return 0
 
@@ -131,9 +121,9 @@ class OneShotToProducer:
             source.close()
 
     def rescue(self) -> None:
-        """Nothing to do: a signal that was handed out can come from the consumer's device alone."""
+        """Do nothing: only the consumer's device can give a signal that was exported."""
 
     def close(self) -> None:
         """See :class:`ToProducer`."""
         self._drop()
-        self.semaphore.close()
+        self.done.close()

@@ -10,8 +10,8 @@ import numpy as np  # noqa: TID253 - kernels take their scalars as NumPy's
 import pytest
 
 from interop.protocols import ArgumentError, ClosedError, CompileError, KernelError, as_dtype
+from interop.testing import _sources as sources
 from interop.testing._bench import pattern, same
-from interop.testing.conformance import _sources as sources
 
 if TYPE_CHECKING:
     from interop.protocols import Kernel, MappedBuffer

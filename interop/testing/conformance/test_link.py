@@ -12,8 +12,8 @@ import pytest
 
 from interop.negotiation import MemoryPath
 from interop.protocols import ClosedError, InteropError, InvalidArgument, TurnError
+from interop.testing import _sources as sources
 from interop.testing._bench import pattern
-from interop.testing.conformance import _sources as sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -342,7 +342,7 @@ def test_buffer_that_no_device_has_memory_for(link_factory: LinkFactory) -> None
 
 def test_staged_path(link_factory: LinkFactory) -> None:
     """Copies through host memory give the same results, on every pair of devices."""
-    link = link_factory(require="staged")
+    link = link_factory(path="staged")
     assert link.path is MemoryPath.STAGED
     buffer, kernel = link.buffer((COUNT,), "uint32"), adder(link)
     for frame in range(5):
@@ -353,7 +353,7 @@ def test_staged_path(link_factory: LinkFactory) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"sync": "none"}, {"require": "fast"}, {"timeout": -1.0}], ids=lambda wrong: next(iter(wrong))
+    "wrong", [{"sync": "none"}, {"path": "fast"}, {"timeout": -1.0}], ids=lambda wrong: next(iter(wrong))
 )
 def test_wrong_choices(link_factory: LinkFactory, wrong: dict[str, object]) -> None:
     with pytest.raises(InvalidArgument):

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from interop.protocols import ClosedError, DriverError, WaitTimeout
-from interop.toolkit import HOLD, CommandList, Resource, run_callback
+from interop.toolkit import HOLD, Resource, StandardCommandList, run_callback
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
     from interop.protocols import InteropError
 
 _LONGEST = threading.TIMEOUT_MAX
-"""What ``Condition.wait`` takes at most, in seconds."""
+"""The longest timeout that ``Condition.wait`` takes, in seconds."""
 
 
-def _told(error: Exception) -> DriverError:
-    """Return what is raised for work that has failed."""
+def _error_of(error: Exception) -> DriverError:
+    """Return the error that reports failed work."""
     function = HOLD if isinstance(error, _HoldFailed) else "NumPy stream"
     return DriverError(function, -1, type(error).__name__, str(error))
 
 
 class _HoldFailed(RuntimeError):
-    """What a hold waited for will not come."""
+    """A hold was released as failed."""
 
 
 class _Worker:
-    """What the thread of a stream works on. Knows nothing of the stream, which may be dropped and then ends it.
+    """The work of a stream's thread. Has no reference to the stream, whose end ends it.
 
-    Work that raises ends what the stream does: later work is dropped until the error has been reported, as it
-    would be in the queue of a real driver. Notifications are never dropped, because somebody waits for them.
+    After work that raises, later work is dropped until the error has been reported, as in the queue of a driver.
+    Notifications are never dropped, because callers wait for them.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class _Worker:
         self.ended = False
 
     def put(self, work: Callable[[], None]) -> None:
-        """Have the thread call this after all earlier work."""
+        """Call ``work()`` in the thread after all earlier work."""
         with self.changed:
             if self.ended:
                 raise ClosedError("this NumPy stream was closed")
@@ -66,8 +66,8 @@ class _Worker:
         value: int,
         failed: Callable[[int, InteropError], None] | None,
     ) -> None:
-        """Call the host, with the error where an earlier piece of work has failed."""
-        run_callback(callback, value, failed, None if self.error is None else _told(self.error))
+        """Run a notification, with the error if earlier work has failed."""
+        run_callback(callback, value, failed, None if self.error is None else _error_of(self.error))
 
     def wait(self, value: int) -> None:
         """Wait until :meth:`release` was called with ``value`` or more."""
@@ -79,15 +79,14 @@ class _Worker:
     def release(self, value: int, *, failed: bool = False) -> None:
         """End every :meth:`wait` up to ``value``."""
         with self.changed:
-            if (
-                failed
-            ):  # not those that were released before in good order and that the worker has yet to reach
+            # Not the holds that were released before as good and that the worker has yet to reach.
+            if failed:
                 self.failed.append(range(self.released + 1, value + 1))
             self.released = max(self.released, value)
             self.changed.notify_all()
 
     def end(self) -> None:
-        """Have the thread end after the work that it has. Holds that nobody released end as failed."""
+        """End the thread after the work that it has. Open holds end as failed."""
         with self.changed:
             self.ended = True
         self.release(2**64, failed=True)
@@ -111,10 +110,10 @@ class _Worker:
 
 
 class HostStream(Resource):
-    """A worker thread that does what it is given, one thing after the other.
+    """A worker thread that runs functions in order.
 
-    Work that raises ends what the stream does: later work is dropped until :meth:`synchronize` has reported
-    the error. Closing ends the thread; so does dropping, with a ``ResourceWarning``.
+    After work that raises, later work is dropped until :meth:`synchronize` has reported the error. Closing the stream
+    ends the thread; so does dropping it, with a ``ResourceWarning``.
     """
 
     def __init__(self, name: str = "interop-numpy") -> None:
@@ -131,21 +130,23 @@ class HostStream(Resource):
         return self._thread
 
     def enqueue(self, work: Callable[[], None]) -> None:
-        """Have ``work()`` called on the worker after all earlier work, unless that failed."""
+        """Call ``work()`` on the worker after all earlier work, unless that failed."""
         self._worker.put(partial(self._worker.unless_failed, work))
 
     def flush(self) -> None:
         """Do nothing: the worker starts at once."""
 
-    def command_list(self) -> CommandList:
+    def command_list(self) -> StandardCommandList:
         """Return a new, empty list of prepared calls for this stream."""
         self.check_open()
-        return CommandList(self)
+        return StandardCommandList(self)
 
     def synchronize(self, timeout: float) -> None:
-        """Block until everything enqueued so far is done.
+        """Block until all work enqueued so far has ended.
 
-        Raises :class:`WaitTimeout` after ``timeout`` seconds, and :class:`DriverError` once for failed work.
+        Raises:
+            WaitTimeout: The work has not ended within ``timeout`` seconds.
+            DriverError: The work failed; raised once.
         """
         self.check_open()
         worker = self._worker
@@ -156,10 +157,10 @@ class HostStream(Resource):
                 raise WaitTimeout(f"{target - worker.done} pieces of work on a NumPy stream", timeout)
             error, worker.error = worker.error, None
         if error is not None:
-            raise _told(error) from error
+            raise _error_of(error) from error
 
     def hold(self, value: int) -> None:
-        """Have the worker wait until :meth:`release` was called with ``value`` or more."""
+        """Enqueue a wait for :meth:`release` with ``value`` or more."""
         self._worker.put(partial(self._worker.wait, value))
 
     def release(self, value: int, *, failed: bool = False) -> None:
@@ -173,11 +174,11 @@ class HostStream(Resource):
         *,
         failed: Callable[[int, InteropError], None] | None = None,
     ) -> None:
-        """Have ``callback(value)`` called on the worker after all earlier work, or ``failed`` if that failed."""
+        """Enqueue ``callback(value)`` on the worker after all earlier work, or ``failed`` if that failed."""
         self._worker.put(partial(self._worker.tell, callback, value, failed))
 
     def close(self) -> None:
-        """End the worker. Holds that nobody released end as failed. A second call does nothing."""
+        """End the worker. Open holds end as failed. A second call does nothing."""
         super().close()
         if threading.current_thread() is not self._thread:
             self._thread.join()
