@@ -20,7 +20,7 @@ SIZE = 256  # heights per side of the grid
 WAVE = Path(__file__).with_name("shaders").joinpath("wave.comp.spv").read_bytes()
 
 consumer = sys.argv[1] if len(sys.argv) > 1 else "cuda" if torch.cuda.is_available() else "numpy"
-with interop.connect("vulkan", consumer, require="zero-copy") as link:
+with interop.connect("vulkan", consumer, path="zero-copy") as link:
     height = link.buffer(shape=(SIZE, SIZE), dtype="float32")
     wave = link.producer.create_compute(WAVE, buffers=1, push_constant_bytes=4)
     mesh = link.producer.create_mesh(SIZE, SIZE, width=640, height=480)

@@ -9,7 +9,7 @@ from collections import deque
 from itertools import count
 from typing import TYPE_CHECKING
 
-from interop_opencl._driver import CALLBACK, COMPLETE, check
+from interop_opencl._driver import CALLBACK, COMPLETE, check, create
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,10 +81,7 @@ def on_completion(
 
 def user_event(driver: Driver, context: int) -> int:
     """Create an event that the host completes (``clCreateUserEvent``)."""
-    status = ctypes.c_int()
-    event: int = driver.raw("clCreateUserEvent")(context, ctypes.byref(status))
-    check("clCreateUserEvent", status.value)
-    return event
+    return create("clCreateUserEvent", driver.raw("clCreateUserEvent"), context)
 
 
 class EventGate:
@@ -103,7 +100,7 @@ class EventGate:
         self._queue = queue
         self._set = driver.raw("clSetUserEventStatus")
         self._barrier = driver.raw("clEnqueueBarrierWithWaitList")
-        self._retain, self._drop = driver.references("Event")
+        self._retain, self._drop = driver.raw("clRetainEvent"), driver.raw("clReleaseEvent")
 
     def hold(self, value: int) -> None:
         """Enqueue a barrier on a user event. Does nothing if ``value`` is released already."""

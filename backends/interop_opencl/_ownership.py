@@ -3,84 +3,76 @@
 from __future__ import annotations
 
 import ctypes
+from abc import ABC, abstractmethod
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any
 
 from interop.protocols import PreparedCall
-from interop.toolkit import preconverted
-from interop_opencl._driver import check
-from interop_opencl.stream import OpenCLStream, stream_address
+from interop_opencl._driver import MEMORY_FUNCTIONS, check
+from interop_opencl.stream import stream_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from interop.protocols import Stream
-    from interop_opencl._driver import Driver
+    from interop_opencl.stream import OpenCLStream
 
-_ACQUIRE = "clEnqueueAcquireExternalMemObjectsKHR"
-_RELEASE = "clEnqueueReleaseExternalMemObjectsKHR"
+_ACQUIRE, _RELEASE = MEMORY_FUNCTIONS
 _Object = ctypes.c_void_p * 1
 
 
-class OwnershipChanges(Protocol):
-    """How an import changes hands between the two APIs."""
+class Ownership(ABC):
+    """How one ``cl_mem`` changes hands between the two APIs. The ``cl_mem`` must be open."""
+
+    __slots__ = ("_calls", "_queue", "address", "stream")
+
+    def __init__(self, stream: OpenCLStream, address: int) -> None:
+        self.stream = stream
+        """The consumer's queue."""
+        self.address = address
+        self._queue: Any = None
+        self._calls: tuple[PreparedCall, PreparedCall]
 
     def prepare_acquire(self, stream: Stream) -> PreparedCall:
-        """Return the acquire on a stream."""
-        ...
+        """Return the acquire on a queue: use before it is undefined."""
+        return self._prepare(stream)[0]
 
     def prepare_release(self, stream: Stream) -> PreparedCall:
-        """Return the release on a stream."""
-        ...
+        """Return the release on a queue: use after it is undefined."""
+        return self._prepare(stream)[1]
 
+    def _prepare(self, stream: Any) -> tuple[PreparedCall, PreparedCall]:
+        """Convert the arguments once for as long as the same queue is named."""
+        if self._queue is not stream or not stream.alive:
+            self._calls = self.convert(stream_address(stream, self.stream.context))
+            self._queue = stream
+        return self._calls
+
+    @abstractmethod
+    def convert(self, queue: int) -> tuple[PreparedCall, PreparedCall]:
+        """Return acquire and release on a ``cl_command_queue``."""
+
+    @abstractmethod
     def give_back(self) -> None:
-        """Release what is acquired, before the object goes."""
-        ...
+        """Release the ``cl_mem`` if it is acquired, before it is closed."""
 
 
-class OwnershipFunctions(NamedTuple):
-    """The acquire and release functions of a platform."""
+class ExternalOwnership(Ownership):
+    """Ownership of memory of another API, by ``cl_khr_external_memory``."""
 
-    acquire: Callable[..., int]
-    release: Callable[..., int]
+    __slots__ = ("_functions", "_held")
 
-
-def required(driver: Driver, platform: int) -> OwnershipFunctions:
-    """Return the functions. Raises ``Unsupported`` for a platform that lacks them, before it has a handle."""
-    return OwnershipFunctions(
-        *(preconverted(driver.required(platform, name)) for name in (_ACQUIRE, _RELEASE))
-    )
-
-
-class Ownership:
-    """Acquires and releases one imported ``cl_mem``, which must be open."""
-
-    __slots__ = ("_address", "_functions", "_held", "_prepared", "_stream")
-
-    def __init__(self, functions: OwnershipFunctions, stream: OpenCLStream, address: int) -> None:
+    def __init__(self, functions: tuple[Callable[..., int], ...], stream: OpenCLStream, address: int) -> None:
+        """Use ``functions``, which are :attr:`OpenCLContext.ownership`."""
+        super().__init__(stream, address)
         self._functions = functions
-        self._stream = stream
-        self._address = address
-        self._prepared: tuple[OpenCLStream | None, PreparedCall, PreparedCall] | None = None
         self._held: Callable[[], int] | None = None
         """The driver call that releases the object; None while it is not acquired."""
 
-    def prepare_acquire(self, stream: Stream) -> PreparedCall:
-        """Return ``clEnqueueAcquireExternalMemObjectsKHR``: use before it is undefined."""
-        return self._calls(stream)[1]
-
-    def prepare_release(self, stream: Stream) -> PreparedCall:
-        """Return ``clEnqueueReleaseExternalMemObjectsKHR``: use after it is undefined."""
-        return self._calls(stream)[2]
-
-    def _calls(self, stream: Stream) -> tuple[OpenCLStream | None, PreparedCall, PreparedCall]:
-        """Convert the arguments once for as long as the same queue is named."""
-        found = self._prepared
-        if found is not None and found[0] is stream and found[0].alive:
-            return found
-        queue = ctypes.c_void_p(stream_address(stream, self._stream.context))
+    def convert(self, queue: int) -> tuple[PreparedCall, PreparedCall]:
+        """Return both calls with their arguments converted."""
         none, one, zero = ctypes.c_void_p(), ctypes.c_uint(1), ctypes.c_uint(0)
-        arguments = (queue, one, _Object(self._address), zero, none, none)
+        arguments = (ctypes.c_void_p(queue), one, _Object(self.address), zero, none, none)
         acquire, release = (partial(each, *arguments) for each in self._functions)
 
         def acquired() -> int:
@@ -97,10 +89,7 @@ class Ownership:
                 self._held = None
             return code
 
-        known = stream if isinstance(stream, OpenCLStream) else None
-        made = (known, PreparedCall(acquired, refused), PreparedCall(released, partial(check, _RELEASE)))
-        self._prepared = made
-        return made
+        return PreparedCall(acquired, refused), PreparedCall(released, partial(check, _RELEASE))
 
     def give_back(self) -> None:
         """Release the object if it is acquired.
@@ -108,6 +97,6 @@ class Ownership:
         NVIDIA's driver (580) never returns from ``clReleaseContext`` while an import of it is acquired.
         """
         release, self._held = self._held, None
-        if release is not None and self._stream.alive:
+        if release is not None and self.stream.alive:
             check(_RELEASE, release())
-            self._stream.flush()
+            self.stream.flush()

@@ -102,33 +102,35 @@ def _capabilities(driver: cl.Driver, platform: int, native: Any, extensions: fro
     device: int = native.int_ptr
     notes: list[str] = []
     semaphore_notes: list[str] = []
-    importable = frozenset[Any]()
-    if "cl_khr_external_memory" not in extensions:
-        notes.append("this OpenCL device has no cl_khr_external_memory")
-    elif any(driver.extension(platform, name) is None for name in cl.MEMORY_FUNCTIONS):
-        notes.append("this OpenCL platform lists cl_khr_external_memory but lacks its functions")
-    else:
-        importable = _known(driver.query_numbers(device, cl.DEVICE_MEMORY_IMPORT), cl.MEMORY_HANDLES)
-    semaphores: dict[SemaphoreKind, frozenset[Any]] = {}
-    handed_out: dict[SemaphoreKind, frozenset[Any]] = {}
-    if "cl_khr_external_semaphore" not in extensions:
-        semaphore_notes.append("this OpenCL device has no cl_khr_external_semaphore")
-    elif any(driver.extension(platform, name) is None for name in cl.SEMAPHORE_FUNCTIONS):
-        semaphore_notes.append("this OpenCL platform lists cl_khr_external_semaphore but lacks its functions")
-    else:
+
+    def offers(extension: str, functions: tuple[str, ...], notes: list[str]) -> bool:
+        if extension not in extensions:
+            notes.append(f"this OpenCL device has no {extension}")
+        elif any(driver.extension(platform, name) is None for name in functions):
+            notes.append(f"this OpenCL platform lists {extension} but lacks its functions")
+        else:
+            return True
+        return False
+
+    importable = frozenset[HandleType]()
+    if offers("cl_khr_external_memory", cl.MEMORY_FUNCTIONS, notes):
+        importable = driver.query_handles(device, cl.DEVICE_MEMORY_IMPORT, cl.MEMORY_HANDLES)
+    semaphores: dict[SemaphoreKind, frozenset[HandleType]] = {}
+    exportable: dict[SemaphoreKind, frozenset[HandleType]] = {}
+    if offers("cl_khr_external_semaphore", cl.SEMAPHORE_FUNCTIONS, semaphore_notes):
         # OpenCL has binary semaphores only, so their types are not queried. NVIDIA refuses that query.
-        found = _known(driver.query_numbers(device, cl.DEVICE_SEMAPHORE_IMPORT), cl.SEMAPHORE_HANDLES)
+        found = driver.query_handles(device, cl.DEVICE_SEMAPHORE_IMPORT, cl.SEMAPHORE_HANDLES)
         semaphores[SemaphoreKind.BINARY] = found
         semaphore_notes.append(NO_TIMELINE)
         if driver.extension(platform, "clGetSemaphoreHandleForTypeKHR") is not None:
-            exported = _known(driver.query_numbers(device, cl.DEVICE_SEMAPHORE_EXPORT), cl.SEMAPHORE_HANDLES)
-            # create_semaphore creates no other type.
-            handed_out[SemaphoreKind.BINARY] = exported & {HandleType.SYNC_FD}
+            exported = driver.query_handles(device, cl.DEVICE_SEMAPHORE_EXPORT, cl.SEMAPHORE_HANDLES)
+            # create_semaphore makes no other
+            exportable[SemaphoreKind.BINARY] = exported & {HandleType.SYNC_FD}
     images, image_notes = _images(driver, native, importable)
     return Capabilities(
         memory_import=importable | {HandleType.HOST_ALLOCATION},
         semaphore_import=semaphores,
-        semaphore_export=handed_out,
+        semaphore_export=exportable,
         host_memory=f"{cl.USE_HOST_PTR}: mapped and unmapped at each hand-over, when the driver may copy",
         stream_hold="clCreateUserEvent",
         stream_notify="clSetEventCallback",
@@ -149,19 +151,13 @@ def _images(
     """
     if not device.image_support:
         return {}, ("the OpenCL device has no images, says CL_DEVICE_IMAGE_SUPPORT",)
-    rows = importable & _known(
-        driver.query_numbers(device.int_ptr, cl.DEVICE_LINEAR_IMAGES), cl.MEMORY_HANDLES
-    )
-    notes = [f"the OpenCL driver reads images in {each} memory as rows" for each in sorted(rows)]
-    notes += [
-        f"the OpenCL driver does not read images in {each} memory as rows"
-        for each in sorted(importable - rows)
+    rows = importable & driver.query_handles(device.int_ptr, cl.DEVICE_LINEAR_IMAGES, cl.MEMORY_HANDLES)
+    notes = [
+        f"the OpenCL driver {reads} images in {each} memory as rows"
+        for reads, types in (("reads", rows), ("does not read", importable - rows))
+        for each in sorted(types)
     ]
     return {Tiling.OPTIMAL: importable - rows, Tiling.LINEAR: rows}, tuple(notes)
-
-
-def _known(codes: tuple[int, ...], table: Mapping[int, Any]) -> frozenset[Any]:
-    return frozenset(table[code] for code in codes if code in table)
 
 
 def _exactly(raw: bytes | None, size: int) -> bytes | None:

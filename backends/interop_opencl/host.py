@@ -9,18 +9,17 @@ driver of a discrete GPU may copy.
 from __future__ import annotations
 
 import ctypes
+from functools import partial
 from typing import TYPE_CHECKING
 
 from interop.protocols import DEFAULT_TIMEOUT, DriverError, FdFate, PreparedCall, WaitTimeout, lend
 from interop.toolkit import find_host_pages
-from interop_opencl._driver import FALSE, MEM_READ_WRITE, MEM_USE_HOST_PTR, USE_HOST_PTR, check, name_of
+from interop_opencl import _driver as cl
+from interop_opencl._ownership import Ownership
 from interop_opencl.memory import OpenCLMemory
-from interop_opencl.stream import stream_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from interop.protocols import Handle, MemoryDescriptor, Stream
+    from interop.protocols import Handle, MemoryDescriptor
     from interop_opencl.stream import OpenCLStream
 
 _MAP = "clEnqueueMapBuffer"
@@ -28,38 +27,22 @@ _UNMAP = "clEnqueueUnmapMemObject"
 _READ_AND_WRITE = 3  # CL_MAP_READ | CL_MAP_WRITE
 
 
-class HostOwnership:
-    """Maps and unmaps one ``cl_mem`` over host memory, which must be open. Mapped: the bytes are the host's."""
+class HostOwnership(Ownership):
+    """Maps and unmaps one ``cl_mem`` over host memory. Mapped: the bytes are the host's."""
 
-    __slots__ = ("_address", "_host", "_mapped", "_pages", "_size", "_stream")
+    __slots__ = ("_host", "_mapped", "_pages", "_size")
 
     def __init__(self, stream: OpenCLStream, address: int, host: int, size: int, pages: object) -> None:
         """Keep ``pages``, which hold the memory, as long as this object."""
-        self._stream = stream
-        self._address = address
+        super().__init__(stream, address)
         self._host = host
         self._size = size
         self._pages = pages
         self._mapped = False
 
-    def prepare_acquire(self, stream: Stream) -> PreparedCall:
-        """Return ``clEnqueueUnmapMemObject``: the bytes are the device's from then on."""
-        return self._prepare(stream, mapped=False)
-
-    def prepare_release(self, stream: Stream) -> PreparedCall:
-        """Return ``clEnqueueMapBuffer``: once it has run, the host's bytes are what the device wrote."""
-        return self._prepare(stream, mapped=True)
-
-    def _prepare(self, stream: Stream, *, mapped: bool) -> PreparedCall:
-        queue = stream_address(stream, self._stream.context)
-        change: Callable[[int], None] = self._map if mapped else self._unmap
-
-        def call() -> int:
-            if self._mapped is not mapped:
-                change(queue)
-            return 0
-
-        return PreparedCall(call, int)
+    def convert(self, queue: int) -> tuple[PreparedCall, PreparedCall]:
+        """Return the unmap and the map. Once the map has run, the host's bytes are what the device wrote."""
+        return PreparedCall(partial(self._unmap, queue), int), PreparedCall(partial(self._map, queue), int)
 
     def map_first(self, queue: OpenCLStream) -> None:
         """Map new memory and block until it is mapped. From then on the producer may write."""
@@ -71,13 +54,11 @@ class HostOwnership:
 
         No driver holds a reference to the pages.
         """
-        stream = self._stream
-        if stream.closed:
-            return
-        if not self._mapped:
+        stream = self.stream
+        if not stream.closed:
             self._map(stream.address)
-        self._unmap(stream.address)
-        self._settle(stream)
+            self._unmap(stream.address)
+            self._settle(stream)
 
     def _settle(self, queue: OpenCLStream) -> None:
         try:
@@ -86,24 +67,27 @@ class HostOwnership:
             queue.park(self._pages)
             raise
 
-    def _map(self, queue: int) -> None:
-        status = ctypes.c_int()
-        arguments = (self._address, FALSE, _READ_AND_WRITE, 0, self._size, 0, None, None)
-        place = self._stream.driver.raw(_MAP)(queue, *arguments, ctypes.byref(status))
-        check(_MAP, status.value)
-        self._mapped = True
-        if place != self._host:
-            text = f"mapped 0x{self._host:x} at 0x{place or 0:x}, which the specification forbids for {USE_HOST_PTR}"
-            raise DriverError(_MAP, 0, text=text)
+    def _map(self, queue: int) -> int:
+        if not self._mapped:
+            status = ctypes.c_int()
+            arguments = (self.address, cl.FALSE, _READ_AND_WRITE, 0, self._size, 0, None, None)
+            place = self.stream.driver.raw(_MAP)(queue, *arguments, ctypes.byref(status))
+            cl.check(_MAP, status.value)
+            self._mapped = True
+            if place != self._host:
+                where = f"mapped 0x{self._host:x} at 0x{place or 0:x}"
+                raise DriverError(_MAP, 0, text=f"{where}, which {cl.USE_HOST_PTR} forbids")
+        return 0
 
-    def _unmap(self, queue: int) -> None:
-        code = self._stream.driver.raw(_UNMAP)(queue, self._address, self._host, 0, None, None)
-        check(_UNMAP, code)
-        self._mapped = False
+    def _unmap(self, queue: int) -> int:
+        if self._mapped:
+            self.stream.driver.call(_UNMAP, queue, self.address, self._host, 0, None, None)
+            self._mapped = False
+        return 0
 
 
 def import_host(
-    stream: OpenCLStream, queue: OpenCLStream, handle: Handle, descriptor: MemoryDescriptor, alignment: int
+    stream: OpenCLStream, queue: OpenCLStream, handle: Handle, descriptor: MemoryDescriptor
 ) -> OpenCLMemory:
     """Create a buffer over host memory (``clCreateBuffer`` with ``CL_MEM_USE_HOST_PTR``) and map it.
 
@@ -113,23 +97,19 @@ def import_host(
         handle: Fits the descriptor; consumed on success only. Pages of ``interop.toolkit.HostPages`` are kept until
             the buffer is gone. The caller keeps other memory until then.
         descriptor: Describes the whole allocation.
-        alignment: Bytes of which the offset of a sub-buffer must be a multiple.
     """
     driver = stream.driver
     size = descriptor.allocation_size
     with lend(handle, FdFate.KEPT) as host:
         pages = find_host_pages(host, size)
-        status = ctypes.c_int()
-        flags = MEM_READ_WRITE | MEM_USE_HOST_PTR
-        address = driver.raw("clCreateBuffer")(stream.context, flags, size, host, ctypes.byref(status))
-        check("clCreateBuffer", status.value)
-        if not address:
-            raise DriverError("clCreateBuffer", 0, name_of(0), "reported success and returned no object")
-        native = driver.cl.MemoryObject.from_int_ptr(address, retain=False)
+        flags = cl.MEM_READ_WRITE | cl.MEM_USE_HOST_PTR
+        create = driver.raw("clCreateBuffer")
+        address = cl.create("clCreateBuffer", create, stream.context, flags, size, host)
+        native, release = driver.adopt(address)
         ownership = HostOwnership(stream, address, host, size, pages)
         try:
             ownership.map_first(queue)
         except BaseException:
-            native.release()
+            release()
             raise
-    return OpenCLMemory("OpenCL external memory", stream, native, size, alignment, ownership)
+    return OpenCLMemory(stream, native, size, release, ownership)

@@ -8,11 +8,12 @@ import threading
 import warnings
 import weakref
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interop.protocols import ArgumentError, CompileError, PreparedCall
 from interop.toolkit import KernelBase, LaunchBase, ModuleBase, pick_source, preconverted
-from interop_opencl._driver import check, failure
+from interop_opencl import _driver as cl
 from interop_opencl.memory import OpenCLBuffer
 from interop_opencl.stream import stream_address
 
@@ -21,39 +22,6 @@ if TYPE_CHECKING:
 
     from interop.protocols import Signature, Stream
     from interop_opencl.stream import OpenCLStream
-
-PRELUDE = """\
-#ifdef cl_khr_fp64
-#pragma OPENCL EXTENSION cl_khr_fp64 : enable
-#endif
-#ifdef cl_khr_fp16
-#pragma OPENCL EXTENSION cl_khr_fp16 : enable
-#endif
-#define KERNEL __kernel
-#define DEVICE_FUNCTION static
-#define GLOBAL_MEM __global
-#define CONSTANT_MEM __constant
-#define LOCAL_MEM __local
-#define LOCAL_BARRIER barrier(CLK_LOCAL_MEM_FENCE)
-#define GLOBAL_ID(d) ((uint)get_global_id(d))
-#define LOCAL_ID(d) ((uint)get_local_id(d))
-#define GROUP_ID(d) ((uint)get_group_id(d))
-#define GLOBAL_SIZE(d) ((uint)get_global_size(d))
-#define LOCAL_SIZE(d) ((uint)get_local_size(d))
-#define NUM_GROUPS(d) ((uint)get_num_groups(d))
-"""
-
-PORTABLE_NAMES = """\
-typedef char int8_t;
-typedef uchar uint8_t;
-typedef short int16_t;
-typedef ushort uint16_t;
-typedef int int32_t;
-typedef uint uint32_t;
-typedef long int64_t;
-typedef ulong uint64_t;
-"""
-"""Names of C99 that OpenCL C lacks. Only for portable source."""
 
 _LAUNCH = "clEnqueueNDRangeKernel"
 _POINTER_SIZE = ctypes.sizeof(ctypes.c_void_p)
@@ -69,7 +37,8 @@ class OpenCLModule(ModuleBase):
         self.driver = stream.driver
         self._natives = natives
         self._program: Any = program
-        self._launches: weakref.WeakSet[OpenCLLaunch] = weakref.WeakSet()
+        self.launches: weakref.WeakSet[LaunchBase] = weakref.WeakSet()
+        """The launches that release their kernels when this module is closed."""
 
     def open_kernel(self, signature: Signature) -> OpenCLKernel:
         """Return a kernel of this module."""
@@ -79,40 +48,21 @@ class OpenCLModule(ModuleBase):
 
     def create(self, name: str) -> tuple[Any, int]:
         """Create a ``cl_kernel`` (``clCreateKernel``); return it and the work items of its largest group."""
-        cl = self.driver.cl
+        binding = self.driver.cl
         try:
-            native = cl.Kernel(self._program, name)
-            question = cl.kernel_work_group_info.WORK_GROUP_SIZE
+            native = binding.Kernel(self._program, name)
+            question = binding.kernel_work_group_info.WORK_GROUP_SIZE
             return native, int(native.get_work_group_info(question, self._program.devices[0]))
-        except cl.Error as error:
-            raise failure("clCreateKernel", error) from error
-
-    def keep(self, launch: OpenCLLaunch) -> OpenCLLaunch:
-        """Have a launch release its kernel when this module is closed; return the launch."""
-        self._launches.add(launch)
-        return launch
+        except binding.Error as error:
+            raise cl.failure("clCreateKernel", error) from error
 
     def close(self) -> None:
         """Release the program and its kernels (``clReleaseProgram``). A second call does nothing."""
-        for launch in list(self._launches):
-            launch.release()
+        for launch in list(self.launches):
+            launch.kept = None  # the kernel, which keeps its arguments
         self._kernels.clear()
         self._program = None
         super().close()
-
-
-class OpenCLLaunch(LaunchBase):
-    """A ``cl_kernel`` of its own whose arguments, grid and queue are set."""
-
-    __slots__ = ("_native",)
-
-    def __init__(self, used: Sequence[Any], native: Any, prepared: PreparedCall) -> None:
-        super().__init__(used, prepared)
-        self._native = native
-
-    def release(self) -> None:
-        """Release the kernel, which keeps its arguments. Only after the module was closed."""
-        self._native = None
 
 
 class OpenCLKernel(KernelBase):
@@ -125,26 +75,19 @@ class OpenCLKernel(KernelBase):
         self._set = module.driver.raw("clSetKernelArg")
         self._lock = threading.Lock()
 
-    def __call__(
-        self,
-        *args: object,
-        global_size: int | Sequence[int],
-        local_size: int | Sequence[int] | None = None,
-        stream: Stream | None = None,
+    def launch(
+        self, args: Sequence[object], grid: tuple[int, ...], group: tuple[int, ...] | None, stream: Any
     ) -> None:
         """Enqueue the kernel (``clEnqueueNDRangeKernel``). Without a group the driver chooses one."""
-        grid, group = self.checked(args, global_size, local_size)
-        queue = self._queue(self.module.stream if stream is None else stream)
+        queue = self._queue(stream)
         with self._lock:
             self._set_arguments(self._address, args)
-            code = self.module.driver.raw(_LAUNCH)(
-                queue, self._address, *_extents(grid, group), 0, None, None
-            )
-        check(_LAUNCH, code)
+            sizes = _extents(grid, group)
+            self.module.driver.call(_LAUNCH, queue, self._address, *sizes, 0, None, None)
 
     def bind(
         self, args: Sequence[object], grid: tuple[int, ...], group: tuple[int, ...] | None, stream: Any
-    ) -> OpenCLLaunch:
+    ) -> LaunchBase:
         """Set the arguments of a new ``cl_kernel``.
 
         The kernel keeps its arguments. Their memory is freed when the launch and the memory have been released.
@@ -159,10 +102,12 @@ class OpenCLKernel(KernelBase):
         call = (ctypes.c_void_p(queue), ctypes.c_void_p(native.int_ptr), ctypes.c_uint(dimensions), offset)
         prepared = PreparedCall(
             partial(preconverted(module.driver.raw(_LAUNCH)), *call, size, local, zero, None, None),
-            partial(check, _LAUNCH),
+            partial(cl.check, _LAUNCH),
         )
         used = [module, stream, *(each for each in args if isinstance(each, OpenCLBuffer))]
-        return module.keep(OpenCLLaunch(used, native, prepared))
+        launch = LaunchBase(used, prepared, native)
+        module.launches.add(launch)
+        return launch
 
     def _queue(self, stream: Stream) -> int:
         own: OpenCLStream = self.module.stream
@@ -170,11 +115,11 @@ class OpenCLKernel(KernelBase):
 
     def _set_arguments(self, kernel: int, args: Sequence[object]) -> None:
         for index, (parameter, argument) in enumerate(zip(self.signature.parameters, args, strict=True)):
-            where = f"argument ({parameter}) of {self.signature.name}"
             if parameter.pointer:
                 memory = argument.native if isinstance(argument, OpenCLBuffer) else argument
                 address = getattr(memory, "int_ptr", None)
                 if not isinstance(address, int):
+                    where = f"argument ({parameter}) of {self.signature.name}"
                     raise ArgumentError(f"{where} needs an OpenCL buffer, got {argument!r}")
                 value: Any = ctypes.byref(ctypes.c_void_p(address))
                 size = _POINTER_SIZE
@@ -183,7 +128,7 @@ class OpenCLKernel(KernelBase):
                 size = len(value)
             code = self._set(kernel, index, size, value)
             if code:
-                check("clSetKernelArg", code, hint=where)
+                cl.check("clSetKernelArg", code, hint=f"argument ({parameter}) of {self.signature.name}")
 
 
 def _extents(grid: tuple[int, ...], group: tuple[int, ...] | None) -> tuple[int, None, Any, Any]:
@@ -198,22 +143,24 @@ def _extents(grid: tuple[int, ...], group: tuple[int, ...] | None) -> tuple[int,
     return len(grid), None, array(*whole), array(*group)
 
 
-def compile_module(stream: OpenCLStream, context: Any, source: str | Mapping[str, str]) -> OpenCLModule:
+def compile_module(stream: OpenCLStream, source: str | Mapping[str, str]) -> OpenCLModule:
     """Compile for the device (``clBuildProgram``)."""
-    cl = stream.driver.cl
+    binding = stream.driver.cl
     own = not isinstance(source, str) and "opencl" in source
-    text, signatures = pick_source("opencl", source, PRELUDE if own else PRELUDE + PORTABLE_NAMES)
-    program = cl.Program(context, text)
+    files = ("prelude.cl",) if own else ("prelude.cl", "portable_names.cl")
+    prelude = "".join(Path(__file__).with_name(each).read_text(encoding="utf-8") for each in files)
+    text, signatures = pick_source("opencl", source, prelude)
+    program = binding.Program(stream.home.native, text)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", cl.CompilerWarning)  # a warning is no error of the caller's
+            warnings.simplefilter("ignore", binding.CompilerWarning)  # a warning is no error of the caller's
             built = program.build()
-    except cl.RuntimeError as error:
+    except binding.RuntimeError as error:
         routine = str(getattr(error, "routine", "clBuildProgram"))
         if "build" in routine.lower() or "compile" in routine.lower():
             before = text.count("\n", 0, text.index("#line 1 ")) + 1
             raise CompileError("opencl", _log(str(error), before)) from error
-        raise failure(routine, error) from error
+        raise cl.failure(routine, error) from error
     return OpenCLModule(stream, built, signatures)
 
 

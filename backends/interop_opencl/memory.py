@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import ctypes
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from interop.protocols import DEFAULT_TIMEOUT, ClosedError, FdFate, Handle, check_range, check_shape, lend
-from interop.toolkit import BYTES, Resource, ViewBase, check_dlpack_request, to_dlpack
-from interop_opencl._driver import (
-    FALSE,
-    MEM_READ_WRITE,
-    MEMORY_HANDLES,
-    LastReference,
-    check,
-    failure,
-    imported,
-)
-from interop_opencl._ownership import Ownership
+from interop.protocols import ClosedError, FdFate, Handle, check_range, check_shape, lend
+from interop.toolkit import BYTES, DeviceType, Resource, ViewBase, check_dlpack_request, to_dlpack
+from interop_opencl import _driver as cl
+from interop_opencl._ownership import ExternalOwnership
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from interop.protocols import DType, MemoryDescriptor, PreparedCall, Stream
-    from interop_opencl._driver import Driver
-    from interop_opencl._ownership import OwnershipChanges, OwnershipFunctions
+    from interop_opencl._ownership import Ownership
     from interop_opencl.stream import OpenCLStream
 
 _CREATE = "clCreateBufferWithProperties"
@@ -30,56 +24,58 @@ _NOT_ASKED_FOR = (
     "this is OpenCL memory: its DLPack pointer is a cl_mem, which NumPy refuses and PyTorch (2.13) crashes on; "
     "a library that knows cl_mem asks with dl_device=view.__dlpack_device__(), others take view.read(array)"
 )
-_CODES = {handle_type: code for code, handle_type in MEMORY_HANDLES.items()}
+_CODES = {handle_type: code for code, handle_type in cl.MEMORY_HANDLES.items()}
 _Properties = ctypes.c_uint64 * 3
 
 
-class OpenCLMemory(Resource):
-    """A ``cl_mem`` with one owner. Imported, it fulfils ``interop.toolkit.ImportedAllocation``."""
+class OpenCLMemory:
+    """A ``cl_mem`` with one owner. Imported, it fulfils ``interop.toolkit.ImportedAllocation``.
 
-    __slots__ = ("_alignment", "_driver", "_native", "_ownership", "_size", "_views", "stream")
+    An import is owned by its cache, so this is no ``interop.toolkit.Resource``; allocated memory holds one.
+    """
+
+    __slots__ = ("__weakref__", "_native", "_ownership", "_release", "_size", "_views", "alive", "stream")
 
     def __init__(
         self,
-        what: str,
         stream: OpenCLStream,
         native: Any,
         size: int,
-        alignment: int,
-        ownership: OwnershipChanges | None = None,
+        release: Callable[[], object],
+        ownership: Ownership | None = None,
     ) -> None:
-        """Take ownership of a ``cl_mem``.
+        """Refer to a ``cl_mem``.
 
         Args:
-            what: Name of the memory in messages.
             stream: The queue on which views are copied.
             native: The ``pyopencl.Buffer``.
             size: Bytes.
-            alignment: Bytes of which the offset of a sub-buffer must be a multiple.
+            release: Releases ``native`` and the last reference.
             ownership: How an import changes hands; None for memory of the consumer's own.
         """
-        views: set[weakref.ref[OpenCLBuffer]] = set()
-        driver = stream.driver
-        super().__init__(what, _release, views, native, LastReference(driver, "MemObject", native.int_ptr))
         self.stream = stream
-        self._driver = driver
         self._native = native
         self._size = size
-        self._alignment = alignment
+        self._release = release
         self._ownership = ownership
-        self._views = views
+        self._views: set[weakref.ref[OpenCLBuffer]] = set()
+        self.alive = True
+
+    @property
+    def closed(self) -> bool:
+        """Whether :meth:`close` has been called."""
+        return not self.alive
+
+    def check_open(self) -> None:
+        """Raise ``ClosedError`` after :meth:`close`."""
+        if not self.alive:
+            raise ClosedError("OpenCL memory was used after close()")
 
     @property
     def whole(self) -> Any:
         """The ``pyopencl.Buffer`` of all of it."""
         self.check_open()
         return self._native
-
-    @property
-    def address(self) -> int:
-        """The ``cl_mem`` of all of it."""
-        address: int = self.whole.int_ptr
-        return address
 
     def view_at(
         self, first: int, shape: tuple[int, ...], nbytes: int, dtype: DType, timeout: float
@@ -89,20 +85,17 @@ class OpenCLMemory(Resource):
         Kernels take views at multiples of the device's ``view_alignment``. The sub-buffer that they need is created
         when they first take the view.
         """
-        if not self.alive:
-            self.raise_closed()
+        self.check_open()
         return OpenCLBuffer(self, first, shape, nbytes, dtype, timeout)
 
     def prepare_acquire(self, stream: Stream) -> PreparedCall | None:
         """Return the acquire; for host memory, the unmap."""
-        if not self.alive:
-            self.raise_closed()
+        self.check_open()
         return self._ownership.prepare_acquire(stream) if self._ownership is not None else None
 
     def prepare_release(self, stream: Stream) -> PreparedCall | None:
         """Return the release; for host memory, the map."""
-        if not self.alive:
-            self.raise_closed()
+        self.check_open()
         return self._ownership.prepare_release(stream) if self._ownership is not None else None
 
     def part(self, view: OpenCLBuffer, offset: int, size: int) -> Any:
@@ -112,23 +105,34 @@ class OpenCLMemory(Resource):
             InvalidArgument: The offset is not a multiple of ``CL_DEVICE_MEM_BASE_ADDR_ALIGN``.
         """
         self.check_open()
-        check_range(offset, size, self._size, alignment=self._alignment)
+        home = self.stream.home
+        check_range(offset, size, self._size, alignment=home.device.capabilities.view_alignment)
         try:
             made = self._native.get_sub_region(offset, size)
-        except self._driver.cl.Error as error:
-            raise failure("clCreateSubBuffer", error) from error
+        except home.driver.cl.Error as error:
+            raise cl.failure("clCreateSubBuffer", error) from error
         self._views.add(weakref.ref(view, self._views.discard))
         return made
 
     def pin(self) -> Pin:
         """Keep the ``cl_mem``, and with it the import, until the result is dropped."""
-        return Pin(self._driver, self.address)
+        return Pin(self.stream.driver.last_reference("MemObject", self.whole.int_ptr))
 
     def close(self) -> None:
         """Release ownership that is still acquired, then the memory. A second call does nothing."""
         if self.alive and self._ownership is not None:
             self._ownership.give_back()
-        super().close()
+        release, self._release = self._release, _nothing
+        self.alive = False
+        for weak in list(self._views):  # a sub-buffer would keep the driver from freeing the whole
+            view = weak()
+            if view is not None:
+                view.release_part()
+        release()
+
+
+def _nothing() -> None:
+    """Release nothing: the memory has been released."""
 
 
 class Pin:
@@ -136,18 +140,8 @@ class Pin:
 
     __slots__ = ("__weakref__",)
 
-    def __init__(self, driver: Driver, address: int) -> None:
-        last = LastReference(driver, "MemObject", address)
-        weakref.finalize(self, last.drop).atexit = False
-
-
-def _release(views: set[weakref.ref[OpenCLBuffer]], native: Any, last: LastReference) -> None:
-    for weak in list(views):  # a sub-buffer that is left would keep the driver from freeing the whole
-        view = weak()
-        if view is not None:
-            view.release_part()
-    native.release()
-    last.drop()
+    def __init__(self, drop: Callable[[], object]) -> None:
+        weakref.finalize(self, drop).atexit = False
 
 
 class OpenCLBuffer(ViewBase[OpenCLMemory]):
@@ -166,14 +160,11 @@ class OpenCLBuffer(ViewBase[OpenCLMemory]):
             InvalidArgument: The view starts between two multiples of the device's alignment.
         """
         self.check_open()
-        if self.first == 0:
-            return (
-                self.memory.whole
-            )  # a view knows its own size, so no sub-buffer is needed for a shorter one
-        part = getattr(self, "_part", None)
-        if part is None:
-            part = self._part = self.memory.part(self, self.first, self._nbytes)
-        return part
+        if self.first == 0:  # a view knows its own size, so a shorter one needs no sub-buffer
+            return self.memory.whole
+        if getattr(self, "_part", None) is None:
+            self._part = self.memory.part(self, self.first, self._nbytes)
+        return self._part
 
     def release_part(self) -> None:
         """Release the sub-buffer (``clReleaseMemObject``), if there is one."""
@@ -210,41 +201,30 @@ class OpenCLBuffer(ViewBase[OpenCLMemory]):
         if dl_device is None:
             raise BufferError(_NOT_ASKED_FOR)
         ours = self.memory.stream
-        check_dlpack_request(
-            ours.array_device, stream=stream, dl_device=dl_device, copy=copy, order=ours.precede
-        )
+        device = (DeviceType.OPENCL, ours.home.device.index)
+        check_dlpack_request(device, stream=stream, dl_device=dl_device, copy=copy, order=ours.precede)
         if stream is None:
             ours.synchronize(self.timeout)
         return to_dlpack(
             self.memory.pin(),
-            address=self.memory.address,
+            address=self.memory.whole.int_ptr,
             byte_offset=self.first,
             shape=self._shape,
             dtype=self._dtype,
-            device=ours.array_device,
+            device=device,
             max_version=max_version,
         )
 
     def __dlpack_device__(self) -> tuple[int, int]:
         """Return DLPack's type of this device, and its index among the devices of this backend."""
-        kind, index = self.memory.stream.array_device
-        return int(kind), index
-
-    def check_open(self) -> None:
-        """Raise ``ClosedError`` if the view or its memory has been closed."""
-        if self._closed or not self.memory.alive:
-            raise ClosedError("OpenCL buffer was used after close()")
+        return int(DeviceType.OPENCL), self.memory.stream.home.device.index
 
     def copy(self, host: Any, timeout: float, *, to_host: bool) -> None:
         """Copy on the consumer's queue (``clEnqueueReadBuffer``, ``clEnqueueWriteBuffer``)."""
         stream, memory = self.memory.stream, self.memory.whole
         function = "clEnqueueReadBuffer" if to_host else "clEnqueueWriteBuffer"
-        call = stream.driver.raw(function)
-
-        def enqueue() -> None:
-            places = (self.first, self._nbytes, host.ctypes.data)
-            check(function, call(stream.address, memory.int_ptr, FALSE, *places, 0, None, None))
-
+        places = (memory.int_ptr, cl.FALSE, self.first, self._nbytes, host.ctypes.data)
+        enqueue = partial(stream.driver.call, function, stream.address, *places, 0, None, None)
         stream.copy(enqueue, lambda: (host, memory), timeout)
 
     def close(self) -> None:
@@ -253,40 +233,31 @@ class OpenCLBuffer(ViewBase[OpenCLMemory]):
         super().close()
 
 
-def import_memory(
-    functions: OwnershipFunctions,
-    stream: OpenCLStream,
-    handle: Handle,
-    descriptor: MemoryDescriptor,
-    alignment: int,
-) -> OpenCLMemory:
+def import_memory(stream: OpenCLStream, handle: Handle, descriptor: MemoryDescriptor) -> OpenCLMemory:
     """Import an allocation (``clCreateBufferWithProperties``); ``handle`` is consumed on success only.
 
     The handle is of an importable type and fits the descriptor. No device list is passed: the context has one
     device, and the enums of the list differ between driver generations.
     """
-    driver = stream.driver
-    create = driver.raw(_CREATE)
-    status = ctypes.c_int()
+    # Missing functions are an error before the driver has the handle.
+    driver, functions = stream.driver, stream.home.ownership
+    create, discard = driver.raw(_CREATE), driver.raw("clReleaseMemObject")
     size = descriptor.allocation_size
     with lend(handle, FdFate.TAKEN) as number:
         properties = _Properties(_CODES[handle.type], number, 0)
-        address = create(stream.context, properties, MEM_READ_WRITE, size, None, ctypes.byref(status))
-        made = imported(driver, _CREATE, status.value, address, "memory", size)
-        native = driver.adopt(made)  # in here, since the handle goes on success only
-    ownership = Ownership(functions, stream, made)
-    return OpenCLMemory("OpenCL external memory", stream, native, size, alignment, ownership)
+        place = (stream.context, properties, cl.MEM_READ_WRITE, size, None)
+        made = cl.create(_CREATE, create, *place, imported="memory", discard=discard)
+        native, release = driver.adopt(made)  # in here, since the handle goes on success only
+    ownership = ExternalOwnership(functions, stream, made)
+    return OpenCLMemory(stream, native, size, release, ownership)
 
 
-def allocate(
-    stream: OpenCLStream, context: Any, size: int, alignment: int, timeout: float = DEFAULT_TIMEOUT
-) -> tuple[OpenCLMemory, OpenCLBuffer]:
+def allocate(stream: OpenCLStream, size: int, timeout: float) -> tuple[OpenCLMemory, OpenCLBuffer]:
     """Allocate device memory (``clCreateBuffer``). Closing the view releases it."""
     shape, nbytes = check_shape(size, BYTES)
-    cl = stream.driver.cl
-    try:
-        native = cl.Buffer(context, cl.mem_flags.READ_WRITE, nbytes)
-    except cl.Error as error:
-        raise failure("clCreateBuffer", error) from error
-    memory = OpenCLMemory("OpenCL memory", stream, native, nbytes, alignment)
+    driver, name = stream.driver, "clCreateBuffer"
+    made = cl.create(name, driver.raw(name), stream.context, cl.MEM_READ_WRITE, nbytes, None)
+    native, release = driver.adopt(made)
+    owned = Resource("OpenCL memory", release)
+    memory = OpenCLMemory(stream, native, nbytes, owned.close)
     return memory, OpenCLBuffer(memory, 0, shape, nbytes, BYTES, timeout, owner=True)

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import ctypes
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from interop.protocols import DriverError, InteropError, InvalidArgument, WaitTimeout
-from interop.toolkit import ALL_HOLDS, DeviceType, Notifications, StreamBase, hold_failure, poll
-from interop_opencl._driver import (
-    COMPLETE,
-    EVENT_EXECUTION_STATUS,
-    FAILED_WAIT_LIST,
-    LastReference,
-    check,
-    failure,
-    name_of,
-)
+from interop.toolkit import ALL_HOLDS, Notifications, StreamBase, hold_failure, poll
+from interop_opencl import _driver as cl
 from interop_opencl._events import EventGate, on_completion, user_event
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
     from interop.protocols import Stream
-    from interop_opencl._driver import Driver
-    from interop_opencl._events import PendingCallbacks
+    from interop_opencl._context import OpenCLContext
 
 _DRAIN = 0.25
 """Seconds for a closed queue to make the callbacks that it owes."""
@@ -36,30 +29,27 @@ def _keep(_kept: object, _status: int) -> None:
 class OpenCLStream(StreamBase):
     """An in-order command queue. Any thread may use it; calls run as they arrive."""
 
-    __slots__ = ("_flush", "_kept", "_pending", "_queue", "array_device", "context", "driver")
+    __slots__ = ("_kept", "_queue", "context", "driver", "home")
 
-    def __init__(
-        self, driver: Driver, context: Any, device: Any, index: int, pending: PendingCallbacks
-    ) -> None:
+    def __init__(self, home: OpenCLContext) -> None:
+        """Create a queue (``clCreateCommandQueueWithProperties``)."""
+        driver = home.driver
         try:
-            native = driver.cl.CommandQueue(context, device)
+            native = driver.cl.CommandQueue(home.native, home.native_device)
         except driver.cl.Error as error:
-            raise failure("clCreateCommandQueueWithProperties", error) from error
+            raise cl.failure("clCreateCommandQueueWithProperties", error) from error
         kept: list[Any] = [native]
         self._queue: int = native.int_ptr
         self.driver = driver
-        self.context: int = context.int_ptr
+        self.home = home
+        self.context = home.address
         """The ``cl_context`` of the queue."""
-        self.array_device = (DeviceType.OPENCL, index)
-        """The device as array libraries name it."""
-        self._pending = pending
         self._kept = kept  # close() empties the list, so that the queue goes even while this object stays
-        self._flush = driver.raw("clFlush")
-        last = LastReference(driver, "CommandQueue", self._queue)
+        drop = driver.last_reference("CommandQueue", self._queue)
         gate = EventGate(driver, self.context, self._queue)
-        owed = Notifications(hold_failure(FAILED_WAIT_LIST, name_of(FAILED_WAIT_LIST)))
+        owed = Notifications(hold_failure(cl.FAILED_WAIT_LIST, cl.name_of(cl.FAILED_WAIT_LIST)))
         what = f"OpenCL queue 0x{self._queue:x}"
-        super().__init__(what, gate, owed, [], _release, gate, owed, kept, last)
+        super().__init__(what, gate, owed, [], _release, gate, owed, kept, drop)
 
     @property
     def native(self) -> Any:
@@ -76,9 +66,7 @@ class OpenCLStream(StreamBase):
 
     def flush(self) -> None:
         """Submit enqueued work to the device (``clFlush``)."""
-        code = self._flush(self.address)
-        if code:
-            check("clFlush", code)
+        self.driver.call("clFlush", self.address)
 
     def drain(self, timeout: float) -> None:
         """Block until all enqueued work has ended.
@@ -86,39 +74,33 @@ class OpenCLStream(StreamBase):
         ``clWaitForEvents`` has no timeout, so the status of a marker is polled. A callback would come later: NVIDIA's
         driver (580) calls 1 ms after the end, and PoCL (3.1) never for an event that fails.
         """
-        self.finish(self._mark(), timeout)
-
-    def finish(self, event: ctypes.c_void_p, timeout: float) -> None:
-        """Flush, block until an event has ended, and release the event."""
-        try:
+        with self._marker() as event:
             self.flush()
             if not poll(lambda: self._ended(event), busy=False, timeout=timeout):
                 raise WaitTimeout(self._what, timeout)
+
+    @contextmanager
+    def _marker(self, gate: int | None = None) -> Generator[ctypes.c_void_p]:
+        """Enqueue a marker and give its event, for as long as the block runs."""
+        event = ctypes.c_void_p()
+        waits = (0, None) if gate is None else (1, ctypes.byref(ctypes.c_void_p(gate)))
+        self.driver.call("clEnqueueMarkerWithWaitList", self.address, *waits, ctypes.byref(event))
+        try:
+            yield event
         finally:
             self.driver.raw("clReleaseEvent")(event)
 
-    def _mark(self, gate: int | None = None) -> ctypes.c_void_p:
-        """Enqueue a marker and return its event; the caller releases it."""
-        event = ctypes.c_void_p()
-        waits = (0, None) if gate is None else (1, ctypes.byref(ctypes.c_void_p(gate)))
-        code = self.driver.raw("clEnqueueMarkerWithWaitList")(self.address, *waits, ctypes.byref(event))
-        check("clEnqueueMarkerWithWaitList", code)
-        return event
-
     def _ended(self, event: ctypes.c_void_p) -> bool:
         status = ctypes.c_int(1)
-        code = self.driver.raw("clGetEventInfo")(event, EVENT_EXECUTION_STATUS, 4, ctypes.byref(status), None)
-        check("clGetEventInfo", code)
+        self.driver.call("clGetEventInfo", event, cl.EVENT_EXECUTION_STATUS, 4, ctypes.byref(status), None)
         if status.value < 0:
-            raise DriverError("a command in the queue", status.value, name_of(status.value))
-        return status.value == COMPLETE
+            raise DriverError("a command in the queue", status.value, cl.name_of(status.value))
+        return status.value == cl.COMPLETE
 
     def park(self, used: object) -> None:
         """Keep host memory until the work so far has ended: a copy in flight still uses it."""
-        with suppress(InteropError):
-            event = self._mark()
-            on_completion(self.driver, self._pending, event, partial(_keep, used))
-            self.driver.raw("clReleaseEvent")(event)
+        with suppress(InteropError), self._marker() as event:
+            on_completion(self.driver, self.home.pending, event, partial(_keep, used))
             self.flush()
 
     def enqueue_notification(self, number: int) -> None:
@@ -128,17 +110,13 @@ class OpenCLStream(StreamBase):
         thread and under its own locks. A user event delays the marker until that call has returned.
         """
         driver = self.driver
-        drop = driver.raw("clReleaseEvent")
         gate = user_event(driver, self.context)
         try:
-            event = self._mark(gate)
-            try:
-                on_completion(driver, self._pending, event, partial(_reached, self.notifications, number))
-            finally:
-                drop(event)
+            with self._marker(gate) as event:
+                on_completion(driver, self.home.pending, event, partial(_reached, self.notifications, number))
         finally:
-            driver.raw("clSetUserEventStatus")(gate, COMPLETE)
-            drop(gate)
+            driver.raw("clSetUserEventStatus")(gate, cl.COMPLETE)
+            driver.raw("clReleaseEvent")(gate)
         self.flush()
 
     def precede(self, other: int) -> None:
@@ -147,26 +125,22 @@ class OpenCLStream(StreamBase):
         Note:
             A barrier there on a marker here (``clEnqueueBarrierWithWaitList``).
         """
-        event = self._mark()
-        try:
+        with self._marker() as event:
             self.flush()  # a queue may wait for ever for a queue whose commands were not submitted
-            barrier = self.driver.raw("clEnqueueBarrierWithWaitList")
-            check("clEnqueueBarrierWithWaitList", barrier(other, 1, ctypes.byref(event), None))
-        finally:
-            self.driver.raw("clReleaseEvent")(event)
+            self.driver.call("clEnqueueBarrierWithWaitList", other, 1, ctypes.byref(event), None)
 
 
 def _reached(owed: Notifications, number: int, status: int) -> None:
-    failed = status != COMPLETE  # negative: the error of an earlier command
-    error = DriverError("a command in the queue", status, name_of(status)) if failed else None
+    failed = status != cl.COMPLETE  # negative: the error of an earlier command
+    error = DriverError("a command in the queue", status, cl.name_of(status)) if failed else None
     owed.reached(number, error)
 
 
-def _release(gate: EventGate, owed: Notifications, kept: list[Any], last: LastReference) -> None:
+def _release(gate: EventGate, owed: Notifications, kept: list[Any], drop: Callable[[], object]) -> None:
     owed.releasing(ALL_HOLDS, failed=True)
     gate.release(ALL_HOLDS)  # a barrier that nobody ends would keep the driver's threads for ever
     kept.clear()
-    last.drop()
+    drop()
     # The driver now runs the work that was held. PoCL (3.1) does not call back for an event that fails.
     if not owed.settle(_DRAIN):
         owed.end()

@@ -370,8 +370,8 @@ def link_factory(interop_run: Run, descriptor_counts: leaks.Resources) -> Iterat
                     producer_device=choice(interop_run.device),
                     consumer_device=choice(interop_run.consumer_device),
                     sync=sync,
-                    path=path,
-                    handle_type=None if path == MemoryPath.STAGED.value else interop_run.handle_type,
+                    path=require,
+                    handle_type=None if require == MemoryPath.STAGED.value else interop_run.handle_type,
                     timeout=timeout or interop_run.timeout,
                 )
             )

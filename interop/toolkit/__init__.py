@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from interop.toolkit.bases import ConsumerBase
+    from interop.toolkit.bases import ConsumerBase, ImageConsumerBase
     from interop.toolkit.checks import ValueRule, check_image, check_import_memory, check_import_semaphore
     from interop.toolkit.command_list import StandardCommandList
     from interop.toolkit.device_consumers import DeviceConsumer
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from interop.toolkit.streams import EagerStream, StreamBase, hold_failure
     from interop.toolkit.views import BYTES, PART_ALIGNMENT, ViewBase, host_bytes, part_offsets, resolve_view
 
-__all__ = ["ConsumerBase"]
+__all__ = ["ConsumerBase", "ImageConsumerBase"]
 __all__ += ["ValueRule", "check_image", "check_import_memory", "check_import_semaphore"]
 __all__ += ["StandardCommandList"]
 __all__ += ["DeviceConsumer"]
@@ -83,7 +83,7 @@ __all__ += ["EagerStream", "StreamBase", "hold_failure"]
 __all__ += ["BYTES", "PART_ALIGNMENT", "ViewBase", "host_bytes", "part_offsets", "resolve_view"]
 
 _NAMES = {
-    "bases": "ConsumerBase",
+    "bases": "ConsumerBase ImageConsumerBase",
     "checks": "ValueRule check_image check_import_memory check_import_semaphore",
     "command_list": "StandardCommandList",
     "device_consumers": "DeviceConsumer",

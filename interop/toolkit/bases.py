@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from interop.protocols import DEFAULT_TIMEOUT, MappedBuffer, Module, Unsupported
-from interop.toolkit.checks import check_import_semaphore
+from interop.toolkit.checks import check_image, check_import_memory, check_import_semaphore
 from interop.toolkit.import_cache import ImportCache, View
 from interop.toolkit.resource import Children, Resource
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
         DeviceInfo,
         ExternalSemaphore,
         Handle,
+        ImageDescriptor,
+        MappedImage,
         MemoryDescriptor,
         SemaphoreDescriptor,
     )
@@ -121,6 +123,30 @@ class ConsumerBase(Resource, ABC, Generic[View, Stream]):
         check_import_semaphore(handle, descriptor, self.device.capabilities.importable(descriptor.kind))
         made: ExternalSemaphore = self.keep(self.open_semaphore(handle, descriptor))
         return made
+
+
+class ImageConsumerBase(ConsumerBase[View, Stream], Generic[View, Stream]):
+    """A consumer that imports images. Fulfils :class:`interop.protocols.ImageConsumer`."""
+
+    def import_image(
+        self,
+        handle: Handle,
+        memory: MemoryDescriptor,
+        image: ImageDescriptor,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> Any:
+        """Import an image; see :meth:`interop.protocols.ImageConsumer.import_image`."""
+        self.check_open()
+        check_image(memory, image)
+        check_import_memory(handle, memory, self._importable)
+        return self.keep(self.open_image(handle, memory, image, timeout))
+
+    @abstractmethod
+    def open_image(
+        self, handle: Handle, memory: MemoryDescriptor, image: ImageDescriptor, timeout: float
+    ) -> MappedImage:
+        """Import an image that has been checked; ``handle`` is consumed on success only."""
 
 
 def _close(children: Children, release: tuple[Callable[[], object], ...]) -> None:

@@ -7,8 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from interop.protocols import DEFAULT_TIMEOUT, HandleType
-from interop.toolkit.bases import ConsumerBase
-from interop.toolkit.checks import check_image, check_import_memory
+from interop.toolkit.bases import ImageConsumerBase
 from interop.toolkit.device_memory import (
     DeviceMemory,
     allocate,
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 _HOST = HandleType.HOST_ALLOCATION
 
 
-class DeviceConsumer(ConsumerBase[DeviceView, DeviceStream]):
+class DeviceConsumer(ImageConsumerBase[DeviceView, DeviceStream]):
     """An opened device of a CUDA-like runtime. A backend adds the compiler and the images."""
 
     def __init__(self, runtime: DeviceRuntime, device: DeviceInfo) -> None:
@@ -68,20 +67,6 @@ class DeviceConsumer(ConsumerBase[DeviceView, DeviceStream]):
     def open_semaphore(self, handle: Handle, descriptor: SemaphoreDescriptor) -> DeviceSemaphore:
         """Import a semaphore."""
         return import_semaphore(self.stream, handle, descriptor)
-
-    def import_image(
-        self,
-        handle: Handle,
-        memory: MemoryDescriptor,
-        image: ImageDescriptor,
-        *,
-        timeout: float = DEFAULT_TIMEOUT,
-    ) -> DeviceImage:
-        """Import an image; see :meth:`interop.protocols.ImageConsumer.import_image`."""
-        self.check_open()
-        check_image(memory, image)
-        check_import_memory(handle, memory, self.device.capabilities.memory_import)
-        return self.keep(self.open_image(handle, memory, image, timeout))
 
     @abstractmethod
     def open_image(

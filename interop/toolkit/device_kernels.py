@@ -126,16 +126,11 @@ class DeviceKernel(KernelBase):
         self._block = _Block([_place(parameter) for parameter in signature.parameters])
         self._launch = runtime.raw(runtime.launch)
 
-    def __call__(
-        self,
-        *args: object,
-        global_size: int | Sequence[int],
-        local_size: int | Sequence[int] | None = None,
-        stream: Stream | None = None,
+    def launch(
+        self, args: Sequence[object], grid: tuple[int, ...], group: tuple[int, ...] | None, stream: Any
     ) -> None:
         """Enqueue the kernel. The grid is rounded up to whole groups."""
-        sizes = self.checked(args, global_size, local_size)
-        numbers, values = self._convert(args, *sizes, self.module.stream if stream is None else stream)
+        numbers, values = self._convert(args, grid, group, stream)
         runtime = self._runtime
         runtime.prepare_launch()
         block = self._block
@@ -164,7 +159,7 @@ class DeviceKernel(KernelBase):
         )
         prepared = PreparedCall(call, partial(runtime.check, runtime.launch), runtime.prepare_launch)
         views = (each for each in args if isinstance(each, DeviceView))
-        return _DeviceLaunch([self.module, stream, *views], prepared, block)
+        return LaunchBase([self.module, stream, *views], prepared, block)
 
     def _convert(
         self, args: Sequence[object], grid: tuple[int, ...], group: tuple[int, ...] | None, stream: Stream
@@ -208,14 +203,6 @@ class DeviceKernel(KernelBase):
             return data[0] if isinstance(data, tuple) and isinstance(data[0], int) else None
         package = type(argument).__module__.partition(".")[0]
         return int(argument) if package in self._runtime.pointers else None
-
-
-class _DeviceLaunch(LaunchBase):
-    __slots__ = ("_block",)
-
-    def __init__(self, used: Sequence[Any], prepared: PreparedCall, block: _Block) -> None:
-        super().__init__(used, prepared)
-        self._block = block  # the driver reads it during each call
 
 
 def _place(parameter: Parameter) -> ctypes.Array[ctypes.c_char]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from interop.protocols import DTYPES, ArgumentError, CompileError, Parameter, Signature
 
@@ -129,7 +129,6 @@ def check_arguments(signature: Signature, args: Sequence[object]) -> None:
         msg = f"{signature} takes {len(signature.parameters)} arguments, got {len(args)}"
         raise ArgumentError(msg)
     for position, (parameter, argument) in enumerate(zip(signature.parameters, args, strict=True), 1):
-        given = str(getattr(argument, "dtype", ""))
         is_scalar = getattr(argument, "shape", None) == ()
         if parameter.pointer:
             if is_scalar or isinstance(argument, (float, str, bytes)):
@@ -143,10 +142,22 @@ def check_arguments(signature: Signature, args: Sequence[object]) -> None:
                 f"argument {position} ({parameter}) of {signature.name} needs {wanted}(...), got {argument!r}"
             )
             raise ArgumentError(msg)
-        elif parameter.dtype is not None and given != parameter.dtype.name:
+        elif parameter.dtype is not None and (given := _name(argument)) != parameter.dtype.name:
             needs = f"needs numpy.{parameter.dtype}, got numpy.{given}"
             msg = f"argument {position} ({parameter}) of {signature.name} {needs}"
             raise ArgumentError(msg)
+
+
+def _name(scalar: Any) -> str:
+    dtype = getattr(scalar, "dtype", "")
+    found = _names.get(dtype)
+    if found is None:
+        found = _names[dtype] = str(dtype)
+    return found
+
+
+_names: dict[object, str] = {}
+"""Names of NumPy's data types, which NumPy puts together anew for each question."""
 
 
 def check_grid(

@@ -26,10 +26,12 @@ class Checked(Protocol):
 class LaunchBase:
     """A kernel with its arguments, grid and stream bound. Fulfils :class:`interop.protocols.Launch`."""
 
-    __slots__ = ("__weakref__", "_prepared", "_used")
+    __slots__ = ("__weakref__", "_prepared", "_used", "kept")
 
-    def __init__(self, used: Sequence[Checked], prepared: PreparedCall) -> None:
+    def __init__(self, used: Sequence[Checked], prepared: PreparedCall, kept: object = None) -> None:
         """Run ``prepared`` as long as all of ``used`` is open: the module, the stream and memory arguments."""
+        self.kept = kept
+        """What the driver uses during the call."""
         self._used = used
         self._prepared = prepared
 
@@ -128,7 +130,14 @@ class KernelBase(ABC):
         stream: Stream | None = None,
     ) -> None:
         """Enqueue the kernel; see :meth:`interop.protocols.Kernel.__call__`."""
-        self.prepare(*args, global_size=global_size, local_size=local_size, stream=stream)()
+        sizes = self.checked(args, global_size, local_size)
+        self.launch(args, *sizes, self.module.stream if stream is None else stream)
+
+    def launch(
+        self, args: Sequence[object], grid: tuple[int, ...], group: tuple[int, ...] | None, stream: Any
+    ) -> None:
+        """Enqueue the kernel once; the arguments are as in :meth:`bind`."""
+        self.bind(args, grid, group, stream)()
 
     def prepare(
         self,

@@ -77,7 +77,7 @@ def test_a_ring_runs_as_without_checks(consumer: str) -> None:
 
 @pytest.mark.parametrize("consumer", CONSUMERS)
 def test_staged_memory_is_checked_too(consumer: str) -> None:
-    with interop.connect(consumer=consumer, require="staged", check=True) as link:
+    with interop.connect(consumer=consumer, path="staged", check=True) as link:
         buffer = link.buffer(16, "uint32")
         with link.producer_turn(buffer) as commands:
             commands.fill(buffer, 3)

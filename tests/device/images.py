@@ -60,7 +60,7 @@ class Cell:
 
 def work(consumer: str, skip: int) -> None:
     """Run the cases from ``skip`` on, in this process; one line of JSON each."""
-    with interop.connect("vulkan", consumer, require="zero-copy") as link:
+    with interop.connect("vulkan", consumer, path="zero-copy") as link:
         say(devices=[str(link.producer.device), str(link.consumer.device)])
         for made, kind, tiling in CASES[skip:]:
             before = descriptors()

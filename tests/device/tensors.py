@@ -242,9 +242,9 @@ def main() -> int:
     library = LIBRARIES[options.library]()
     first = "0" if options.vouch else None
     pair = Pair.find(registry.default(), "vulkan", options.consumer, first, first)
-    join: Join = functools.partial(interop.connect, require="zero-copy", sync=options.sync)
+    join: Join = functools.partial(interop.connect, path="zero-copy", sync=options.sync)
     if options.vouch:
-        join = functools.partial(join, device=pair.producer.name, consumer_device=pair.consumer.name)
+        join = functools.partial(join, producer_device=pair.producer.name, consumer_device=pair.consumer.name)
     memory = DeviceMemory.find(pair.producer.identity.uuid)
     mib = options.mib or (16 if memory is not None else 0.25)
     count = int(mib * 2**20) // 4

@@ -45,7 +45,7 @@ def test_links_on_both_at_once(producers: list[interop.DeviceInfo], consumer: st
         pytest.skip(f"{consumer} lists fewer than two GPUs")
     with contextlib.ExitStack() as links:
         both = [
-            links.enter_context(interop.connect("vulkan", consumer, device=each.index))
+            links.enter_context(interop.connect("vulkan", consumer, producer_device=each.index))
             for each in (*producers, *producers)
         ]
         for link, info in zip(both, (*producers, *producers), strict=True):
@@ -81,9 +81,9 @@ def test_wrong_pairs_are_refused_by_name(producers: list[interop.DeviceInfo], co
                     interop.connect(
                         "vulkan",
                         consumer,
-                        device=producer.index,
+                        producer_device=producer.index,
                         consumer_device=other.index,
-                        require="zero-copy",
+                        path="zero-copy",
                     )
                 )
             assert producer.name in str(refused.value)

@@ -303,7 +303,7 @@ OPENCL = (
     ),
     _opencl(
         "the import is given the size of the part",
-        "interop/toolkit/checks.py",
+        "interop/protocols/memory.py",
         _MAPPED,
         (
             "return replace(self, offset=0, size=self.allocation_size)",
@@ -313,110 +313,101 @@ OPENCL = (
     Fault(
         name="the result code is ignored",
         backend="opencl",
-        module="memory.py",
+        module="_driver.py",
         cases=_REFUSED,
-        edits=(
-            (
-                'imported(driver, _CREATE, status.value, address, "memory", size)',
-                'imported(driver, _CREATE, 0, address, "memory", size)',
-            ),
-        ),
+        edits=(("code = status.value", "code = 0"),),
         environment=_AS_NVIDIA,
     ),
     _opencl(
         "a view of a view forgets the outer offset",
-        "memory.py",
+        _VIEWS,
         _MAPPED,
-        (
-            "OpenCLBuffer(self._block, self._offset + offset, extents",
-            "OpenCLBuffer(self._block, offset, extents",
-        ),
+        ("first = self.first + offset", "first = offset"),
     ),
     _opencl(
         "copies ignore the view's offset",
         "memory.py",
         _MAPPED,
-        ("places = (self._offset, self._nbytes", "places = (0, self._nbytes"),
+        ("cl.FALSE, self.first, self._nbytes", "cl.FALSE, 0, self._nbytes"),
     ),
     _opencl(
         "four bytes too few are copied",
         "memory.py",
         _BOTH_WAYS,
-        ("places = (self._offset, self._nbytes,", "places = (self._offset, max(self._nbytes - 4, 1),"),
+        ("cl.FALSE, self.first, self._nbytes", "cl.FALSE, self.first, max(self._nbytes - 4, 1)"),
     ),
     _opencl(
         "a closed view is read",
-        "memory.py",
+        _VIEWS,
         _CLOSED,
-        ("if self._closed or self._block.closed:", "if self._block.closed:"),
+        ("        if self._closed:\n", "        if False:\n"),
     ),
     _opencl(
         "the import is never released",
-        "_block.py",
+        "memory.py",
         "many_cycles",
-        ("    native.release()\n    last.drop()", "    pass"),
+        ("        release()\n\n\ndef _nothing", "\n\ndef _nothing"),
     ),
     Fault(
         name="acquire does nothing",
         backend="opencl",
         module="_ownership.py",
-        cases="producer_to_consumer or ping_pong",
-        edits=(
-            (
-                "code = self._acquire(*call)",
-                "self._held, code = None, 0",
-            ),
-        ),
+        cases="producer_to_consumer or ping_pong or recorded_frames",
+        edits=(("return acquire()", "self._held = None\n            return 0"),),
         environment=_KEPT,
     ),
     Fault(
         name="release does nothing",
         backend="opencl",
         module="_ownership.py",
-        cases="data_is_never_stale or ping_pong",
-        edits=(
-            (
-                (
-                    "code = self._give(*call)\n        if code:\n            check(_RELEASE, code)\n"
-                    "        self._held = None"
-                ),
-                "pass",
-            ),
-        ),
+        cases="data_is_never_stale or ping_pong or recorded_frames",
+        edits=(("code = release()", "code = 0"),),
         environment=_KEPT,
     ),
     _opencl(
         "a semaphore's wait is dropped",
         "semaphore.py",
-        "semaphore",
-        ("code = self._wait(*call)", "code = 0"),
+        "semaphore or recorded_frames",
+        ("return self._prepare(_WAIT, stream)", "return PreparedCall(int, int)"),
     ),
     _opencl(
         "a semaphore's signal is dropped",
         "semaphore.py",
         "producer_waits or two_streams or many_cycles",
-        ("code = self._signal(*call)", "code = 0"),
+        ("return self._prepare(_SIGNAL, stream)", "return PreparedCall(int, int)"),
     ),
     _opencl(
         "a semaphore waits twice",
         "semaphore.py",
         "consumer_waits or binary_wait",
-        ("code = self._wait(*call)", "code = self._wait(*call) or self._wait(*call)"),
+        (
+            "return self._prepare(_WAIT, stream)",
+            (
+                "made = self._prepare(_WAIT, stream)\n"
+                "        return made._replace(call=lambda: made.call() or made.call())"
+            ),
+        ),
     ),
     _opencl(
         "a binary semaphore takes values",
-        "semaphore.py",
+        _SEMAPHORES,
         "takes_no_value",
-        ("self._rule.check_wait(value)", "pass"),
+        ("self.rule.check_wait, stream", "lambda _: 0, stream"),
     ),
-    _opencl(
-        "a timeline is taken for a binary semaphore",
-        "semaphore.py",
-        "type_that_cannot_be_imported",
-        ("if descriptor.kind is SemaphoreKind.TIMELINE:", "if False:"),
-        (
-            "check_import(handle, descriptor, supported)",
-            "check_import(handle, descriptor, frozenset(_CODES))",
+    Fault(
+        name="a timeline is taken for a binary semaphore",
+        backend="opencl",
+        module="consumer.py",
+        cases="type_that_cannot_be_imported",
+        edits=(("if descriptor.kind is SemaphoreKind.TIMELINE:", "if False:"),),
+        elsewhere=(
+            (
+                "interop/toolkit/bases.py",
+                (
+                    "self.device.capabilities.importable(descriptor.kind))",
+                    "frozenset({descriptor.handle_type}))",
+                ),
+            ),
         ),
     ),
     _opencl(
@@ -433,7 +424,7 @@ OPENCL = (
         "semaphore.py",
         "stream_of_another_consumer",
         (
-            "ctypes.c_void_p(stream_address(stream, self._context))",
+            "ctypes.c_void_p(stream_address(stream, self._home.address))",
             "ctypes.c_void_p(getattr(stream, 'address', None))",
         ),
     ),
@@ -442,8 +433,14 @@ OPENCL = (
         "semaphore.py",
         "bad_handles",
         (
-            'check_handle(_CREATE, status.value, "binary semaphore")',
-            'if status.value:\n            handle.close()\n        check_handle(_CREATE, status.value, "semaphore")',
+            '        address = create(_CODES[handle.type], number, 0, imported="binary semaphore")',
+            (
+                "        try:\n"
+                "            address = create(_CODES[handle.type], number, 0)\n"
+                "        except BaseException:\n"
+                "            handle.close()\n"
+                "            raise"
+            ),
         ),
     ),
     _opencl(
@@ -457,21 +454,6 @@ OPENCL = (
         "stream.py",
         "synchronize_is_bounded",
         ("busy=False, timeout=timeout", "busy=False, timeout=timeout + 600"),
-    ),
-    _opencl(
-        "what repeats is not waited for and not signalled",
-        "semaphore.py",
-        "recorded_frames",
-        ("BareCall(partial(self._wait, *call)", "BareCall(partial(int)"),
-        ("BareCall(partial(self._signal, *call)", "BareCall(partial(int)"),
-    ),
-    Fault(
-        name="what repeats is not acquired",
-        backend="opencl",
-        module="_ownership.py",
-        cases="recorded_frames",
-        edits=(("BareCall(partial(self._acquire, *call)", "BareCall(partial(int)"),),
-        environment=_KEPT,
     ),
     _opencl(
         "callbacks come in any order",

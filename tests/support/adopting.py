@@ -90,10 +90,10 @@ def many(consumer: str, form: str, count: int = 30) -> dict[str, Any]:
             "extensions": None if form == "ctypes" else engine.extensions,
         }
         with adopted(engine, **said) as producer:
-            with interop.connect(producer, consumer, require="zero-copy") as link:
+            with interop.connect(producer, consumer, path="zero-copy") as link:
                 wrong = frames(link, count)
                 found = {"explanation": link.explain(), "wrong": wrong}
-            with interop.connect(producer, consumer, require="staged") as link:
+            with interop.connect(producer, consumer, path="staged") as link:
                 found["wrong staged"] = frames(link, 3)
         buffer, _, _ = engine.buffer(64)
         engine.fill(buffer, 7)
@@ -108,7 +108,7 @@ def without_extensions() -> dict[str, Any]:
             found: dict[str, Any] = {"path": link.path.value, "wrong": frames(link, 3)}
             found["explanation"] = link.explain()
         try:
-            interop.connect(producer, "hip", require="zero-copy")
+            interop.connect(producer, "hip", path="zero-copy")
         except interop.NoCommonHandleType as error:
             found["error"] = str(error)
     return found
@@ -195,7 +195,7 @@ def own_memory(consumer: str, shape: str, path: str = "zero-copy") -> dict[str, 
     with Engine() as engine:
         buffer, memory, allocation_size = engine.buffer(whole, **made)
         said = {"allocation_size": allocation_size, "memory_offset": engine.at}
-        with adopted(engine) as producer, interop.connect(producer, consumer, require=path) as link:
+        with adopted(engine) as producer, interop.connect(producer, consumer, path=path) as link:
             everything = producer.adopt_buffer(buffer, memory, size=whole, **said)
             given: Any = memory
             if by_handle:

@@ -307,6 +307,9 @@ class External:
         self._world, self._open = semaphore.world, True
 
     def wait(self, stream: FakeStream, value: int | None = None) -> None:
+        self._wait(stream, value)
+
+    def _wait(self, stream: FakeStream, value: int | None = None) -> None:
         assert (value is None) == (self.kind is SemaphoreKind.BINARY)
         payload = self._payload
         stream.push("consumer waits", lambda: payload.ready(value or 0), payload.take, payload)
@@ -316,7 +319,7 @@ class External:
         stream.push("consumer signals", _always, lambda: self._payload.signal(value or 0))
 
     def prepare_wait(self, stream: FakeStream) -> PreparedCall:
-        return self._prepared(partial(self.wait, stream))
+        return self._prepared(partial(self._wait, stream))
 
     def prepare_signal(self, stream: FakeStream) -> PreparedCall:
         def signal(value: int | None = None) -> None:
@@ -431,20 +434,26 @@ class Memory:
         return View(shape, dtype, self.buffer.data)
 
     def acquire(self, stream: FakeStream) -> None:
+        self._acquire(stream)
+
+    def release(self, stream: FakeStream) -> None:
+        self._release(stream)
+
+    def _acquire(self, stream: FakeStream) -> None:
         assert not self.acquired, "acquired twice"
         self.acquired = True
         stream.push("consumer acquires", _always)
 
-    def release(self, stream: FakeStream) -> None:
+    def _release(self, stream: FakeStream) -> None:
         assert self.acquired, "released without acquire"
         self.acquired = False
         stream.push("consumer releases", _always)
 
     def prepare_acquire(self, stream: FakeStream) -> PreparedCall:
-        return prepared_call(partial(self.acquire, stream))
+        return prepared_call(partial(self._acquire, stream))
 
     def prepare_release(self, stream: FakeStream) -> PreparedCall:
-        return prepared_call(partial(self.release, stream))
+        return prepared_call(partial(self._release, stream))
 
     def close(self) -> None:
         self._world.open_objects -= self._open

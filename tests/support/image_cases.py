@@ -162,7 +162,7 @@ def share(
     device = 0 if vouched else None
     results: dict[str, str] = {}
     with interop.connect(
-        "vulkan", consumer, require="zero-copy", sync=sync, device=device, consumer_device=device
+        "vulkan", consumer, path="zero-copy", sync=sync, producer_device=device, consumer_device=device
     ) as link:
         counts: list[int] = []
         for _ in range(2):
@@ -181,7 +181,7 @@ def share(
 def in_turns(consumer: str, tiling: str, sync: str, frames: int) -> dict[str, object]:
     """Let an image go with the turns of a buffer, to the consumer and back; count the frames with wrong texels."""
     wrong = 0
-    with interop.connect("vulkan", consumer, require="zero-copy", sync=sync) as link:
+    with interop.connect("vulkan", consumer, path="zero-copy", sync=sync) as link:
         made = interop.FORMATS["rgba16sint"]
         wanted = ImageDescriptor(extent=(62, 40, 1), format=made, tiling=Tiling(tiling))
         producer: Any = link.producer
@@ -243,7 +243,7 @@ def strangers_files(consumer: str, tiling: str) -> dict[str, list[object]]:
     pitch = 256 if Tiling(tiling) is Tiling.LINEAR else 0
     made = interop.FORMATS["rgba8unorm"]
     image = ImageDescriptor(extent=(64, 48, 1), format=made, tiling=Tiling(tiling), row_pitch=pitch)
-    with interop.connect("vulkan", consumer, require="zero-copy") as link:
+    with interop.connect("vulkan", consumer, path="zero-copy") as link:
         handle_type = link.plan.handle_type
         assert handle_type is not None
         assert isinstance(link.consumer, ImageConsumer)

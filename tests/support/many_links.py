@@ -67,7 +67,7 @@ def _fan_out(consumers: Sequence[str], sync: str, count: int, require: str | Non
     with contextlib.ExitStack() as stack:
         producer = stack.enter_context(contextlib.closing(own_producer()))
         links = [
-            stack.enter_context(interop.connect(producer, name, sync=sync, require=require))
+            stack.enter_context(interop.connect(producer, name, sync=sync, path=require))
             for name in consumers
         ]
         words = [links[0].buffer(WORDS, "uint32")]

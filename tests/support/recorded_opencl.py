@@ -50,9 +50,9 @@ class OpenCL:
         body: Callable[..., Any] | None = getattr(self, name, None)
         if body is None:
             return self._real[name]
-        return self._function(name, body, *_driver._CORE[name])
+        return self._function(name, body, *_driver.signature(name))
 
-    def _function(self, name: str, body: Callable[..., Any], result: Any, arguments: tuple[Any, ...]) -> Any:
+    def _function(self, name: str, body: Callable[..., Any], result: Any, arguments: list[Any]) -> Any:
         def call(*given: Any) -> Any:
             try:
                 return body(*given)
@@ -66,7 +66,8 @@ class OpenCL:
 
     def _below(self, name: str) -> Any:
         """Return the real function, with types of its own."""
-        function = ctypes.CFUNCTYPE(_driver._CORE[name][0], *_driver._CORE[name][1])
+        result, arguments = _driver.signature(name)
+        function = ctypes.CFUNCTYPE(result, *arguments)
         return function(ctypes.cast(self._real[name], ctypes.c_void_p).value or 0)
 
     def clGetDeviceInfo(self, device: int, name: int, room: int, value: int | None, size: int | None) -> int:
@@ -82,7 +83,7 @@ class OpenCL:
 
     def clGetExtensionFunctionAddressForPlatform(self, platform: int, name: bytes) -> int | None:
         text = name.decode()
-        result, arguments = _driver._EXTENSIONS[text]
+        result, arguments = _driver.signature(text)
         if text in _BY_DEFAULT:
             made = self._function(text, lambda *_: _noted(self.owned, _BY_DEFAULT[text]), result, arguments)
         elif text == "clCreateSemaphoreWithPropertiesKHR":

@@ -55,10 +55,12 @@ def python_calls(consumer: str) -> dict[str, float]:
 
 def crossings() -> dict[str, dict[str, int]]:
     """Return how often 64 pairs call which function of Vulkan's and OpenCL's drivers, by us and by hand."""
+    import interop_opencl._context as context
     import interop_opencl._driver as opencl
-    import interop_opencl._ownership as ownership
     from interop_opencl import semaphore
     from interop_vulkan._driver import Functions
+
+    from interop.toolkit import preconverted
 
     counts: Counter[str] = Counter()
 
@@ -87,15 +89,14 @@ def crossings() -> dict[str, dict[str, int]]:
 
     def raw(self: Any, name: str) -> Any:
         found: Any = core(self, name)
-        names[ctypes.cast(found, ctypes.c_void_p).value] = name
-        return found
+        return counted(name, found) if name == "clFlush" else found
 
-    def bare(function: Any) -> Any:
-        return counted(names[ctypes.cast(function, ctypes.c_void_p).value], opencl.bare(function))
+    def converted(function: Any) -> Any:
+        return counted(names[ctypes.cast(function, ctypes.c_void_p).value], preconverted(function))
 
     opencl.Driver.required, opencl.Driver.raw = required, raw  # type: ignore[method-assign]
-    for module in (semaphore, ownership):
-        vars(module)["bare"] = bare
+    for module in (semaphore, context):
+        vars(module)["preconverted"] = converted
     found: dict[str, dict[str, int]] = {}
     with ExitStack() as stack:
         link = stack.enter_context(interop.connect(consumer="opencl", sync="native"))

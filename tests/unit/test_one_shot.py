@@ -8,7 +8,7 @@ import doubles
 import pytest
 
 from interop import DriverError
-from interop.links.sync._sync_files import OneShotToConsumer, OneShotToProducer
+from interop.links.sync._sync_files import SyncFileToConsumer, SyncFileToProducer
 from interop.protocols import SemaphoreKind
 
 REFUSED = DriverError("f", 7, "SEVEN")
@@ -24,7 +24,7 @@ def sides() -> tuple[Any, Any, doubles.World]:
     return doubles.Producer(world, left), doubles.Consumer(world, right), world
 
 
-def submit(producer: Any, direction: OneShotToConsumer) -> int:
+def submit(producer: Any, direction: SyncFileToConsumer) -> int:
     submission = producer.prepare(signal=direction.semaphore)
     point = direction.submitted(submission.submit(), signalled=True)
     submission.close()
@@ -34,7 +34,7 @@ def submit(producer: Any, direction: OneShotToConsumer) -> int:
 @pytest.mark.parametrize("step", ["import", "wait"])
 def test_a_wait_that_was_refused_can_be_tried_again(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     producer, consumer, world = sides()
-    direction = OneShotToConsumer(producer, consumer)
+    direction = SyncFileToConsumer(producer, consumer)
     point = submit(producer, direction)
     with monkeypatch.context() as broken:
         if step == "import":
@@ -62,7 +62,7 @@ def test_a_signal_that_nobody_waited_for_is_given_back(
 ) -> None:
     """A later signal of the queue covers it, also where it was imported and its wait refused."""
     producer, consumer, world = sides()
-    direction = OneShotToConsumer(producer, consumer)
+    direction = SyncFileToConsumer(producer, consumer)
     for number in range(1, 5):
         assert submit(producer, direction) == number
         assert world.open_objects == 3, "the progress, the semaphore, the last sync file"
@@ -82,7 +82,7 @@ def test_a_signal_that_nobody_waited_for_is_given_back(
 def test_a_signal_that_was_not_handed_over_is_given_anew(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """By another semaphore: the first may be signalled, and must then not be signalled again."""
     producer, consumer, world = sides()
-    direction = OneShotToProducer(producer, consumer)
+    direction = SyncFileToProducer(producer, consumer)
     submission = producer.prepare(wait=direction.semaphore)
     with monkeypatch.context() as broken, pytest.raises(DriverError):
         broken.setattr(doubles.OneShot, step, refuse)
@@ -100,6 +100,6 @@ def test_a_direction_that_cannot_be_made_leaves_nothing(monkeypatch: pytest.Monk
     producer, consumer, world = sides()
     monkeypatch.setattr(producer, "create_importing_semaphore", refuse, raising=False)
     with pytest.raises(DriverError):
-        OneShotToProducer(producer, consumer)
+        SyncFileToProducer(producer, consumer)
     assert world.open_objects == 1
-    assert OneShotToConsumer(producer, consumer).semaphore.kind is SemaphoreKind.BINARY
+    assert SyncFileToConsumer(producer, consumer).semaphore.kind is SemaphoreKind.BINARY

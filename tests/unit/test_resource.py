@@ -108,9 +108,8 @@ def test_a_release_that_fails_warns_where_nobody_can_catch_it() -> None:
 def test_what_was_closed_dies_without_a_line_of_python() -> None:
     """A Ctrl-C in such a line would be lost, as nobody is there to catch it."""
     objects: list[Any] = [Resource("a thing", nothing), Handle(0, HandleType.HOST_ALLOCATION)]
-    for each in objects:
-        each.close()
-    del each
+    objects[0].close()
+    objects[1].close()
     seen: list[str] = []
 
     def look(frame: Any, _event: str, _argument: object) -> None:

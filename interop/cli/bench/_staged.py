@@ -28,7 +28,7 @@ def rows(producer: str, consumer: str, timeout: float, frames: int, notes: list[
     for require in ("zero-copy", "staged"):
         found: dict[int, list[float]] = {}
         try:
-            with connect(producer, consumer, require=require, timeout=timeout) as link:
+            with connect(producer, consumer, path=require, timeout=timeout) as link:
                 software = link.plan.consumer.software
                 for size in SOFTWARE_SIZES if software else SIZES:
                     try:

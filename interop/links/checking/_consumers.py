@@ -17,7 +17,7 @@ from interop.links.checking._records import (
 )
 from interop.links.checking._state import ENTERING, Memory, Payload, Queue, Scope, closed
 from interop.links.checking._watch import watch
-from interop.protocols import Misuse
+from interop.protocols import Misuse, PreparedCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +78,14 @@ def _import_memory(consumer: object, original: Call, handle: object, descriptor:
     queue = queues.get(consumer)
     if queue is not None:
         queues.put(memory, queue)
-    around: Arounds = {"map_buffer": _view, "acquire": _acquire, "release": _release, "close": _close_memory}
+    around: Arounds = {
+        "map_buffer": _view,
+        "acquire": _acquire,
+        "release": _release,
+        "prepare_acquire": _prepare_acquire,
+        "prepare_release": _prepare_release,
+        "close": _close_memory,
+    }
     return watch(memory, "memory", around)
 
 
@@ -91,11 +98,14 @@ def _import_semaphore(consumer: object, original: Call, handle: object, descript
     payloads.put(semaphore, found)
     if point is not None:
         points.put(semaphore, point)
-    return watch(
-        semaphore,
-        "external",
-        {"wait": streams.wait, "signal": streams.signal, "close": streams.close_semaphore},
-    )
+    around: Arounds = {
+        "wait": streams.wait,
+        "signal": streams.signal,
+        "prepare_wait": streams.prepare_wait,
+        "prepare_signal": streams.prepare_signal,
+        "close": streams.close_semaphore,
+    }
+    return watch(semaphore, "external", around)
 
 
 def _create_semaphore(consumer: object, original: Call, kind: object, **options: object) -> Any:
@@ -144,6 +154,30 @@ def _release(memory: object, original: Call, stream: object) -> None:
         found.acquired = False
         if queue is not None:
             MODEL.use(queue, [found])
+
+
+def _prepare_acquire(memory: object, original: Call, stream: object) -> PreparedCall:
+    return _prepare_change(_acquire, memory, original(stream), stream)
+
+
+def _prepare_release(memory: object, original: Call, stream: object) -> PreparedCall:
+    return _prepare_change(_release, memory, original(stream), stream)
+
+
+def _prepare_change(
+    change: Callable[[object, Call, object], None],
+    memory: object,
+    prepared: PreparedCall | None,
+    stream: object,
+) -> PreparedCall:
+    """Return a call that is checked each time; where the API has no ownership, the checks alone."""
+    given = prepared or PreparedCall(int, _never_fails)
+    make = streams.checked_call(given)
+    return given._replace(call=streams.returning_zero(lambda: change(memory, lambda _: make(), stream)))
+
+
+def _never_fails(status: int) -> None:
+    """Raise nothing: the status is always 0."""
 
 
 def _close_memory(memory: object, original: Call) -> None:
@@ -237,5 +271,27 @@ def _call(_kernel: object, original: Call, *args: object, **options: Any) -> Non
 
 def _prepare(_kernel: object, original: Call, *args: object, **options: Any) -> Launch:
     used, queue = _used_by(args, options.get("stream"))
-    launch = original(*args, **options)
-    return lambda: _launch(used, queue, launch)
+    return CheckedLaunch(original(*args, **options), used, queue)
+
+
+class CheckedLaunch:
+    """A prepared launch whose memories are checked each time it is enqueued."""
+
+    def __init__(self, launch: Launch, used: list[Memory], queue: Queue | None) -> None:
+        self._launch = launch
+        self._used = used
+        self._queue = queue
+
+    def __call__(self) -> None:
+        """Check and enqueue the launch."""
+        _launch(self._used, self._queue, self._launch)
+
+    def check_open(self) -> None:
+        """See :class:`interop.protocols.Launch`."""
+        self._launch.check_open()
+
+    def prepare_call(self) -> PreparedCall:
+        """See :class:`interop.protocols.Launch`."""
+        prepared = self._launch.prepare_call()
+        make = streams.checked_call(prepared)
+        return prepared._replace(call=streams.returning_zero(lambda: _launch(self._used, self._queue, make)))

@@ -16,7 +16,13 @@ from interop.protocols import Misuse, SemaphoreKind, WaitTimeout
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from interop.protocols import ConsumerSemaphore, ImportingSemaphore, ProducerSemaphore, Stream
+    from interop.protocols import (
+        ConsumerSemaphore,
+        ImportingSemaphore,
+        PreparedCall,
+        ProducerSemaphore,
+        Stream,
+    )
 
     Call = Callable[..., Any]
     Arounds = dict[str, Callable[..., Any]]
@@ -170,3 +176,50 @@ def wait(semaphore: object, original: Call, stream: object, value: int | None = 
 def signal(semaphore: object, original: Call, stream: object, value: int | None = None) -> None:
     """Enqueue a signal of an imported semaphore."""
     _enqueue(stream, original, semaphore, value, signal=True)
+
+
+def prepare_wait(semaphore: object, original: Call, stream: object) -> PreparedCall:
+    """Prepare a wait for an imported semaphore that is checked each time it is enqueued."""
+    return _prepare(semaphore, original(stream), stream, signal=False)
+
+
+def prepare_signal(semaphore: object, original: Call, stream: object) -> PreparedCall:
+    """Prepare a signal of an imported semaphore that is checked each time it is enqueued."""
+    return _prepare(semaphore, original(stream), stream, signal=True)
+
+
+def _prepare(semaphore: object, prepared: PreparedCall, stream: object, *, signal: bool) -> PreparedCall:
+    told: list[int] = []
+    set_value = prepared.value
+
+    def tell(value: int) -> None:
+        assert set_value is not None  # otherwise nobody calls this
+        told[:] = [value]
+        set_value(value)
+
+    def enqueue() -> None:
+        make = checked_call(prepared)
+        _enqueue(stream, lambda *_: make(), semaphore, told[0] if told else None, signal=signal)
+
+    return prepared._replace(call=returning_zero(enqueue), value=None if set_value is None else tell)
+
+
+def checked_call(prepared: PreparedCall) -> Callable[[], None]:
+    """Return a function that makes a prepared call and raises the error of its status."""
+
+    def make() -> None:
+        status = prepared.call()
+        if status:
+            prepared.fail(status)
+
+    return make
+
+
+def returning_zero(function: Callable[[], object]) -> Callable[[], int]:
+    """Return a function that makes a call which raises its errors, and returns the status of success."""
+
+    def call() -> int:
+        function()
+        return 0
+
+    return call

@@ -107,7 +107,7 @@ class CheckedLink(Link):
         _buffers.put(made, (memory, self.producer))
         watch(made, "link buffer", {"close": _close_buffer})
 
-    def ring(self, shape: int | tuple[int, ...], dtype: object = "float32", **options: Any) -> Any:
+    def ring(self, shape: Any, dtype: object = "float32", **options: Any) -> Any:
         """See :meth:`interop.links.Link.ring`."""
         with records.acting(self._scope):
             return super().ring(shape, dtype, **options)
@@ -206,7 +206,7 @@ def _watch_directions(
         _directions.put(to_consumer, records.payloads.get(producer.progress))
         watch(to_consumer, "bridge", {"wait": _bridge_wait})
     if plan.to_producer.strategy is Strategy.BRIDGED:
-        payload = records.payloads.get(to_producer.semaphore)
+        payload = records.payloads.get(to_producer.done)
         if payload is not None:
             payload.relayed = True
         _directions.put(to_producer, payload)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 CASES = Path(__file__).parent / "fake" / "cases.py"
 WINDOWS_CASES = CASES.with_name("windows_cases.py")
-SUPPORT = Path(__file__).parents[3] / "tests" / "support"
+ROOT = Path(__file__).parents[3]
+SUPPORT = (str(ROOT / "tests" / "support"), str(ROOT / "benchmarks"))
 PYTEST = ("-m", "pytest", "-q", "-x", "-c", "/dev/null", "-W", "error", "-p", "no:cacheprovider")
 
 
@@ -34,7 +35,7 @@ def test_cases(
     environment: dict[str, str],
 ) -> None:
     arguments = (*PYTEST, "--rootdir", str(CASES.parent), "-k", chosen, str(CASES))
-    path = os.pathsep.join(filter(None, [str(SUPPORT), os.environ.get("PYTHONPATH")]))
+    path = os.pathsep.join(filter(None, [*SUPPORT, os.environ.get("PYTHONPATH")]))
     done = python(*arguments, LD_LIBRARY_PATH=search(stand_in), PYTHONPATH=path, **environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert " passed" in done.stdout
@@ -43,7 +44,7 @@ def test_cases(
 
 def test_cases_of_windows(python: Callable[..., subprocess.CompletedProcess[str]], stand_in: Path) -> None:
     arguments = (*PYTEST, "--rootdir", str(CASES.parent), str(WINDOWS_CASES))
-    path = os.pathsep.join(filter(None, [str(SUPPORT), os.environ.get("PYTHONPATH")]))
+    path = os.pathsep.join(filter(None, [*SUPPORT, os.environ.get("PYTHONPATH")]))
     done = python(*arguments, LD_LIBRARY_PATH=search(stand_in), PYTHONPATH=path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert " passed" in done.stdout
