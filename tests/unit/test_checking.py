@@ -106,12 +106,26 @@ def test_any_turns_in_any_schedule_are_silent(case: str, seed: int) -> None:
         buffers[0].close()
 
 
+class AdoptableBuffer(doubles.FakeBuffer):
+    """A whole buffer that two links may release, each to its own consumer."""
+
+    offset = 0
+    external = property(lambda _self: False, lambda _self, _value: None)  # type: ignore[assignment]
+
+
+class AdoptableProducer(doubles.Producer):
+    """A producer of such buffers."""
+
+    def create_buffer(self, size: int, *, export: object = None, host_visible: bool = False) -> Any:  # noqa: ARG002 - as the double
+        return AdoptableBuffer(self.world, size)
+
+
 def two_links() -> tuple[Any, Any]:
     """Return two checked links over one producer."""
     _, (left, right) = doubles.PAIRS["native timeline"]
     world = doubles.World()
     plan = negotiate(left, right, MatchKey.UUID)
-    producer: Any = doubles.Producer(world, left)
+    producer: Any = AdoptableProducer(world, left)
     consumers: list[Any] = [doubles.Consumer(world, right) for _ in range(2)]
     first, second = (CheckedLink(plan, producer, each, timeout=0.2) for each in consumers)
     return first, second
