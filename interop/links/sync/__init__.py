@@ -11,7 +11,7 @@ from interop.links.sync._choose import (
 )
 from interop.links.sync._directions import ToConsumer, ToProducer
 from interop.links.sync._prepared import StreamCall
-from interop.links.sync._relay import RelayThread
+from interop.links.sync.relay import RelayThread
 
 __all__ = [
     "BinaryPair",

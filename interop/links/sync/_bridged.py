@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from interop.links.sync._blocking import HostToConsumer, HostToProducer
 from interop.links.sync._gates import StreamGates, gates_of
-from interop.links.sync._relay import RelayThread
+from interop.links.sync.relay import RelayThread
 from interop.protocols import DriverError, InteropError, SemaphoreKind, WaitTimeout
 from interop.toolkit import HOLD
 
