@@ -1,20 +1,21 @@
-"""A producer and a consumer in two processes: handles travel over a Unix socket, turns by message.
+"""Share memory between a producer and a consumer in two processes, over a Unix socket.
 
-Import it by name; ``import interop`` does not.
+The socket carries the handles of memory and semaphores, and the messages that pass turns. ``import interop`` does
+not import this package; import it by name.
 """
 
 from __future__ import annotations
 
 from interop.ipc.channel import Peer
-from interop.ipc.consuming import Remote, RemoteBuffer
+from interop.ipc.consuming import ConsumerSession, RemoteBuffer
 from interop.ipc.errors import PeerError, PeerLost, ProtocolError
 from interop.ipc.joining import join
-from interop.ipc.producing import Shared, SharedBuffer
+from interop.ipc.producing import ProducerSession, SharedBuffer
 from interop.ipc.server import Server, serve
 
 __all__ = ["Peer"]
-__all__ += ["Remote", "RemoteBuffer"]
+__all__ += ["ConsumerSession", "RemoteBuffer"]
 __all__ += ["PeerError", "PeerLost", "ProtocolError"]
 __all__ += ["join"]
-__all__ += ["Shared", "SharedBuffer"]
+__all__ += ["ProducerSession", "SharedBuffer"]
 __all__ += ["Server", "serve"]

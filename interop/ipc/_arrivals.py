@@ -1,7 +1,7 @@
-"""Handles from another process, looked at before a driver is.
+"""Checks of descriptors from another process, before a driver sees them.
 
-The kernel tells what kind of file a descriptor is, and for some how large. What it cannot tell, whether an opaque
-handle belongs to the allocation described, only the driver that imports it finds out.
+The kernel tells the kind of file behind a descriptor, and the size of some files. Only the importing driver can tell
+whether an opaque handle belongs to the described allocation.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 _DRIVER_MAJORS = frozenset({195, 226})
 """Character devices behind opaque handles: NVIDIA's (/dev/nvidiactl), DRM (/dev/dri)."""
 _NAMELESS = "anon_inode:"
-"""What the kernel calls files without a path; regular ones to ``fstat`` since Linux 6.16."""
+"""Prefix of the kernel's names for files without a path. ``fstat`` reports them as regular files since Linux 6.16."""
 _DMA_BUF = "/dmabuf:"
 _DRIVER_NODES = ("/dev/nvidia", "/dev/dri/", "/dev/kfd")
 
 
 def adopt(fds: Sequence[int], types: Sequence[HandleType]) -> list[Handle]:
-    """Take over descriptors that have just arrived. All are closed when one is wrong: :class:`ProtocolError`."""
+    """Take ownership of received descriptors. Raises :class:`ProtocolError`, closing all, if one is wrong."""
     handles = [Handle(fd, HandleType.OPAQUE_FD) for fd in fds]
     try:
         _check_files(fds, len(types))
@@ -43,8 +43,9 @@ def check_memory(handle: Handle, descriptor: MemoryDescriptor) -> None:
     status = check_fd(handle.value)
     sized = stat.S_ISREG(status.st_mode) and not _target(handle.value).startswith(_NAMELESS)
     if sized and status.st_size < descriptor.allocation_size:
-        found = f"memory of {status.st_size} bytes, described as {descriptor.allocation_size}"
-        raise ProtocolError(found)
+        raise ProtocolError(
+            f"expected memory of {descriptor.allocation_size} bytes, got a file of {status.st_size}"
+        )
 
 
 def _target(fd: int) -> str:
@@ -53,13 +54,13 @@ def _target(fd: int) -> str:
 
 def _check_files(fds: Sequence[int], due: int) -> None:
     if len(fds) != due:
-        raise ProtocolError(f"{len(fds)} descriptors where {due} were due")
+        raise ProtocolError(f"expected {due} descriptors, got {len(fds)}")
     for fd in fds:
         _check_file(fd)
 
 
 def _check_file(fd: int) -> None:
-    """Raise :class:`ProtocolError` unless a driver may have made this file."""
+    """Raise :class:`ProtocolError` for a file that no driver exports."""
     try:
         status = check_fd(fd)
     except HandleError as error:
@@ -69,9 +70,9 @@ def _check_file(fd: int) -> None:
         node = _target(fd)
         good = os.major(status.st_rdev) in _DRIVER_MAJORS or node.startswith(_DRIVER_NODES)
         what = f"the device {node}"
-    elif stat.S_ISREG(mode):  # a memfd has no name in any folder
+    elif stat.S_ISREG(mode):  # a memfd has no link in any directory
         good, what = status.st_nlink == 0 or _target(fd).startswith((_NAMELESS, _DMA_BUF)), "a file on disk"
-    else:  # on kernels before 6.16 dma-buf, sync object and the like have no type at all
+    else:  # before Linux 6.16, dma-buf and sync objects have no file type
         good, what = stat.S_IFMT(mode) == 0, f"a file of type {stat.S_IFMT(mode):#o}"
     if not good:
-        raise ProtocolError(f"a descriptor of {what}, which no driver shares")
+        raise ProtocolError(f"expected a descriptor that a driver exports, got {what}")

@@ -1,4 +1,4 @@
-"""What the bodies of a session's first messages say: devices, the plan, the descriptors of buffers."""
+"""Bodies of a session's first messages: devices, the plan, and descriptors of buffers."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 _MAX_DEVICES = 32
 _MAX_REASONS = 64
 _REASON = 300  # characters kept of each reason
-_MOST_ALIGNED = 1 << 16  # bytes; no device asks for more
-_ALLOCATION = 64  # bytes of an allocation's name
+_MOST_ALIGNED = 1 << 16  # bytes; the largest alignment that a device asks for
+_ALLOCATION = 64  # longest name of an allocation, in bytes
 _Name = TypeVar("_Name", HandleType, SemaphoreKind, Strategy, MatchKey)
 
 
@@ -39,7 +39,7 @@ def _named(kind: type[_Name], text: str) -> _Name:
     try:
         return kind(text)
     except ValueError as error:
-        raise ProtocolError(f"no such {kind.__name__}: {text[:40]!r}") from error
+        raise ProtocolError(f"expected the name of a {kind.__name__}, got {text[:40]!r}") from error
 
 
 def _bytes(text: str | None) -> bytes | None:
@@ -48,11 +48,11 @@ def _bytes(text: str | None) -> bytes | None:
     try:
         return bytes.fromhex(text)
     except ValueError as error:
-        raise ProtocolError(f"not hexadecimal: {text[:40]!r}") from error
+        raise ProtocolError(f"expected hexadecimal digits, got {text[:40]!r}") from error
 
 
 def identity_fields(identity: DeviceIdentity) -> dict[str, Any]:
-    """Write an identity."""
+    """Return the fields of a device identity."""
     return {
         "uuid": identity.uuid.hex() if identity.uuid is not None else None,
         "alternates": [uuid.hex() for uuid in identity.alternate_uuids],
@@ -65,7 +65,7 @@ def identity_fields(identity: DeviceIdentity) -> dict[str, Any]:
 
 
 def read_identity(fields: Fields) -> DeviceIdentity:
-    """Read an identity."""
+    """Return the device identity in ``fields``."""
     drm = fields.numbers("drm", 2)
     pci = fields.optional_text("pci")
     try:
@@ -85,7 +85,7 @@ def read_identity(fields: Fields) -> DeviceIdentity:
 
 
 def device_fields(device: DeviceInfo) -> dict[str, Any]:
-    """Write a device, without the details that only a report needs."""
+    """Return the fields of a device that negotiation needs."""
     can = device.capabilities
     return {
         "backend": device.backend,
@@ -104,7 +104,7 @@ def device_fields(device: DeviceInfo) -> dict[str, Any]:
 
 
 def read_device(fields: Fields) -> DeviceInfo:
-    """Read a device. Its capabilities are those of a consumer."""
+    """Return the device in ``fields``, with the capabilities of a consumer."""
     semaphores = fields.part("semaphores")
     device = DeviceInfo(
         backend=fields.text("backend", 100),
@@ -129,7 +129,7 @@ def read_device(fields: Fields) -> DeviceInfo:
 
 def _alignment(number: int) -> int:
     if number & (number - 1) or not 0 < number <= _MOST_ALIGNED:
-        raise ProtocolError(f"views aligned to {number} bytes")
+        raise ProtocolError(f"expected a power of two up to {_MOST_ALIGNED} as view alignment, got {number}")
     return number
 
 
@@ -138,17 +138,17 @@ def _types(names: Sequence[str]) -> frozenset[HandleType]:
 
 
 def hello_fields(devices: Sequence[DeviceInfo], *, chosen: bool) -> dict[str, Any]:
-    """Write a consumer's devices; ``chosen`` says that its caller named the only one."""
+    """Return the fields of a consumer's devices; ``chosen`` tells that its caller named the only one."""
     return {"devices": [device_fields(device) for device in devices[:_MAX_DEVICES]], "chosen": chosen}
 
 
 def read_hello(fields: Fields) -> tuple[list[DeviceInfo], bool]:
-    """Read a consumer's devices."""
+    """Return a consumer's devices, and whether its caller named the only one."""
     devices = [read_device(part) for part in fields.parts("devices", _MAX_DEVICES)]
     chosen = fields.flag("chosen")
     fields.end()
     if not devices or (chosen and len(devices) != 1):
-        raise ProtocolError(f"{len(devices)} devices offered")
+        raise ProtocolError(f"expected one chosen device, or one or more, got {len(devices)}")
     return devices, chosen
 
 
@@ -173,12 +173,12 @@ def _read_sync(fields: Fields) -> SyncPlan:
     native = plan.strategy is Strategy.NATIVE
     whole = plan.kind is not None and plan.handle_type is not None and plan.handle_type.is_fd
     if plan.strategy is Strategy.BRIDGED or native != whole:
-        raise ProtocolError(f"{plan} cannot be between processes")
+        raise ProtocolError(f"{plan} needs both sides in one process")
     return plan
 
 
 def plan_fields(plan: Plan, chosen: int) -> dict[str, Any]:
-    """Write a plan for the consumer whose device ``chosen`` of those it offered was taken."""
+    """Return the fields of a plan; ``chosen`` is the position of its device among those that the consumer offered."""
     return {
         "producer": device_fields(plan.producer),
         "device": chosen,
@@ -193,10 +193,10 @@ def plan_fields(plan: Plan, chosen: int) -> dict[str, Any]:
 
 
 def read_plan(fields: Fields, devices: Sequence[DeviceInfo]) -> Plan:
-    """Read a plan and hold it against what this consumer offered."""
+    """Return the plan in ``fields``. Raises :class:`ProtocolError` if this consumer did not offer its parts."""
     position = fields.number("device")
     if position >= len(devices):
-        raise ProtocolError(f"a plan for device {position} of {len(devices)}")
+        raise ProtocolError(f"the plan is for device {position}, but this consumer offered {len(devices)}")
     rejected = [pair for pair in fields.items("rejected", _MAX_REASONS) if isinstance(pair, list)]
     plan = Plan(
         producer=read_device(fields.part("producer")),
@@ -213,19 +213,21 @@ def read_plan(fields: Fields, devices: Sequence[DeviceInfo]) -> Plan:
     fields.end()
     proved = plan.producer.identity.match(plan.consumer.identity)
     if plan.match is not MatchKey.CHOICE and plan.match is not proved:
-        raise ProtocolError(f"the devices do not match by {plan.match}")
+        raise ProtocolError(f"the plan matches the devices by {plan.match}, which they do not share")
     can = plan.consumer.capabilities
     if plan.handle_type is None or plan.handle_type not in can.memory_import or not plan.handle_type.is_fd:
-        raise ProtocolError(f"memory by {plan.handle_type}, which this consumer did not offer to import")
+        raise ProtocolError(
+            f"the plan shares memory by {plan.handle_type}, which this consumer did not offer to import"
+        )
     for sync in (plan.to_consumer, plan.to_producer):
         if sync.kind is not None and sync.handle_type not in can.importable(sync.kind):
-            raise ProtocolError(f"{sync}, which this consumer did not offer")
+            raise ProtocolError(f"the plan synchronises by {sync}, which this consumer did not offer")
     return plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """A buffer that the producer shares."""
+    """The offer of a buffer by the producer's process."""
 
     number: int
     name: str
@@ -236,7 +238,7 @@ class Offer:
 
 
 def offer_fields(offer: Offer) -> dict[str, Any]:
-    """Write a buffer's shape and descriptor."""
+    """Return the fields of an offer."""
     memory = offer.descriptor
     return {
         "number": offer.number,
@@ -253,9 +255,9 @@ def offer_fields(offer: Offer) -> dict[str, Any]:
 
 
 def read_offer(fields: Fields, handle_type: HandleType) -> Offer:
-    """Read a buffer's shape and descriptor; shape, type and sizes must agree.
+    """Return the offer in ``fields``. Raises :class:`ProtocolError` unless shape, type and sizes agree.
 
-    The name of the allocation is the sender's own: within a session it tells allocations apart, and nothing more.
+    The sender chooses the name of the allocation. It is valid within the session only.
     """
     try:
         dtype = as_dtype(fields.text("dtype", 40))
@@ -282,8 +284,10 @@ def read_offer(fields: Fields, handle_type: HandleType) -> Offer:
     fields.end()
     if descriptor.allocation is not None and not 0 < len(descriptor.allocation) <= _ALLOCATION:
         raise ProtocolError(
-            f"an allocation's name of {len(descriptor.allocation)} bytes; 1 to {_ALLOCATION} may be"
+            f"expected an allocation's name of 1 to {_ALLOCATION} bytes, got {len(descriptor.allocation)}"
         )
     if nbytes > descriptor.size:
-        raise ProtocolError(f"buffer {offer.name!r} needs {nbytes} bytes of the {descriptor.size} described")
+        raise ProtocolError(
+            f"buffer {offer.name!r} needs {nbytes} bytes, but its descriptor has {descriptor.size}"
+        )
     return offer

@@ -1,4 +1,4 @@
-"""What both ends of a session share: whose turn it is, what ends it, and how it is closed."""
+"""The base class of both ends of a session: the order of turns, and closing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from interop.ipc import _wire as wire
 from interop.ipc._wire import Kind, Turn
-from interop.ipc.errors import PeerError, ProtocolError
+from interop.ipc.errors import PeerError, PeerLost, ProtocolError
 from interop.protocols import ClosedError, InteropError, TurnError
 
 if TYPE_CHECKING:
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 
 class Session(ABC):
-    """One end. There is one turn at a time: it goes back and forth, and names the buffers that go with it.
+    """One end of a session between two processes.
 
-    So each side's signal is waited for before its next one, as binary semaphores need, and a wait is enqueued
-    only after the message that says that its signal was submitted.
+    The two processes take turns alternately. A message passes the turn and names the buffers that change owner.
+    Each process therefore waits for the other's signal before it signals again, as binary semaphores require.
+    A process enqueues a wait only after the message that reports the submission of its signal.
     """
 
     def __init__(self, channel: Channel, plan: Plan, timeout: float, *, first: bool) -> None:
@@ -35,25 +36,25 @@ class Session(ABC):
         self._my_turn = first
         self._number = 0
         self._value = 0
-        """What the other side's last turn signalled."""
+        """Semaphore value that the other process signalled in its last turn."""
         self._unclaimed = False
-        """Whether that signal has not been waited for yet."""
+        """Whether this process has not yet enqueued a wait for that signal."""
         self._open = False
         self._closed = False
 
     @property
     def peer(self) -> Peer:
-        """The process at the other end."""
+        """The process at the other end of the socket."""
         return self._channel.peer
 
     @property
     def plan(self) -> Plan:
-        """What the producer's process negotiated."""
+        """The plan that the producer's process negotiated."""
         return self._plan
 
     @property
     def timeout(self) -> float:
-        """Seconds after which a wait of this session gives up."""
+        """Limit of each wait of this session, in seconds."""
         return self._timeout
 
     @property
@@ -62,32 +63,42 @@ class Session(ABC):
         return self._closed
 
     def explain(self) -> str:
-        """Say in a few lines what was chosen, and why each alternative was not."""
+        """Return a few lines that name the chosen paths and the reason against each alternative."""
         return self._plan.explain()
 
     def _begin(self, numbers: Sequence[int]) -> None:
-        """Wait for the turn, and check that it holds these buffers."""
+        """Block until this process has the turn, and check that it owns these buffers."""
         if self._closed:
-            raise ClosedError("the session is closed")
+            raise ClosedError("the session is closed; call accept() or join() for a new one")
         if self._open:
-            raise TurnError("another turn of this session is open; end it first")
+            raise TurnError("another turn of this session is open; leave its `with` block first")
         if not numbers or len(set(numbers)) != len(numbers):
-            msg = f"a turn takes one or more different buffers, got {len(numbers)}"
+            msg = f"a turn takes one or more different buffers, got numbers {list(numbers)}; name each buffer once"
             raise TurnError(msg)
         while not self._my_turn:
             self._pump("to end its turn")
         if not self._mine.issuperset(numbers):
-            raise TurnError("the other process has not given these buffers with its turn")
+            raise TurnError(
+                f"the other process still owns buffers {sorted(set(numbers) - self._mine)}; "
+                f"it must name them in a turn of its own first"
+            )
 
     def _hand_over(self, numbers: Sequence[int], value: int) -> None:
-        """Tell the other process that the buffers are its own."""
+        """Pass the turn and the ownership of the buffers to the other process.
+
+        A process that has closed its session in order needs no turn. The next turn raises `PeerLost` then.
+        """
         self._number += 1
         self._my_turn = False
         self._mine.difference_update(numbers)
-        self._channel.send(Kind.TURN, wire.encode_turn(Turn(self._number, value, tuple(numbers))))
+        try:
+            self._channel.send(Kind.TURN, wire.encode_turn(Turn(self._number, value, tuple(numbers))))
+        except PeerLost as lost:
+            if not lost.orderly:
+                raise
 
     def _pump(self, what: str) -> None:
-        """Wait for one message and act on it."""
+        """Block until one message arrives, and act on it."""
         with self._channel.receive(what) as arrival:
             try:
                 if arrival.message.kind is Kind.TURN:
@@ -99,9 +110,11 @@ class Session(ABC):
 
     def _taken(self, turn: Turn, fds: int) -> None:
         if fds or self._my_turn or turn.number != self._number + 1:
-            raise ProtocolError(f"turn {turn.number} after turn {self._number}")
+            raise ProtocolError(
+                f"expected turn {self._number + 1} without descriptors, got turn {turn.number} with {fds}"
+            )
         if self._mine.intersection(turn.buffers) or not self._known().issuperset(turn.buffers):
-            raise ProtocolError("a turn with buffers that are not the sender's")
+            raise ProtocolError(f"turn {turn.number} names buffers that the sender does not own")
         self._check_value(turn.value)
         self._number = turn.number
         self._value = turn.value
@@ -116,21 +129,24 @@ class Session(ABC):
     def _check_value(self, value: int) -> None: ...
 
     def _other(self, arrival: Arrival) -> None:
-        raise ProtocolError(f"{arrival.message.kind.name} where a turn was due")
+        raise ProtocolError(f"expected TURN, got {arrival.message.kind.name}")
 
     @abstractmethod
     def _settle(self) -> None:
-        """Wait for the work in flight; raises where it does not end."""
+        """Block until the work in flight has ended. Raises when it does not end within the timeout."""
 
     @abstractmethod
     def _release(self) -> None:
         """Release everything."""
 
     def close(self) -> None:
-        """Say goodbye, wait for the work in flight, bounded, and release everything. Again: does nothing.
+        """Wait for the work in flight, tell the other process, and release everything. Idempotent.
 
-        When the work does not end, because the other process died under it for instance, it is let go; what
-        then still runs is left behind with a ``ResourceWarning``.
+        The wait is bounded by :attr:`timeout`. If the other process died before its signal, this call gives the
+        signal in its place. Work that still runs afterwards keeps its objects, with a ``ResourceWarning``.
+
+        Raises:
+            InteropError: The work did not end. The socket is closed; memory and semaphores stay open.
         """
         if self._closed:
             return
@@ -153,12 +169,12 @@ class Session(ABC):
             return
         if error is not None and not isinstance(error, PeerError):
             self._channel.tell(Kind.REFUSE, f"{type(error).__name__}: {error}")
-        with contextlib.suppress(InteropError):  # the exception on its way out says more
+        with contextlib.suppress(InteropError):  # the exception from the body is the more useful one
             self.close()
 
 
 def check_value(value: int, last: int, *, timeline: bool) -> None:
-    """Raise :class:`ProtocolError` unless ``value`` follows ``last`` as the direction's semaphore counts."""
+    """Raise :class:`ProtocolError` unless ``value`` is the next value of a semaphore whose last one was ``last``."""
     due = last + 1 if timeline else 0
     if value != due:
-        raise ProtocolError(f"semaphore value {value} where {due} was due")
+        raise ProtocolError(f"expected semaphore value {due}, got {value}")

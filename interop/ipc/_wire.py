@@ -1,8 +1,8 @@
-"""The messages of a session as bytes, and back; nothing is believed that was not checked.
+"""Encoding and decoding of a session's messages. The decoder checks every field.
 
-A message is one datagram of a ``SOCK_SEQPACKET`` socket, so that the kernel keeps its bounds: a header of fixed
-size, and a body. The body of a turn is a fixed struct, every other one is a JSON object. A session has a random
-name that the serving process gives; with it and the sequence number, each message is accepted once only.
+A message is one datagram of a ``SOCK_SEQPACKET`` socket: a header of fixed size and a body. The body of a turn is a
+fixed struct. Every other body is a JSON object. The serving process gives each session a random name. That name and
+the sequence number make sure that a message is accepted once only.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 VERSION = 2
-"""2: an offer names its allocation; a device tells the nodes behind its LUID and the alignment of its views."""
+"""Version of the protocol. Both processes must have the same one."""
 MAX_BODY = 48 * 1024
-"""Bytes of the largest body; a socket's default send buffer holds several of them."""
+"""Largest body in bytes. A socket's default send buffer holds several of this size."""
 MAX_FDS = 2
-"""A plan carries a semaphore for each direction; nothing carries more."""
+"""Most descriptors of a message. A plan carries a semaphore for each direction."""
 MAX_BUFFERS = 256
-"""Buffers of one session."""
+"""Most buffers of a session."""
 SESSION_SIZE = 16
 NO_SESSION = bytes(SESSION_SIZE)
 
@@ -39,27 +39,27 @@ _LIMIT = 2**64
 
 
 class Kind(enum.IntEnum):
-    """What a message says. The numbers are those on the wire."""
+    """The kind of a message, and its number on the wire."""
 
     WELCOME = 1
-    """Producer: the name of the session. The first message of all."""
+    """From the producer: the name of the session. Always the first message."""
     HELLO = 2
-    """Consumer: its devices and what they can do."""
+    """From the consumer: its devices and their capabilities."""
     PLAN = 3
-    """Producer: what was negotiated; carries the semaphores."""
+    """From the producer: the negotiated plan. Carries the semaphores."""
     BUFFER = 4
-    """Producer: a buffer's name, shape and descriptor; carries its memory."""
+    """From the producer: a buffer's name, shape and descriptor. Carries its memory."""
     TURN = 5
-    """Either: these buffers are yours now."""
+    """From either: passes the turn and the ownership of buffers."""
     REFUSE = 6
-    """Either: this cannot be, and why. The last message."""
+    """From either: a refusal and its reason. Ends the session."""
     BYE = 7
-    """Either: an orderly end. The last message."""
+    """From either: an orderly end. Ends the session."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message. ``fds`` counts the descriptors that travel beside it."""
+    """One message. ``fds`` is the number of descriptors sent with it."""
 
     kind: Kind
     session: bytes
@@ -73,37 +73,39 @@ class Turn:
     """The body of a :attr:`Kind.TURN`."""
 
     number: int
-    """Counts the turns of both sides together, from 1."""
+    """Number of the turn, counted over both processes from 1."""
     value: int
-    """What to wait for on the semaphore of the direction; 0 where it is binary or there is none."""
+    """Timeline value to wait for in this direction; 0 if its semaphore is binary or missing."""
     buffers: tuple[int, ...]
 
 
 def encode(message: Message) -> bytes:
-    """Return a message as bytes. Raises :class:`ProtocolError` when it is too large to be accepted."""
+    """Return a message as bytes. Raises :class:`ProtocolError` if its body is too large."""
     if len(message.body) > MAX_BODY:
-        raise ProtocolError(f"a body of {len(message.body)} bytes; at most {MAX_BODY} fit")
+        raise ProtocolError(f"expected a body of at most {MAX_BODY} bytes, got {len(message.body)}")
     head = (_MAGIC, VERSION, message.kind, message.fds, len(message.body), message.sequence, message.session)
     return _HEADER.pack(*head) + message.body
 
 
 def decode(data: bytes, fds: int) -> Message:
-    """Return the message in a datagram with which ``fds`` descriptors came. Raises :class:`ProtocolError`."""
+    """Return the message in a datagram that carried ``fds`` descriptors. Raises :class:`ProtocolError`."""
     if len(data) < HEADER_SIZE:
-        raise ProtocolError(f"{len(data)} bytes, less than a header")
+        raise ProtocolError(f"expected a header of {HEADER_SIZE} bytes, got {len(data)}")
     magic, version, kind, announced, size, sequence, session = _HEADER.unpack_from(data)
     if magic != _MAGIC or data[7]:
-        raise ProtocolError("it is of another protocol")
+        raise ProtocolError("the header does not begin with the mark of this protocol")
     if version != VERSION:
-        raise ProtocolError(f"version {version} of the protocol; this is version {VERSION}")
+        raise ProtocolError(
+            f"expected version {VERSION} of the protocol, got {version}; install the same interop for both processes"
+        )
     if size > MAX_BODY or size != len(data) - HEADER_SIZE:
-        raise ProtocolError(f"a body of {size} bytes announced, {len(data) - HEADER_SIZE} came")
+        raise ProtocolError(f"the header announces a body of {size} bytes, got {len(data) - HEADER_SIZE}")
     if announced != fds or fds > MAX_FDS:
-        raise ProtocolError(f"{announced} descriptors announced, {fds} came")
+        raise ProtocolError(f"the header announces {announced} descriptors, got {fds}")
     try:
         known = Kind(kind)
     except ValueError as error:
-        raise ProtocolError(f"unknown kind {kind}") from error
+        raise ProtocolError(f"unknown kind of message: {kind}") from error
     return Message(known, session, sequence, data[HEADER_SIZE:], fds)
 
 
@@ -116,13 +118,13 @@ def encode_turn(turn: Turn) -> bytes:
 def decode_turn(body: bytes) -> Turn:
     """Return the turn in a body. Raises :class:`ProtocolError`."""
     if len(body) < _TURN.size:
-        raise ProtocolError("a turn that is cut off")
+        raise ProtocolError(f"expected a turn of at least {_TURN.size} bytes, got {len(body)}")
     number, value, count = _TURN.unpack_from(body)
     if not 0 < count <= MAX_BUFFERS or len(body) != _TURN.size + count * _ID.size:
-        raise ProtocolError(f"a turn of {count} buffers in {len(body)} bytes")
+        raise ProtocolError(f"a turn of {count} buffers does not fit its {len(body)} bytes")
     ids = tuple(found for (found,) in _ID.iter_unpack(body[_TURN.size :]))
     if len(set(ids)) != count:
-        raise ProtocolError("a turn that names a buffer twice")
+        raise ProtocolError("the turn names a buffer twice")
     return Turn(number, value, ids)
 
 
@@ -132,7 +134,7 @@ def encode_fields(fields: Mapping[str, object]) -> bytes:
 
 
 class Fields:
-    """The JSON object of a body, taken apart with the type of every part checked."""
+    """The JSON object of a body. Each method removes one member and checks its type."""
 
     __slots__ = ("_left", "_where")
 
@@ -158,18 +160,20 @@ class Fields:
     def _take(self, name: str, kind: type) -> object:
         value = self._left.pop(name, None)
         if type(value) is not kind:  # bool is an int to isinstance()
-            raise ProtocolError(f"{self._where}: {name} must be of type {kind.__name__}")
+            raise ProtocolError(
+                f"{self._where}: {name} must be of type {kind.__name__}, got {type(value).__name__}"
+            )
         return value
 
     def text(self, name: str, limit: int = 1024) -> str:
         """Return a string of at most ``limit`` characters."""
         value = cast("str", self._take(name, str))
         if len(value) > limit:
-            raise ProtocolError(f"{self._where}: {name} has {len(value)} characters; at most {limit} may be")
+            raise ProtocolError(f"{self._where}: {name} has {len(value)} characters; the limit is {limit}")
         return value
 
     def optional_text(self, name: str) -> str | None:
-        """Return a string, or None where it is null."""
+        """Return a string, or None for null."""
         if self._left.get(name, "") is None:
             del self._left[name]
             return None
@@ -179,18 +183,18 @@ class Fields:
         """Return an integer from 0 to 2**64 - 1."""
         value = cast("int", self._take(name, int))
         if not 0 <= value < _LIMIT:
-            raise ProtocolError(f"{self._where}: {name} is out of range")
+            raise ProtocolError(f"{self._where}: {name} must be 0 to 2**64 - 1, got {value}")
         return value
 
     def flag(self, name: str) -> bool:
-        """Return a truth value."""
+        """Return a boolean."""
         return cast("bool", self._take(name, bool))
 
     def items(self, name: str, limit: int) -> Sequence[object]:
         """Return a list of at most ``limit`` items of any type."""
         value = cast("list[object]", self._take(name, list))
         if len(value) > limit:
-            raise ProtocolError(f"{self._where}: {name} has {len(value)} items; at most {limit} may be")
+            raise ProtocolError(f"{self._where}: {name} has {len(value)} items; the limit is {limit}")
         return value
 
     def texts(self, name: str, limit: int = 64) -> list[str]:
@@ -204,7 +208,7 @@ class Fields:
         """Return a list of integers from 0 to 2**63 - 1."""
         values = self.items(name, limit)
         if not all(type(value) is int and 0 <= value < _LIMIT // 2 for value in values):
-            raise ProtocolError(f"{self._where}: {name} must hold integers that are not negative")
+            raise ProtocolError(f"{self._where}: {name} must hold integers from 0 to 2**63 - 1")
         return cast("list[int]", list(values))
 
     def part(self, name: str) -> Fields:
@@ -216,6 +220,6 @@ class Fields:
         return [Fields._of(found, f"{self._where}.{name}") for found in self.items(name, limit)]
 
     def end(self) -> None:
-        """Raise :class:`ProtocolError` when something is left that nobody asked for."""
+        """Raise :class:`ProtocolError` if members are left that no method removed."""
         if self._left:
-            raise ProtocolError(f"{self._where}: unknown {min(self._left)[:40]!r}")
+            raise ProtocolError(f"{self._where}: unknown member {min(self._left)[:40]!r}")

@@ -1,7 +1,7 @@
-"""One end of a session's socket: messages and descriptors in and out, each wait bounded.
+"""One end of a session's socket: it sends and receives messages and descriptors. Each wait is bounded.
 
-Every descriptor that arrives is owned from the instruction after the system call on, and closed when its message
-is refused. Maps to ``sendmsg`` and ``recvmsg`` with ``SCM_RIGHTS`` (unix(7)).
+The channel owns each descriptor from its arrival on, and closes it when it refuses the message. Maps to ``sendmsg``
+and ``recvmsg`` with ``SCM_RIGHTS`` (unix(7)).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from interop.ipc import _wire as wire
 from interop.ipc._wire import Kind, Message
 from interop.ipc.errors import PeerError, PeerLost, ProtocolError
-from interop.protocols import ClosedError, WaitTimeout
+from interop.protocols import ClosedError, InvalidArgument, WaitTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 _CREDENTIALS = struct.Struct("iII")
 _INT = array.array("i").itemsize
 _CARRIERS = (Kind.PLAN, Kind.BUFFER)
-_REASON = 1000  # characters of an error that are told to the other side
-_LAST_WORDS = 64  # unread messages that are looked through for the reason why the other side has gone
+_REASON = 1000  # characters of an error that the other process is told
+_LAST_WORDS = 64  # unread messages that are searched for the reason why the other process has gone
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The process at the other end, as the kernel knows it (``SO_PEERCRED``)."""
+    """Credentials of the process at the other end, from the kernel (``SO_PEERCRED``)."""
 
     pid: int
     uid: int
@@ -45,20 +45,27 @@ class Peer:
 
 
 def credentials(sock: socket.socket) -> Peer:
-    """Return who is at the other end of a connected socket."""
+    """Return the credentials of the process at the other end of a connected socket."""
     return Peer(
         *_CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
     )
 
 
 def check_peer(peer: Peer, allowed_uids: Sequence[int]) -> None:
-    """Raise :class:`PeerError` unless the peer runs as this process's user or as one of those allowed."""
+    """Raise :class:`PeerError` unless the peer runs as this process's user or as an allowed one."""
     if peer.uid != os.geteuid() and peer.uid not in allowed_uids:
         msg = (
-            f"process {peer.pid} runs as user {peer.uid}, this one as {os.geteuid()}; "
-            f"name the user in allowed_uids to share with it"
+            f"process {peer.pid} runs as user {peer.uid}, this process as user {os.geteuid()}; "
+            f"pass allowed_uids=[{peer.uid}] to share with it"
         )
         raise PeerError(msg)
+
+
+def check_timeout(timeout: float) -> None:
+    """Raise :class:`InvalidArgument` unless ``timeout`` is a positive number of seconds."""
+    if not timeout > 0:
+        msg = f"timeout must be a positive number of seconds, got {timeout!r}"
+        raise InvalidArgument(msg)
 
 
 def _reason(message: Message) -> str:
@@ -68,14 +75,16 @@ def _reason(message: Message) -> str:
 
 
 def _check_whole(flags: int, *, foreign: bool) -> None:
-    if foreign or flags & socket.MSG_CTRUNC:  # the kernel has dropped those for which there was no room
-        raise ProtocolError("more descriptors, or other things, than any message carries")
+    if foreign or flags & socket.MSG_CTRUNC:  # the kernel drops descriptors for which there is no room
+        raise ProtocolError(
+            f"expected at most {wire.MAX_FDS} descriptors and no other ancillary data, got more"
+        )
     if flags & socket.MSG_TRUNC:
-        raise ProtocolError(f"more than {wire.MAX_MESSAGE} bytes")
+        raise ProtocolError(f"expected at most {wire.MAX_MESSAGE} bytes, got more")
 
 
 class Arrival:
-    """A message and the descriptors that came with it. Those not taken are closed on leaving its ``with``."""
+    """A message and its descriptors. Leaving its ``with`` block closes the descriptors that nobody took."""
 
     __slots__ = ("_close", "_fds", "message")
 
@@ -85,14 +94,14 @@ class Arrival:
         self._close = close
 
     def expect(self, kind: Kind) -> None:
-        """Raise :class:`ProtocolError` unless the message is of this kind."""
+        """Raise :class:`ProtocolError` unless the message has this kind."""
         if self.message.kind is not kind:
-            raise ProtocolError(f"{self.message.kind.name} where {kind.name} was due")
+            raise ProtocolError(f"expected {kind.name}, got {self.message.kind.name}")
         if self._fds and kind not in _CARRIERS:
-            raise ProtocolError(f"{len(self._fds)} descriptors with {kind.name}")
+            raise ProtocolError(f"expected no descriptors with {kind.name}, got {len(self._fds)}")
 
     def fds(self) -> list[int]:
-        """Pass the ownership of all descriptors to the caller."""
+        """Return all descriptors. The caller owns them."""
         self._close.pop_all()
         return self._fds
 
@@ -104,10 +113,10 @@ class Arrival:
 
 
 class Channel:
-    """A connected socket, owned from here on. Used by one thread at a time."""
+    """A connected socket and the state of its session. One thread at a time may use it."""
 
     def __init__(self, sock: socket.socket, timeout: float) -> None:
-        """Take over ``sock``, of type ``SOCK_SEQPACKET``; ``timeout`` in seconds bounds each wait."""
+        """Take ownership of ``sock``, a ``SOCK_SEQPACKET`` socket; ``timeout`` bounds each wait, in seconds."""
         sock.setblocking(False)  # noqa: FBT003 - its only parameter
         self._socket = sock
         self._timeout = timeout
@@ -118,7 +127,7 @@ class Channel:
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
         self.failure: PeerError | None = None
-        """What ended the session; every later use raises it again."""
+        """The error that ended the session. Every later use raises it again."""
 
     @property
     def closed(self) -> bool:
@@ -126,9 +135,9 @@ class Channel:
         return self._socket.fileno() < 0
 
     def send(self, kind: Kind, body: bytes = b"", handles: Sequence[Handle] = ()) -> None:
-        """Send a message with duplicates of ``handles``, which stay the caller's.
+        """Send a message with duplicates of ``handles``. The caller keeps ownership of the handles.
 
-        Raises :class:`PeerLost` when nobody is there, :class:`WaitTimeout` when the other side does not read.
+        Raises :class:`PeerLost` if the other process has gone, :class:`WaitTimeout` if it does not read.
         """
         self._check()
         fds = array.array("i", [handle.value for handle in handles])
@@ -147,10 +156,10 @@ class Channel:
                 return
 
     def receive(self, what: str, timeout: float | None = None) -> Arrival:
-        """Wait for the next message; ``what`` says for people what is waited for.
+        """Block until the next message arrives. ``what`` completes "process N ..." in the error of a timeout.
 
-        Raises :class:`PeerLost` when the other process has gone, :class:`PeerError` when it refused,
-        :class:`ProtocolError` for what is not a message of this session, :class:`WaitTimeout`.
+        Raises :class:`PeerLost` if the other process has gone, :class:`PeerError` if it refused,
+        :class:`ProtocolError` for anything but a message of this session, and :class:`WaitTimeout`.
         """
         self._check()
         deadline = time.monotonic() + (self._timeout if timeout is None else timeout)
@@ -189,7 +198,7 @@ class Channel:
                 raise self.refuse(error.reason) from error
             self._received += 1
             if message.kind is Kind.BYE:
-                raise self._fail(PeerLost(self.peer.pid, "has ended the session", orderly=True))
+                raise self._fail(PeerLost(self.peer.pid, "has closed its session", orderly=True))
             if message.kind is Kind.REFUSE:
                 raise self._fail(PeerError(f"process {self.peer.pid} refused: {reason}"))
             return Arrival(message, fds, undo.pop_all())
@@ -198,9 +207,9 @@ class Channel:
         if message.kind is Kind.WELCOME and self.session == wire.NO_SESSION:
             self.session = message.session
         if message.session != self.session or message.session == wire.NO_SESSION:
-            raise ProtocolError("it belongs to another session")
+            raise ProtocolError("the message belongs to another session")
         if message.sequence != self._received:
-            raise ProtocolError(f"message {message.sequence} where {self._received} was due")
+            raise ProtocolError(f"expected message {self._received}, got message {message.sequence}")
 
     def _ready(self, events: int, deadline: float, what: str) -> None:
         left = deadline - time.monotonic()
@@ -210,14 +219,14 @@ class Channel:
             raise WaitTimeout(who, self._timeout)
 
     def refuse(self, reason: str) -> ProtocolError:
-        """End the session because of what the other side sent; return the error to raise."""
+        """End the session because of a message that is not accepted; return the error to raise."""
         self.tell(Kind.REFUSE, reason)
         error = ProtocolError(reason, self.peer.pid)
         self.failure = error
         return error
 
     def tell(self, kind: Kind, reason: str = "") -> None:
-        """Send a last message if that can be done at once; whether it arrives changes nothing here."""
+        """Send a last message if the socket takes it at once. A failure to send is ignored."""
         if self.failure is not None or self.closed or self.session == wire.NO_SESSION:
             return
         body = wire.encode_fields({"reason": reason[:_REASON]}) if kind is Kind.REFUSE else b""
@@ -229,12 +238,12 @@ class Channel:
         self._sent += 1
 
     def _lost(self) -> PeerError:
-        """Return what ended the session: its last message, where one is still unread."""
+        """Return the error that ended the session. An unread last message of the other process decides it."""
         if self.failure is None:
             self.failure = PeerLost(self.peer.pid, "has gone")
             with contextlib.suppress(PeerError, OSError):
                 for _ in range(_LAST_WORDS):
-                    self._take().__exit__()  # anything but a last word no longer matters
+                    self._take().__exit__()  # raises for BYE and REFUSE; other messages no longer matter
         return self.failure
 
     def _fail(self, error: PeerError) -> PeerError:
@@ -243,10 +252,10 @@ class Channel:
 
     def _check(self) -> None:
         if self.closed:
-            raise ClosedError("the session is closed")
+            raise ClosedError("the session is closed; call accept() or join() for a new one")
         if self.failure is not None:
             raise self.failure
 
     def close(self) -> None:
-        """Close the socket; the other side sees the end. A second call does nothing."""
+        """Close the socket. Idempotent."""
         self._socket.close()

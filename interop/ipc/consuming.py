@@ -1,14 +1,12 @@
 """The consumer's end of a session: buffers imported from another process, and turns on them."""
 
-# A session and its turns are one; they are two classes because they are two context managers.
-# pyright: reportPrivateUsage=false
-
 from __future__ import annotations
 
 import contextlib
 import warnings
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
 from interop.ipc import _arrivals as arrivals
@@ -21,7 +19,7 @@ from interop.negotiation import Strategy
 from interop.protocols import InteropError, InvalidArgument, SemaphoreDescriptor, SemaphoreKind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from interop.ipc.channel import Arrival, Channel
@@ -32,7 +30,10 @@ Views = TypeVar("Views")
 
 
 class RemoteBuffer:
-    """Memory of the producer's process, imported here. Attributes are for reading."""
+    """A buffer of the producer's process, imported into this one. Attributes are read-only.
+
+    The session owns the import and closes it.
+    """
 
     __slots__ = ("acquired", "memory", "name", "number", "view")
 
@@ -42,14 +43,14 @@ class RemoteBuffer:
         self.memory = memory
         self.view = view
         self.acquired = False
-        """Whether the consumer's driver was told that it owns the memory."""
+        """Whether the consumer has acquired the memory at its driver."""
 
     def __repr__(self) -> str:
         return f"<RemoteBuffer {self.name!r} {self.view.shape} {self.view.dtype}>"
 
 
-class Remote(Session):
-    """The consumer's end of a session. Made by :func:`interop.ipc.join`."""
+class ConsumerSession(Session):
+    """The consumer's end of a session. :func:`interop.ipc.join` returns it."""
 
     def __init__(
         self,
@@ -60,12 +61,12 @@ class Remote(Session):
         timeout: float,
         owned: ExitStack,
     ) -> None:
-        """Import the semaphores. ``owned`` holds what closes with the session; taken over on success."""
+        """Import the semaphores. On success the session takes ownership of ``owned`` and closes it at its end."""
         super().__init__(channel, plan, timeout, first=False)
         self._consumer = consumer
         self._buffers: dict[str, RemoteBuffer] = {}
         self._turns: dict[
-            tuple[RemoteBuffer, ...], ConsumerTurn[MappedBuffer | tuple[MappedBuffer, ...]]
+            tuple[RemoteBuffer, ...], SharedConsumerTurn[MappedBuffer | tuple[MappedBuffer, ...]]
         ] = {}
         self._back = 0
         left = list(handles)
@@ -78,36 +79,66 @@ class Remote(Session):
 
     @property
     def consumer(self) -> Consumer:
-        """The side that computes on the memory."""
+        """The consumer, which imports the memory and runs kernels on it."""
         return self._consumer
 
     def buffer(self, name: str) -> RemoteBuffer:
-        """Wait for the producer's process to offer the buffer ``name``, and return it imported."""
+        """Block until the producer's process has offered the buffer ``name``, and import it.
+
+        Args:
+            name: Name that the producer's process gave the buffer.
+
+        Returns:
+            The imported buffer. The session owns it.
+
+        Raises:
+            WaitTimeout: The other process did not offer it within the session's timeout.
+            PeerError: The other process has gone, or sent a message that is not accepted.
+        """
         while name not in self._buffers:
             self._pump(f"to offer a buffer {name!r}")
         return self._buffers[name]
 
     @overload
-    def consumer_turn(self, buffer: RemoteBuffer, /) -> ConsumerTurn[MappedBuffer]: ...
+    def consumer_turn(self, buffer: RemoteBuffer, /) -> SharedConsumerTurn[MappedBuffer]: ...
     @overload
     def consumer_turn(
         self, first: RemoteBuffer, second: RemoteBuffer, /, *more: RemoteBuffer
-    ) -> ConsumerTurn[tuple[MappedBuffer, ...]]: ...
+    ) -> SharedConsumerTurn[tuple[MappedBuffer, ...]]: ...
     def consumer_turn(
         self, *buffers: RemoteBuffer
-    ) -> ConsumerTurn[MappedBuffer] | ConsumerTurn[tuple[MappedBuffer, ...]]:
+    ) -> SharedConsumerTurn[MappedBuffer] | SharedConsumerTurn[tuple[MappedBuffer, ...]]:
         """Return the turn in which this process owns ``buffers``: a context manager that yields their views.
 
-        Entering waits for the producer's process to give the turn, then enqueues the wait for its work; leaving
-        gives the turn and the buffers back. An exception inside keeps the turn.
+        Entering blocks until the producer's process passes its turn, then enqueues the wait for its work. Leaving
+        signals, and passes the turn and the buffers back. After an exception inside, this process keeps the turn.
+
+        Leaving raises nothing if the producer's process has closed its session in order. The next turn raises
+        :class:`PeerLost` then, with ``orderly`` true.
+
+        Args:
+            *buffers: Imported buffers of this session.
+
+        Returns:
+            The turn. It yields one view, or a tuple of views for several buffers. It can be entered again.
+
+        Raises:
+            InvalidArgument: A buffer belongs to another session.
         """
         turn = self._turns.get(buffers)
         if turn is None:
-            if any(self._buffers.get(buffer.name) is not buffer for buffer in buffers):
-                raise InvalidArgument("a buffer of another session")
+            for buffer in buffers:
+                if self._buffers.get(buffer.name) is not buffer:
+                    raise InvalidArgument(
+                        f"{buffer!r} is not a buffer of this session; pass one that it returned"
+                    )
             views = tuple(buffer.view for buffer in buffers)
-            turn = self._turns[buffers] = ConsumerTurn(self, buffers, views[0] if len(views) == 1 else views)
-        return turn  # type: ignore[return-value]  # the overloads tell which of the two it is
+            turn = self._turns[buffers] = SharedConsumerTurn(
+                partial(self._enter, buffers),
+                partial(self._leave, buffers),
+                views[0] if len(views) == 1 else views,
+            )
+        return turn  # type: ignore[return-value]  # the overloads say which of the two it is
 
     def _known(self) -> set[int]:
         return {buffer.number for buffer in self._buffers.values()}
@@ -123,14 +154,16 @@ class Remote(Session):
         fields = wire.Fields.decode(arrival.message.body, "buffer")
         offer = messages.read_offer(fields, self._plan.handle_type)
         if offer.name in self._buffers or offer.number != len(self._buffers):
-            raise ProtocolError(f"buffer {offer.number} {offer.name!r} after {len(self._buffers)} others")
+            raise ProtocolError(
+                f"expected a new name and number {len(self._buffers)}, got buffer {offer.number} {offer.name!r}"
+            )
         if offer.number >= wire.MAX_BUFFERS:
-            raise ProtocolError(f"more than {wire.MAX_BUFFERS} buffers")
+            raise ProtocolError(f"expected at most {wire.MAX_BUFFERS} buffers, got one more")
         if offer.descriptor.device != self._plan.producer.identity:
-            raise ProtocolError(f"buffer {offer.name!r} of another device than the plan's")
+            raise ProtocolError(f"buffer {offer.name!r} is on another device than the plan names")
         descriptor = offer.descriptor
         if descriptor.allocation is not None:
-            # Under the session's name: no other process may name what this one has imported from elsewhere.
+            # The session's random name keeps one process from naming an allocation imported from another.
             descriptor = replace(descriptor, allocation=self._channel.session + descriptor.allocation)
         (handle,) = arrivals.adopt(arrival.fds(), [self._plan.handle_type])
         with handle, ExitStack() as undo:
@@ -142,8 +175,8 @@ class Remote(Session):
             self._imports.push(undo.pop_all())
         self._buffers[offer.name] = RemoteBuffer(offer, memory, view)
 
-    def _enter(self, buffers: tuple[RemoteBuffer, ...], numbers: Sequence[int]) -> None:
-        self._begin(numbers)
+    def _enter(self, buffers: tuple[RemoteBuffer, ...]) -> None:
+        self._begin([buffer.number for buffer in buffers])
         stream = self._consumer.stream
         if self._unclaimed:
             if self._to_consumer is not None:
@@ -156,7 +189,10 @@ class Remote(Session):
                 buffer.acquired = True
         self._open = True
 
-    def _leave(self, buffers: tuple[RemoteBuffer, ...], numbers: Sequence[int]) -> None:
+    def _leave(self, buffers: tuple[RemoteBuffer, ...], *, failed: bool) -> None:
+        self._open = False
+        if failed:
+            return
         stream = self._consumer.stream
         for buffer in buffers:
             buffer.memory.release(stream)
@@ -171,10 +207,17 @@ class Remote(Session):
         else:
             self._to_producer.signal(stream)
         stream.flush()
-        self._hand_over(numbers, value)
+        self._hand_over([buffer.number for buffer in buffers], value)
 
     def synchronize(self, timeout: float | None = None) -> None:
-        """Block until the consumer's stream has done all that was enqueued. Raises :class:`WaitTimeout`."""
+        """Block until the consumer's stream has ended all enqueued work.
+
+        Args:
+            timeout: Limit in seconds; the session's if None.
+
+        Raises:
+            WaitTimeout: The work did not end within the limit.
+        """
         self._consumer.stream.synchronize(self._timeout if timeout is None else timeout)
 
     def _settle(self) -> None:
@@ -183,13 +226,17 @@ class Remote(Session):
         except InteropError as error:
             with contextlib.suppress(InteropError):
                 if self._to_consumer is not None:
-                    self._let_go(self._to_consumer)
+                    self._signal_for_producer(self._to_consumer)
                     return
-            warnings.warn(f"left behind, because work still runs: {error}", ResourceWarning, stacklevel=3)
+            warnings.warn(
+                f"the session's imports stay open, because work still runs: {error}",
+                ResourceWarning,
+                stacklevel=3,
+            )
             raise
 
-    def _let_go(self, semaphore: ExternalSemaphore) -> None:
-        """Give the signal that a producer's process has died without giving; from a stream of its own."""
+    def _signal_for_producer(self, semaphore: ExternalSemaphore) -> None:
+        """Signal in place of a producer's process that has died, on a stream of its own."""
         stream = self._consumer.create_stream()
         try:
             semaphore.signal(stream, self._value if semaphore.kind is SemaphoreKind.TIMELINE else None)
@@ -199,8 +246,9 @@ class Remote(Session):
             stream.close()
 
     def _release(self) -> None:
-        with self._close:  # the device and the semaphores; before them, what is imported
+        with self._close:  # imports close before the semaphores and the device
             self._close.push(self._imports.pop_all())
+        self._turns.clear()
         self._buffers.clear()
 
 
@@ -218,26 +266,23 @@ def _take(
     return semaphore
 
 
-class ConsumerTurn(Generic[Views]):
-    """``with`` this, the consumer's process owns the buffers; yields the view, or a tuple for several."""
+class SharedConsumerTurn(Generic[Views]):
+    """A turn of the consumer's process on imported buffers. Yields the view, or a tuple for several buffers."""
 
-    __slots__ = ("_buffers", "_numbers", "_remote", "_views")
+    __slots__ = ("_enter", "_leave", "_views")
 
-    def __init__(self, remote: Remote, buffers: tuple[RemoteBuffer, ...], views: Views) -> None:
-        self._remote = remote
-        self._buffers = buffers
-        self._numbers = [buffer.number for buffer in buffers]
+    def __init__(self, enter: Callable[[], None], leave: Callable[..., None], views: Views) -> None:
+        self._enter = enter
+        self._leave = leave
         self._views = views
 
     def __enter__(self) -> Views:
-        """Wait for the turn; enqueue the wait for the producer's work."""
-        self._remote._enter(self._buffers, self._numbers)  # noqa: SLF001 - the two are one
+        """Block until this process has the turn, and enqueue the wait for the producer's work."""
+        self._enter()
         return self._views
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give the turn back; after an exception keep it."""
-        self._remote._open = False  # noqa: SLF001 - as above
-        if kind is None:
-            self._remote._leave(self._buffers, self._numbers)  # noqa: SLF001 - as above
+        """Pass the turn back; after an exception, keep it."""
+        self._leave(failed=kind is not None)

@@ -1,11 +1,11 @@
-"""Errors about the other process.
+"""Errors about the process at the other end of a session. They keep text and attributes through ``pickle``.
 
 ::
 
     InteropError
-    └── PeerError                the process at the other end refused or cannot be dealt with
-        ├── PeerLost             it ended or closed its end: says which process
-        └── ProtocolError        it sent what nobody may send; nothing of it was taken in
+    └── PeerError                the other process refused, or this process refuses it
+        ├── PeerLost             the other process ended or closed its session
+        └── ProtocolError        the other process sent a message that is not accepted
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ from interop.protocols import InteropError
 
 
 class PeerError(InteropError):
-    """The process at the other end of a socket refused, or is not one to share with; the message says why."""
+    """The process at the other end of a socket refused, or this process does not share with it."""
 
 
 class PeerLost(PeerError):
-    """The other process ended or closed its end; the session is over and a new one can be opened.
+    """The other process ended or closed its session. Close this session, then call ``accept`` or ``join`` again.
 
-    ``pid`` names it. ``orderly`` tells a peer that said goodbye from one that just went.
+    Args:
+        pid: The other process.
+        what: What it did, for the message.
+        orderly: Whether the other process closed its session, rather than ending without it.
     """
 
     def __init__(self, pid: int, what: str, *, orderly: bool = False) -> None:
@@ -32,7 +35,11 @@ class PeerLost(PeerError):
 class ProtocolError(PeerError):
     """The other process sent a message that is malformed, out of order, or carries the wrong handles.
 
-    ``pid`` names it where it is known. Whatever came with the message was closed.
+    Every descriptor that came with the message has been closed.
+
+    Args:
+        reason: What was expected and what was found.
+        pid: The process that sent the message; 0 if it is not known.
     """
 
     def __init__(self, reason: str, pid: int = 0) -> None:

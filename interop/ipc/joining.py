@@ -1,4 +1,4 @@
-"""How a consumer's process finds the producer's, checks it, and agrees with it."""
+"""The consumer's process connects to the producer's, checks it, and negotiates with it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from interop.ipc import _arrivals as arrivals
 from interop.ipc import _messages as messages
 from interop.ipc import _wire as wire
 from interop.ipc._wire import Kind
-from interop.ipc.channel import Channel, check_peer
-from interop.ipc.consuming import Remote
+from interop.ipc.channel import Channel, check_peer, check_timeout
+from interop.ipc.consuming import ConsumerSession
 from interop.ipc.errors import PeerError, ProtocolError
 from interop.protocols import InteropError, InvalidArgument
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from interop.negotiation import Plan
     from interop.protocols import Consumer, DeviceInfo, HandleType
 
-_RETRY = 0.02  # seconds between attempts to reach a process that does not listen yet
+_RETRY = 0.02  # seconds between attempts to connect to a process that does not listen yet
 
 
 def join(
@@ -33,13 +33,25 @@ def join(
     device: int | str | None = None,
     timeout: float = 10.0,
     allowed_uids: Sequence[int] = (),
-) -> Remote:
-    """Join the producer's process that serves at ``path``; the caller closes the session returned.
+) -> ConsumerSession:
+    """Join the producer's process that serves at ``path``.
 
-    Tries until ``timeout`` seconds have passed, which bounds every wait of the session too. ``consumer`` and
-    ``device`` as in :func:`interop.connect`. Raises :class:`PeerError` when the other process runs as another
-    user that ``allowed_uids`` does not name, when it refuses, or when nobody listens.
+    Args:
+        path: Path of the Unix socket.
+        consumer: Name of a backend, or an opened consumer, which the caller keeps and closes.
+        device: The consumer's device, as index or as part of its name.
+        timeout: Limit in seconds for connecting, and for each wait of the session.
+        allowed_uids: Users, besides this one, whose processes are accepted.
+
+    Returns:
+        The session. The caller owns it and must close it.
+
+    Raises:
+        InvalidArgument: ``timeout`` is not positive, or no device fits ``device``.
+        PeerError: No process listens, the process runs as a user that is not allowed, or it refused.
+        WaitTimeout: The other process did not answer within ``timeout``.
     """
+    check_timeout(timeout)
     plugins = registry.default()
     loaded = plugins.load_consumer(consumer) if isinstance(consumer, str) else None
     devices = list(loaded.devices()) if loaded is not None else [consumer.device]  # type: ignore[union-attr]
@@ -73,7 +85,7 @@ def join(
                 undo.callback(opened.close)
             else:
                 opened = consumer  # type: ignore[assignment]
-            return Remote(channel, plan, opened, handles, timeout, undo)
+            return ConsumerSession(channel, plan, opened, handles, timeout, undo)
         except InteropError as error:
             channel.tell(Kind.REFUSE, f"{type(error).__name__}: {error}")
             raise
@@ -87,7 +99,7 @@ def _chosen(devices: Sequence[DeviceInfo], choice: int | str) -> list[DeviceInfo
         if (device.index == choice if isinstance(choice, int) else wanted in str(device).casefold())
     ][:1]
     if not found:
-        msg = f"no device fits {choice!r}; there are: {'; '.join(map(str, devices))}"
+        msg = f"device={choice!r} fits no device; choose one of: {'; '.join(map(str, devices))}"
         raise InvalidArgument(msg)
     return found
 
@@ -102,7 +114,7 @@ def _connect(path: str, timeout: float) -> socket.socket:
         except OSError as error:
             sock.close()
             if time.monotonic() > deadline:
-                msg = f"nobody serves at {path!r} ({error.strerror or error}); start the producer's process first"
+                msg = f"no process serves at {path!r} ({error.strerror or error}); start the producer's process first"
                 raise PeerError(msg) from error
             time.sleep(_RETRY)
         except BaseException:

@@ -1,7 +1,4 @@
-"""The producer's process: it waits for consumers' processes and shares buffers with them."""
-
-# A session and its turns are one; they are two classes because they are two context managers.
-# pyright: reportPrivateUsage=false
+"""The producer's end of a session: buffers offered to another process, and turns on them."""
 
 from __future__ import annotations
 
@@ -9,13 +6,14 @@ import contextlib
 import warnings
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from interop.ipc import _messages as messages
 from interop.ipc import _wire as wire
 from interop.ipc._session import Session, check_value
 from interop.ipc._wire import Kind
-from interop.ipc.errors import PeerLost, ProtocolError
+from interop.ipc.errors import PeerLost
 from interop.negotiation import Strategy
 from interop.protocols import (
     DType,
@@ -30,10 +28,10 @@ from interop.protocols import (
 from interop.toolkit import part_offsets
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
-    from interop.ipc.channel import Arrival, Channel
+    from interop.ipc.channel import Channel
     from interop.negotiation import Plan, SyncPlan
     from interop.protocols import (
         BufferPart,
@@ -49,11 +47,14 @@ if TYPE_CHECKING:
 
 
 _GRACE = 0.5
-"""Seconds in which what a process submitted before it died may still end."""
+"""Seconds that work submitted by a dead process gets to end."""
 
 
 class SharedBuffer:
-    """Memory that this process owns and shares. Attributes are for reading; closed with its session."""
+    """A buffer of this process that the consumer's process imports. Attributes are read-only.
+
+    The session owns the memory and frees it on close.
+    """
 
     __slots__ = ("dtype", "name", "nbytes", "number", "producer_buffer", "shape", "used")
 
@@ -65,21 +66,22 @@ class SharedBuffer:
         self.nbytes = offer.nbytes
         self.producer_buffer = buffer
         self.used = False
-        """Whether it was handed over once."""
+        """Whether a turn has passed the buffer to the consumer's process before."""
 
     def __repr__(self) -> str:
         return f"<SharedBuffer {self.name!r} {self.shape} {self.dtype}>"
 
 
-class Shared(Session):
-    """The producer's end of a session. Made by :meth:`interop.ipc.Server.accept`."""
+class ProducerSession(Session):
+    """The producer's end of a session. :meth:`interop.ipc.Server.accept` returns it."""
 
     def __init__(self, channel: Channel, plan: Plan, chosen: int, producer: Producer, timeout: float) -> None:
-        """Make the semaphores and send them with the plan; nothing stays behind on failure."""
+        """Create the semaphores and send them with the plan. On failure, every object created here is closed."""
         super().__init__(channel, plan, timeout, first=True)
         self._producer = producer
         self._buffers: list[SharedBuffer] = []
-        self._turns: dict[tuple[SharedBuffer, ...], ProducerTurn] = {}
+        self._turns: dict[tuple[SharedBuffer, ...], SharedProducerTurn] = {}
+        self._cases: dict[tuple[SharedBuffer, ...], Cases] = {}
         self._native = plan.to_consumer.strategy is Strategy.NATIVE
         self._sent = 0
         self._back = 0
@@ -93,14 +95,23 @@ class Shared(Session):
 
     @property
     def producer(self) -> Producer:
-        """The side that owns the memory."""
+        """The producer, which owns the memory."""
         return self._producer
 
     def buffer(self, shape: int | tuple[int, ...], dtype: object = "float32", *, name: str) -> SharedBuffer:
-        """Allocate memory and offer it to the consumer's process under ``name``; this side has it first.
+        """Allocate a buffer and offer it to the consumer's process. This process owns it first.
 
-        Contents are undefined. Raises :class:`InvalidArgument` for what cannot be, :class:`PeerError` when the
-        other process has gone.
+        Args:
+            shape: Elements along each axis; an integer for one axis.
+            dtype: Element type, as name or :class:`interop.protocols.DType`.
+            name: Name by which the other process gets the buffer. Unique within the session.
+
+        Returns:
+            The buffer, with undefined contents. The session owns it.
+
+        Raises:
+            InvalidArgument: Shape, type or name is wrong, or the session has too many buffers.
+            PeerError: The other process has gone.
         """
         element = as_dtype(dtype)
         extents, nbytes = check_shape(shape, element)
@@ -117,8 +128,17 @@ class Shared(Session):
     def buffers(self, **layouts: tuple[int | tuple[int, ...], object]) -> tuple[SharedBuffer, ...]:
         """Allocate once for several buffers: ``buffers(height=((64, 64), "float32"), mask=(4096, "uint8"))``.
 
-        Each is offered under its name and is handed over in turns of its own; the consumer's process imports the
-        allocation once. Contents are undefined. Raises as :meth:`buffer`; nothing is offered of what cannot be.
+        The consumer's process imports the allocation once. Each buffer has turns of its own.
+
+        Args:
+            **layouts: Shape and element type of each buffer, by name.
+
+        Returns:
+            The buffers in the order of the arguments, with undefined contents. The session owns them.
+
+        Raises:
+            InvalidArgument: A shape, type or name is wrong, or the session has too many buffers. None is offered.
+            PeerError: The other process has gone.
         """
         found = [(as_dtype(dtype), shape) for shape, dtype in layouts.values()]
         shapes = [(*check_shape(shape, element), element) for element, shape in found]
@@ -127,14 +147,14 @@ class Shared(Session):
         whole = self._producer.create_buffer(offsets[-1], export=self._plan.handle_type)
         made: list[SharedBuffer] = []
         with ExitStack() as undo:
-            undo.callback(whole.close)  # and with it its parts
+            undo.callback(whole.close)  # closes its parts too
             handle, allocation = whole.export_memory()
             with handle:
                 parts = [
                     (offset, whole.part(offset, nbytes))
                     for offset, (_, nbytes, _) in zip(offsets, shapes, strict=False)
                 ]
-                # What was offered stays the session's, even where sending the rest fails: that ends the session.
+                # The session keeps the allocation even if sending an offer fails: such a failure ends the session.
                 self._close.push(undo.pop_all())
                 for name, (offset, part), (extents, nbytes, element) in zip(
                     layouts, parts, shapes, strict=True
@@ -146,7 +166,10 @@ class Shared(Session):
     def _check_names(self, names: Sequence[str]) -> None:
         known = {buffer.name for buffer in self._buffers}
         if not names or known.intersection(names) or len(known) + len(names) > wire.MAX_BUFFERS:
-            msg = f"a session has up to {wire.MAX_BUFFERS} buffers of different names, got {', '.join(names) or 'none'}"
+            msg = (
+                f"a session takes up to {wire.MAX_BUFFERS} buffers with different names and has {len(known)}, "
+                f"got names {', '.join(names) or 'none'}; choose names that are not in use"
+            )
             raise InvalidArgument(msg)
 
     def _offer(
@@ -157,7 +180,7 @@ class Shared(Session):
         handle: Handle,
         descriptor: MemoryDescriptor,
     ) -> SharedBuffer:
-        """Tell the consumer's process of a buffer; ``handle`` is lent."""
+        """Offer a buffer to the consumer's process. The caller keeps ownership of ``handle``."""
         shape, dtype, nbytes = layout
         number = len(self._buffers)
         offer = messages.Offer(
@@ -169,18 +192,48 @@ class Shared(Session):
         self._mine.add(number)
         return shared
 
-    def producer_turn(self, *buffers: SharedBuffer) -> ProducerTurn:
+    def producer_turn(self, *buffers: SharedBuffer) -> SharedProducerTurn:
         """Return the turn in which this process owns ``buffers``: a context manager that yields its recorder.
 
-        Entering waits for the consumer's process to give its turn back; leaving submits what was recorded and
-        gives the turn and the buffers away. An exception inside submits nothing and keeps the turn.
+        Entering blocks until the consumer's process has passed its turn back. Leaving submits the recorded commands
+        and passes the turn and the buffers on. After an exception inside, nothing is submitted and this process
+        keeps the turn.
+
+        Args:
+            *buffers: Buffers of this session that the commands use.
+
+        Returns:
+            The turn. It can be entered again, one turn of the session at a time.
+
+        Raises:
+            InvalidArgument: A buffer belongs to another session.
         """
         turn = self._turns.get(buffers)
         if turn is None:
-            if any(buffer not in self._buffers for buffer in buffers):
-                raise InvalidArgument("a buffer of another session")
-            turn = self._turns[buffers] = ProducerTurn(self, buffers)
+            for buffer in buffers:
+                if buffer not in self._buffers:
+                    raise InvalidArgument(
+                        f"{buffer!r} is not a buffer of this session; pass one that it created"
+                    )
+            cases = self._cases.setdefault(buffers, {})
+            turn = SharedProducerTurn(partial(self._enter, buffers, cases), partial(self._leave, buffers))
+            self._turns[buffers] = turn
         return turn
+
+    def _enter(self, buffers: tuple[SharedBuffer, ...], cases: Cases) -> tuple[Submission, Commands]:
+        self._begin([buffer.number for buffer in buffers])
+        submission = self._prepare(buffers, cases)
+        commands = submission.begin()
+        self._open = True
+        return submission, commands
+
+    def _leave(self, buffers: tuple[SharedBuffer, ...], submission: Submission, *, failed: bool) -> int:
+        """Return the point of the submission on the progress timeline; 0 after a failure in the turn."""
+        self._open = False
+        if failed:
+            submission.abandon()
+            return 0
+        return self._submit(submission, buffers)
 
     def _known(self) -> set[int]:
         return {buffer.number for buffer in self._buffers}
@@ -218,41 +271,53 @@ class Shared(Session):
         return progress
 
     def synchronize(self, timeout: float | None = None) -> None:
-        """Block until the producer has done all that was submitted. Raises :class:`WaitTimeout`."""
+        """Block until the producer has ended all submitted work.
+
+        Args:
+            timeout: Limit in seconds; the session's if None.
+
+        Raises:
+            WaitTimeout: The work did not end within the limit.
+        """
         self._producer.wait_idle(self._timeout if timeout is None else timeout)
 
     def _settle(self) -> None:
-        alone = isinstance(self._channel.failure, PeerLost)
+        failure = self._channel.failure
+        alone = isinstance(failure, PeerLost) and not failure.orderly
         try:
             self.synchronize(min(_GRACE, self._timeout) if alone else None)
         except InteropError as error:
             back = self._to_producer
             with contextlib.suppress(InteropError):
                 if back is not None and back.kind is SemaphoreKind.TIMELINE and back.counter() < self._back:
-                    back.signal_host(self._back)  # its signaller has died
+                    back.signal_host(self._back)  # the process that was to signal has died
                     self.synchronize()
                     return
-            warnings.warn(f"left behind, because work still runs: {error}", ResourceWarning, stacklevel=3)
+            warnings.warn(
+                f"the session's memory and semaphores stay open, because work still runs: {error}",
+                ResourceWarning,
+                stacklevel=3,
+            )
             raise
 
     def _release(self) -> None:
         with self._close:
-            for turn in self._turns.values():
-                self._close.callback(turn.close)
+            for cases in self._cases.values():
+                for submission in cases.values():
+                    self._close.callback(submission.close)
+        self._turns.clear()
+        self._cases.clear()
         self._buffers.clear()
-
-    def _other(self, arrival: Arrival) -> None:
-        raise ProtocolError(f"{arrival.message.kind.name} where a turn was due")
 
 
 def _share(
     producer: Producer, plan: SyncPlan, undo: ExitStack, handles: ExitStack, travelling: list[Handle]
 ) -> ProducerSemaphore | None:
-    """Make the semaphore of a direction, and its handle for the other process."""
+    """Create the semaphore of a direction, and add its handle to those for the other process."""
     if plan.strategy is not Strategy.NATIVE:
         return None
     if plan.kind is None:
-        raise Unsupported("a native direction without a kind of semaphore")
+        raise Unsupported("native synchronisation", "the plan names no kind of semaphore")
     semaphore = producer.create_semaphore(plan.kind, export=plan.handle_type)
     undo.callback(semaphore.close)
     handle, _ = semaphore.export_semaphore()
@@ -261,44 +326,27 @@ def _share(
     return semaphore
 
 
-class ProducerTurn:
-    """``with`` this, the producer's process owns the buffers; yields its recorder, submits at the end."""
+class SharedProducerTurn:
+    """A turn of the producer's process on shared buffers. Yields the recorder and submits at the end."""
 
-    __slots__ = ("_buffers", "_cases", "_numbers", "_shared", "_submission", "progress")
+    __slots__ = ("_enter", "_leave", "_submission", "progress")
 
-    def __init__(self, shared: Shared, buffers: tuple[SharedBuffer, ...]) -> None:
-        self._shared = shared
-        self._buffers = buffers
-        self._numbers = [buffer.number for buffer in buffers]
-        self._cases: Cases = {}
+    def __init__(self, enter: Callable[[], tuple[Submission, Commands]], leave: Callable[..., int]) -> None:
+        self._enter = enter
+        self._leave = leave
         self._submission: Submission | None = None
         self.progress = 0
-        """Point on the producer's ``progress`` timeline at which the last turn's work is done."""
+        """Value of the producer's ``progress`` timeline at which the last turn's work has ended."""
 
     def __enter__(self) -> Commands:
-        """Wait for the turn and start recording. Blocks until the consumer's process gives it back."""
-        shared = self._shared
-        shared._begin(self._numbers)  # noqa: SLF001 - the two are one
-        submission = shared._prepare(self._buffers, self._cases)  # noqa: SLF001 - as above
-        commands = submission.begin()
-        self._submission = submission
-        shared._open = True  # noqa: SLF001 - as above
+        """Block until this process has the turn, and start recording."""
+        self._submission, commands = self._enter()
         return commands
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Submit what was recorded and give the turn away; after an exception do neither."""
+        """Submit the recorded commands and pass the turn on; after an exception, do neither."""
         submission, self._submission = self._submission, None
-        self._shared._open = False  # noqa: SLF001 - as above
-        if submission is None:
-            return
-        if kind is not None:
-            submission.abandon()
-            return
-        self.progress = self._shared._submit(submission, self._buffers)  # noqa: SLF001 - as above
-
-    def close(self) -> None:
-        """Free what was prepared. Submitted work must have ended."""
-        while self._cases:
-            self._cases.popitem()[1].close()
+        if submission is not None:
+            self.progress = self._leave(submission, failed=kind is not None) or self.progress

@@ -1,4 +1,4 @@
-"""The socket at which a producer's process waits for consumers' processes."""
+"""The socket at which a producer's process accepts consumers' processes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from interop import negotiation, registry
 from interop.ipc import _messages as messages
 from interop.ipc import _wire as wire
 from interop.ipc._wire import Kind
-from interop.ipc.channel import Channel, check_peer, credentials
+from interop.ipc.channel import Channel, check_peer, check_timeout, credentials
 from interop.ipc.errors import PeerError, ProtocolError
-from interop.ipc.producing import Shared
+from interop.ipc.producing import ProducerSession
 from interop.protocols import InteropError, InvalidArgument, WaitTimeout
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from interop.protocols import Producer
 
 DEFAULT_TIMEOUT = 10.0
-"""Seconds after which a wait of a session gives up, unless ``serve`` or ``join`` say otherwise."""
+"""Limit of each wait in seconds, unless the caller of ``serve`` passes another."""
 
 
 def serve(
@@ -40,16 +40,26 @@ def serve(
 ) -> Server:
     """Listen at a Unix socket for consumers' processes.
 
-    ``path`` is that of the socket, which is made for this user alone and removed on close; one that nobody
-    listens at any more is replaced. ``producer``, ``device`` and ``sync`` as in :func:`interop.connect`
-    (``"bridged"`` needs one process). ``timeout``, in seconds, bounds every wait. Processes of other users are
-    turned away unless ``allowed_uids`` names them.
+    Args:
+        path: Path of the socket. Only this user can open it; :meth:`Server.close` removes it. A socket left there
+            by a process that no longer listens is replaced.
+        producer: Name of a backend, or an opened producer, which the caller keeps and closes.
+        device: The producer's device, as index or as part of its name.
+        sync: Synchronisation strategy, as in :func:`interop.connect`. ``"bridged"`` needs one process.
+        timeout: Limit in seconds for each wait.
+        allowed_uids: Users, besides this one, whose processes are accepted.
+
+    Returns:
+        The server. The caller owns it and must close it after its sessions.
+
+    Raises:
+        InvalidArgument: ``timeout`` is not positive, or the socket cannot be created at ``path``.
     """
     return Server(path, producer, device=device, sync=sync, timeout=timeout, allowed_uids=allowed_uids)
 
 
 class Server:
-    """Waits for consumers' processes; one session at a time or several. The producer's device is opened once."""
+    """Accepts consumers' processes, one or several at a time. Opens the producer's device once."""
 
     def __init__(
         self,
@@ -62,9 +72,7 @@ class Server:
         allowed_uids: Sequence[int],
     ) -> None:
         """See :func:`serve`."""
-        if not timeout > 0:
-            msg = f"timeout must be a positive number of seconds, got {timeout!r}"
-            raise InvalidArgument(msg)
+        check_timeout(timeout)
         self._path = path
         self._name = producer if isinstance(producer, str) else ""
         self._producer = None if isinstance(producer, str) else producer
@@ -76,15 +84,26 @@ class Server:
 
     @property
     def path(self) -> str:
-        """Where the socket is."""
+        """Path of the socket."""
         return self._path
 
-    def accept(self, timeout: float | None = None) -> Shared:
-        """Wait for a consumer's process and agree with it; the caller closes the session returned.
+    def accept(self, timeout: float | None = None) -> ProducerSession:
+        """Block until a consumer's process joins, and negotiate with it.
 
-        Raises :class:`WaitTimeout` when none comes, :class:`PeerError` for one that is not accepted,
-        :class:`DeviceMismatch`, :class:`NoCommonHandleType` or :class:`NoCommonSync` (which the other process is
-        told too). After each of them the next process can be accepted; nothing of the last one stays.
+        After each error the next process can be accepted. Objects created for the failed session are closed.
+
+        Args:
+            timeout: Limit in seconds; the server's if None.
+
+        Returns:
+            The session. The caller owns it and must close it.
+
+        Raises:
+            WaitTimeout: No process joined within the limit.
+            PeerError: The process is not allowed, has gone, or sent a message that is not accepted.
+            DeviceMismatch: The two processes have no device in common. The other process is told.
+            NoCommonHandleType: No memory path joins the devices. The other process is told.
+            NoCommonSync: No synchronisation strategy joins the devices. The other process is told.
         """
         wait = self._timeout if timeout is None else timeout
         poll = select.poll()
@@ -94,7 +113,7 @@ class Server:
         try:
             connection, _ = self._socket.accept()
         except OSError as error:
-            msg = f"a process went away before it was accepted: {error}"
+            msg = f"the joining process went away before it was accepted: {error}; call accept() again"
             raise PeerError(msg) from error
         try:
             check_peer(credentials(connection), self._allowed)
@@ -113,7 +132,7 @@ class Server:
             channel.close()
             raise
 
-    def _agree(self, channel: Channel) -> Shared:
+    def _agree(self, channel: Channel) -> ProducerSession:
         channel.session = secrets.token_bytes(wire.SESSION_SIZE)
         channel.send(Kind.WELCOME)
         with channel.receive("to say what it can do") as arrival:
@@ -139,10 +158,10 @@ class Server:
         )
         if self._producer is None:
             self._producer = plugins.load_producer(self._name).open_producer(left)
-        return Shared(channel, plan, consumers.index(right), self._producer, self._timeout)
+        return ProducerSession(channel, plan, consumers.index(right), self._producer, self._timeout)
 
     def close(self) -> None:
-        """Stop listening, remove the socket and close the device if it was opened here. Sessions must be closed."""
+        """Remove the socket, and close the producer if the server opened it. Close all sessions first. Idempotent."""
         if self._socket.fileno() >= 0:
             self._socket.close()
             with contextlib.suppress(OSError):
@@ -159,19 +178,18 @@ class Server:
 
 
 def _listen(path: str) -> socket.socket:
-    """Make the socket, for this user alone."""
+    """Create the listening socket, which only this user can open."""
     _remove_stale(path)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
-        os.fchmod(
-            listening.fileno(), stat.S_IRUSR | stat.S_IWUSR
-        )  # before bind: there is no moment without it
+        # Before bind: at no time can another user connect.
+        os.fchmod(listening.fileno(), stat.S_IRUSR | stat.S_IWUSR)
         listening.bind(path)
         listening.listen(8)
         listening.setblocking(False)  # noqa: FBT003 - its only parameter
     except OSError as error:
         listening.close()
-        msg = f"cannot listen at {path!r}: {error.strerror or error}; give a path in a folder of your own"
+        msg = f"cannot listen at {path!r}: {error.strerror or error}; pass a path in a directory that you own"
         raise InvalidArgument(msg) from error
     except BaseException:
         listening.close()
@@ -180,7 +198,7 @@ def _listen(path: str) -> socket.socket:
 
 
 def _remove_stale(path: str) -> None:
-    """Remove a socket that no process listens at."""
+    """Remove a socket at which no process listens."""
     with contextlib.suppress(OSError):
         if not stat.S_ISSOCK(os.stat(path).st_mode):  # noqa: PTH116 - no pathlib at import
             return

@@ -142,10 +142,10 @@ def connect(
         with ExitStack() as undo:
             opened_producer = opening(left)
             if isinstance(producer, str):
-                undo.callback(opened_producer.close)
+                undo.callback(_close, opened_producer)
             opened_consumer = taking(right)
             if isinstance(consumer, str):
-                undo.callback(opened_consumer.close)
+                undo.callback(_close, opened_consumer)
             free = {"memory": handle_type is None, "semaphores": sync == "auto"}
             plan = settle(choose, plugins.veto, opened_producer, opened_consumer, **free)
             link = _link_type(check)(plan, opened_producer, opened_consumer, timeout, owned=undo)
@@ -182,6 +182,11 @@ def _link_type(check: bool | None) -> type[Link[Any]]:  # noqa: FBT001 - passed 
 
 
 _Opened = TypeVar("_Opened", "Producer", "Consumer")
+
+
+def _close(opened: Producer | Consumer) -> None:
+    """Close a side by the method that it has at that time: a checked link watches the method."""
+    opened.close()
 
 
 def _given(opened: _Opened) -> Callable[[DeviceInfo], _Opened]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import json
 import os
+import pickle
 import socket
 import struct
 import sys
@@ -157,7 +158,7 @@ def test_a_replayed_message_is_refused() -> None:
         with channel.receive("to speak"):
             pass
         theirs.send(GOOD)
-        with pytest.raises(ProtocolError, match="message 0 where 1 was due"):
+        with pytest.raises(ProtocolError, match="expected message 1, got message 0"):
             channel.receive("to speak")
         channel.close()
 
@@ -183,6 +184,20 @@ def test_a_peer_that_does_not_read_is_not_waited_for_for_ever() -> None:
             for _ in range(10_000):
                 channel.send(Kind.HELLO, bytes(1000))
         channel.close()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        PeerError("process 1 refused: no"),
+        PeerLost(7, "has closed its session", orderly=True),
+        ProtocolError("expected TURN, got HELLO", 7),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_errors_survive_pickle(error: PeerError) -> None:
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301 - bytes of this process
+    assert (type(again), str(again), again.__dict__) == (type(error), str(error), error.__dict__)
 
 
 def memfd(size: int) -> int:
@@ -389,12 +404,17 @@ class Importer(doubles.Consumer):
             return doubles.FakeHandle(Exporter.things[os.fstat(handle.value).st_ino])
 
 
+def connected(world: doubles.World) -> tuple[Any, Any]:
+    producer: Any = Exporter(world, doubles.producer_info())
+    consumer: Any = Importer(world, doubles.consumer_info())
+    return producer, consumer
+
+
 @pytest.mark.usefixtures("nothing_left_behind")
 def test_timelines_count_the_same_on_both_sides(tmp_path: Path) -> None:
     world = doubles.World()
     path = str(tmp_path / "socket")
-    producer: Any = Exporter(world, doubles.producer_info())
-    consumer: Any = Importer(world, doubles.consumer_info())
+    producer, consumer = connected(world)
     plans: list[str] = []
 
     def consume() -> None:
@@ -425,3 +445,45 @@ def test_timelines_count_the_same_on_both_sides(tmp_path: Path) -> None:
     for plan in plans:
         assert "to consumer  native (timeline, opaque_fd)" in plan
         assert "to producer  native (timeline, opaque_fd)" in plan
+
+
+@pytest.mark.usefixtures("nothing_left_behind")
+@pytest.mark.parametrize("orderly", [True, False])
+def test_a_goodbye_in_the_last_turn_is_no_error(tmp_path: Path, orderly: bool) -> None:
+    path = str(tmp_path / "socket")
+    producer, consumer = connected(doubles.World())
+    entered, gone = threading.Event(), threading.Event()
+    seen: list[PeerLost | None] = []
+
+    def turn(remote: interop.ipc.ConsumerSession, words: interop.ipc.RemoteBuffer) -> None:
+        try:
+            with remote.consumer_turn(words):
+                entered.set()
+                assert gone.wait(TIMEOUT)
+        except PeerLost as lost:
+            seen.append(lost)
+        else:
+            seen.append(None)
+
+    def consume() -> None:
+        with interop.ipc.join(path, consumer, timeout=TIMEOUT) as remote:
+            words = remote.buffer("words")
+            turn(remote, words)
+            turn(remote, words)
+
+    with interop.ipc.serve(path, producer, timeout=TIMEOUT) as server:
+        thread = threading.Thread(target=consume)
+        thread.start()
+        with server.accept() as shared:
+            words = shared.buffer(16, "uint32", name="words")
+            with shared.producer_turn(words) as commands:
+                commands.fill(words.producer_buffer, 1)
+            assert entered.wait(TIMEOUT)
+            if not orderly:
+                shared._channel.close()
+        gone.set()
+        thread.join()
+    left, entered_again = seen
+    assert (left is None) == orderly
+    assert entered_again is not None
+    assert entered_again.orderly == orderly

@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of what reads another process's messages, with Atheris (libFuzzer).
+"""Coverage-guided fuzzing of the decoder of another process's messages, with Atheris (libFuzzer).
 
     pip install atheris
     python tests/fuzz/decoder.py --seconds 300
@@ -117,7 +117,7 @@ def _dictionary(path: Path) -> None:
 
 
 def main() -> int:
-    """Start the fuzzer on the seeds, and say in one line what came of it."""
+    """Start the fuzzer on the seeds, and print its result in one line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,4 +1,4 @@
-"""What reads another process's messages, on inputs that nobody thought of."""
+"""The decoder of another process's messages, on random inputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any bytes as a message of a session: taken apart down to the last descriptor, or refused with the one typed error.
+"""Feed any bytes to the decoder of a session: it accepts the message or raises `ProtocolError`.
 
 What holds for every input is asserted here, once, for the properties of the suite and for the coverage-guided fuzzer.
 """
@@ -90,7 +90,7 @@ _READERS: dict[wire.Kind, Callable[[bytes], None]] = {
 
 
 def take(data: bytes, fds: int) -> bool:
-    """Take a datagram as either side would. Returns whether it was believed; anything but a refusal is raised."""
+    """Decode a datagram as either side does. Return whether it was accepted; raise any other error."""
     try:
         message = wire.decode(data, fds)
         assert wire.encode(message) == data
@@ -108,7 +108,7 @@ def datagram(kind: wire.Kind, body: bytes, fds: int = 0) -> bytes:
 
 
 def words() -> list[str]:
-    """Names, keys and values that the decoder knows: what a fuzzer would take long to guess."""
+    """Return names, keys and values of the protocol, which a fuzzer does not guess quickly."""
     found: set[str] = set()
 
     def walk(value: object) -> None:

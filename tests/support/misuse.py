@@ -1,4 +1,4 @@
-"""Wrong use on purpose, to prove that what should notice it does."""
+"""Deliberate misuse of Vulkan, which the validation layer must report."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import interop
 
 
 def buffer_without_usage() -> None:
-    """Make a ``VkBuffer`` that says no use of it; drivers accept that, the validation layer must not."""
+    """Create a ``VkBuffer`` without usage flags. Drivers accept it; the validation layer must report it."""
     from interop_vulkan import _driver
     from interop_vulkan.producer import VulkanProducer as Producer
 

@@ -1,4 +1,4 @@
-"""Links that cannot be made and programs that break off, in fresh processes, and what they leave behind."""
+"""Failing connections and interrupted programs in fresh processes, and the resources that remain."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from interop.testing import leaks
 
 
 def refused(consumer: str, times: int = 3, **choices: Any) -> dict[str, Any]:
-    """Connect, which must fail, several times; return the error and what the later attempts left behind."""
+    """Connect several times, which must fail. Return the error and the leaks of the later attempts."""
     error: InteropError | None = None
     before = leaks.snapshot()
     for attempt in range(times):
@@ -89,7 +89,7 @@ def interrupted_wait(consumer: str, sync: Any) -> dict[str, Any]:
 
 
 def broken_off(consumer: str, sync: Any, side: str) -> dict[str, Any]:
-    """Leave a link by an exception inside a turn; return what is left, and how long leaving took."""
+    """Leave a link by an exception inside a turn. Return the leaks and the seconds it took."""
     _frames(consumer, sync, 1)
     before = leaks.snapshot()
     begun = time.monotonic()

@@ -106,6 +106,64 @@ def test_any_turns_in_any_schedule_are_silent(case: str, seed: int) -> None:
         buffers[0].close()
 
 
+class AdoptableBuffer(doubles.FakeBuffer):
+    """A whole buffer that two links may release, each to its own consumer."""
+
+    offset = 0
+    external = property(lambda _self: False, lambda _self, _value: None)  # type: ignore[assignment]
+
+
+class AdoptableProducer(doubles.Producer):
+    """A producer of such buffers."""
+
+    def create_buffer(self, size: int, *, export: object = None, host_visible: bool = False) -> Any:  # noqa: ARG002 - as the double
+        return AdoptableBuffer(self.world, size)
+
+
+def two_links() -> tuple[Any, Any]:
+    """Return two checked links over one producer."""
+    _, (left, right) = doubles.PAIRS["native timeline"]
+    world = doubles.World()
+    plan = negotiate(left, right, MatchKey.UUID)
+    producer: Any = AdoptableProducer(world, left)
+    consumers: list[Any] = [doubles.Consumer(world, right) for _ in range(2)]
+    first, second = (CheckedLink(plan, producer, each, timeout=0.2) for each in consumers)
+    return first, second
+
+
+def test_a_buffer_adopted_by_a_second_link_has_turns_of_both() -> None:
+    first, second = two_links()
+    with first, second:
+        words = first.buffer(4, "uint32")
+        again = second.adopt(words.producer_buffer, 4, "uint32")
+        for frame in range(4):
+            with second.queue_turn(again), first.producer_turn(words) as commands:
+                commands.fill(words, frame)
+            with first.consumer_turn(words) as view:
+                view.write(bytes(16))
+            with second.consumer_turn(again) as view:
+                view.write(bytes(16))
+                with pytest.raises(Misuse, match="recorded by the producer in the consumer's turn"):  # noqa: SIM117 - the turn itself is right
+                    with first.producer_turn(words) as commands:
+                        commands.fill(words, 9)
+        with second.consumer_turn(again) as view:
+            pass
+        with pytest.raises(Misuse, match="outside a turn"):
+            view.read(bytearray(16))
+
+
+def test_the_producers_memory_outlives_the_link_that_was_last_used() -> None:
+    first, second = two_links()
+    with first:
+        with second:
+            words = second.buffer(4, "uint32")
+            mine = second.producer.create_buffer(16)
+        with first.producer_turn(first.buffer(4, "uint32")) as commands:
+            commands.fill(mine, 1)
+            with pytest.raises(ClosedMisuse, match="recorded after the link was closed"):
+                commands.fill(words.producer_buffer, 1)
+
+
 def test_a_view_outside_its_turn_is_named(link: Any) -> None:
     buffer = link.buffer(4, "uint32")
     with link.consumer_turn(buffer) as view:
@@ -168,14 +226,14 @@ def test_a_buffer_with_work_pending_is_not_closed(case: str) -> None:
 def test_acquire_and_release_alternate(link: Any) -> None:
     _, memory = imported(link)
     stream = link.consumer.stream
-    with pytest.raises(Misuse, match="does not have it"):
+    with pytest.raises(Misuse, match="has not acquired it"):
         memory.release(stream)
     view = memory.map_buffer(size=16, shape=(4,), dtype=None)
     with pytest.raises(Misuse, match="has not acquired it"):
         view.read(bytearray(16))
     memory.acquire(stream)
     view.read(bytearray(16))
-    with pytest.raises(Misuse, match="has it already"):
+    with pytest.raises(Misuse, match="has acquired it already"):
         memory.acquire(stream)
     memory.release(stream)
 

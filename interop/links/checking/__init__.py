@@ -1,18 +1,17 @@
-"""Checked links: wrong use named before a driver answers it with garbage or a hang.
+"""Checked links raise :class:`interop.protocols.Misuse` where a driver would return garbage or hang.
 
-``connect(..., check=True)``, or ``INTEROP_CHECK=1`` in the environment, makes a :class:`CheckedLink`. It keeps
-a model of every queue, semaphore and allocation of the process and holds each call against it:
+``connect(..., check=True)``, or ``INTEROP_CHECK=1`` in the environment, returns a :class:`CheckedLink`. It keeps
+a model of every queue, semaphore and allocation of the process, and checks each call against the model:
 
-- memory used outside its turn, or without acquire, or after its link was closed;
+- memory used outside its turn, without acquire, or after its link was closed;
 - memory used by one queue without a wait for the work of another on it;
 - binary semaphores waited for or signalled twice, or waited for with no signal enqueued;
 - timelines whose value does not grow, whichever side signals;
 - queues that wait for each other, also across links (a deadlock);
-- closing what work may still use, or a link in an open turn.
+- an object closed while work may use it, and a link closed in an open turn.
 
-Each raises :class:`interop.protocols.Misuse` before the driver is called. A :class:`interop.protocols.WaitTimeout`
-gets a note for each queue that waits for something nobody has signalled. Links that are not checked do not
-know of this package: nothing of it is on their path.
+The error is raised before the driver call. A :class:`interop.protocols.WaitTimeout` gets a note for each blocked
+queue, which names the missing signal. Links without checks do not import this package.
 """
 
 from __future__ import annotations

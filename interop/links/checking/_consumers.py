@@ -1,4 +1,4 @@
-"""The rules of consumers: what they import, look at through views, and run kernels on."""
+"""Checks of consumers: imports, views and kernel launches."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from interop.links.checking import _streams as streams
 from interop.links.checking._model import MODEL
-from interop.links.checking._records import memories, payloads, points, queues, scope_of, scopes
+from interop.links.checking._records import (
+    close_side,
+    memories,
+    payloads,
+    points,
+    queues,
+    scope_of,
+    watch_scope,
+)
 from interop.links.checking._state import ENTERING, Memory, Payload, Queue, Scope, closed
 from interop.links.checking._watch import watch
 from interop.protocols import Misuse, PreparedCall
@@ -21,8 +29,8 @@ if TYPE_CHECKING:
 
 
 def watch_consumer(consumer: Consumer, scope: Scope) -> Queue:
-    """Watch what a consumer imports and runs; one that is watched stays as it is."""
-    scopes.put(consumer, scope)
+    """Watch a consumer and the objects that it creates. Idempotent."""
+    watch_scope(consumer, scope)
     found = queues.get(consumer)
     if found is None:
         name = f"the stream of {consumer.device.backend}"
@@ -34,9 +42,22 @@ def watch_consumer(consumer: Consumer, scope: Scope) -> Queue:
             "create_semaphore": _create_semaphore,
             "allocate": _allocate,
             "compile": _compile,
+            "close": _close,
         }
         watch(consumer, "consumer", around)
     return found
+
+
+def _close(consumer: object, original: Call) -> None:
+    MODEL.hush(1)
+    try:
+        original()
+    finally:
+        MODEL.hush(-1)
+        close_side(consumer)
+        queue = queues.get(consumer)
+        if queue is not None:
+            MODEL.forget(queue)
 
 
 def _create_stream(consumer: object, original: Call) -> Any:
@@ -109,8 +130,8 @@ def _acquire(memory: object, original: Call, stream: object) -> None:
         raise Misuse(
             found.name,
             found.scope.name,
-            "acquired by the consumer, which has it already",
-            "acquire and release by turns",
+            "acquired by the consumer, which has acquired it already",
+            "acquire and release alternately",
             "release it first, or leave both to link.consumer_turn",
         )
     original(stream)
@@ -124,8 +145,8 @@ def _release(memory: object, original: Call, stream: object) -> None:
         raise Misuse(
             found.name,
             found.scope.name,
-            "released by the consumer, which does not have it",
-            "acquire and release by turns",
+            "released by the consumer, which has not acquired it",
+            "acquire and release alternately",
             "acquire it first, or leave both to link.consumer_turn",
         )
     original(stream)

@@ -1,8 +1,8 @@
-"""What is enqueued where, and who has waited for whom, as far as that can be known without a driver.
+"""The order of enqueued work, as vector clocks, without asking a driver.
 
-Each queue counts its operations and has a clock: for every queue, itself included, the number of operations
-that are known to have happened before whatever it does next. A wait joins the clock of its signal, a wait of
-the host joins the host's. What is not ordered by these clocks is not ordered by anything.
+Each queue counts its operations. Its clock holds, for every queue, the number of operations that come before its
+next one. A wait joins the clock of its signal. A wait of the host joins the host's clock. Operations that these
+clocks do not order are unordered.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Model:
-    """All queues of the process. Any thread."""
+    """All queues of the process. For any thread."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -29,11 +29,11 @@ class Model:
 
     @property
     def quiet(self) -> bool:
-        """Whether this thread closes or rescues things, which may do what programs must not."""
+        """Whether checks are off on this thread, because interop itself closes or rescues objects."""
         return bool(getattr(self._local, "depth", 0))
 
     def hush(self, change: int) -> None:
-        """Begin (1) or end (-1) such a time."""
+        """Turn checks off (1) or on again (-1) on this thread; calls nest."""
         self._local.depth = getattr(self._local, "depth", 0) + change
 
     def queue(self, name: str, scope: Scope) -> Queue:
@@ -44,13 +44,13 @@ class Model:
         return made
 
     def forget(self, queue: Queue) -> None:
-        """Take a queue out, with what it still had to do."""
+        """Remove a queue and its pending steps."""
         with self.lock:
             queue.steps.clear()
             self._queues.discard(queue)
 
     def seen(self, clock: Clock) -> None:
-        """Note that the host has waited for something."""
+        """Note that the host has waited for work with this clock."""
         with self.lock:
             join(self.host, clock)
 
@@ -128,7 +128,7 @@ class Model:
             if after is not None:
                 clock = _after(clock, *after)
             if clock is None:
-                return  # it waits for what is still to come: only then is its order known
+                return  # a pending wait decides the order later
             names = {each.index: each.name for each in self._queues}
             for index, number in memory.used.items():
                 if index != queue.index and index in names and number > clock.get(index, 0):
@@ -156,7 +156,7 @@ class Model:
                     )
 
     def blocked(self) -> list[str]:
-        """Name each queue that cannot go on, and what it waits for."""
+        """Name each blocked queue and the signal that it waits for."""
         with self.lock:
             found: list[str] = []
             for queue in self._queues:
@@ -176,7 +176,7 @@ class Model:
             return found
 
     def _clock(self, queue: Queue) -> Clock | None:
-        """What happens before the next operation of a queue; None while it waits for what is to come."""
+        """Return the clock of a queue's next operation; None while a pending wait leaves it unknown."""
         if queue.steps:
             return None
         clock = dict(queue.clock)
@@ -211,7 +211,7 @@ class Model:
                     payload.scope.name,
                     f"signalled with {value} by {queue.name}, and it is at or on its way to {last}",
                     f"a value above {last}",
-                    "count up with every signal, whichever side gives it",
+                    "signal a greater value each time, from either side",
                 )
             return
         if payload.signals > payload.waits:
@@ -234,7 +234,7 @@ class Model:
                 )
 
     def _check_cycle(self, queue: Queue, steps: Sequence[tuple[Payload, int, bool]]) -> None:
-        """Follow who waits for whom from ``queue``, as it would be with ``steps``, and raise on coming back."""
+        """Raise :class:`Misuse` if ``steps`` on ``queue`` would close a cycle of queues that wait for each other."""
         extra = [
             Step(payload, value or _next(payload, signal=signal), signal, 0, {})
             for payload, value, signal in steps
@@ -254,7 +254,7 @@ class Model:
                 at = self._signaller(front, queue, extra)
 
     def _signaller(self, wanted: Step, queue: Queue, extra: Sequence[Step]) -> Queue | None:
-        """Return the queue whose own pending signal a wait needs; None where nobody has one."""
+        """Return the queue with the pending signal that a wait needs, or None."""
         for each in self._queues:
             for step in (*each.steps, *(extra if each is queue else ())):
                 if step.signal and step.payload is wanted.payload and step.value >= wanted.value:
@@ -277,7 +277,7 @@ class Model:
         )
 
     def _settle(self) -> None:
-        """Run whatever can run."""
+        """Run every step that is ready."""
         moving = True
         while moving:
             moving = False
@@ -295,12 +295,12 @@ class Model:
 
 
 def _next(payload: Payload, *, signal: bool) -> int:
-    """The number of the next signal or wait of a binary semaphore."""
+    """Return the number of the next signal or wait of a binary semaphore."""
     return (payload.signals if signal else payload.waits) + 1
 
 
 def _after(clock: Clock | None, payload: Payload, value: int) -> Clock | None:
-    """What has happened after a wait as well; None where that is not known yet."""
+    """Return the clock after a wait; None while the signal is missing."""
     if clock is None or payload.foreign:
         return clock
     wanted = value or (_next(payload, signal=False) if payload.kind is SemaphoreKind.BINARY else 0)

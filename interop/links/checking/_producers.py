@@ -1,4 +1,4 @@
-"""The rules of producers: what they allocate, record and submit."""
+"""Checks of producers: allocation, recording and submission."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from interop.links.checking._model import MODEL
 from interop.links.checking._records import (
     Steps,
     Submitting,
+    close_side,
     memories,
+    of_turn,
     payloads,
     points,
     queues,
     scope_of,
-    scopes,
     submissions,
+    watch_scope,
 )
 from interop.links.checking._state import ENTERING, Memory, Payload, Queue, Scope, closed
 from interop.links.checking._watch import watch
@@ -32,8 +34,8 @@ if TYPE_CHECKING:
 
 
 def watch_producer(producer: Producer, scope: Scope) -> Queue:
-    """Watch what a producer makes and submits; one that is watched stays as it is."""
-    scopes.put(producer, scope)
+    """Watch a producer and the objects that it creates. Idempotent."""
+    watch_scope(producer, scope)
     found = queues.get(producer)
     if found is None:
         found = queues.put(producer, MODEL.queue(f"the queue of {producer.device.backend}", scope))
@@ -47,9 +49,22 @@ def watch_producer(producer: Producer, scope: Scope) -> Queue:
             "create_importing_semaphore": _create_importing_semaphore,
             "prepare": _prepare_submission,
             "wait_idle": _wait_idle,
+            "close": _close,
         }
         watch(producer, "producer", around)
     return found
+
+
+def _close(producer: object, original: Call) -> None:
+    MODEL.hush(1)
+    try:
+        original()
+    finally:
+        MODEL.hush(-1)
+        close_side(producer)
+        queue = queues.get(producer)
+        if queue is not None:
+            MODEL.forget(queue)
 
 
 def _create_buffer(producer: object, original: Call, size: int, **options: object) -> Any:
@@ -103,7 +118,7 @@ def _prepare_submission(producer: Producer, original: Call, **options: Any) -> S
     shared = [memories.get(each) for name in ("acquire", "release") for each in options.get(name, ())]
     made = Submitting(
         queue,
-        list(dict.fromkeys(each for each in shared if each is not None)),
+        list(dict.fromkeys(own for each in shared if each is not None for own in of_turn(each))),
         payloads.get(options.get("wait")),
         payloads.get(options.get("signal")),
         options.get("wait") if points.get(options.get("wait")) is not None else None,
@@ -142,7 +157,7 @@ def _record(commands: object, original: Call, *args: object, **kwargs: object) -
     for memory in used:
         if memory is not None and submission is not None:
             _check_recorded(memory)
-            submission.touched.append(memory)
+            submission.touched.extend(memory.family())
     return original(*args, **kwargs)
 
 
@@ -152,11 +167,15 @@ def _check_recorded(memory: Memory) -> None:
         return
     if memory.scope.closed:
         raise closed(memory.name, memory.scope, "recorded")
-    if memory.buffer is not None and memory.turn not in {"producer", ENTERING}:
-        now = f"in the {memory.turn}'s turn" if memory.turn else "outside a turn of its own"
+    bound = [each for each in memory.family() if each.buffer is not None]
+    wrong = [each for each in bound if each.turn == "consumer"]
+    if not wrong and not any(each.turn in {"producer", ENTERING} for each in bound):
+        wrong = bound
+    if wrong:
+        now = f"in the {wrong[0].turn}'s turn" if wrong[0].turn else "outside a turn of its own"
         raise Misuse(
-            memory.name,
-            memory.scope.name,
+            wrong[0].name,
+            wrong[0].scope.name,
             f"recorded by the producer {now}",
             "use inside `with link.producer_turn(buffer) as commands`, with that buffer named",
             "name every buffer that the commands use: link.producer_turn(first, second)",
@@ -210,6 +229,6 @@ def _value(payload: Payload, value: int) -> int:
 
 
 def look(producer: Producer) -> None:
-    """See how far a producer's queue is, without waiting; a device that is lost tells nothing."""
+    """Read a producer's progress, without waiting. A lost device is ignored."""
     with contextlib.suppress(InteropError):
         producer.progress.counter()

@@ -1,7 +1,8 @@
-"""What is known of queues, semaphores, memories and links: the data that the model works on."""
+"""Records of queues, semaphores, memories and links: the data of the model."""
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from dataclasses import dataclass, field
 from itertools import count
@@ -10,23 +11,21 @@ from typing import TYPE_CHECKING
 from interop.protocols import ClosedMisuse
 
 if TYPE_CHECKING:
-    import weakref
-
     from interop.links.buffers import Buffer
     from interop.protocols import SemaphoreKind
 
 Clock = dict[int, int]
-"""Operations done, by number of the queue."""
+"""Number of finished operations, by index of the queue."""
 
 ENTERING = "entering"
-"""Of :attr:`Memory.turn`: the framework itself moves the bytes to the new owner."""
+"""Value of :attr:`Memory.turn` while the link itself copies the bytes to the new owner."""
 
 _numbers = count(1)
-_OBSERVED = 4096  # signals of a timeline whose clocks are kept; older ones count as the oldest of them
+_OBSERVED = 4096  # clocks kept for each timeline; an older signal counts as the oldest kept one
 
 
 def join(clock: Clock, other: Clock) -> None:
-    """Add to ``clock`` what ``other`` knows."""
+    """Raise each entry of ``clock`` to that of ``other``."""
     for number, done in other.items():
         if done > clock.get(number, 0):
             clock[number] = done
@@ -34,7 +33,7 @@ def join(clock: Clock, other: Clock) -> None:
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
 class Scope:
-    """A link, for messages: what belongs to it, and whether it is there still."""
+    """The owner of objects for error messages: a link, a producer or a consumer."""
 
     name: str
     closed: bool = False
@@ -48,37 +47,37 @@ class Scope:
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
 class Payload:
-    """The state behind a semaphore, shared by all that it was exported to."""
+    """The state behind a semaphore. Its imports share it."""
 
     name: str
     scope: Scope
     kind: SemaphoreKind
     foreign: bool = False
-    """Whether something that is not watched may signal or wait."""
+    """Whether code outside the checker may signal or wait."""
     one_shot: bool = False
-    """Whether each signal is handed out by itself: they are counted, and the counter is waited for."""
+    """Whether each signal travels in a sync file of its own. Such signals are counted like timeline values."""
     given: int = 0
-    """One-shot: signals enqueued so far."""
+    """Sync files: number of signals enqueued so far."""
     relayed: bool = False
-    """Whether the host signals it for a stream, which counts as the stream's signal."""
+    """Whether the host signals in place of a stream. The stream's own step counts then."""
     signals: int = 0
     """Binary: signals enqueued so far."""
     waits: int = 0
     """Binary: waits enqueued so far."""
     value: int = 0
-    """Timeline: the greatest value whose signal can run, as far as the order of the queues tells."""
+    """Timeline: the greatest value whose signal is ready by the order of the queues."""
     history: deque[tuple[int, Clock]] = field(default_factory=lambda: deque(maxlen=_OBSERVED))
     last_wait: tuple[int, int] | None = None
     """Binary: queue and number of the last wait."""
     used: Clock = field(default_factory=dict[int, int])
 
     def signalled(self, value: int, clock: Clock) -> None:
-        """Note that a signal ran, and what had happened before it."""
+        """Note that a signal ran, and the clock before it."""
         self.value = max(self.value, value)
         self.history.append((value, dict(clock)))
 
     def clock_at(self, value: int) -> Clock:
-        """Return what had happened before the first signal of ``value`` or more."""
+        """Return the clock before the first signal of ``value`` or more."""
         for reached, clock in self.history:
             if reached >= value:
                 return clock
@@ -96,7 +95,7 @@ class Step:
     host: Clock
 
     def ready(self) -> bool:
-        """Whether it can run."""
+        """Whether the step can run."""
         return self.signal or self.payload.foreign or self.payload.value >= self.value
 
 
@@ -109,24 +108,38 @@ class Queue:
     index: int = field(default_factory=lambda: next(_numbers))
     number: int = 0
     steps: deque[Step] = field(default_factory=deque["Step"])
-    """What cannot run yet, as far as the order of the queues tells."""
+    """Steps that are not ready."""
     clock: Clock = field(default_factory=dict[int, int])
 
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
 class Memory:
-    """An allocation, as both sides see it."""
+    """An allocation, as producer and consumer use it."""
 
     name: str
     scope: Scope
     imported: bool = False
     acquired: bool = False
-    """By the consumer, at the level of its driver."""
+    """Whether the consumer has acquired it at its driver."""
     used: Clock = field(default_factory=dict[int, int])
     buffer: weakref.ref[Buffer] | None = None
-    """The link's buffer that it belongs to, whose turns decide."""
+    """The link's buffer on this memory. Its turns decide who may use the memory."""
     turn: str = ""
-    """Whose turn is open: ``consumer``, ``producer``, or nobody's."""
+    """The side whose turn is open: ``consumer`` or ``producer``; empty outside turns."""
+    adopted: weakref.WeakSet[Memory] = field(default_factory=weakref.WeakSet["Memory"])
+    """One record for each link that has adopted the producer's buffer. Each link has turns of its own."""
+
+    def family(self) -> list[Memory]:
+        """Return the record itself and those of open links that have adopted the buffer."""
+        return [
+            self,
+            *(each for each in self.adopted if not each.scope.closed and each.live_buffer() is not None),
+        ]
+
+    def live_buffer(self) -> Buffer | None:
+        """Return the link's buffer, unless it is closed or dropped."""
+        found = self.buffer() if self.buffer is not None else None
+        return None if found is None or found.closed else found
 
 
 def closed(name: str, scope: Scope, what: str) -> ClosedMisuse:
@@ -136,5 +149,5 @@ def closed(name: str, scope: Scope, what: str) -> ClosedMisuse:
         scope.name,
         f"{what} after the link was closed",
         "use before link.close(), or inside the link's `with` block",
-        "move the use into the block, or copy what is needed afterwards with view.read() before closing",
+        "move the use into the block, or copy the contents with view.read() before closing",
     )

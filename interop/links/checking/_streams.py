@@ -1,4 +1,4 @@
-"""The rules of streams and semaphores, put around the methods of the objects themselves."""
+"""Checks of streams and semaphores."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from interop.links.checking._model import MODEL
 from interop.links.checking._records import Steps, payloads, points, queues
 from interop.links.checking._state import Payload, Queue, Scope
 from interop.links.checking._watch import watch
+from interop.links.sync import RelayThread
 from interop.protocols import Misuse, SemaphoreKind, WaitTimeout
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def watch_stream(stream: Stream, scope: Scope, name: str) -> Queue:
-    """Watch a stream of a consumer; one that is watched stays as it is."""
+    """Watch a stream of a consumer. Idempotent."""
     found = queues.get(stream)
     if found is None:
         found = queues.put(stream, MODEL.queue(name, scope))
@@ -46,7 +47,7 @@ def _synchronize(stream: object, original: Call, timeout: float) -> None:
 
 @contextlib.contextmanager
 def explained() -> Generator[None]:
-    """Add to a :class:`WaitTimeout` what each queue waits for."""
+    """Add a note to a :class:`WaitTimeout` for each blocked queue."""
     try:
         yield
     except WaitTimeout as error:
@@ -56,7 +57,7 @@ def explained() -> Generator[None]:
 
 
 def watch_semaphore(semaphore: ProducerSemaphore, scope: Scope, *, one_shot: bool = False) -> None:
-    """Watch a semaphore of a producer; ``one_shot`` says that its signals are handed out one at a time."""
+    """Watch a semaphore of a producer; ``one_shot`` tells that each signal is exported as a sync file."""
     kind = semaphore.kind
     _put_payload(semaphore, scope, kind, one_shot=one_shot)
     around: Arounds = {
@@ -76,13 +77,13 @@ def _put_payload(semaphore: object, scope: Scope, kind: SemaphoreKind, *, one_sh
 
 
 def watch_signals(semaphore: ConsumerSemaphore, scope: Scope) -> None:
-    """Watch a semaphore of a consumer whose signals are handed out one at a time."""
+    """Watch a semaphore of a consumer that exports each signal as a sync file."""
     _put_payload(semaphore, scope, semaphore.kind, one_shot=True)
     watch(semaphore, "signals", {"signal": signal, "export_semaphore": _export, "close": close_semaphore})
 
 
 def watch_inlet(semaphore: ImportingSemaphore, scope: Scope) -> None:
-    """Watch a semaphore of a producer that takes signals in one at a time."""
+    """Watch a semaphore of a producer that imports sync files."""
     _put_payload(semaphore, scope, semaphore.kind, one_shot=True)
     points.put(semaphore, 0)
     watch(semaphore, "inlet", {"import_semaphore": _take_in, "close": close_semaphore})
@@ -124,8 +125,8 @@ def _counter(semaphore: object, original: Call) -> int:
 
 def _observe(semaphore: object, value: int) -> None:
     found = payloads.get(semaphore)
-    # A thread that relays for a bridge knows more than the program, whose order is what is checked.
-    if found is not None and not threading.current_thread().name.startswith("interop-"):
+    # A relay thread observes values that the program has not waited for.
+    if found is not None and not isinstance(threading.current_thread(), RelayThread):
         MODEL.observed(found, value)
 
 
@@ -137,15 +138,15 @@ def _signal_host(semaphore: object, original: Call, value: int) -> None:
             found.scope.name,
             f"signalled with {value} by the host, and it is at or on its way to {found.value}",
             f"a value above {found.value}",
-            "count up with every signal, whichever side gives it",
+            "signal a greater value each time, from either side",
         )
     original(value)
-    if found is not None and not found.relayed:  # a relay's is the stream's, and was noted then
+    if found is not None and not found.relayed:  # the stream's own step stands for a relay's signal
         MODEL.signal_host(found, value)
 
 
 def close_semaphore(semaphore: object, original: Call) -> None:
-    """Close a semaphore on either side, unless work may still use it; one-shot ones are kept by their drivers."""
+    """Close a semaphore of either side, unless work may use it. Drivers keep the state behind sync files."""
     found = payloads.get(semaphore)
     if found is not None and not found.one_shot:
         MODEL.check_ended(found.name, found.scope, found.used)

@@ -1,7 +1,7 @@
-"""Putting checks around the methods of single objects, whoever made them.
+"""Checks around the methods of single objects of any backend.
 
-An object that is to be watched gets a class derived from its own, with the same layout and no attributes: it
-stays what it was to every ``isinstance``, to backends and drivers, and no other object of its class pays.
+A watched object gets a class derived from its own, with the same layout and no attributes. ``isinstance`` and the
+backend's own functions accept it as before. Other objects of its class keep their speed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     Around = Callable[..., Any]
-    """Called as ``around(thing, original, *args, **kwargs)``; what it returns is returned."""
+    """Called as ``around(thing, original, *args, **kwargs)``. The caller of the method gets its result."""
 
 _Thing = TypeVar("_Thing")
 _Record = TypeVar("_Record")
@@ -26,10 +26,10 @@ _classes: dict[tuple[type, str], type] = {}
 
 
 def watch(thing: _Thing, role: str, around: Mapping[str, Around]) -> _Thing:
-    """Put ``around`` around the methods of ``thing`` that it has; a second time does nothing. Returns ``thing``.
+    """Wrap the methods of ``thing`` that ``around`` names, and return ``thing``. Idempotent.
 
-    ``role`` names the set of methods. Raises :class:`Unsupported` for an object of a class that cannot be
-    derived from without changing its layout, such as one written in C.
+    ``role`` names the set of methods. Raises :class:`Unsupported` if the class cannot be derived from without a
+    change of layout, for instance a class written in C.
     """
     cls: Any = type(thing)
     if cls.__dict__.get("_interop_role") == role:
@@ -59,7 +59,7 @@ def _method(made: type, name: str, function: Around) -> Around:
         if inside is None:
             inside = _busy.inside = set()
         key = id(self)
-        if key in inside:  # the object calls a method of its own: that is how it works, not how it is used
+        if key in inside:  # the object calls its own method: an implementation detail, not a use
             return original(*args, **kwargs)
         inside.add(key)
         try:
@@ -72,13 +72,13 @@ def _method(made: type, name: str, function: Around) -> Around:
 
 
 class Records(Generic[_Record]):
-    """What is known of objects, as long as they live; found by identity."""
+    """Records of objects, by identity. A record is dropped with its object."""
 
     def __init__(self) -> None:
         self._found: dict[int, tuple[weakref.ref[object], _Record]] = {}
 
     def put(self, thing: object, record: _Record) -> _Record:
-        """Remember ``record`` of ``thing``."""
+        """Store ``record`` for ``thing``."""
         key = id(thing)
         found = self._found
 
@@ -90,6 +90,6 @@ class Records(Generic[_Record]):
         return record
 
     def get(self, thing: object) -> _Record | None:
-        """Return what is known of ``thing``."""
+        """Return the record of ``thing``, or None."""
         entry = self._found.get(id(thing))
         return entry[1] if entry is not None and entry[0]() is thing else None

@@ -1,4 +1,4 @@
-"""A link whose use is checked: what ``connect(check=True)`` returns."""
+"""The checked link, which ``connect(check=True)`` returns."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _buffers: Records[tuple[Memory, Producer]] = Records()
 
 
 class CheckedLink(Link):
-    """A link that raises :class:`interop.protocols.Misuse` for what drivers answer with garbage or a hang.
+    """A link that raises :class:`interop.protocols.Misuse` where a driver would return garbage or hang.
 
-    Watches the producer and the consumer that it is given, and all that they make from then on.
+    It watches its producer and its consumer, and every object that they create from then on.
     """
 
     def __init__(
@@ -51,24 +51,25 @@ class CheckedLink(Link):
         """See :class:`interop.links.Link`."""
         scope = Scope(f"link {next(_links)} ({plan.producer.backend} to {plan.consumer.backend})")
         self._scope = scope
-        self._queues = [producers.watch_producer(producer, scope), consumers.watch_consumer(consumer, scope)]
-        self._owns = owned is not None
-        super().__init__(plan, producer, consumer, timeout, owned=owned)
+        producers.watch_producer(producer, scope)
+        consumers.watch_consumer(consumer, scope)
+        with records.acting(scope):
+            super().__init__(plan, producer, consumer, timeout, owned=owned)
         _watch_directions(plan, producer, self._order.to_consumer, self._order.to_producer)
 
     def buffer(self, shape: int | tuple[int, ...], dtype: object = "float32") -> Buffer:
         """See :meth:`interop.links.Link.buffer`."""
-        self._claim()
-        made = super().buffer(shape, dtype)
+        with records.acting(self._scope):
+            made = super().buffer(shape, dtype)
         self._adopt(made)
         return made
 
     def buffers(self, *layouts: tuple[int | tuple[int, ...], object]) -> tuple[Buffer, ...]:
         """See :meth:`interop.links.Link.buffers`."""
-        self._claim()
-        made = super().buffers(*layouts)
+        with records.acting(self._scope):
+            made = super().buffers(*layouts)
         for each in made:
-            # Parts of one allocation, and yet each has turns of its own.
+            # Each part of the allocation has turns of its own.
             own = Memory("", self._scope, imported=True)
             for place in (each.producer_buffer, each.consumer_view, each.external):
                 if place is not None:
@@ -80,31 +81,36 @@ class CheckedLink(Link):
         self, given: BufferPart, shape: int | tuple[int, ...] | None = None, dtype: object = "uint8"
     ) -> Buffer:
         """See :meth:`interop.links.Link.adopt`."""
-        self._claim()
-        made = super().adopt(given, shape, dtype)
-        self._adopt(made)
+        with records.acting(self._scope):
+            made = super().adopt(given, shape, dtype)
+        whole = records.memories.get(given)
+        if whole is not None:  # several links may adopt it, each with turns of its own
+            own = Memory("", self._scope, imported=True, used=dict(whole.used))
+            for place in (made.consumer_view, made.external):
+                if place is not None:
+                    records.memories.put(place, own)
+            self._name(made, own)
+            whole.adopted.add(own)
         return made
 
     def _adopt(self, made: Buffer) -> None:
         memory = records.memories.get(made.producer_buffer)
         if memory is not None:
-            memory.name = self._scope.label("buffer")
-            memory.buffer = weakref.ref(made)
             view = records.memories.get(made.consumer_view)
             if view is not memory:  # staged: two memories, one buffer
                 records.memories.put(made.consumer_view, memory)
-            _buffers.put(made, (memory, self.producer))
-            watch(made, "link buffer", {"close": _close_buffer})
+            self._name(made, memory)
+
+    def _name(self, made: Buffer, memory: Memory) -> None:
+        memory.name = self._scope.label("buffer")
+        memory.buffer = weakref.ref(made)
+        _buffers.put(made, (memory, self.producer))
+        watch(made, "link buffer", {"close": _close_buffer})
 
     def ring(self, shape: Any, dtype: object = "float32", **options: Any) -> Any:
         """See :meth:`interop.links.Link.ring`."""
-        self._claim()
-        return super().ring(shape, dtype, **options)
-
-    def _claim(self) -> None:
-        """What both sides make from now on is this link's, also where another link shares them."""
-        records.scopes.put(self.producer, self._scope)
-        records.scopes.put(self.consumer, self._scope)
+        with records.acting(self._scope):
+            return super().ring(shape, dtype, **options)
 
     def consumer_turn(self, *buffers: Buffer) -> Any:
         """See :meth:`interop.links.Link.consumer_turn`."""
@@ -113,6 +119,10 @@ class CheckedLink(Link):
     def producer_turn(self, *buffers: Buffer) -> Any:
         """See :meth:`interop.links.Link.producer_turn`."""
         return _watch_turn(super().producer_turn(*buffers), "producer", buffers)
+
+    def queue_turn(self, *buffers: Buffer) -> Any:
+        """See :meth:`interop.links.Link.queue_turn`."""
+        return _watch_turn(super().queue_turn(*buffers), "producer", buffers)
 
     def close(self) -> None:
         """See :meth:`interop.links.Link.close`. Raises :class:`Misuse`, closing nothing, inside an open turn."""
@@ -134,12 +144,6 @@ class CheckedLink(Link):
         finally:
             MODEL.hush(-1)
             self._scope.closed = True
-            if self._owns:
-                for queue in self._queues:
-                    MODEL.forget(queue)
-            else:
-                for given, side in ((self.producer, "producer"), (self.consumer, "consumer")):
-                    records.scopes.put(given, Scope(f"a {side} without a link"))
 
 
 def _watch_turn(turn: Any, side: str, buffers: tuple[Buffer, ...]) -> Any:
@@ -156,7 +160,8 @@ def _enter(turn: object, original: Call) -> Any:
     for memory in free:
         memory.turn = ENTERING
     try:
-        entered = original()
+        with records.acting(None, memories):
+            entered = original()
     except BaseException:
         for memory in free:
             memory.turn = ""
@@ -167,10 +172,12 @@ def _enter(turn: object, original: Call) -> Any:
 
 
 def _exit(turn: object, original: Call, *error: object) -> Any:
+    memories = (_turns.get(turn) or ("", []))[1]
     try:
-        return original(*error)
+        with records.acting(None, memories):
+            return original(*error)
     finally:
-        for memory in (_turns.get(turn) or ("", []))[1]:
+        for memory in memories:
             memory.turn = ""
 
 
@@ -194,7 +201,7 @@ def _close_buffer(buffer: object, original: Call) -> None:
 def _watch_directions(
     plan: Plan, producer: Producer, to_consumer: ToConsumer, to_producer: ToProducer
 ) -> None:
-    """Tell the model what a bridge relays: it stands for a wait of the stream, and for a signal of it."""
+    """Tell the model of a bridge: its relays count as a wait and a signal of the stream."""
     if plan.to_consumer.strategy is Strategy.BRIDGED:
         _directions.put(to_consumer, records.payloads.get(producer.progress))
         watch(to_consumer, "bridge", {"wait": _bridge_wait})

@@ -11,9 +11,11 @@ from interop.links.sync.choose import (
 )
 from interop.links.sync.directions import ToConsumer, ToProducer
 from interop.links.sync.prepared import StreamCall
+from interop.links.sync.relay import RelayThread
 
 __all__ = [
     "BinaryPair",
+    "RelayThread",
     "StreamCall",
     "ToConsumer",
     "ToProducer",

@@ -7,13 +7,13 @@ host, which signals a timeline. The caller of a turn is never blocked.
 from __future__ import annotations
 
 import queue
-import threading
 import time
 import weakref
 from typing import TYPE_CHECKING
 
 from interop.links.sync._blocking import HostToConsumer, HostToProducer
 from interop.links.sync._gates import StreamGates, gates_of
+from interop.links.sync.relay import RelayThread
 from interop.protocols import DriverError, InteropError, SemaphoreKind, WaitTimeout
 from interop.toolkit import HOLD
 
@@ -36,7 +36,7 @@ class _Watcher:
         self.stopping = False
         self._who = f"{producer.device.backend} to finish a submission"
         self._timeout = timeout
-        self.thread = threading.Thread(target=self._watch, name="interop-bridge", daemon=True)
+        self.thread = RelayThread(target=self._watch, name="interop-bridge", daemon=True)
         self.thread.start()
 
     def stop(self) -> None:

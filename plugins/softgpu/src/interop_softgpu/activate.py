@@ -40,7 +40,7 @@ class Available:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What :func:`activate` did. ``lines`` is for people, the rest for programs."""
+    """The result of :func:`activate`. ``lines`` is for people, the other fields are for programs."""
 
     vulkan: bool = False
     opencl: bool = False
@@ -104,9 +104,9 @@ def plan(
     choice: VulkanChoice,
     mode: Mode,
 ) -> Report:
-    """Decide what :func:`activate` sets, without setting it."""
+    """Return the variables that :func:`activate` would set."""
     if choice not in get_args(VulkanChoice):
-        msg = f"vulkan is {choice!r}: give one of {', '.join(get_args(VulkanChoice))}"
+        msg = f"vulkan={choice!r} is not known; pass one of {', '.join(get_args(VulkanChoice))}"
         raise ValueError(msg)
     if mode == "off":
         return Report()
@@ -153,7 +153,7 @@ def _plan_vulkan(made: _Plan, available: Available, choice: VulkanChoice, *, for
 
 
 def _plan_sync_files(made: _Plan, available: Available) -> None:
-    """Put the layer in where sync files are asked for. It reads the switch as the other drivers do."""
+    """Enable the layer if the switch for sync files is on."""
     if made.before.get("SOFTGPU_SEMAPHORE_HANDLES", "opaque_fd") == "opaque_fd":
         return
     if available.vulkan_layer is None:
@@ -192,7 +192,7 @@ def _plan_hip(made: _Plan, machine: Machine, available: Available, *, force: boo
         if machine.kfd or machine.rocm is not None:
             return False
         if machine.vulkan_hardware and not machine.nvidia:
-            return False  # memory of that GPU is out of reach of a HIP on the CPU
+            return False  # a HIP on the CPU cannot reach the memory of that GPU
     if available.hip is None:
         made.lines.append("HIP: the software runtime was not built with this package")
         return False
@@ -213,7 +213,7 @@ def _plan_hip(made: _Plan, machine: Machine, available: Available, *, force: boo
 def _mode(environment: Mapping[str, str]) -> Mode:
     value = environment.get("INTEROP_SOFTGPU", "").lower() or "auto"
     if value not in get_args(Mode):
-        msg = f"INTEROP_SOFTGPU is {value!r}: give one of {', '.join(get_args(Mode))}"
+        msg = f"INTEROP_SOFTGPU={value!r} is not known; set it to one of {', '.join(get_args(Mode))}"
         raise ValueError(msg)
     return cast("Mode", value)
 
@@ -221,6 +221,6 @@ def _mode(environment: Mapping[str, str]) -> Mode:
 def _choice(environment: Mapping[str, str]) -> VulkanChoice:
     value = environment.get("INTEROP_SOFTGPU_VULKAN", "").lower() or "swiftshader"
     if value not in get_args(VulkanChoice):
-        msg = f"INTEROP_SOFTGPU_VULKAN is {value!r}: give one of {', '.join(get_args(VulkanChoice))}"
+        msg = f"INTEROP_SOFTGPU_VULKAN={value!r} is not known; set it to one of {', '.join(get_args(VulkanChoice))}"
         raise ValueError(msg)
     return cast("VulkanChoice", value)

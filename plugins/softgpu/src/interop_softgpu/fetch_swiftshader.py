@@ -23,7 +23,7 @@ TIMEOUT_S = 600
 
 
 class FetchError(RuntimeError):
-    """SwiftShader could not be fetched; the text says why and what else can be done."""
+    """SwiftShader could not be fetched; the message names the reason and the alternatives."""
 
 
 def fetch(deb: Path | None = None) -> Path:
@@ -65,14 +65,14 @@ def unpack(deb: Path, scratch: Path) -> Path:
     """Take SwiftShader out of ``deb`` into the cache; ``scratch`` is a folder to be made on the same disk."""
     version = _run(["dpkg-deb", "--field", str(deb), "Version"], None)
     if version.returncode != 0:
-        msg = f"{deb} is no Debian package: {version.stderr.strip()}"
+        msg = f"expected a Debian package, got {deb}: {version.stderr.strip()}"
         raise FetchError(msg)
     target = paths.cache() / "swiftshader" / version.stdout.strip().replace(":", "_")
     if not (target / LIBRARY).is_file():
         scratch.mkdir()
         _extract(deb, scratch)
         if not (scratch / LIBRARY).is_file():
-            msg = f"{deb.name} holds no {LIBRARY}"
+            msg = f"{deb.name} does not contain {LIBRARY}; pass a package of chromium-common"
             raise FetchError(msg)
         if not (scratch / MANIFEST).is_file():
             write_manifest(target / LIBRARY, scratch)

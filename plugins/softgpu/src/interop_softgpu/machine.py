@@ -1,4 +1,4 @@
-"""Which GPU hardware and drivers a machine has, as far as files tell; no driver is opened."""
+"""Detection of GPU hardware and drivers by files alone. No driver is opened."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOADERS = ("libvulkan.so", "libOpenCL", "libamdhip64.so", "libhiprtc.so")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What is there before anything is set up."""
+    """The hardware and drivers found before any set-up."""
 
     render_nodes: tuple[str, ...] = ()
     """Names in /dev/dri of nodes that a Vulkan driver may open."""
@@ -26,11 +26,11 @@ class Machine:
     opencl_drivers: tuple[str, ...] = ()
     """Vendor files of OpenCL drivers."""
     open_libraries: tuple[str, ...] = ()
-    """API loaders that this process has opened already: they may have read their environment."""
+    """API loaders that this process has opened already. They may have read the environment."""
 
     @property
     def vulkan_hardware(self) -> bool:
-        """True where a hardware Vulkan driver can be expected."""
+        """Whether a hardware Vulkan driver can be expected."""
         return bool(self.render_nodes) or self.nvidia
 
 

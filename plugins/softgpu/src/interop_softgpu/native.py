@@ -1,4 +1,4 @@
-"""The C side from Python: payloads behind opaque fds, and the switches and counters of a driver library."""
+"""Bindings of the C side: payloads behind opaque fds, and a driver library's switches and counters."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _KINDS = {
     ),
     "hiprtc": ("program",),
 }
-"""What each library counts. OpenCL's layer sees what is external; the rest is the business of the CPU's driver."""
+"""Kinds of objects that each library counts. OpenCL's layer counts external objects only."""
 
 
 class Status(IntEnum):
@@ -41,10 +41,10 @@ class Status(IntEnum):
 
 
 class PayloadError(RuntimeError):
-    """A payload function failed; ``status`` says how."""
+    """A payload function failed; ``status`` is its result."""
 
     def __init__(self, function: str, status: int) -> None:
-        """Keep the function and its answer."""
+        """Store the function's name and result."""
         self.status = Status(status)
         super().__init__(f"{function}: {self.status.name}")
 
@@ -56,7 +56,7 @@ class Payloads:
         """Open the probe library; raises ``FileNotFoundError`` where the C part was not built."""
         path = library or paths.native(paths.PROBE)
         if path is None:
-            msg = f"{paths.PROBE} was not built with this package"
+            msg = f"{paths.PROBE} was not built; reinstall interop-softgpu where a C compiler is available"
             raise FileNotFoundError(msg)
         self._lib = ctypes.CDLL(str(path))
         self._lib.softgpu_probe_memory.argtypes = [
@@ -79,7 +79,7 @@ class Payloads:
         self._lib.softgpu_probe_uuids.argtypes = [POINTER(c_uint8), c_int]
 
     def map(self, fd: int, size: int = 0) -> MemoryPayload:
-        """Map the data behind a memory fd; ``size`` bytes must be there, 0 asks for nothing."""
+        """Map the data behind a memory fd. Fails if it has fewer than ``size`` bytes; 0 accepts any size."""
         data, mapping, usable, whole = c_void_p(), c_void_p(), c_uint64(), c_uint64()
         status = self._lib.softgpu_probe_memory(
             fd, size, byref(data), byref(usable), byref(mapping), byref(whole)
@@ -99,7 +99,7 @@ class Payloads:
         return SemaphorePayload(self._lib, semaphore)
 
     def create(self) -> tuple[SemaphorePayload, int]:
-        """Make a payload; returns it and an fd that the caller owns."""
+        """Create a payload; return it and an fd. The caller owns both."""
         semaphore, fd = c_void_p(), c_int(-1)
         status = self._lib.softgpu_probe_create(byref(semaphore), byref(fd))
         if status != Status.OK:
@@ -117,7 +117,7 @@ class MemoryPayload:
     """Mapped memory; ``view`` is valid until ``close``."""
 
     def __init__(self, lib: ctypes.CDLL, data: int, size: int, mapping: int, whole: int) -> None:
-        """Take over a mapping."""
+        """Take ownership of a mapping."""
         self._lib, self._mapping, self._whole = lib, mapping, whole
         self.size = size
         self.view = memoryview((c_uint8 * size).from_address(data)).cast("B")
@@ -131,15 +131,15 @@ class MemoryPayload:
 
 
 class SemaphorePayload:
-    """A semaphore's payload, counted as one more user of it."""
+    """A reference to a semaphore's payload."""
 
     def __init__(self, lib: ctypes.CDLL, semaphore: c_void_p) -> None:
-        """Take over an open payload."""
+        """Take ownership of an open payload."""
         self._lib, self._semaphore = lib, semaphore
 
     @property
     def signalled(self) -> bool:
-        """True between a signal and the wait that takes it."""
+        """Whether a signal is pending that no wait has consumed."""
         return bool(self._lib.softgpu_probe_signalled(self._semaphore))
 
     def signal(self) -> None:
@@ -149,7 +149,7 @@ class SemaphorePayload:
             raise PayloadError("softgpu_semaphore_signal", status)
 
     def wait(self, timeout_s: float, cancel: c_int | None = None) -> Status:
-        """Wait up to ``timeout_s`` (negative: without end) for the signal and take it.
+        """Block until the signal, at most ``timeout_s`` seconds (negative: no limit), and consume it.
 
         Returns OK, TIMEOUT or, when ``cancel`` became non-zero, CANCELLED.
         """
@@ -157,7 +157,7 @@ class SemaphorePayload:
         return Status(self._lib.softgpu_probe_wait(self._semaphore, timeout_s, flag))
 
     def close(self) -> None:
-        """Let go of it."""
+        """Release the reference. Idempotent."""
         if self._semaphore.value:
             self._lib.softgpu_probe_close(self._semaphore)
             self._semaphore = c_void_p()
@@ -167,7 +167,7 @@ class Controls:
     """Switches and counters that each driver library exports (switches.h)."""
 
     def __init__(self, library: Path) -> None:
-        """Open the library that the API's loader uses: the same file, hence the same switches."""
+        """Open the same library file as the API's loader, and so the same switches."""
         self._lib = ctypes.CDLL(str(library))
         self._lib.softgpu_control.argtypes = [c_char_p, c_char_p]
         for name in ("softgpu_live", "softgpu_total", "softgpu_calls"):
@@ -176,28 +176,30 @@ class Controls:
             function.restype = c_long
 
     def set(self, key: str, value: str | None) -> None:
-        """Set a switch; None brings back the environment's or the default."""
+        """Set a switch; None restores the value of the environment, or the default."""
         if self._lib.softgpu_control(key.encode(), None if value is None else value.encode()) != 0:
-            msg = f"softgpu_control({key!r}, {value!r}) failed"
+            msg = (
+                f"softgpu_control({key!r}, {value!r}) failed: the library does not know this switch or value"
+            )
             raise RuntimeError(msg)
 
     def live(self, kind: str = "*") -> int:
-        """Return how many objects of a kind there are now."""
+        """Return the number of live objects of a kind."""
         return int(self._lib.softgpu_live(kind.encode()))
 
     def total(self, kind: str = "*") -> int:
-        """Return how many objects of a kind there have ever been."""
+        """Return the number of objects of a kind created so far."""
         return int(self._lib.softgpu_total(kind.encode()))
 
     def calls(self, function: str = "*") -> int:
-        """Return how often an API function was called."""
+        """Return the number of calls of an API function."""
         return int(self._lib.softgpu_calls(function.encode()))
 
 
 def live_objects(backend: str) -> dict[str, int]:
-    """Return how many objects of each kind the software drivers of a backend have now.
+    """Return the number of live objects of each kind in a backend's software drivers.
 
-    Empty where this process uses other drivers, or has not opened them yet: nothing is loaded to count in it.
+    Empty if this process has not loaded the software drivers. The call loads nothing.
     """
     layer, folder = os.environ.get("OPENCL_LAYERS", ""), Path(os.environ.get("ROCM_PATH", ""), "lib")
     libraries = {
@@ -213,7 +215,7 @@ def live_objects(backend: str) -> dict[str, int]:
 
 
 def _is_loaded(library: Path) -> bool:
-    """Whether this process has a library of the software drivers open; any other one has no such function."""
+    """Whether this process has loaded this library, and it is one of the software drivers."""
     mode = getattr(os, "RTLD_NOLOAD", None)
     if mode is None or not library.is_file():
         return False

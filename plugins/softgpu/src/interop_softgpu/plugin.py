@@ -1,4 +1,4 @@
-"""What this distribution tells ``interop``: software drivers, set up before any driver library is opened."""
+"""The hooks of this distribution: they set up the software drivers before any driver library is opened."""
 
 from __future__ import annotations
 

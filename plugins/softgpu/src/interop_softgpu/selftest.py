@@ -1,4 +1,4 @@
-"""Does the C side still know the drivers' private layouts? ``python -m interop_softgpu.selftest``.
+"""Check that the C side knows the drivers' private layouts: ``python -m interop_softgpu.selftest``.
 
 SwiftShader's semaphores and memory and lavapipe's memory are no public interface: a new version may move
 them. Every line printed is something that was seen to work through both sides; the first that does not
@@ -30,7 +30,7 @@ class LayoutChanged(RuntimeError):
 
 
 def expect(truth: bool, what: str) -> None:  # noqa: FBT001 - reads as a sentence
-    """Print what was checked, or raise :class:`LayoutChanged`."""
+    """Print the name of a passed check; raise :class:`LayoutChanged` for a failed one."""
     if not truth:
         raise LayoutChanged(what)
     print(f"  ok: {what}")
