@@ -252,7 +252,7 @@ def test_a_link_takes_all_of_a_buffer_or_none(engine: Engine) -> None:
         plain.close()
         shared = producer.create_buffer(4096, export=HandleType.OPAQUE_FD)
         for shape in (1023, 1025, (2, 511)):
-            with pytest.raises(InvalidArgument, match="must be the same"):
+            with pytest.raises(InvalidArgument, match="but the buffer has 4096"):
                 link.adopt(shared, shape, "float32")
         assert link.adopt(shared).shape == (4096,)
         assert link.adopt(shared, dtype="float32").shape == (1024,)

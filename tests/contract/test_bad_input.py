@@ -142,10 +142,10 @@ def test_another_device(consumer: str, switch: str) -> None:
 @pytest.mark.parametrize(
     ("choices", "error"),
     [
-        ({"device": 7}, "InvalidArgument"),
+        ({"producer_device": 7}, "InvalidArgument"),
         ({"consumer_device": "no such device"}, "InvalidArgument"),
         ({"sync": "fast"}, "InvalidArgument"),
-        ({"require": "magic"}, "InvalidArgument"),
+        ({"path": "magic"}, "InvalidArgument"),
         ({"timeout": 0}, "InvalidArgument"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",

@@ -110,7 +110,7 @@ class AdoptableBuffer(doubles.FakeBuffer):
     """A whole buffer that two links may release, each to its own consumer."""
 
     offset = 0
-    external = property(lambda _self: False, lambda _self, _value: None)  # type: ignore[assignment]
+    external = property(lambda _self: False, lambda _self, _value: None)
 
 
 class AdoptableProducer(doubles.Producer):

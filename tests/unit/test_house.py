@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,7 +55,7 @@ def test_a_circle_is_found_with_the_lines_that_tie_it(copy: Path) -> None:
         + 1
     )
     [found] = house.violations(copy)
-    assert found.startswith("2 files import each other: ")
+    assert re.match(r"\d+ files import each other: ", found)
     assert f"interop/protocols/errors.py:{line} imports interop.protocols.handles" in found
     assert "imports interop.protocols.errors" in found
 
