@@ -13,7 +13,7 @@ from interop.links._drain import GRACE, drain, drain_open_sides, rescue
 from interop.links._turn_cache import TurnCache
 from interop.links.buffers import Buffer, adopt_buffer, layout_of, open_buffer, open_parts
 from interop.links.order import Order
-from interop.links.rings import FrameRing, LatestRing, RingLayout
+from interop.links.rings import FrameRing, LatestRing, RingLayout, as_count
 from interop.links.sync import open_directions
 from interop.protocols import ClosedError, InteropError, InvalidArgument, ProducerT_co, TurnError
 from interop.toolkit import Deferred, close_in_children
@@ -240,7 +240,7 @@ class Link(Generic[ProducerT_co]):
         kind = kinds.get(mode)
         if kind is None:
             raise InvalidArgument(f"mode must be one of throughput, latency, got {mode!r}")
-        slots, batch = kind.sizes(slots, batch)
+        slots, batch = kind.sizes(as_count("slots", slots), as_count("batch", batch))
         layout = RingLayout(frame=frame, slots=slots, batch=batch, source=source)
         with self._order.open_link(), Deferred():  # as above
             ring = kind(self, layout)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import doubles
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interop import DriverError, InvalidArgument
-from interop.links.rings.layout import Trial, Tuning
-from interop.links.rings.tuning import MEMORY, choose, sizes, tune
+from interop import DriverError, InvalidArgument, Tuning, tune_ring
+from interop.links.rings.tuning import MEMORY, Trial, choose, sizes
 
 if TYPE_CHECKING:
     from interop import FrameRing
@@ -60,10 +59,9 @@ def test_examples() -> None:
 
 
 def test_what_is_tried() -> None:
-    assert sizes("auto", "auto") == sizes("auto", None)
-    assert sizes("auto", None) == [(1, 1), (2, 1), (4, 2), (8, 4), (16, 8), (32, 16), (64, 32)]
-    assert sizes(12, "auto") == [(12, 1), (12, 2), (12, 3), (12, 4), (12, 6), (12, 12)]
-    assert sizes("auto", 8) == [(8, 8), (16, 8), (24, 8), (32, 8)]
+    assert sizes(None, None) == [(1, 1), (2, 1), (4, 2), (8, 4), (16, 8), (32, 16), (64, 32)]
+    assert sizes(12, None) == [(12, 1), (12, 2), (12, 3), (12, 4), (12, 6), (12, 12)]
+    assert sizes(None, 8) == [(8, 8), (16, 8), (24, 8), (32, 8)]
 
 
 class Clock:
@@ -92,20 +90,19 @@ def paced(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_a_ring_chooses_for_itself(paced: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_is_chosen_for_a_ring(paced: str, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     link, world = doubles.make_link(paced)
     with link:
         before = world.open_objects
-        with link.ring(4, "uint32", slots="auto", produce=clock.produce) as ring:
-            tuning = ring.tuning
-            assert tuning is not None
-            assert (len(ring.slots), ring.batch) == (tuning.chosen.slots, tuning.chosen.batch) == (64, 32)
-            assert [each.slots for each in tuning.trials] == [1, 2, 4, 8, 16, 32, 64]
-            assert tuning.chosen.seconds == pytest.approx(1e-3 / 32)
-            assert tuning.chosen.latency == pytest.approx(4e-3)  # four batches may be in flight
-            assert str(tuning) in repr(ring)
-            assert ring.counts == (0, 0, 0, 0)  # what was measured is not counted
+        tuning = tune_ring(link, 4, "uint32", produce=clock.produce)
+        assert world.open_objects == before, "the rings that were measured are closed"
+        assert (tuning.slots, tuning.batch) == (tuning.chosen.slots, tuning.chosen.batch) == (64, 32)
+        assert [each.slots for each in tuning.trials] == [1, 2, 4, 8, 16, 32, 64]
+        assert tuning.chosen.seconds == pytest.approx(1e-3 / 32)
+        assert tuning.chosen.latency == pytest.approx(4e-3)  # four batches may be in flight
+        with link.ring(4, "uint32", slots=tuning.slots, batch=tuning.batch) as ring:
+            assert ring.counts == (0, 0, 0, 0)  # the measurement is not counted
         assert world.open_objects == before
 
 
@@ -113,54 +110,49 @@ def test_the_work_of_each_frame_keeps_the_ring_small(paced: str, monkeypatch: py
     clock = Clock(monkeypatch, per_frame=100e-3)
     link, _world = doubles.make_link(paced)
     with link:
-        ring = link.ring(4, "uint32", slots="auto", produce=clock.produce)
-        assert ring.tuning is not None
-        assert [each.slots for each in ring.tuning.trials] == [1, 2, 4, 8]  # three gained nothing
-        assert len(ring.slots) == 1
+        tuning = tune_ring(link, 4, "uint32", produce=clock.produce)
+        assert [each.slots for each in tuning.trials] == [1, 2, 4, 8]  # three gained nothing
+        assert tuning.slots == 1
 
 
 def test_a_latency_keeps_the_ring_small(paced: str, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch, per_frame=1e-4)
     link, _world = doubles.make_link(paced)
     with link:
-        ring = link.ring(4, "uint32", slots="auto", latency=8e-3, produce=clock.produce)
-        assert ring.tuning is not None
-        assert (ring.tuning.bound, ring.tuning.met) == (8e-3, True)
-        assert ring.batch == 8  # 4 batches of 1.8 ms; of twice as many frames they take 10.4
-        assert "within 8.00 ms" in repr(ring)
-        least = link.ring(4, "uint32", slots="auto", latency=1e-9, produce=clock.produce)
-        assert least.tuning is not None
-        assert (least.tuning.met, least.batch) == (False, 1)
+        tuning = tune_ring(link, 4, "uint32", latency=8e-3, produce=clock.produce)
+        assert (tuning.bound, tuning.met) == (8e-3, True)
+        assert tuning.batch == 8  # 4 batches of 1.8 ms; of twice as many frames they take 10.4
+        assert "within 8.00 ms" in str(tuning)
+        least = tune_ring(link, 4, "uint32", latency=1e-9, produce=clock.produce)
+        assert (least.met, least.batch) == (False, 1)
 
 
 def test_one_of_the_two_may_be_given(case: str) -> None:
     link, _world = doubles.make_link(case)
     with link:
-        ring = link.ring(4, "uint32", slots=6, batch="auto", source="consumer")
-        assert ring.tuning is not None
-        assert len(ring.slots) == 6
-        assert link.ring(4, "uint32", slots="auto", batch=3).batch == 3
+        assert tune_ring(link, 4, "uint32", slots=6, source="consumer").slots == 6
+        assert tune_ring(link, 4, "uint32", batch=3).batch == 3
 
 
 def test_wrong_settings_are_refused_and_nothing_stays(case: str) -> None:
     link, world = doubles.make_link(case)
     with link:
         before = world.open_objects
-        for wrong in (
-            {"slots": "many"},
-            {"batch": "all"},
-            {"slots": "auto", "mode": "latency"},
-            {"slots": "auto", "latency": 0.0},
-            {"slots": "auto", "latency": -1.0},
-            {"slots": 0, "batch": "auto"},
-            {"slots": "auto", "batch": -1},
-            {"slots": 4, "latency": 1.0},
-            {"produce": lambda *_: None},
-        ):
+        wrong: list[dict[str, Any]] = [
+            {"latency": 0.0},
+            {"latency": -1.0},
+            {"slots": 0},
+            {"batch": -1},
+        ]
+        for options in wrong:
             with pytest.raises(InvalidArgument):
-                link.ring(4, "uint32", **wrong)
+                tune_ring(link, 4, "uint32", **options)
+        not_sizes: list[dict[str, Any]] = [{"slots": "auto"}, {"batch": "auto"}, {"slots": True}]
+        for options in not_sizes:
+            with pytest.raises(InvalidArgument, match="tune_ring"):
+                link.ring(4, "uint32", **options)
         with pytest.raises(KeyError):
-            link.ring(4, "uint32", slots="auto", consume=lambda _: dict[str, int]().popitem)
+            tune_ring(link, 4, "uint32", consume=lambda _: dict[str, int]().popitem)
         assert world.open_objects == before
         link.ring(4, "uint32").close()
 
@@ -169,20 +161,42 @@ def test_a_size_that_does_not_fit_ends_the_series() -> None:
     link, _world = doubles.make_link("bridged")
     asked: list[int] = []
 
-    def open_ring(slots: int, batch: int) -> FrameRing:
-        asked.append(slots)
-        if slots > limit:
-            raise DriverError("vkAllocateMemory", -2, "VK_ERROR_OUT_OF_DEVICE_MEMORY", "no memory")
-        return link.ring(4, "uint32", slots=slots, batch=batch)
+    class Small:
+        """A link whose driver has memory for few slots."""
+
+        def __init__(self, limit: int) -> None:
+            self.limit = limit
+
+        def ring(
+            self, shape: Any, dtype: object = "float32", *, slots: int | None = None, **options: Any
+        ) -> FrameRing:
+            assert slots is not None
+            asked.append(slots)
+            if slots > self.limit:
+                raise DriverError("vkAllocateMemory", -2, "VK_ERROR_OUT_OF_DEVICE_MEMORY", "no memory")
+            made: FrameRing = link.ring(shape, dtype, slots=slots, **options)
+            return made
 
     with link:
-        limit = 2
-        found = tune(sizes("auto", None), open_ring, None, None, None, 16)
+        found = tune_ring(Small(2), 4, "uint32")
         assert [each.slots for each in found.trials] == [1, 2]
         assert asked[:3] == [1, 2, 4]
-        limit = 0
         with pytest.raises(DriverError):
-            tune(sizes("auto", None), open_ring, None, None, None, 16)
-        limit = 64
-        large = tune(sizes("auto", None), open_ring, None, None, None, MEMORY // 2)
+            tune_ring(Small(0), 4, "uint32")
+
+
+def test_rings_that_take_too_much_memory_are_not_tried() -> None:
+    assert sizes(None, None)[2] == (4, 2)
+
+    class Huge:
+        """A link that allocates small rings for frames said to be huge."""
+
+        def ring(self, shape: Any, dtype: object = "float32", **options: Any) -> FrameRing:
+            del shape, dtype
+            made: FrameRing = link.ring(4, "uint32", **options)
+            return made
+
+    link, _world = doubles.make_link("bridged")
+    with link:
+        large = tune_ring(Huge(), MEMORY // 2, "uint8")
         assert [each.slots for each in large.trials] == [1, 2]

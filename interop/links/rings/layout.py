@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from operator import index
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 from interop.protocols import InvalidArgument, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import SupportsIndex
 
     from interop.links.buffers import Layout
     from interop.negotiation import Plan
@@ -61,6 +63,19 @@ class Tally:
         return Counts(produced, consumed, dropped, produced - consumed - dropped)
 
 
+def as_count(name: str, given: object) -> int | None:
+    """Return a number of slots or frames as an int, and None as it is.
+
+    Raises:
+        InvalidArgument: The argument is no integer.
+    """
+    if given is None:
+        return None
+    if isinstance(given, bool) or not hasattr(given, "__index__"):
+        raise InvalidArgument(f"{name} must be an int, got {given!r}; interop.tune_ring measures and chooses")
+    return index(cast("SupportsIndex", given))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RingLayout:
     """Frames, slots and batches of a ring."""
@@ -80,10 +95,6 @@ class RingLayout:
             Unsupported: The pair shares no memory.
         """
         slots, batch = self.slots, self.batch
-        for name, given in (("slots", slots), ("batch", batch)):
-            if type(given) is not int:
-                msg = f"{name} must be an int, got {given!r}; interop.tune_ring measures and chooses"
-                raise InvalidArgument(msg)
         if batch < 1 or slots < batch or slots % batch:
             msg = f"slots must be a multiple of the batch, both positive, got {slots} slots in batches of {batch}"
             raise InvalidArgument(msg)

@@ -25,17 +25,17 @@ def sides() -> tuple[Any, Any, doubles.World]:
 
 
 def submit(producer: Any, direction: SyncFileToConsumer) -> int:
-    submission = producer.prepare(signal=direction.semaphore)
-    point = direction.submitted(submission.submit(), signalled=True)
+    submission = producer.prepare(signal=direction.ready)
+    _, value = direction.submit(submission, 0, signals=True)
     submission.close()
-    return point
+    return value
 
 
 @pytest.mark.parametrize("step", ["import", "wait"])
 def test_a_wait_that_was_refused_can_be_tried_again(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     producer, consumer, world = sides()
     direction = SyncFileToConsumer(producer, consumer)
-    point = submit(producer, direction)
+    value = submit(producer, direction)
     with monkeypatch.context() as broken:
         if step == "import":
             consumer.fail_import = True
@@ -43,12 +43,12 @@ def test_a_wait_that_was_refused_can_be_tried_again(step: str, monkeypatch: pyte
             broken.setattr(doubles.External, "wait", refuse)
         for _ in range(2):
             with pytest.raises((DriverError, MemoryError)):
-                direction.wait(consumer.stream, point)
+                direction.wait(consumer.stream, value)
         assert not world.consumer_queue
     consumer.fail_import = False
-    assert direction.wait(consumer.stream, point) == point
+    assert direction.wait(consumer.stream, value) == value
     assert [each.name for each in world.consumer_queue] == ["consumer waits"]
-    assert direction.wait(consumer.stream, point) == point, "nothing more to wait for"
+    assert direction.wait(consumer.stream, value) == value, "nothing more to wait for"
     assert len(world.consumer_queue) == 1
     world.settle()
     direction.close()
@@ -83,7 +83,7 @@ def test_a_signal_that_was_not_handed_over_is_given_anew(step: str, monkeypatch:
     """By another semaphore: the first may be signalled, and must then not be signalled again."""
     producer, consumer, world = sides()
     direction = SyncFileToProducer(producer, consumer)
-    submission = producer.prepare(wait=direction.semaphore)
+    submission = producer.prepare(wait=direction.done)
     with monkeypatch.context() as broken, pytest.raises(DriverError):
         broken.setattr(doubles.OneShot, step, refuse)
         direction.signal(consumer.stream)
@@ -102,4 +102,4 @@ def test_a_direction_that_cannot_be_made_leaves_nothing(monkeypatch: pytest.Monk
     with pytest.raises(DriverError):
         SyncFileToProducer(producer, consumer)
     assert world.open_objects == 1
-    assert SyncFileToConsumer(producer, consumer).semaphore.kind is SemaphoreKind.BINARY
+    assert SyncFileToConsumer(producer, consumer).ready.kind is SemaphoreKind.BINARY
