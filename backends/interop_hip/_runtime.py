@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from interop.protocols import FD_TYPES, FdFate, HandleType, InteropError, SemaphoreKind
-from interop.toolkit import ALL_HOLDS, DeviceRuntime, DeviceType, WordGate, settle
+from interop.protocols import FdFate, HandleType, InteropError, SemaphoreKind
+from interop.toolkit import ALL_HOLDS, DeviceRuntime, DeviceType, WordGate, put_handle, settle
 from interop_hip._driver import OUT_OF_MEMORY, Driver
 
 if TYPE_CHECKING:
@@ -117,10 +117,7 @@ class HipRuntime(DeviceRuntime):
         wanted.type = getattr(hip.hipExternalMemoryHandleType, _MEMORY_TYPES[handle_type])
         wanted.size = descriptor.allocation_size
         wanted.flags = _DEDICATED if descriptor.dedicated else 0
-        if handle_type in FD_TYPES:
-            wanted.handle.fd = number
-        else:
-            wanted.handle.win32.handle = number
+        put_handle(wanted.handle, number, handle_type)
         return self.driver.create("hipImportExternalMemory", wanted, hints=_IMPORT_HINTS)
 
     def map_memory(
@@ -139,10 +136,7 @@ class HipRuntime(DeviceRuntime):
         wanted = hip.hipExternalSemaphoreHandleDesc()
         name = f"hipExternalSemaphoreHandleType{_SEMAPHORE_TYPES[handle_type, kind]}"
         wanted.type = getattr(hip.hipExternalSemaphoreHandleType, name)
-        if handle_type in FD_TYPES:
-            wanted.handle.fd = number
-        else:
-            wanted.handle.win32.handle = number
+        put_handle(wanted.handle, number, handle_type)
         return self.driver.create("hipImportExternalSemaphore", wanted)
 
     def copy(self, target: int, source: int, nbytes: int, stream: int, *, to_host: bool) -> None:

@@ -23,6 +23,7 @@ from interop.protocols import (
     Unsupported,
     is_windows,
 )
+from interop.toolkit import typed
 from interop_opencl._install import INSTALL_HINT
 
 if TYPE_CHECKING:
@@ -140,12 +141,8 @@ class Driver:
         """Return a function of the loader with its types set. It releases the GIL while it runs."""
         found = self._functions.get(name)
         if found is None:
-            try:
-                function = self.library[name]
-            except AttributeError as error:
-                raise Unsupported(name, "the OpenCL loader is older than OpenCL 3.0") from error
-            function.restype, function.argtypes = signature(name)
-            found = self._functions[name] = function
+            missing = "the OpenCL loader is older than OpenCL 3.0"
+            found = self._functions[name] = typed(self.library, name, *signature(name), missing)
         return found
 
     def call(self, name: str, *args: object) -> None:

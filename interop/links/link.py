@@ -35,7 +35,7 @@ Mode = Literal["throughput", "latency"]
 
 
 class Link(Generic[ProducerT_co]):
-    """A producer and a consumer joined by a plan. Made by :func:`connect`; owns what it made.
+    """A producer and a consumer joined by a plan. Made by :func:`connect`; owns its buffers and rings.
 
     Turns may be taken from any thread. Closing waits for the work in flight, bounded by the link's timeout, and
     releases everything in reverse order.

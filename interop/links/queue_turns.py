@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from interop.links.turns import ProducerTurn, TurnCase, describe
+from interop.links.turns import ProducerTurn, TurnCase
 from interop.protocols import CommandsT_co
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ class QueueTurn(ProducerTurn[CommandsT_co]):
     """
 
     __slots__ = ("_closings",)
+
+    _kind = "queue"
 
     def __init__(
         self, order: Order, producer: Producer[CommandsT_co], buffers: tuple[Buffer, ...], home: TurnHome
@@ -69,6 +71,3 @@ class QueueTurn(ProducerTurn[CommandsT_co]):
         found = super()._strip(case)
         closings = [self._closings.pop((case, signals), None) for signals in (False, True)]
         return [*found, *(each for each in closings if each is not None)]
-
-    def __repr__(self) -> str:
-        return f"the queue turn on {describe(self._buffers)}"

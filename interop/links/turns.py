@@ -7,7 +7,7 @@ prepared is prepared when the turn or one of its cases first occurs. :mod:`inter
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from interop.protocols import CommandsT_co
 from interop.toolkit import WITH_CONSUMER, OwnershipState
@@ -81,17 +81,38 @@ class TurnCase:
             self.silent = submission
 
 
-class ConsumerTurn(Generic[Views]):
-    """``with`` this, the consumer owns the buffers; yields the view, or a tuple of views for several."""
+class Turn:
+    """The buffers of a turn, and how messages name them."""
 
-    __slots__ = ("__weakref__", "_buffers", "_order", "_views", "acquires", "records", "shared")
+    __slots__ = ("__weakref__", "_buffers", "_order", "records")
 
-    def __init__(self, order: Order, buffers: tuple[Buffer, ...], views: Views) -> None:
+    _kind: ClassVar[str]
+    """The turn in messages."""
+
+    def __init__(self, order: Order, buffers: tuple[Buffer, ...]) -> None:
         self._order = order
         self._buffers = buffers
-        self._views = views
         self.records = tuple([buffer.ownership for buffer in buffers])
         """For the engine: the ownership of the buffers."""
+
+    def name_of(self, record: Ownership) -> str:
+        """Return the buffer of a record, for messages."""
+        return next(repr(buffer) for buffer in self._buffers if buffer.ownership is record)
+
+    def __repr__(self) -> str:
+        return f"the {self._kind} turn on {', '.join(map(repr, self._buffers))}"
+
+
+class ConsumerTurn(Turn, Generic[Views]):
+    """``with`` this, the consumer owns the buffers; yields the view, or a tuple of views for several."""
+
+    __slots__ = ("_views", "acquires", "shared")
+
+    _kind = "consumer"
+
+    def __init__(self, order: Order, buffers: tuple[Buffer, ...], views: Views) -> None:
+        super().__init__(order, buffers)
+        self._views = views
         self.acquires: tuple[tuple[Ownership, Callable[[Stream], None]], ...] = tuple(
             [(buffer.ownership, buffer.transfer.to_consumer) for buffer in buffers]
         )
@@ -118,41 +139,20 @@ class ConsumerTurn(Generic[Views]):
         """End the turn. Enqueues nothing: the consumer keeps the buffers until the producer's next turn."""
         self._order.leave_consumer(self)
 
-    def name_of(self, record: Ownership) -> str:
-        """Return the buffer of a record, for messages."""
-        return next(repr(buffer) for buffer in self._buffers if buffer.ownership is record)
 
-    def __repr__(self) -> str:
-        return f"the consumer turn on {describe(self._buffers)}"
-
-
-class ProducerTurn(Generic[CommandsT_co]):
+class ProducerTurn(Turn, Generic[CommandsT_co]):
     """``with`` this, the producer owns the buffers; yields its recorder and submits at the end."""
 
-    __slots__ = (
-        "__weakref__",
-        "_buffers",
-        "_cases",
-        "_home",
-        "_order",
-        "_producer",
-        "case",
-        "progress",
-        "records",
-        "signals",
-        "submission",
-        "wait_value",
-    )
+    __slots__ = ("_cases", "_home", "_producer", "case", "progress", "signals", "submission", "wait_value")
+
+    _kind = "producer"
 
     def __init__(
         self, order: Order, producer: Producer[CommandsT_co], buffers: tuple[Buffer, ...], home: TurnHome
     ) -> None:
-        self._order = order
+        super().__init__(order, buffers)
         self._producer = producer
-        self._buffers = buffers
         self._home = home
-        self.records = tuple([buffer.ownership for buffer in buffers])
-        """For the engine: the ownership of the buffers."""
         self.case = TurnCase(buffers)
         """For the engine: the case of the last turn, which is the likeliest for the next."""
         self._cases = [self.case]
@@ -227,15 +227,3 @@ class ProducerTurn(Generic[CommandsT_co]):
         found = [each for each in (case.silent, case.signalling) if each is not None]
         case.silent = case.signalling = None
         return found
-
-    def name_of(self, record: Ownership) -> str:
-        """Return the buffer of a record, for messages."""
-        return next(repr(buffer) for buffer in self._buffers if buffer.ownership is record)
-
-    def __repr__(self) -> str:
-        return f"the producer turn on {describe(self._buffers)}"
-
-
-def describe(buffers: tuple[Buffer, ...]) -> str:
-    """Return the buffers of a turn for a message."""
-    return ", ".join(map(repr, buffers))

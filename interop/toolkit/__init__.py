@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from interop.toolkit.device_streams import DeviceStream, settle
     from interop.toolkit.device_views import DeviceView
     from interop.toolkit.dlpack import DeviceType, check_dlpack_request, live_tensors, to_dlpack
-    from interop.toolkit.drivers import NO_HINTS, DriverLibrary, decode, made_nothing, preconverted
+    from interop.toolkit.drivers import NO_HINTS, DriverLibrary, decode, made_nothing, preconverted, typed
     from interop.toolkit.forks import (
         Orphan,
         check_connect,
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from interop.toolkit.ownership import OPEN_TURN, WITH_CONSUMER, Owner, Ownership, OwnershipState
     from interop.toolkit.polling import Status, poll
     from interop.toolkit.resource import Children, Closable, Resource, adopt, undo_all
-    from interop.toolkit.runtimes import DeviceRuntime
+    from interop.toolkit.runtimes import DeviceRuntime, put_handle
     from interop.toolkit.semaphores import DeviceSemaphore, SemaphoreBase
     from interop.toolkit.sigint import Deferred
     from interop.toolkit.software_memory import payload_range
@@ -62,7 +62,7 @@ __all__ += ["DeviceMemory"]
 __all__ += ["DeviceStream", "settle"]
 __all__ += ["DeviceView"]
 __all__ += ["DeviceType", "check_dlpack_request", "live_tensors", "to_dlpack"]
-__all__ += ["NO_HINTS", "DriverLibrary", "decode", "made_nothing", "preconverted"]
+__all__ += ["NO_HINTS", "DriverLibrary", "decode", "made_nothing", "preconverted", "typed"]
 __all__ += ["Orphan", "check_connect", "close_in_children", "first_in_child", "fork_generation"]
 __all__ += ["ALL_HOLDS", "HOST_FUNCTION", "CallbackGate", "Gate", "HostFunctions", "WordGate"]
 __all__ += ["GROUP_LIMIT", "compile_c", "find_compiler", "to_c"]
@@ -75,7 +75,7 @@ __all__ += ["HOLD", "Notifications", "run_callback"]
 __all__ += ["OPEN_TURN", "WITH_CONSUMER", "Owner", "Ownership", "OwnershipState"]
 __all__ += ["Status", "poll"]
 __all__ += ["Children", "Closable", "Resource", "adopt", "undo_all"]
-__all__ += ["DeviceRuntime"]
+__all__ += ["DeviceRuntime", "put_handle"]
 __all__ += ["DeviceSemaphore", "SemaphoreBase"]
 __all__ += ["Deferred"]
 __all__ += ["payload_range"]
@@ -93,7 +93,7 @@ _NAMES = {
     "device_streams": "DeviceStream settle",
     "device_views": "DeviceView",
     "dlpack": "DeviceType check_dlpack_request live_tensors to_dlpack",
-    "drivers": "NO_HINTS DriverLibrary decode made_nothing preconverted",
+    "drivers": "NO_HINTS DriverLibrary decode made_nothing preconverted typed",
     "forks": "Orphan check_connect close_in_children first_in_child fork_generation",
     "gates": "ALL_HOLDS HOST_FUNCTION CallbackGate Gate HostFunctions WordGate",
     "host_kernels": "GROUP_LIMIT compile_c find_compiler to_c",
@@ -106,7 +106,7 @@ _NAMES = {
     "ownership": "OPEN_TURN WITH_CONSUMER Owner Ownership OwnershipState",
     "polling": "Status poll",
     "resource": "Children Closable Resource adopt undo_all",
-    "runtimes": "DeviceRuntime",
+    "runtimes": "DeviceRuntime put_handle",
     "semaphores": "DeviceSemaphore SemaphoreBase",
     "sigint": "Deferred",
     "software_memory": "payload_range",

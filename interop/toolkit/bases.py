@@ -84,7 +84,10 @@ class ConsumerBase(Resource, ABC, Generic[View, Stream]):
 
     def open_semaphore(self, handle: Handle, descriptor: SemaphoreDescriptor) -> Any:
         """Import a semaphore. ``handle`` is of an importable type; consume it on success only."""
-        raise NotImplementedError
+        msg = (
+            f"{type(self).__name__} must define open_semaphore, or say in no_semaphores why its API has none"
+        )
+        raise NotImplementedError(msg)
 
     @abstractmethod
     def allocate(self, size: int, *, timeout: float = DEFAULT_TIMEOUT) -> MappedBuffer:

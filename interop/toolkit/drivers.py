@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from interop.protocols import BackendUnavailable, DriverError, Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 NO_HINTS: Mapping[int, str] = MappingProxyType({})
 
@@ -44,13 +44,9 @@ class DriverLibrary(ABC):
         """
         found = self._functions.get(name)
         if found is None:
-            try:
-                function = self.library[name]
-            except AttributeError as error:
-                raise Unsupported(name, f"{self.title} does not export it; a newer version may") from error
-            function.argtypes = self.functions[name]
-            function.restype = ctypes.c_int
-            found = self._functions[name] = function
+            missing = f"{self.title} does not export it; a newer version may"
+            found = typed(self.library, name, ctypes.c_int, self.functions[name], missing)
+            self._functions[name] = found
         return found
 
     def exports(self, name: str) -> bool:
@@ -101,6 +97,20 @@ class DriverLibrary(ABC):
     @abstractmethod
     def describe(self, code: int) -> tuple[str, str]:
         """Return the driver's name and text of a status; empty where it has none."""
+
+
+def typed(library: Any, name: str, result: Any, arguments: Sequence[Any], missing: str) -> Any:
+    """Return a function of a ctypes library with its types set.
+
+    Raises:
+        Unsupported: The library does not export the function; the text is ``missing``.
+    """
+    try:
+        function = library[name]
+    except AttributeError as error:
+        raise Unsupported(name, missing) from error
+    function.restype, function.argtypes = result, arguments
+    return function
 
 
 def made_nothing(function: str) -> DriverError:

@@ -231,14 +231,10 @@ class Share(Resource, Generic[View]):
         Drivers know ownership of whole allocations only. While another share is acquired, the whole allocation is
         released and acquired again: that makes the other side's writes to this part visible.
         """
-        if not self.alive:
-            self.check_open()
         _run(self.prepare_acquire(stream))
 
     def release(self, stream: Stream) -> None:
         """Enqueue a release on ``stream``; the allocation is acquired again for the shares that are still acquired."""
-        if not self.alive:
-            self.check_open()
         _run(self.prepare_release(stream))
 
     # Rings make the calls below every frame: `lock.acquire` and `release` take a third of the time of `with`.

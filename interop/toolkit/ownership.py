@@ -118,10 +118,6 @@ class Ownership:
         expected = " or ".join(state.value for state in OwnershipState if state in allowed)
         raise TurnError(f"{what} is {self.state.value}; the {side} can take it only when it is {expected}")
 
-    def produce(self, thread: int = 0) -> None:
-        """Open a producer turn."""
-        self.state, self.thread = OwnershipState.PRODUCING, thread
-
     def produced(self, value: int) -> None:
         """Note the producer's submission, which gives the memory up and reaches timeline value ``value``."""
         self.state, self.value, self.reclaimed = OwnershipState.PRODUCED, value, True
@@ -137,10 +133,6 @@ class Ownership:
     def signalled(self, back: int) -> None:
         """Note that the consumer's release and its signal of timeline value ``back`` are enqueued."""
         self.state, self.back = OwnershipState.SIGNALLED, back
-
-    def restore(self, state: OwnershipState) -> None:
-        """Return to ``state``, because a turn could not be entered or submitted nothing."""
-        self.state = state
 
     def reclaim(self) -> None:
         """Give the memory back to the side that handed it over, because the other side was not told of it."""

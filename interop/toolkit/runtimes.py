@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,3 +148,17 @@ class DeviceRuntime(ABC):
     @abstractmethod
     def copy(self, target: int, source: int, nbytes: int, stream: int, *, to_host: bool) -> None:
         """Enqueue a copy between the device and the host."""
+
+
+def put_handle(place: Any, number: int, handle_type: HandleType) -> None:
+    """Put a handle into the ``handle`` union of a driver's import descriptor.
+
+    Args:
+        place: The union; HIP and CUDA have the fields ``fd`` and ``win32.handle``.
+        number: A file descriptor or a Windows handle.
+        handle_type: Tells which of the two it is.
+    """
+    if handle_type.is_fd:
+        place.fd = number
+    else:
+        place.win32.handle = number

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 EXAMPLES = software.ROOT / "examples"
+LONGEST = 200
 
 
 @pytest.mark.slow
@@ -32,3 +33,4 @@ def test_the_example_is_as_small_as_its_page_says() -> None:
     lines = len((EXAMPLES / "cffi_backend.py").read_text(encoding="utf-8").splitlines())
     page = (software.ROOT / "docs/how-to/add-a-backend.md").read_text(encoding="utf-8")
     assert f"in one module of {lines} lines" in page
+    assert lines < LONGEST

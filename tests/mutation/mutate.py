@@ -13,6 +13,7 @@ import importlib.metadata
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -47,6 +48,8 @@ a backend (`backend_faults.py`), and the first case that failed for it. *hangs*:
 
 | backend | module | fault | noticed by |
 |---|---|---|---|"""
+CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
+"""Signals by which a fault ends a process; any other one comes from outside."""
 LIMIT = 90.0
 """Seconds that the cases of one fault may take; one that takes longer hangs."""
 WORKERS = 2
@@ -69,7 +72,8 @@ class Result:
     @property
     def noticed(self) -> bool:
         """Whether a case failed, or the process broke down in one that an unchanged backend passes."""
-        return bool(self.failed) or self.ended.startswith(("hangs", "signal"))
+        crashed = self.ended in {f"signal {number:d}" for number in CRASHES}
+        return bool(self.failed) or self.ended == "hangs" or crashed
 
     @property
     def how(self) -> str:

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-_BARE = ("step", "figure", "bound")
-"""Parameters that need no name beside their value."""
 _MANY = 100
 """From here on figures are shown without decimals."""
 

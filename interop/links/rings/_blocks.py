@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from interop.links.sync import ToConsumer, ToProducer
     from interop.protocols import ExternalMemory, Producer, Submission
 
-_FROM_CONSUMER = WITH_CONSUMER
 _FREE_OR_BACK = WITH_CONSUMER | {OwnershipState.FREE}
 _PRODUCED = frozenset({OwnershipState.PRODUCED})
 _FREE_OR_PRODUCED = frozenset({OwnershipState.FREE, OwnershipState.PRODUCED})
@@ -94,7 +93,7 @@ class RingBlock:
         self.to_consumer, self.to_producer = directions
         self.binary = self.to_consumer.binary
         self.producer_first = by_producer = source == "producer"
-        self.producer_states = _FREE_OR_BACK if by_producer else _FROM_CONSUMER
+        self.producer_states = _FREE_OR_BACK if by_producer else WITH_CONSUMER
         self.consumer_states = _PRODUCED if by_producer else _FREE_OR_PRODUCED
         self.late = False
         self.blocking = blocking

@@ -301,7 +301,7 @@ class LatestRing(RingBase):
             return super().counts
 
     def _await_taker(self) -> None:
-        """Wait for the work on what was taken, and let it be made anew."""
+        """Wait until the taker's work on its batches has ended, and give the batches to the maker."""
         if self.source == "producer":
             self._handover.await_consumer(self._order.timeout)
         else:

@@ -9,7 +9,7 @@ from interop.links.rings._blocks import RingHome, open_block
 from interop.links.rings._handover import Handover
 from interop.links.rings.layout import Counts, RingLayout, Slot, Source, Tally
 from interop.protocols import ClosedError, TurnError
-from interop.toolkit import PART_ALIGNMENT, OwnershipState
+from interop.toolkit import PART_ALIGNMENT
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from interop.links.rings._blocks import RingBlock
     from interop.protocols import Commands, MappedBuffer, Producer
-
-_TAKEN = frozenset({OwnershipState.ACQUIRED})
 
 
 class RingBase:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from interop.protocols import FdFate, HandleType, SemaphoreKind
-from interop.toolkit import DeviceRuntime, DeviceType, WordGate
+from interop.toolkit import DeviceRuntime, DeviceType, WordGate, put_handle
 from interop_cuda._abi import (
     EXTERNAL_MEMORY_DEDICATED,
     HOST_PORTABLE_AND_MAPPED,
@@ -140,10 +140,7 @@ class CudaRuntime(DeviceRuntime):
         wanted.type = _MEMORY_TYPES[handle_type]
         wanted.size = descriptor.allocation_size
         wanted.flags = EXTERNAL_MEMORY_DEDICATED if descriptor.dedicated else 0
-        if handle_type is HandleType.OPAQUE_FD:
-            wanted.handle.fd = number
-        else:
-            wanted.handle.win32.handle = number
+        put_handle(wanted.handle, number, handle_type)
         return self.make("cuImportExternalMemory", ctypes.byref(wanted), hints=_MEMORY_HINTS)
 
     def map_memory(
@@ -159,10 +156,7 @@ class CudaRuntime(DeviceRuntime):
         """Call ``cuImportExternalSemaphore``."""
         wanted = SemaphoreHandleDesc()
         wanted.type = _SEMAPHORE_TYPES[handle_type, kind]
-        if handle_type is HandleType.OPAQUE_FD:
-            wanted.handle.fd = number
-        else:
-            wanted.handle.win32.handle = number
+        put_handle(wanted.handle, number, handle_type)
         return self.make("cuImportExternalSemaphore", ctypes.byref(wanted), hints=_SEMAPHORE_HINTS)
 
     def copy(self, target: int, source: int, nbytes: int, stream: int, *, to_host: bool) -> None:
