@@ -128,7 +128,7 @@ class StagedTransfer:
         self._view = view
         self._staging = staging
         self._host = staging.host_view()[: buffer.size]
-        self._download = producer.prepare()
+        self._download = producer.prepare(timeout=timeout)
         self._timeout = timeout
 
     def to_consumer(self, stream: Stream) -> None:  # noqa: ARG002 - the copy has ended when this returns
@@ -320,7 +320,7 @@ def _imported(
     """Import an exported buffer into the consumer."""
     memory = home.consumer.import_memory(handle, descriptor)
     undo.callback(memory.close)
-    view = memory.map_buffer(size=layout.nbytes, shape=layout.shape, dtype=layout.dtype)
+    view = memory.map_buffer(size=layout.nbytes, shape=layout.shape, dtype=layout.dtype, timeout=home.timeout)
     undo.callback(view.close)
     return Buffer(
         home,
@@ -337,7 +337,7 @@ def _staged(home: BufferHome, layout: Layout, buffer: ProducerBuffer, undo: Exit
     """Add the consumer's allocation and the staging copy to a buffer of the producer."""
     staging = home.producer.create_buffer(layout.nbytes, host_visible=True)
     undo.callback(staging.close)
-    own = home.consumer.allocate(layout.nbytes)
+    own = home.consumer.allocate(layout.nbytes, timeout=home.timeout)
     undo.callback(own.close)
     view = own.view(layout.shape, layout.dtype)
     undo.callback(view.close)
