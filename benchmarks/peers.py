@@ -44,10 +44,10 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 SLANGPY = HERE / "by_hand" / "slangpy_side.py"
 LINKS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("interop, native", {"sync": "native", "require": "zero-copy"}),
-    ("interop, bridged", {"sync": "bridged", "require": "zero-copy"}),
-    ("interop, blocking", {"sync": "blocking", "require": "zero-copy"}),
-    ("interop, staged", {"require": "staged"}),
+    ("interop, native", {"sync": "native", "path": "zero-copy"}),
+    ("interop, bridged", {"sync": "bridged", "path": "zero-copy"}),
+    ("interop, blocking", {"sync": "blocking", "path": "zero-copy"}),
+    ("interop, staged", {"path": "staged"}),
 )
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 BASE = "by hand, functions"

@@ -111,11 +111,7 @@ class Recording:
         self.submitted.append(mesh.drawn)
 
     def dispatch(
-        self,
-        compute: ComputePipeline,
-        buffers: Sequence[object],
-        groups: Sequence[int],
-        push: bytes = b"",
+        self, compute: ComputePipeline, buffers: Sequence[object], groups: Sequence[int], push: bytes = b""
     ) -> None:
         """Run a compute pipeline; see :meth:`interop.protocols.ComputeCommands.dispatch`."""
         from interop_vulkan.kernels import Compute  # loaded by programs that compute

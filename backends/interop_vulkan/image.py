@@ -14,14 +14,7 @@ from interop.toolkit import host_bytes
 from interop_vulkan._allocation import allocate, exportable
 from interop_vulkan._barriers import EVERYTHING, READ, WRITE
 from interop_vulkan._child import Child
-from interop_vulkan._driver import (
-    NULL,
-    QUEUE_FAMILY_EXTERNAL,
-    QUEUE_FAMILY_IGNORED,
-    VK,
-    check,
-    struct,
-)
+from interop_vulkan._driver import NULL, QUEUE_FAMILY_EXTERNAL, QUEUE_FAMILY_IGNORED, VK, check, struct
 from interop_vulkan._exports import exported_memory, memory_exports
 from interop_vulkan._image_formats import TILINGS, ask, image_format, image_type
 from interop_vulkan._recording import as_recording

@@ -6,17 +6,7 @@ from interop.links.buffers import Buffer
 from interop.links.connect import connect
 from interop.links.link import Link
 from interop.links.queue_turns import QueueTurn
-from interop.links.rings import (
-    Batch,
-    Counts,
-    FrameRing,
-    LatestRing,
-    Recorded,
-    Slot,
-    Trial,
-    Tuning,
-    tune_ring,
-)
+from interop.links.rings import Batch, Counts, FrameRing, LatestRing, Recorded, Slot, Trial, Tuning, tune_ring
 from interop.links.turns import ConsumerTurn, ProducerTurn
 
 __all__ = ["Buffer"]

@@ -215,12 +215,11 @@ class Order:
         self.await_turn()
         return self.enter_producer(turn)
 
-    def _choose(self, turn: ProducerHandOver) -> Case:
+    def _choose(self, turn: ProducerHandOver) -> Any:
         for record in turn.records:
             if record.state is not _LEFT and record.state is not _FREE and record.state is not _PRODUCED:
                 record.check(turn.name_of(record), "producer", (_FREE, _PRODUCED, _LEFT))
-        chosen: Case = turn.choose()
-        return chosen
+        return turn.choose()
 
     def leave_producer(self, turn: ProducerHandOver, *, failed: bool) -> None:
         """Submit the turn: PRODUCING -> PRODUCED. Any thread. ``failed`` submits the hand-over alone."""
@@ -308,7 +307,9 @@ class Order:
             try:
                 while (turn := self.turn) is not None:
                     if not self._left.wait(max(deadline - time.monotonic(), 0)) and self.turn is turn:
-                        who = f"{turn}, which thread {thread_name(self.thread)} entered, {what}"
+                        names = {each.ident: repr(each.name) for each in threading.enumerate()}
+                        thread = names.get(self.thread, f"{self.thread} (ended)")
+                        who = f"{turn}, which thread {thread} entered, {what}"
                         raise WaitTimeout(who, self.timeout)
             finally:
                 self._waiting -= 1
@@ -382,10 +383,3 @@ class Order:
         self._left = threading.Condition()
         self.turn = None
         self.close(why)
-
-
-def thread_name(ident: int) -> str:
-    """Return the name of a thread, for messages."""
-    return next(
-        (repr(each.name) for each in threading.enumerate() if each.ident == ident), f"{ident} (ended)"
-    )

@@ -86,11 +86,7 @@ class ComputeCommands(Commands, Protocol):
     """Commands that run compute pipelines."""
 
     def dispatch(
-        self,
-        compute: ComputePipeline,
-        buffers: Sequence[object],
-        groups: Sequence[int],
-        push: bytes = b"",
+        self, compute: ComputePipeline, buffers: Sequence[object], groups: Sequence[int], push: bytes = b""
     ) -> None:
         """Record a run of a compute pipeline.
 

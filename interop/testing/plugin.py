@@ -17,7 +17,6 @@ from interop.negotiation import MemoryPath
 from interop.protocols import (
     FORMATS,
     ConformanceProfile,
-    DriverFault,
     ImageDescriptor,
     InteropError,
     Tiling,
@@ -26,6 +25,7 @@ from interop.protocols import (
 from interop.testing import _matrix as matrix
 from interop.testing import leaks
 from interop.testing._bench import Bench
+from interop.testing._driver_faults import FAULT, blame_driver
 from interop.testing._pair import Pair, choice
 from interop.testing.conformance import _sources as sources
 
@@ -37,10 +37,6 @@ if TYPE_CHECKING:
 
 _CASES = Path(__file__).with_name("conformance")
 _RUN: pytest.StashKey[Run] = pytest.StashKey()
-_FAULT: pytest.StashKey[DriverFault] = pytest.StashKey()
-"""The known fault of this driver that a case must show."""
-_SHOWN: pytest.StashKey[bool] = pytest.StashKey()
-"""Whether it has, or the case ended in another way."""
 _STRATEGIES = ("native", "bridged", "blocking")
 
 
@@ -193,7 +189,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         elif expected is not None:
             item.add_marker(pytest.mark.xfail(reason=expected[1], strict=True))
         elif fault is not None and fault[1].concerns(run.pair.consumer, run.pair.plan.handle_type):
-            item.stash[_FAULT] = fault[1]
+            item.stash[FAULT] = fault[1]
     whole = {item.path for item in cases} >= set(_CASES.glob("test_*.py")) and not config.getoption("keyword")
     if unused and whole and not any("::" in argument for argument in config.args):
         raise pytest.UsageError(
@@ -210,7 +206,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Note the outcome of every phase."""
     report = yield
-    known = _FAULT in item.stash and _blame_driver(item, call, report)
+    known = FAULT in item.stash and blame_driver(item, call, report)
     if item.path.parent == _CASES and (report.when == "call" or not report.passed):
         reason = "" if call.excinfo is None else call.excinfo.exconly(tryshort=True).splitlines()[0]
         if report.failed and isinstance(report.longrepr, str):  # a failure of the kit's own making
@@ -222,26 +218,6 @@ def pytest_runtest_makereport(
             reason = str(getattr(report, "wasxfail", reason))
         item.config.stash[_RUN].matrix.note(case_name(item), outcome, reason, report.duration)
     return report
-
-
-def _blame_driver(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> bool:
-    """Take a failure that the driver is known for as expected, and one that did not come as a failure.
-
-    Returns whether the report is about the former.
-    """
-    fault = item.stash[_FAULT]
-    if report.failed:
-        if call.excinfo is not None and fault.explains(call.excinfo.exconly()):
-            report.outcome, report.wasxfail = "skipped", str(fault)
-            item.stash[_SHOWN] = True
-            return True
-        item.stash[_SHOWN] = True  # one failure is enough
-    elif report.skipped:
-        item.stash[_SHOWN] = True  # the case has not come to where the fault would show
-    elif report.when == "teardown" and not item.stash.get(_SHOWN, False):
-        report.outcome = "failed"
-        report.longrepr = f"this driver does not have the fault that it is declared with: {fault}"
-    return False
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import call, length_hint
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ class StandardCommandList:
         self._begins: dict[Callable[[], object], None] = {}
         self._waits: list[Callable[[int], object]] = []
         self._signals: list[Callable[[int], object]] = []
-        self._segments: list[tuple[bool, list[tuple[Callable[[], int], Callable[[int], object]]]]] = []
-        """Calls in a row, and whether they are launches: each call with the function that raises its error."""
+        self._segments: list[tuple[bool, list[Callable[[], int]], list[Callable[[int], object]]]] = []
+        """Calls in a row: whether they are launches, the calls, and the functions that raise their errors."""
 
     def wait(self, semaphore: SemaphoreCalls) -> None:
         """Add a wait; see :meth:`interop.protocols.CommandList.wait`."""
@@ -57,8 +58,10 @@ class StandardCommandList:
         if values is not None and prepared.value is not None:
             values.append(prepared.value)
         if not self._segments or self._segments[-1][0] is not launch:
-            self._segments.append((launch, []))
-        self._segments[-1][1].append((prepared.call, prepared.fail))
+            self._segments.append((launch, [], []))
+        _, calls, fails = self._segments[-1]
+        calls.append(prepared.call)
+        fails.append(prepared.fail)
 
     def submit(self, wait_value: int = 0, signal_value: int = 0) -> BaseException | None:
         """Enqueue all calls; see :meth:`interop.protocols.CommandList.submit`.
@@ -72,14 +75,14 @@ class StandardCommandList:
         for begin in self._begins:
             begin()
         failure: BaseException | None = None
-        for launches, calls in self._segments:
+        for launches, calls, fails in self._segments:
             if launches and failure is not None:
                 continue
+            left = iter(calls)
             try:
-                for call, fail in calls:
-                    status = call()
-                    if status:
-                        fail(status)
+                # `map` makes the calls in C until one has a status: a loop in Python takes longer than the calls.
+                while status := next(filter(None, map(call, left)), 0):
+                    fails[-1 - length_hint(left)](status)
             except BaseException as error:
                 if not launches:
                     raise

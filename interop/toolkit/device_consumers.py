@@ -8,13 +8,7 @@ from typing import TYPE_CHECKING
 
 from interop.protocols import DEFAULT_TIMEOUT, HandleType
 from interop.toolkit.bases import ImageConsumerBase
-from interop.toolkit.device_memory import (
-    DeviceMemory,
-    allocate,
-    import_external,
-    pin_host,
-    release_memory,
-)
+from interop.toolkit.device_memory import DeviceMemory, allocate, import_external, pin_host, release_memory
 from interop.toolkit.device_streams import DeviceStream
 from interop.toolkit.device_views import DeviceView
 from interop.toolkit.kernel_source import pick_source
@@ -23,13 +17,7 @@ from interop.toolkit.semaphores import DeviceSemaphore, import_semaphore
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from interop.protocols import (
-        DeviceInfo,
-        Handle,
-        ImageDescriptor,
-        MemoryDescriptor,
-        SemaphoreDescriptor,
-    )
+    from interop.protocols import DeviceInfo, Handle, ImageDescriptor, MemoryDescriptor, SemaphoreDescriptor
     from interop.toolkit.device_images import DeviceImage
     from interop.toolkit.device_kernels import DeviceModule
     from interop.toolkit.runtimes import DeviceRuntime

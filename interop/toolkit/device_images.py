@@ -16,14 +16,7 @@ from interop.toolkit.views import host_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interop.protocols import (
-        Handle,
-        HostBytes,
-        ImageDescriptor,
-        ImageFormat,
-        MemoryDescriptor,
-        Stream,
-    )
+    from interop.protocols import Handle, HostBytes, ImageDescriptor, ImageFormat, MemoryDescriptor, Stream
     from interop.toolkit.device_streams import DeviceStream
     from interop.toolkit.runtimes import DeviceRuntime
 

@@ -43,13 +43,7 @@ class HostMemory(Resource, Generic[_View]):
     """
 
     def __init__(
-        self,
-        mapping: mmap.mmap | memoryview,
-        size: int,
-        stream: Stream,
-        view: type[_View],
-        *,
-        start: int = 0,
+        self, mapping: mmap.mmap | memoryview, size: int, stream: Stream, view: type[_View], *, start: int = 0
     ) -> None:
         """Own a mapping.
 

@@ -154,10 +154,7 @@ class KernelBase(ABC):
         )
 
     def checked(
-        self,
-        args: Sequence[object],
-        global_size: int | Sequence[int],
-        local_size: int | Sequence[int] | None,
+        self, args: Sequence[object], global_size: int | Sequence[int], local_size: int | Sequence[int] | None
     ) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
         """Check that the module is open, the arguments and the grid; return the grid and the group."""
         self.module.check_open()

@@ -84,7 +84,8 @@ interop.toolkit.host_kernels.pick_source = lambda _, source, prelude: (prelude +
 IMAGE_IMPORTS = """
 import os
 from interop.protocols import Handle
-from interop_hip import backend, image
+from interop.toolkit import device_images
+from interop_hip import backend
 from interop_hip.consumer import HipConsumer
 from interop_hip.image import HipImage
 kept = []
@@ -115,7 +116,7 @@ def generous(self, handle, memory, image):
         return real(self, other, memory, image)
 HipConsumer.import_image = generous
 """,
-    "images::copies_are_checked[linear]": "image.host_bytes = lambda host, nbytes, writable: None",
+    "images::copies_are_checked[linear]": "device_images.host_bytes = lambda host, nbytes, *, writable: None",
     "images::use_after_close[linear]": "HipImage.check_open = lambda self: None",
     "images::many_cycles_leave_nothing[linear]": """
 real = HipImage.close

@@ -112,7 +112,7 @@ def test_a_consumer_that_does_not_exist_is_an_error_of_the_command_line() -> Non
     command = [sys.executable, "-m", "interop", "doctor", "--consumers=opncl"]
     done = subprocess.run(command, timeout=60, check=False, capture_output=True, text=True)
     assert done.returncode == 2
-    assert "no consumer opncl; there are:" in done.stderr
+    assert "no consumer 'opncl'; choose from" in done.stderr
 
 
 def test_a_checkout_that_is_not_installed_and_has_the_core_alone(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 EXAMPLES = software.ROOT / "examples"
-LONGEST = 200
 
 
 @pytest.mark.slow
@@ -32,5 +31,4 @@ def test_the_example_passes_the_kit(tmp_path: Path) -> None:
 def test_the_example_is_as_small_as_its_page_says() -> None:
     lines = len((EXAMPLES / "cffi_backend.py").read_text(encoding="utf-8").splitlines())
     page = (software.ROOT / "docs/how-to/add-a-backend.md").read_text(encoding="utf-8")
-    assert f"one module of less than {LONGEST} lines" in page
-    assert lines < LONGEST
+    assert f"in one module of {lines} lines" in page

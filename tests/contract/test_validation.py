@@ -129,7 +129,7 @@ def test_sync_files(run: Callable[..., dict[str, Any]]) -> None:
 
 @pytest.mark.parametrize("vulkan", DRIVERS)
 def test_compare_staged(vulkan: VulkanChoice, tmp_path: Path) -> None:
-    for result in compare(vulkan, tmp_path, "--require=staged", hazards=True).values():
+    for result in compare(vulkan, tmp_path, "--path=staged", hazards=True).values():
         assert (result["verified_frames"], result["path"]) == (3, "staged"), result
 
 

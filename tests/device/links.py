@@ -26,7 +26,7 @@ def main() -> int:
         cases = {
             f"one buffer for all, {sync}": (
                 many_links.fan_out,
-                {"consumers": [*consumers, consumers[0]], "count": options.frames, "require": None},
+                {"consumers": [*consumers, consumers[0]], "count": options.frames, "path": None},
             )
         }
         for producer in ("shared", "adopted", "own"):

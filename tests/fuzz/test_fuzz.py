@@ -68,7 +68,7 @@ def test_a_short_run_of_the_fuzzer_finds_nothing_and_would_find_a_fault(tmp_path
     wrong = tmp_path / "wrong"
     for part in ("interop", "tests/support", "tests/fuzz"):
         shutil.copytree(software.ROOT / part, wrong / part, ignore=shutil.ignore_patterns("__pycache__"))
-    source = wrong / "interop/ipc/messages.py"
+    source = wrong / "interop/ipc/_messages.py"
     text = source.read_text(encoding="utf-8")
     assert text.count(RIGHT) == 1
     source.write_text(text.replace(RIGHT, "    if False:"), encoding="utf-8")

@@ -282,8 +282,61 @@ NUMPY = (
             "            self.check_open()\n        return self._children.add(",
             "            pass\n        return self._children.add(",
         ),
+        (
+            "            self.check_open()\n        return self._stream",
+            "            pass\n        return self._stream",
+        ),
     ),
 )
+
+ENGINE = (
+    _opencl(
+        "the consumer does not wait for the producer",
+        "interop/links/order.py",
+        "do_not_block or ping_pong",
+        ("                    if value > self.seen:", "                    if value < 0:"),
+    ),
+    _opencl(
+        "the producer does not wait for the consumer",
+        "interop/links/order.py",
+        "do_not_block",
+        (
+            "                        turn.wait_value = self.to_producer.signal(stream)",
+            "                        self.to_producer.signal(stream)\n                        turn.wait_value = 0",
+        ),
+    ),
+    _opencl(
+        "a consumer turn that ends leaves nothing to wait for",
+        "interop/links/order.py",
+        "do_not_block",
+        ("                record.state = _LEFT", "                record.state = _FREE"),
+    ),
+    _opencl(
+        "the producer takes a buffer out of an open turn",
+        "interop/links/order.py",
+        "wrong_turns",
+        ('record.check(turn.name_of(record), "producer", (_FREE, _PRODUCED, _LEFT))', "pass"),
+    ),
+    _opencl(
+        "the consumer takes a buffer out of an open turn",
+        "interop/links/order.py",
+        "wrong_turns",
+        ('record.check(turn.name_of(record), "consumer", (_FREE, _PRODUCED, _LEFT))', "pass"),
+    ),
+    _opencl(
+        "what a turn recorded before its exception is submitted",
+        "interop/links/order.py",
+        "exception_inside_a_producer_turn",
+        ("            if failed:", "            if not turn:"),
+    ),
+    _opencl(
+        "a second thread enters while a producer turn is open",
+        "interop/links/order.py",
+        "several_threads",
+        ("self.turn = self.barred = turn", "self.turn = turn"),
+    ),
+)
+"""The order engine of a link, seen through one backend."""
 
 OPENCL = (
     _opencl(
@@ -663,4 +716,4 @@ HIP = (
     ),
 )
 
-EVERY = (*NUMPY, *OPENCL, *HIP)
+EVERY = (*NUMPY, *OPENCL, *ENGINE, *HIP)

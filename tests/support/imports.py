@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import sys
 from pathlib import Path
@@ -54,6 +55,14 @@ def after_opening() -> dict[str, Any]:
 
     registry.load_backend("vulkan").devices()
     return _opened()
+
+
+def cost() -> int:
+    """Return the bytecode instructions that an import of the package takes."""
+    sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+    instructions = importlib.import_module("instructions")
+    assert "interop" not in sys.modules
+    return int(instructions.instructions(lambda: importlib.import_module("interop")))
 
 
 def until_first_frame(consumer: str) -> dict[str, Any]:

@@ -63,12 +63,11 @@ class Reader:
             result.close()
 
 
-def _fan_out(consumers: Sequence[str], sync: Any, count: int, require: Any) -> dict[str, Any]:
+def _fan_out(consumers: Sequence[str], sync: Any, count: int, path: Any) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
         producer = stack.enter_context(contextlib.closing(own_producer()))
         links = [
-            stack.enter_context(interop.connect(producer, name, sync=sync, path=require))
-            for name in consumers
+            stack.enter_context(interop.connect(producer, name, sync=sync, path=path)) for name in consumers
         ]
         words = [links[0].buffer(WORDS, "uint32")]
         words += [link.adopt(words[0].producer_buffer, WORDS, "uint32") for link in links[1:]]
@@ -97,11 +96,11 @@ def _fan_out(consumers: Sequence[str], sync: Any, count: int, require: Any) -> d
     return {"wrong": wrong}
 
 
-def fan_out(consumers: list[str], sync: Any, count: int = 96, require: Any = "zero-copy") -> dict[str, Any]:
+def fan_out(consumers: list[str], sync: Any, count: int = 96, path: Any = "zero-copy") -> dict[str, Any]:
     """One buffer of one producer, read by several consumers in each frame; nothing waits for the host."""
-    _fan_out(consumers, sync, BATCH, require)
+    _fan_out(consumers, sync, BATCH, path)
     before = leaks.snapshot()
-    found = _fan_out(consumers, sync, count, require)
+    found = _fan_out(consumers, sync, count, path)
     return {**found, "left": leaks.leaked_since(before)}
 
 

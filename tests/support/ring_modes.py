@@ -26,6 +26,7 @@ import numpy as np
 import interop
 from interop import LatestRing
 from interop.testing import leaks
+from interop.toolkit import OwnershipState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -327,7 +328,8 @@ def careless(consumer: str, sync: Any, source: str, frames: int, rounds: int) ->
     def forget(ring: LatestRing) -> None:
         with ring._changed:
             for block in ring._held:
-                block.used = block.fresh = False
+                block.ownership.state = OwnershipState.FREE
+                block.ownership.reclaimed = False
             ring._free.extendleft(ring._held)
             ring._held.clear()
 
@@ -338,9 +340,8 @@ def careless(consumer: str, sync: Any, source: str, frames: int, rounds: int) ->
 def tuned(consumer: str) -> dict[str, Any]:
     """Have a ring choose its size, and use it."""
     with interop.connect(consumer=consumer) as link:
-        ring = link.ring((WORDS,), "uint32", slots="auto")
-        tuning = ring.tuning
-        assert tuning is not None
+        tuning = interop.tune_ring(link, (WORDS,), "uint32")
+        ring = link.ring((WORDS,), "uint32", slots=tuning.slots, batch=tuning.batch)
         parts = Parts(link, ring, Load())
         for batch in ring.batches(20):
             parts.make(batch)
@@ -352,7 +353,7 @@ def tuned(consumer: str) -> dict[str, Any]:
             "tried": [each.slots for each in tuning.trials],
             "measured": [each.seconds for each in tuning.trials],
             "seconds": tuning.chosen.seconds,
-            "shown": repr(ring),
+            "shown": str(tuning),
             "taken": found["consumed"],
         }
 

@@ -62,11 +62,7 @@ def rows(
     def row(step: str, ours: Sequence[float], theirs: Sequence[float] = ()) -> Row:
         def made(**figures: Any) -> Row:
             return Row(
-                consumer=consumer,
-                sync="auto",
-                measure="first_frame",
-                parameters={"step": step},
-                **figures,
+                consumer=consumer, sync="auto", measure="first_frame", parameters={"step": step}, **figures
             )
 
         return against(made, ours, theirs, "both drivers opened by hand", "ms")
@@ -87,12 +83,7 @@ def rows(
 
 
 def _fresh(
-    mode: str,
-    producer: str,
-    consumer: str,
-    timeout: float,
-    folder: Path | None,
-    numbers: tuple[int, int],
+    mode: str, producer: str, consumer: str, timeout: float, folder: Path | None, numbers: tuple[int, int]
 ) -> Mapping[str, float]:
     """Run this module in a process of its own. Raises :class:`InvalidArgument` with its last words if it fails."""
     arguments = (mode, producer, consumer, str(timeout), str(folder or ""), *map(str, numbers))

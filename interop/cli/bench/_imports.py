@@ -46,11 +46,7 @@ def rows(link: Link, folder: Path | None, notes: list[str]) -> Iterator[Row]:
 
             def row(size: int = size, **figures: Any) -> Row:
                 return Row(
-                    consumer=consumer,
-                    sync="auto",
-                    measure="import",
-                    parameters={"bytes": size},
-                    **figures,
+                    consumer=consumer, sync="auto", measure="import", parameters={"bytes": size}, **figures
                 )
 
             name = f"by hand, {program.binding}" if program is not None else ""

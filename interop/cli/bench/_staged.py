@@ -44,11 +44,7 @@ def rows(producer: str, consumer: str, timeout: float, frames: int, notes: list[
 
         def row(size: int = size, **figures: Any) -> Row:
             return Row(
-                consumer=consumer,
-                sync="auto",
-                measure="staged",
-                parameters={"bytes": size},
-                **figures,
+                consumer=consumer, sync="auto", measure="staged", parameters={"bytes": size}, **figures
             )
 
         if size in shared:

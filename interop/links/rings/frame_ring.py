@@ -164,10 +164,7 @@ class FrameRing(RingBase):
         self._tally.consumed += frames
 
     def record(
-        self,
-        *,
-        produce: Callable[[Commands, Slot], object],
-        consume: Callable[[Slot], Callable[[], object]],
+        self, *, produce: Callable[[Commands, Slot], object], consume: Callable[[Slot], Callable[[], object]]
     ) -> Recorded:
         """Prepare the work on every slot, to be run for any number of frames with :meth:`Recorded.run`.
 

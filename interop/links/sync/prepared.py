@@ -10,13 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from interop.negotiation import SyncPlan
-    from interop.protocols import (
-        Consumer,
-        ExternalSemaphore,
-        Producer,
-        ProducerSemaphore,
-        Stream,
-    )
+    from interop.protocols import Consumer, ExternalSemaphore, Producer, ProducerSemaphore, Stream
 
 _NOTHING = PreparedCall(lambda: 0, lambda status: None)  # noqa: ARG005 - the status is always 0
 

@@ -22,10 +22,7 @@ PYTEST = ("-m", "pytest", "-q", "-x", "-c", "/dev/null", "-W", "error", "-p", "n
 
 @pytest.mark.parametrize(
     ("chosen", "environment"),
-    [
-        ("test", {}),
-        ("holds or notify or synchronize or reads or held", {"FAKE_CUDA_PLAIN": "1"}),
-    ],
+    [("test", {}), ("holds or notify or synchronize or reads or held", {"FAKE_CUDA_PLAIN": "1"})],
     ids=["everything", "no wait-value"],
 )
 def test_cases(

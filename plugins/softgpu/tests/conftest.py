@@ -28,10 +28,7 @@ EXTENSION_FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
         c_int,
         [c_void_p, c_void_p, c_uint, c_size_t, c_void_p, POINTER(c_size_t)],
     ),
-    "clEnqueueWaitSemaphoresKHR": (
-        c_int,
-        [c_void_p, c_uint, c_void_p, c_void_p, c_uint, c_void_p, c_void_p],
-    ),
+    "clEnqueueWaitSemaphoresKHR": (c_int, [c_void_p, c_uint, c_void_p, c_void_p, c_uint, c_void_p, c_void_p]),
     "clEnqueueSignalSemaphoresKHR": (
         c_int,
         [c_void_p, c_uint, c_void_p, c_void_p, c_uint, c_void_p, c_void_p],

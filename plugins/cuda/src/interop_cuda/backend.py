@@ -73,10 +73,7 @@ def _describe(driver: Driver, index: int) -> DeviceInfo:
         index=index,
         name=driver.text("cuDeviceGetName", device),
         identity=DeviceIdentity(
-            uuid=_uuid(driver, device),
-            luid=luid,
-            node_mask=node_mask,
-            pci=_pci(driver, device),
+            uuid=_uuid(driver, device), luid=luid, node_mask=node_mask, pci=_pci(driver, device)
         ),
         capabilities=_capabilities(driver, device),
         driver=f"CUDA {driver.cuda_version()}" + (f", NVIDIA {module}" if module else ""),

@@ -154,11 +154,7 @@ def test_memory(rig: Rig, kind: HandleType, number_of_type: int, dedicated: bool
 
 @pytest.mark.parametrize(
     ("kind", "what", "number_of_type"),
-    [
-        (NT, SemaphoreKind.BINARY, 2),
-        (KMT, SemaphoreKind.BINARY, 3),
-        (NT, SemaphoreKind.TIMELINE, 10),
-    ],
+    [(NT, SemaphoreKind.BINARY, 2), (KMT, SemaphoreKind.BINARY, 3), (NT, SemaphoreKind.TIMELINE, 10)],
 )
 def test_semaphores(rig: Rig, kind: HandleType, what: SemaphoreKind, number_of_type: int) -> None:
     handle, number = rig.handle(kind)

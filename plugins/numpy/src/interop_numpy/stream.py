@@ -61,10 +61,7 @@ class _Worker:
             work()
 
     def tell(
-        self,
-        callback: Callable[[int], None],
-        value: int,
-        failed: Callable[[int, InteropError], None] | None,
+        self, callback: Callable[[int], None], value: int, failed: Callable[[int, InteropError], None] | None
     ) -> None:
         """Run a notification, with the error if earlier work has failed."""
         run_callback(callback, value, failed, None if self.error is None else _error_of(self.error))
