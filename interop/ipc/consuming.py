@@ -177,7 +177,9 @@ class ConsumerSession(Session):
             arrivals.check_memory(handle, descriptor)
             memory = self._consumer.import_memory(handle, descriptor)
             undo.callback(memory.close)
-            view = memory.map_buffer(size=offer.nbytes, shape=offer.shape, dtype=offer.dtype, timeout=self._timeout)
+            view = memory.map_buffer(
+                size=offer.nbytes, shape=offer.shape, dtype=offer.dtype, timeout=self._timeout
+            )
             undo.callback(view.close)
             self._imports.push(undo.pop_all())
         self._buffers[offer.name] = RemoteBuffer(offer, memory, view)

@@ -158,9 +158,7 @@ def open_block(home: RingHome, number: int, nbytes: int, source: Source) -> Ring
     plan, order = home.plan, home.order
     with ExitStack() as undo:
         shared = order.to_consumer, order.to_producer
-        directions = open_batch_directions(
-            plan, home.producer, home.consumer, home.timeout, shared, undo
-        )
+        directions = open_batch_directions(plan, home.producer, home.consumer, home.timeout, shared, undo)
         buffer = open_buffer(home, Layout((nbytes,), DTYPES["uint8"], nbytes))
         undo.callback(buffer.release)
         assert buffer.external is not None  # rings exist only where memory is shared

@@ -42,7 +42,12 @@ def open_directions(
 
 
 def open_batch_directions(
-    plan: Plan, producer: Producer, consumer: Consumer, shared: tuple[ToConsumer, ToProducer], undo: ExitStack
+    plan: Plan,
+    producer: Producer,
+    consumer: Consumer,
+    timeout: float,
+    shared: tuple[ToConsumer, ToProducer],
+    undo: ExitStack,
 ) -> tuple[ToConsumer, ToProducer]:
     """Return the directions of one batch of a ring.
 
