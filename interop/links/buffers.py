@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from interop.links.sync import StreamCall
+from interop.links.sync import stream_call
 from interop.protocols import InvalidArgument, ProducerBuffer, WaitTimeout, as_dtype, check_shape
 from interop.toolkit import Ownership, part_offsets
 
@@ -103,8 +103,8 @@ class SharedTransfer:
     shared = True
 
     def __init__(self, memory: ExternalMemory) -> None:
-        self.to_consumer = StreamCall(memory.prepare_acquire).enqueue
-        self.leave_consumer = StreamCall(memory.prepare_release).enqueue
+        self.to_consumer = stream_call(memory.prepare_acquire)
+        self.leave_consumer = stream_call(memory.prepare_release)
 
     def to_producer(self, commands: Commands) -> None:
         """Record nothing: the ownership transfer is part of the submission."""

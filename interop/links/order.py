@@ -119,10 +119,12 @@ class Order:
                 try:
                     stream = self.stream
                     if value > self.seen:
-                        if self.binary is None:
-                            self.seen = self.to_consumer.wait(stream, value)
-                        else:
-                            self.wait(value)
+                        if self.last is not None:
+                            self.last.eager = True
+                            self.last = None
+                        if self.turn is not None:
+                            self.check_nested()
+                        self.seen = self.to_consumer.wait(stream, value)
                     for record, acquire in turn.acquires:
                         acquire(stream)
                         record.state = _ACQUIRED
@@ -258,17 +260,19 @@ class Order:
     # The waits and refusals of all of them.
 
     def wait(self, value: int) -> None:
-        """Make the consumer's stream wait for a timeline value."""
-        if self.binary is not None:
-            if self.turn is not None:
-                msg = (
-                    f"end {self.turn} first: with binary semaphores no buffer is handed over while it records"
-                )
-                raise TurnError(msg)
-            if self.last is not None:
-                self.last.eager = True
-                self.last = None
+        """Make the consumer's stream wait for a timeline value, as :meth:`enter_consumer` does in place."""
+        if self.last is not None:
+            self.last.eager = True
+            self.last = None
+        if self.turn is not None:
+            self.check_nested()
         self.seen = self.to_consumer.wait(self.stream, value)
+
+    def check_nested(self) -> None:
+        """Raise :class:`TurnError` if no buffer can be handed over while this thread's producer turn records."""
+        if self.binary is not None:
+            msg = f"end {self.turn} first: with binary semaphores no buffer is handed over while it records"
+            raise TurnError(msg)
 
     def take_lock(self) -> None:
         """Take the lock that another thread has. Blocks for the link's timeout at most."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from interop.links.sync.prepared import StreamCall, share
+from interop.links.sync.prepared import share, stream_call
 
 if TYPE_CHECKING:
     from interop.negotiation import Plan
@@ -31,8 +31,8 @@ class BinaryPair:
             self.external_done.close()
             self.done.close()
             raise
-        self._wait = StreamCall(self.external_ready.prepare_wait).enqueue
-        self._signal = StreamCall(self.external_done.prepare_signal).enqueue
+        self._wait = stream_call(self.external_ready.prepare_wait)
+        self._signal = stream_call(self.external_done.prepare_signal)
         self._producer = producer
         self._timeout = timeout
         self._late: dict[bool, Submission] = {}
