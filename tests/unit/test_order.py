@@ -446,3 +446,16 @@ def test_modes_of_rings_are_checked(mode: Any) -> None:
     link, _world = make_link("native timeline")
     with link, pytest.raises(InvalidArgument, match="throughput, latency"):
         link.ring(4, mode=mode)
+
+
+def test_a_forked_child_leaves_an_open_turn_without_a_driver(case: str) -> None:
+    link, world = make_link(case)
+    with link:
+        buffer = link.buffer(4)
+        turn = link.producer_turn(buffer)
+        with turn:
+            enqueued = len(world.producer_queue)
+            link.orphan("it belongs to the parent")  # what the fork does in the child
+        assert len(world.producer_queue) == enqueued
+        with pytest.raises(ClosedError, match="belongs to the parent"), turn:
+            pass
