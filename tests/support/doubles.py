@@ -431,7 +431,7 @@ class Memory:
         self._world, self._open = buffer.world, True
         buffer.world.open_objects += 1
 
-    def map_buffer(self, *, size: int, shape: tuple[int, ...], dtype: DType, timeout: float) -> View:
+    def map_buffer(self, *, size: int, shape: tuple[int, ...], dtype: DType, timeout: float = 10.0) -> View:
         self._world.timeouts.add(timeout)
         assert size == len(self.buffer.data)
         return View(shape, dtype, self.buffer.data)
@@ -491,7 +491,7 @@ class Consumer:
         assert export is HandleType.SYNC_FD
         return OneShot(self.world, kind)
 
-    def allocate(self, size: int, *, timeout: float) -> View:
+    def allocate(self, size: int, *, timeout: float = 10.0) -> View:
         self.world.timeouts.add(timeout)
         return View((size,), DTYPES["uint8"], bytearray(size))
 
