@@ -29,7 +29,7 @@ def _keep(_kept: object, _status: int) -> None:
 class OpenCLStream(StreamBase):
     """An in-order command queue. Any thread may use it; calls run as they arrive."""
 
-    __slots__ = ("_kept", "_queue", "context", "driver", "home")
+    __slots__ = ("_flush", "_kept", "_queue", "context", "driver", "home")
 
     def __init__(self, home: OpenCLContext) -> None:
         """Create a queue (``clCreateCommandQueueWithProperties``)."""
@@ -40,6 +40,7 @@ class OpenCLStream(StreamBase):
             raise cl.failure("clCreateCommandQueueWithProperties", error) from error
         kept: list[Any] = [native]
         self._queue: int = native.int_ptr
+        self._flush = driver.raw("clFlush")
         self.driver = driver
         self.home = home
         self.context = home.address
@@ -66,7 +67,9 @@ class OpenCLStream(StreamBase):
 
     def flush(self) -> None:
         """Submit enqueued work to the device (``clFlush``)."""
-        self.driver.call("clFlush", self.address)
+        status = self._flush(self.address)
+        if status:
+            cl.check("clFlush", status)
 
     def drain(self, timeout: float) -> None:
         """Block until all enqueued work has ended.

@@ -12,12 +12,13 @@ from interop.ipc.errors import PeerError, PeerLost, ProtocolError
 from interop.protocols import ClosedError, InteropError, TurnError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
     from interop.ipc.channel import Arrival, Channel, Peer
     from interop.negotiation import Plan
+    from interop.toolkit import Ownership, OwnershipState
 
 
 class Session(ABC):
@@ -28,11 +29,13 @@ class Session(ABC):
     A process enqueues a wait only after the message that reports the submission of its signal.
     """
 
+    _ours: frozenset[OwnershipState]
+    """States of a buffer that this process owns."""
+
     def __init__(self, channel: Channel, plan: Plan, timeout: float, *, first: bool) -> None:
         self._channel = channel
         self._plan = plan
         self._timeout = timeout
-        self._mine: set[int] = set()
         self._my_turn = first
         self._number = 0
         self._value = 0
@@ -77,9 +80,11 @@ class Session(ABC):
             raise TurnError(msg)
         while not self._my_turn:
             self._pump("to end its turn")
-        if not self._mine.issuperset(numbers):
+        records = self._records()
+        theirs = [number for number in numbers if records[number].state not in self._ours]
+        if theirs:
             raise TurnError(
-                f"the other process still owns buffers {sorted(set(numbers) - self._mine)}; "
+                f"the other process still owns buffers {sorted(theirs)}; "
                 f"it must name them in a turn of its own first"
             )
 
@@ -90,7 +95,6 @@ class Session(ABC):
         """
         self._number += 1
         self._my_turn = False
-        self._mine.difference_update(numbers)
         try:
             self._channel.send(Kind.TURN, wire.encode_turn(Turn(self._number, value, tuple(numbers))))
         except PeerLost as lost:
@@ -113,17 +117,26 @@ class Session(ABC):
             raise ProtocolError(
                 f"expected turn {self._number + 1} without descriptors, got turn {turn.number} with {fds}"
             )
-        if self._mine.intersection(turn.buffers) or not self._known().issuperset(turn.buffers):
+        records = self._records()
+        named = [records.get(number) for number in turn.buffers]
+        given = [record for record in named if record is not None and record.state not in self._ours]
+        if len(given) < len(named):
             raise ProtocolError(f"turn {turn.number} names buffers that the sender does not own")
         self._check_value(turn.value)
         self._number = turn.number
         self._value = turn.value
         self._unclaimed = True
         self._my_turn = True
-        self._mine.update(turn.buffers)
+        for record in given:
+            self._receive(record, turn.value)
 
     @abstractmethod
-    def _known(self) -> set[int]: ...
+    def _records(self) -> Mapping[int, Ownership]:
+        """Return the ownership of each buffer, by its number."""
+
+    @abstractmethod
+    def _receive(self, record: Ownership, value: int) -> None:
+        """Note that the other process passed a buffer with its signal of ``value``."""
 
     @abstractmethod
     def _check_value(self, value: int) -> None: ...

@@ -7,6 +7,7 @@ import warnings
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from threading import get_ident
 from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
 from interop.ipc import _arrivals as arrivals
@@ -17,6 +18,7 @@ from interop.ipc._wire import Kind
 from interop.ipc.errors import ProtocolError
 from interop.negotiation import Strategy
 from interop.protocols import InteropError, InvalidArgument, SemaphoreDescriptor, SemaphoreKind
+from interop.toolkit import Ownership, OwnershipState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,15 +37,15 @@ class RemoteBuffer:
     The session owns the import and closes it.
     """
 
-    __slots__ = ("acquired", "memory", "name", "number", "view")
+    __slots__ = ("memory", "name", "number", "ownership", "view")
 
     def __init__(self, offer: messages.Offer, memory: ExternalMemory, view: MappedBuffer) -> None:
         self.name = offer.name
         self.number = offer.number
         self.memory = memory
         self.view = view
-        self.acquired = False
-        """Whether the consumer has acquired the memory at its driver."""
+        self.ownership = Ownership()
+        """Whether this process owns the buffer, and whether the consumer's driver has acquired it."""
 
     def __repr__(self) -> str:
         return f"<RemoteBuffer {self.name!r} {self.view.shape} {self.view.dtype}>"
@@ -51,6 +53,8 @@ class RemoteBuffer:
 
 class ConsumerSession(Session):
     """The consumer's end of a session. :func:`interop.ipc.join` returns it."""
+
+    _ours = frozenset({OwnershipState.PRODUCED, OwnershipState.ACQUIRED, OwnershipState.LEFT})
 
     def __init__(
         self,
@@ -140,8 +144,11 @@ class ConsumerSession(Session):
             )
         return turn  # type: ignore[return-value]  # the overloads say which of the two it is
 
-    def _known(self) -> set[int]:
-        return {buffer.number for buffer in self._buffers.values()}
+    def _records(self) -> dict[int, Ownership]:
+        return {buffer.number: buffer.ownership for buffer in self._buffers.values()}
+
+    def _receive(self, record: Ownership, value: int) -> None:
+        record.produced(value)
 
     def _check_value(self, value: int) -> None:
         timeline = self._plan.to_consumer.kind is SemaphoreKind.TIMELINE
@@ -170,7 +177,9 @@ class ConsumerSession(Session):
             arrivals.check_memory(handle, descriptor)
             memory = self._consumer.import_memory(handle, descriptor)
             undo.callback(memory.close)
-            view = memory.map_buffer(size=offer.nbytes, shape=offer.shape, dtype=offer.dtype)
+            view = memory.map_buffer(
+                size=offer.nbytes, shape=offer.shape, dtype=offer.dtype, timeout=self._timeout
+            )
             undo.callback(view.close)
             self._imports.push(undo.pop_all())
         self._buffers[offer.name] = RemoteBuffer(offer, memory, view)
@@ -184,19 +193,20 @@ class ConsumerSession(Session):
                 self._to_consumer.wait(stream, self._value if timeline else None)
             self._unclaimed = False
         for buffer in buffers:
-            if not buffer.acquired:
+            if buffer.ownership.state is OwnershipState.PRODUCED:
                 buffer.memory.acquire(stream)
-                buffer.acquired = True
+            buffer.ownership.acquire(get_ident())
         self._open = True
 
     def _leave(self, buffers: tuple[RemoteBuffer, ...], *, failed: bool) -> None:
         self._open = False
+        for buffer in buffers:
+            buffer.ownership.leave()
         if failed:
             return
         stream = self._consumer.stream
         for buffer in buffers:
             buffer.memory.release(stream)
-            buffer.acquired = False
         value = 0
         if self._to_producer is None:
             stream.synchronize(self._timeout)
@@ -207,6 +217,8 @@ class ConsumerSession(Session):
         else:
             self._to_producer.signal(stream)
         stream.flush()
+        for buffer in buffers:
+            buffer.ownership.signalled(value)
         self._hand_over([buffer.number for buffer in buffers], value)
 
     def synchronize(self, timeout: float | None = None) -> None:

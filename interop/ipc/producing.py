@@ -25,7 +25,7 @@ from interop.protocols import (
     as_dtype,
     check_shape,
 )
-from interop.toolkit import part_offsets
+from interop.toolkit import Ownership, OwnershipState, part_offsets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,7 +56,7 @@ class SharedBuffer:
     The session owns the memory and frees it on close.
     """
 
-    __slots__ = ("dtype", "name", "nbytes", "number", "producer_buffer", "shape", "used")
+    __slots__ = ("dtype", "name", "nbytes", "number", "ownership", "producer_buffer", "shape")
 
     def __init__(self, offer: messages.Offer, buffer: BufferPart) -> None:
         self.name = offer.name
@@ -65,8 +65,8 @@ class SharedBuffer:
         self.dtype: DType = offer.dtype
         self.nbytes = offer.nbytes
         self.producer_buffer = buffer
-        self.used = False
-        """Whether a turn has passed the buffer to the consumer's process before."""
+        self.ownership = Ownership()
+        """Whether this process owns the buffer, and whether it must acquire the buffer from the other API."""
 
     def __repr__(self) -> str:
         return f"<SharedBuffer {self.name!r} {self.shape} {self.dtype}>"
@@ -74,6 +74,8 @@ class SharedBuffer:
 
 class ProducerSession(Session):
     """The producer's end of a session. :meth:`interop.ipc.Server.accept` returns it."""
+
+    _ours = frozenset({OwnershipState.FREE, OwnershipState.SIGNALLED})
 
     def __init__(self, channel: Channel, plan: Plan, chosen: int, producer: Producer, timeout: float) -> None:
         """Create the semaphores and send them with the plan. On failure, every object created here is closed."""
@@ -189,7 +191,6 @@ class ProducerSession(Session):
         self._channel.send(Kind.BUFFER, wire.encode_fields(messages.offer_fields(offer)), [handle])
         shared = SharedBuffer(offer, buffer)
         self._buffers.append(shared)
-        self._mine.add(number)
         return shared
 
     def producer_turn(self, *buffers: SharedBuffer) -> SharedProducerTurn:
@@ -235,8 +236,11 @@ class ProducerSession(Session):
             return 0
         return self._submit(submission, buffers)
 
-    def _known(self) -> set[int]:
-        return {buffer.number for buffer in self._buffers}
+    def _records(self) -> dict[int, Ownership]:
+        return {buffer.number: buffer.ownership for buffer in self._buffers}
+
+    def _receive(self, record: Ownership, value: int) -> None:
+        record.signalled(value)
 
     def _check_value(self, value: int) -> None:
         back = self._to_producer
@@ -245,15 +249,16 @@ class ProducerSession(Session):
         self._back = value
 
     def _prepare(self, buffers: tuple[SharedBuffer, ...], cases: Cases) -> Submission:
-        used = sum(buffer.used << bit for bit, buffer in enumerate(buffers))
+        used = sum(buffer.ownership.external << bit for bit, buffer in enumerate(buffers))
         waits = self._unclaimed and self._to_producer is not None
         submission = cases.get((used, waits))
         if submission is None:
             submission = cases[used, waits] = self._producer.prepare(
-                acquire=[buffer.producer_buffer for buffer in buffers if buffer.used],
+                acquire=[buffer.producer_buffer for buffer in buffers if buffer.ownership.external],
                 release=[buffer.producer_buffer for buffer in buffers],
                 wait=self._to_producer if waits else None,
                 signal=self._to_consumer,
+                timeout=self._timeout,
             )
         return submission
 
@@ -264,7 +269,7 @@ class ProducerSession(Session):
         self._sent = value
         self._unclaimed = False
         for buffer in buffers:
-            buffer.used = True
+            buffer.ownership.produced(value)
         if self._to_consumer is None and not self._producer.progress.wait_host(progress, self._timeout):
             raise WaitTimeout(f"{self._producer.device.backend} to finish a submission", self._timeout)
         self._hand_over([buffer.number for buffer in buffers], value)

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from interop.links.sync import StreamCall
+from interop.links.sync import stream_call
 from interop.protocols import InvalidArgument, ProducerBuffer, WaitTimeout, as_dtype, check_shape
 from interop.toolkit import Ownership, part_offsets
 
@@ -103,8 +103,8 @@ class SharedTransfer:
     shared = True
 
     def __init__(self, memory: ExternalMemory) -> None:
-        self.to_consumer = StreamCall(memory.prepare_acquire).enqueue
-        self.leave_consumer = StreamCall(memory.prepare_release).enqueue
+        self.to_consumer = stream_call(memory.prepare_acquire)
+        self.leave_consumer = stream_call(memory.prepare_release)
 
     def to_producer(self, commands: Commands) -> None:
         """Record nothing: the ownership transfer is part of the submission."""
@@ -128,7 +128,7 @@ class StagedTransfer:
         self._view = view
         self._staging = staging
         self._host = staging.host_view()[: buffer.size]
-        self._download = producer.prepare()
+        self._download = producer.prepare(timeout=timeout)
         self._timeout = timeout
 
     def to_consumer(self, stream: Stream) -> None:  # noqa: ARG002 - the copy has ended when this returns
@@ -320,7 +320,7 @@ def _imported(
     """Import an exported buffer into the consumer."""
     memory = home.consumer.import_memory(handle, descriptor)
     undo.callback(memory.close)
-    view = memory.map_buffer(size=layout.nbytes, shape=layout.shape, dtype=layout.dtype)
+    view = memory.map_buffer(size=layout.nbytes, shape=layout.shape, dtype=layout.dtype, timeout=home.timeout)
     undo.callback(view.close)
     return Buffer(
         home,
@@ -337,7 +337,7 @@ def _staged(home: BufferHome, layout: Layout, buffer: ProducerBuffer, undo: Exit
     """Add the consumer's allocation and the staging copy to a buffer of the producer."""
     staging = home.producer.create_buffer(layout.nbytes, host_visible=True)
     undo.callback(staging.close)
-    own = home.consumer.allocate(layout.nbytes)
+    own = home.consumer.allocate(layout.nbytes, timeout=home.timeout)
     undo.callback(own.close)
     view = own.view(layout.shape, layout.dtype)
     undo.callback(view.close)

@@ -119,10 +119,12 @@ class Order:
                 try:
                     stream = self.stream
                     if value > self.seen:
-                        if self.binary is None:
-                            self.seen = self.to_consumer.wait(stream, value)
-                        else:
-                            self.wait(value)
+                        if self.last is not None:
+                            self.last.eager = True
+                            self.last = None
+                        if self.turn is not None:
+                            self.check_nested()
+                        self.seen = self.to_consumer.wait(stream, value)
                     for record, acquire in turn.acquires:
                         acquire(stream)
                         record.state = _ACQUIRED
@@ -258,17 +260,19 @@ class Order:
     # The waits and refusals of all of them.
 
     def wait(self, value: int) -> None:
-        """Make the consumer's stream wait for a timeline value."""
-        if self.binary is not None:
-            if self.turn is not None:
-                msg = (
-                    f"end {self.turn} first: with binary semaphores no buffer is handed over while it records"
-                )
-                raise TurnError(msg)
-            if self.last is not None:
-                self.last.eager = True
-                self.last = None
+        """Make the consumer's stream wait for a timeline value, as :meth:`enter_consumer` does in place."""
+        if self.last is not None:
+            self.last.eager = True
+            self.last = None
+        if self.turn is not None:
+            self.check_nested()
         self.seen = self.to_consumer.wait(self.stream, value)
+
+    def check_nested(self) -> None:
+        """Raise :class:`TurnError` if no buffer can be handed over while this thread's producer turn records."""
+        if self.binary is not None:
+            msg = f"end {self.turn} first: with binary semaphores no buffer is handed over while it records"
+            raise TurnError(msg)
 
     def take_lock(self) -> None:
         """Take the lock that another thread has. Blocks for the link's timeout at most."""
@@ -295,7 +299,7 @@ class Order:
             return True
         raise TurnError(f"{self.turn} of this link is open; leave it before {what}")
 
-    def await_turn(self, what: str = "to end") -> None:
+    def await_turn(self) -> None:
         """Block until the open producer turn of another thread ends. The caller must not have the lock.
 
         Raises:
@@ -309,8 +313,7 @@ class Order:
                     if not self._left.wait(max(deadline - time.monotonic(), 0)) and self.turn is turn:
                         names = {each.ident: repr(each.name) for each in threading.enumerate()}
                         thread = names.get(self.thread, f"{self.thread} (ended)")
-                        who = f"{turn}, which thread {thread} entered, {what}"
-                        raise WaitTimeout(who, self.timeout)
+                        raise WaitTimeout(f"{turn}, which thread {thread} entered, to end", self.timeout)
             finally:
                 self._waiting -= 1
 
@@ -335,9 +338,7 @@ class Order:
                     yield
                     return
                 if self.thread == get_ident():
-                    raise TurnError(
-                        f"{what} is refused while {self.turn} of this thread is open; leave it first"
-                    )
+                    raise TurnError(f"{self.turn} of this thread is open; leave it before {what}")
             finally:
                 self.lock.release()
             self.await_turn()
@@ -358,11 +359,7 @@ class Order:
             raise ClosedError(self.why)
 
     def forget(self, record: Ownership) -> None:
-        """Close the record of a buffer. The caller has the lock.
-
-        Raises:
-            TurnError: A turn with the buffer is open.
-        """
+        """Close the record of a buffer that is in no open turn. The caller has the lock."""
         if self.last is not None and any(record is each for each, _ in self.last.states):
             self.last = None
         record.close()
@@ -374,12 +371,13 @@ class Order:
 
     def close(self, why: str = "the link is closed") -> None:
         """Refuse every later hand-over. The caller has the lock."""
-        self.closed, self.why = True, why
-        self.barred = self
+        self.closed, self.why, self.barred = True, why, self
 
     def orphan(self, why: str) -> None:
         """Close the link in a forked child, where the thread that had the lock does not exist."""
         self.lock = threading.RLock()
         self._left = threading.Condition()
-        self.turn = None
+        if self.turn is not None:
+            self.turn.submission = None  # leaving the turn in the child calls no driver
+            self.turn = None
         self.close(why)

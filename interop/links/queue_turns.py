@@ -63,7 +63,7 @@ class QueueTurn(ProducerTurn[CommandsT_co]):
         """Prepare the first submission, and have the second ready, so that nothing fails in between."""
         self._closings[case, signals] = self._closing((), signals=signals, waits=False)
         wait = self._order.to_producer.done if case.changed else None
-        opening = self._producer.prepare(acquire=case.acquired, wait=wait)
+        opening = self._producer.prepare(acquire=case.acquired, wait=wait, timeout=self._order.timeout)
         case.keep(opening, signals=signals)
         return opening
 

@@ -216,6 +216,7 @@ class ProducerTurn(Turn, Generic[CommandsT_co]):
             release=[buffer.producer_buffer for buffer in self._buffers if buffer.transfer.shared],
             wait=order.to_producer.done if waits else None,
             signal=order.to_consumer.ready if signals else None,
+            timeout=order.timeout,
         )
 
     def retire(self) -> list[Submission[Any]]:

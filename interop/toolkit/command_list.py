@@ -14,15 +14,18 @@ if TYPE_CHECKING:
 class StandardCommandList:
     """Prepared calls for one stream. Fulfils :class:`interop.protocols.CommandList`."""
 
-    __slots__ = ("_begins", "_segments", "_signals", "_stream", "_waits")
+    __slots__ = ("_begins", "_calls", "_fails", "_launches", "_signals", "_stream", "_waits")
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._begins: dict[Callable[[], object], None] = {}
         self._waits: list[Callable[[int], object]] = []
         self._signals: list[Callable[[int], object]] = []
-        self._segments: list[tuple[bool, list[Callable[[], int]], list[Callable[[int], object]]]] = []
-        """Calls in a row: whether they are launches, the calls, and the functions that raise their errors."""
+        self._calls: list[Callable[[], int]] = []
+        self._fails: list[Callable[[int], object]] = []
+        """For each call, the function that raises the error of its status."""
+        self._launches: list[bool] = []
+        """For each call, whether it is a launch."""
 
     def wait(self, semaphore: SemaphoreCalls) -> None:
         """Add a wait; see :meth:`interop.protocols.CommandList.wait`."""
@@ -57,11 +60,9 @@ class StandardCommandList:
             self._begins[prepared.begin] = None
         if values is not None and prepared.value is not None:
             values.append(prepared.value)
-        if not self._segments or self._segments[-1][0] is not launch:
-            self._segments.append((launch, [], []))
-        _, calls, fails = self._segments[-1]
-        calls.append(prepared.call)
-        fails.append(prepared.fail)
+        self._calls.append(prepared.call)
+        self._fails.append(prepared.fail)
+        self._launches.append(launch)
 
     def submit(self, wait_value: int = 0, signal_value: int = 0) -> BaseException | None:
         """Enqueue all calls; see :meth:`interop.protocols.CommandList.submit`.
@@ -74,17 +75,23 @@ class StandardCommandList:
             set_value(signal_value)
         for begin in self._begins:
             begin()
-        failure: BaseException | None = None
-        for launches, calls, fails in self._segments:
-            if launches and failure is not None:
-                continue
-            left = iter(calls)
-            try:
-                # `map` makes the calls in C until one has a status: a loop in Python takes longer than the calls.
-                while status := next(filter(None, map(call, left)), 0):
-                    fails[-1 - length_hint(left)](status)
-            except BaseException as error:
-                if not launches:
-                    raise
-                failure = error  # returned, once the signal is enqueued
-        return failure
+        left = iter(self._calls)
+        try:
+            # `map` makes the calls in C until one has a status: a loop in Python takes longer than the calls.
+            status = next(filter(None, map(call, left)), 0)
+            if status:
+                self._fails[-1 - length_hint(left)](status)
+        except BaseException as error:
+            failed = len(self._calls) - 1 - length_hint(left)
+            if not self._launches[failed]:
+                raise
+            self._finish(failed + 1)
+            return error
+        return None
+
+    def _finish(self, first: int) -> None:
+        """Make the calls from position ``first`` on that are no launches."""
+        rest = zip(self._calls[first:], self._fails[first:], self._launches[first:], strict=True)
+        for make, fail, launch in rest:
+            if not launch and (status := make()):
+                fail(status)

@@ -24,6 +24,20 @@ CALLS_OF_A_LAUNCH = 60
 """In Python, of a launch: every argument is checked and bound each time. A prepared launch makes fewer."""
 
 
+FIRST_EDITION = {"hip": {"pair": 1071.4, "batch": 566.1}, "opencl": {"pair": 1014.1, "batch": 577.1}}
+"""Bytecode instructions of the first edition (commit 0e6fdad) on CPython 3.11, counted by the same function."""
+SHARES = {"pair": 0.9, "batch": 1.0}
+"""What the order engine may take of them."""
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the figures are those of CPython 3.11")
+@pytest.mark.parametrize("consumer", CONSUMERS)
+def test_turns_and_batches_take_no_more_bytecodes_than_in_the_first_edition(consumer: str) -> None:
+    counts = fresh.call(turn_cost.bytecodes, software.environment("swiftshader"), consumer=consumer)
+    for name, share in SHARES.items():
+        assert counts[name] <= FIRST_EDITION[consumer][name] * share, counts
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("consumer", CONSUMERS)
 def test_a_pair_of_turns_takes_the_cpu_time_that_it_takes_by_hand(consumer: str) -> None:

@@ -146,6 +146,8 @@ class World:
     consumer_queue: list[Step] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
     open_objects: int = 0
+    timeouts: set[float] = field(default_factory=set[float])
+    """The timeouts with which views and submissions were created."""
     lagging: int | None = None
     """Which queue (0 producer, 1 consumer) runs only when the other cannot; None: any order."""
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -429,7 +431,8 @@ class Memory:
         self._world, self._open = buffer.world, True
         buffer.world.open_objects += 1
 
-    def map_buffer(self, *, size: int, shape: tuple[int, ...], dtype: DType) -> View:
+    def map_buffer(self, *, size: int, shape: tuple[int, ...], dtype: DType, timeout: float = 10.0) -> View:
+        self._world.timeouts.add(timeout)
         assert size == len(self.buffer.data)
         return View(shape, dtype, self.buffer.data)
 
@@ -488,7 +491,8 @@ class Consumer:
         assert export is HandleType.SYNC_FD
         return OneShot(self.world, kind)
 
-    def allocate(self, size: int) -> View:
+    def allocate(self, size: int, *, timeout: float = 10.0) -> View:
+        self.world.timeouts.add(timeout)
         return View((size,), DTYPES["uint8"], bytearray(size))
 
     def close(self) -> None:
@@ -647,7 +651,9 @@ class Producer:
         release: Sequence[FakeBuffer] = (),
         wait: Semaphore | None = None,
         signal: Semaphore | None = None,
+        timeout: float = 10.0,
     ) -> FakeSubmission:
+        self.world.timeouts.add(timeout)
         return FakeSubmission(self, tuple(acquire), tuple(release), wait, signal)
 
     def wait_idle(self, timeout: float) -> None:

@@ -114,9 +114,9 @@ def _create_semaphore(consumer: object, original: Call, kind: object, **options:
     return semaphore
 
 
-def _allocate(consumer: object, original: Call, size: int) -> Any:
+def _allocate(consumer: object, original: Call, size: int, **options: object) -> Any:
     scope = scope_of(consumer)
-    view = original(size)
+    view = original(size, **options)
     memories.put(view, Memory(scope.label("memory"), scope))
     queue = queues.get(consumer)
     if queue is not None:

@@ -71,6 +71,7 @@ class RingBlock:
         "producer_states",
         "progress",
         "serial",
+        "timeout",
         "to_consumer",
         "to_producer",
     )
@@ -85,7 +86,9 @@ class RingBlock:
         resources: ExitStack,
         *,
         blocking: bool,
+        timeout: float,
     ) -> None:
+        self.timeout = timeout
         self.number = number
         self.buffer = buffer
         self.memory = memory
@@ -122,6 +125,7 @@ class RingBlock:
             release=mine,
             wait=self.to_producer.done if waits else None,
             signal=None if self.late else self.to_consumer.ready,
+            timeout=self.timeout,
         )
 
     def submission(self, producer: Producer) -> Submission:
@@ -153,11 +157,18 @@ def open_block(home: RingHome, number: int, nbytes: int, source: Source) -> Ring
     plan, order = home.plan, home.order
     with ExitStack() as undo:
         shared = order.to_consumer, order.to_producer
-        directions = open_batch_directions(plan, home.producer, home.consumer, shared, undo)
+        directions = open_batch_directions(plan, home.producer, home.consumer, home.timeout, shared, undo)
         buffer = open_buffer(home, Layout((nbytes,), DTYPES["uint8"], nbytes))
         undo.callback(buffer.release)
         assert buffer.external is not None  # rings exist only where memory is shared
         blocking = plan.to_producer.strategy is Strategy.BLOCKING
         return RingBlock(
-            number, source, buffer, buffer.external, directions, undo.pop_all(), blocking=blocking
+            number,
+            source,
+            buffer,
+            buffer.external,
+            directions,
+            undo.pop_all(),
+            blocking=blocking,
+            timeout=home.timeout,
         )

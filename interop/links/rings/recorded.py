@@ -140,14 +140,16 @@ class Recorded:
         """
         if self._closed:
             raise ClosedError("this recording of a ring is closed")
-        handover, calls, passed = self._handover, self._calls, self._passed
-        make_room, run = handover.make_room, handover.run
+        handover, calls = self._handover, self._calls
+        in_flight, room, run = handover.in_flight, handover.room, handover.batches.run
         patience = min(max(1, len(self._launches) // 4), _UNFLUSHED)
         checked: set[int] = set()
+        unflushed = passed = 0
         try:
             for block, _, slots in self._rounds(count):
                 number, frames = block.number, len(slots)
-                make_room()
+                if len(in_flight) >= room and handover.make_room(unflushed):
+                    unflushed = 0
                 batch = calls.get((number, frames)) or self._prepare(block, frames)
                 if number not in checked:
                     checked.add(number)
@@ -155,10 +157,19 @@ class Recorded:
                 submission = batch.steady
                 if submission is None or block.ownership.state not in WITH_CONSUMER:
                     submission = self._submission(block, slots, batch)
-                run(block, submission, batch, patience)
-                passed(frames)
+                try:
+                    run(block, submission, batch)
+                finally:
+                    in_flight.append(block.progress)
+                    unflushed += 1
+                passed += frames
+                if unflushed >= patience:
+                    handover.flush()
+                    unflushed = 0
         finally:
-            handover.flush()
+            self._passed(passed)
+            if unflushed:
+                handover.flush()
 
     def _prepare(self, block: RingBlock, frames: int) -> RecordedCalls:
         """Prepare the consumer's calls for some frames of a block."""

@@ -10,17 +10,17 @@ from interop.links.sync.choose import (
     sync_file_to_producer,
 )
 from interop.links.sync.directions import ToConsumer, ToProducer
-from interop.links.sync.prepared import StreamCall
+from interop.links.sync.prepared import stream_call
 from interop.links.sync.relay import RelayThread
 
 __all__ = [
     "BinaryPair",
     "RelayThread",
-    "StreamCall",
     "ToConsumer",
     "ToProducer",
     "open_batch_directions",
     "open_directions",
+    "stream_call",
     "sync_file_to_consumer",
     "sync_file_to_producer",
 ]

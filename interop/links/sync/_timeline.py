@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from interop.links.sync.prepared import StreamCall, share
+from interop.links.sync.prepared import share, stream_call
 
 if TYPE_CHECKING:
     from interop.negotiation import SyncPlan
@@ -19,7 +19,7 @@ class TimelineToConsumer:
 
     def __init__(self, plan: SyncPlan, producer: Producer, consumer: Consumer) -> None:
         self.ready, self.external_ready = share(plan, producer, consumer)
-        self._wait = StreamCall(self.external_ready.prepare_wait).enqueue
+        self._wait = stream_call(self.external_ready.prepare_wait)
         self._value = 0
 
     def submit(self, submission: Submission, wait_value: int, *, signals: bool) -> tuple[int, int]:  # noqa: ARG002 - always
@@ -50,7 +50,7 @@ class TimelineToProducer:
 
     def __init__(self, plan: SyncPlan, producer: Producer, consumer: Consumer) -> None:
         self.done, self.external_done = share(plan, producer, consumer)
-        self._signal = StreamCall(self.external_done.prepare_signal).enqueue
+        self._signal = stream_call(self.external_done.prepare_signal)
         self._value = 0
 
     def signal(self, stream: Stream) -> int:

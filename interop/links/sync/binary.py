@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from interop.links.sync.prepared import StreamCall, share
+from interop.links.sync.prepared import share, stream_call
 
 if TYPE_CHECKING:
     from interop.negotiation import Plan
@@ -22,7 +22,7 @@ class BinaryPair:
 
     failure = None
 
-    def __init__(self, plan: Plan, producer: Producer, consumer: Consumer) -> None:
+    def __init__(self, plan: Plan, producer: Producer, consumer: Consumer, timeout: float) -> None:
         """Create and share both semaphores; nothing stays open on failure."""
         self.done, self.external_done = share(plan.to_producer, producer, consumer)
         try:
@@ -31,9 +31,10 @@ class BinaryPair:
             self.external_done.close()
             self.done.close()
             raise
-        self._wait = StreamCall(self.external_ready.prepare_wait).enqueue
-        self._signal = StreamCall(self.external_done.prepare_signal).enqueue
+        self._wait = stream_call(self.external_ready.prepare_wait)
+        self._signal = stream_call(self.external_done.prepare_signal)
         self._producer = producer
+        self._timeout = timeout
         self._late: dict[bool, Submission] = {}
         self._unwaited = False
         """Whether a signal towards the consumer is out that no stream waits for."""
@@ -112,7 +113,9 @@ class BinaryPair:
             self.signal(stream)
         submission = self._late.get(waits)
         if submission is None:
-            submission = self._producer.prepare(wait=self.done if waits else None, signal=self.ready)
+            submission = self._producer.prepare(
+                wait=self.done if waits else None, signal=self.ready, timeout=self._timeout
+            )
             self._late[waits] = submission
         submission.submit()
         self._covered = self._submitted

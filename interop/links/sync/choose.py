@@ -31,7 +31,7 @@ def open_directions(
     if uses_binary_pair(plan):
         from interop.links.sync.binary import BinaryPair
 
-        pair = BinaryPair(plan, producer, consumer)
+        pair = BinaryPair(plan, producer, consumer, timeout)
         return pair, pair
     to_producer = _open_to_producer(plan, producer, consumer, timeout)
     try:
@@ -42,7 +42,12 @@ def open_directions(
 
 
 def open_batch_directions(
-    plan: Plan, producer: Producer, consumer: Consumer, shared: tuple[ToConsumer, ToProducer], undo: ExitStack
+    plan: Plan,
+    producer: Producer,
+    consumer: Consumer,
+    timeout: float,
+    shared: tuple[ToConsumer, ToProducer],
+    undo: ExitStack,
 ) -> tuple[ToConsumer, ToProducer]:
     """Return the directions of one batch of a ring.
 
@@ -53,13 +58,14 @@ def open_batch_directions(
         plan: The plan of the link.
         producer: The producer.
         consumer: The consumer.
+        timeout: Seconds after which a wait gives up.
         shared: The directions of the link.
         undo: Closes the directions that were created here.
     """
     if uses_binary_pair(plan):
         from interop.links.sync.binary import BinaryPair
 
-        pair = BinaryPair(plan, producer, consumer)
+        pair = BinaryPair(plan, producer, consumer, timeout)
         undo.callback(pair.close)
         return pair, pair
     to_consumer, to_producer = shared

@@ -15,35 +15,32 @@ if TYPE_CHECKING:
 _NOTHING = PreparedCall(lambda: 0, lambda status: None)  # noqa: ARG005 - the status is always 0
 
 
-class StreamCall:
-    """One prepared operation of a semaphore or memory: a command list of one call."""
+def stream_call(prepare: Callable[[Stream], PreparedCall | None]) -> Callable[..., None]:
+    """Return a function that enqueues one operation of a semaphore or memory: a command list of one call.
 
-    __slots__ = ("_begin", "_call", "_fail", "_prepare", "_stream", "_value")
+    The function takes the stream, and the timeline value where the operation has one. It prepares the call anew when
+    it gets another stream. It does not flush the stream, and raises the driver's error.
 
-    def __init__(self, prepare: Callable[[Stream], PreparedCall | None]) -> None:
-        """``prepare`` returns the operation on a stream, or None where the API needs none."""
-        self._prepare = prepare
-        self._stream: Stream | None = None
+    Args:
+        prepare: Returns the operation on a stream, or None where the API needs none.
+    """
+    bound: Stream | None = None
+    call, fail, begin, set_value = _NOTHING
 
-    def enqueue(self, stream: Stream, value: int = 0) -> None:
-        """Enqueue the call on ``stream``. Does not flush the stream.
-
-        Raises:
-            DriverError: The driver refused the call.
-        """
-        if stream is not self._stream:
-            self._bind(stream)
-        if self._begin is not None:
-            self._begin()
-        if self._value is not None:
-            self._value(value)
-        status = self._call()
+    def enqueue(stream: Stream, value: int = 0) -> None:
+        nonlocal bound, call, fail, begin, set_value
+        if stream is not bound:
+            call, fail, begin, set_value = prepare(stream) or _NOTHING
+            bound = stream
+        if begin is not None:
+            begin()
+        if set_value is not None:
+            set_value(value)
+        status = call()
         if status:
-            self._fail(status)
+            fail(status)
 
-    def _bind(self, stream: Stream) -> None:
-        self._call, self._fail, self._begin, self._value = self._prepare(stream) or _NOTHING
-        self._stream = stream
+    return enqueue
 
 
 def share(
