@@ -1,7 +1,7 @@
 """Deliberate faults of a backend, each as a change of a few lines of its source.
 
-A fault names the cases of the conformance kit that are about it. ``mutate.py`` puts the faults one by one into a copy
-of the backend and runs those cases: at least one has to fail.
+A fault names the cases of the conformance kit, or the unit tests, that are about it. ``mutate.py`` puts the faults one
+by one into a copy of the backend or the core and runs those cases: at least one has to fail.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ class Fault:
     elsewhere: tuple[tuple[str, tuple[str, str]], ...] = ()
     """Further changes that it takes, each with its file: what is looked at twice must be overlooked twice."""
     cases: str
-    """The kit's cases about it, as an expression for pytest's ``-k``."""
+    """The kit's cases about it, or the unit tests', as an expression for pytest's ``-k``."""
+    tests: tuple[str, ...] = ()
+    """Files of unit tests, relative to the repository, that run in place of the kit."""
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     """Switches of the software drivers under which it shows."""
 
@@ -60,6 +62,11 @@ def _hip(
     return Fault(name=name, backend="hip", module=module, cases=cases, edits=edits, elsewhere=elsewhere)
 
 
+def _core(name: str, module: str, cases: str, *edits: tuple[str, str]) -> Fault:
+    return Fault(name=name, backend="core", module=module, cases=cases, edits=edits, tests=_ENGINE_TESTS)
+
+
+_ENGINE_TESTS = ("tests/unit/test_turns.py", "tests/unit/test_ring.py")
 _REFUSED = "strangers_descriptor or larger_than_the_file or bad_handles"
 _MAPPED = "views_of_views or offset_of_the_descriptor or write_to_a_part"
 _CLOSED = "use_after_close or one_closed_view"
@@ -337,6 +344,62 @@ ENGINE = (
     ),
 )
 """The order engine of a link, seen through one backend."""
+
+CORE = (
+    _core(
+        "the failure flag is not set",
+        "interop/links/order.py",
+        "cannot_begin_breaks_the_order or refuses_ends_the_ring",
+        ("self.failure = self.barred = failure", "self.barred = failure"),
+    ),
+    _core(
+        "a closed buffer is not forgotten",
+        "interop/links/order.py",
+        "kept_turns_of_a_closed_buffer",
+        ("        record.close()\n", "        pass\n"),
+    ),
+    _core(
+        "the consumer signals before it releases",
+        "interop/links/order.py",
+        "releases_before_it_signals",
+        (
+            "                        for release in case.leaving:\n",
+            (
+                "                        turn.wait_value = self.to_producer.signal(stream)\n"
+                "                        for release in case.leaving:\n"
+            ),
+        ),
+        (
+            (
+                "                            take_back(commands)\n"
+                "                        turn.wait_value = self.to_producer.signal(stream)\n"
+            ),
+            "                            take_back(commands)\n",
+        ),
+    ),
+    _core(
+        "a timeline value is written before the submission fails",
+        "interop/links/order.py",
+        "submission_that_fails_leaves_the_record",
+        (
+            "            turn.progress, value = self.to_consumer.submit(",
+            (
+                "            for record in turn.records:\n                record.value += 1\n"
+                "            turn.progress, value = self.to_consumer.submit("
+            ),
+        ),
+    ),
+    _core(
+        "an open producer turn lets a ring batch through",
+        "interop/links/order.py",
+        "open_producer_turn_refuses_batches",
+        (
+            'if side == "consumer":\n            return True',
+            'if side != "producer":\n            return True',
+        ),
+    ),
+)
+"""The order engine of a link, seen through its unit tests: they need no driver."""
 
 OPENCL = (
     _opencl(
@@ -716,4 +779,4 @@ HIP = (
     ),
 )
 
-EVERY = (*NUMPY, *OPENCL, *ENGINE, *HIP)
+EVERY = (*NUMPY, *OPENCL, *ENGINE, *CORE, *HIP)

@@ -1,5 +1,7 @@
 """Put every fault of ``backend_faults.py`` into a copy of its backend and see whether the conformance kit notices.
 
+A fault of the core that names unit tests is put into a copy of the core, and those tests run in place of the kit.
+
     ./run exec python tests/mutation/mutate.py                   all of them; their rows in results.md are written
     ./run exec python tests/mutation/mutate.py hip "signal"      those of a backend whose name contains a word
 
@@ -18,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import xml.etree.ElementTree as ET
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,15 +39,17 @@ SOURCES = {
     "numpy": ROOT / "plugins/numpy/src/interop_numpy",
     "opencl": ROOT / "backends/interop_opencl",
     "hip": ROOT / "backends/interop_hip",
+    "core": ROOT / "interop",
 }
 CORE = "interop"
 """The package in which the base classes of backends are; a fault in there gets a copy of it too."""
 RESULTS = Path(__file__).with_name("results.md")
-HEAD = """# Faults that the conformance kit notices
+HEAD = """# Faults that the conformance kit and the unit tests notice
 
 Written by `./run exec python tests/mutation/mutate.py` on the software drivers. Each row is a fault put into a copy of
 a backend (`backend_faults.py`), and the first case that failed for it. *hangs*: the case was stopped after its time;
-*signal*: the process was ended by the driver below. Copies without a fault pass the same cases.
+*signal*: the process was ended by the driver below. Copies without a fault pass the same cases. Faults of *core* run
+unit tests in place of the kit.
 
 | backend | module | fault | noticed by |
 |---|---|---|---|"""
@@ -57,7 +62,7 @@ WORKERS = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What the kit said about a copy of a backend."""
+    """What the kit or the unit tests said about a copy."""
 
     passed: int
     failed: tuple[str, ...]
@@ -149,6 +154,50 @@ def kit(
     )
 
 
+def unit_tests(folder: Path, tests: Sequence[str], cases: str, *, limit: float = LIMIT) -> Result:
+    """Run unit tests on the copy of the core in ``folder``."""
+    report = folder / "report.xml"
+    command = [
+        "nice",
+        sys.executable,
+        "-m",
+        "pytest",
+        f"--rootdir={ROOT}",
+        f"--config-file={ROOT / 'pyproject.toml'}",
+    ]
+    command += [*(str(ROOT / name) for name in tests), f"-k={cases}", "-q", "-x", "-p", "no:cacheprovider"]
+    command += ["-p", "no:xdist", "--timeout=30", f"--junit-xml={report}"]
+    path = os.pathsep.join([str(folder), *(entry for entry in sys.path if entry)])
+    start = time.monotonic()
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=limit,
+        )
+    except subprocess.TimeoutExpired as expired:
+        return Result(passed=0, failed=(), ended="hangs", seconds=limit, output=str(expired.output))
+    rows = [*ET.parse(report).iter("testcase")] if report.exists() else []  # noqa: S314 - as above
+    failed = [row for row in rows if row.find("failure") is not None]
+    ended = "" if rows and done.returncode in {0, 1} else f"status {done.returncode}"
+    if done.returncode < 0:
+        ended = f"signal {-done.returncode}"
+    elif "+ Timeout +" in done.stdout + done.stderr:
+        ended = "hangs"
+    return Result(
+        passed=sum(len(row) == 0 for row in rows),
+        failed=tuple(f"{row.get('classname', '').rpartition('.')[2]}::{row.get('name')}" for row in failed),
+        ended=ended,
+        seconds=time.monotonic() - start,
+        output=done.stdout + done.stderr,
+    )
+
+
 def _drivers(switches: Mapping[str, str]) -> dict[str, str]:
     """The software drivers; with INTEROP_MUTATION=here those of this machine, which know no switches."""
     here = os.environ.get("INTEROP_MUTATION") == "here"
@@ -156,26 +205,39 @@ def _drivers(switches: Mapping[str, str]) -> dict[str, str]:
 
 
 def attempt(fault: faults.Fault) -> Result:
-    """Run the cases about ``fault`` on a backend that has it."""
+    """Run the cases about ``fault`` on a copy that has it."""
     with tempfile.TemporaryDirectory(prefix="interop-mutation-") as name:
         folder = Path(name)
         changed(fault.backend, folder, *fault.every_edit())
+        if fault.tests:
+            return unit_tests(folder, fault.tests, fault.cases)
         return kit(folder, fault.backend, fault.cases, _drivers(fault.environment))
 
 
-def control(backend: str, cases: str, environment: Mapping[str, str]) -> Result:
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """The faults that one unchanged copy serves: of one backend, one set of switches and the same unit tests."""
+
+    backend: str
+    switches: tuple[tuple[str, str], ...]
+    tests: tuple[str, ...]
+
+
+def control(setting: Setting, cases: str) -> Result:
     """Run the same cases on a copy without a fault."""
     with tempfile.TemporaryDirectory(prefix="interop-mutation-") as name:
         folder = Path(name)
-        changed(backend, folder)
-        return kit(folder, backend, cases, _drivers(environment), limit=4 * LIMIT)
+        changed(setting.backend, folder)
+        if setting.tests:
+            return unit_tests(folder, setting.tests, cases, limit=4 * LIMIT)
+        return kit(folder, setting.backend, cases, _drivers(dict(setting.switches)), limit=4 * LIMIT)
 
 
-def controls(chosen: Iterable[faults.Fault]) -> dict[tuple[str, tuple[tuple[str, str], ...]], str]:
-    """Return the cases to run unchanged: those of all faults of a backend and of one set of switches."""
-    found: dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, None]] = {}
+def controls(chosen: Iterable[faults.Fault]) -> dict[Setting, str]:
+    """Return the cases to run unchanged: those of all faults of a setting."""
+    found: dict[Setting, dict[str, None]] = {}
     for fault in chosen:
-        key = fault.backend, tuple(fault.environment.items())
+        key = Setting(fault.backend, tuple(fault.environment.items()), fault.tests)
         found.setdefault(key, {}).update(dict.fromkeys(fault.cases.split(" or ")))
     return {key: " or ".join(cases) for key, cases in found.items()}
 
@@ -187,13 +249,13 @@ def main(arguments: Sequence[str]) -> int:
     bad = 0
     with ThreadPoolExecutor(WORKERS) as pool:
         wanted = controls(chosen)
-        clean = [pool.submit(control, key[0], cases, dict(key[1])) for key, cases in wanted.items()]
+        clean = [pool.submit(control, setting, cases) for setting, cases in wanted.items()]
         runs = [pool.submit(attempt, fault) for fault in chosen]
         unchanged = [future.result() for future in clean]
-        for (name, _), result in zip(wanted, unchanged, strict=True):
+        for setting, result in zip(wanted, unchanged, strict=True):
             right = bool(result.passed or result.not_offered) and not result.failed and not result.ended
             bad += not right
-            print(f"{name}, unchanged: {result.passed} passed {result.how}", flush=True)
+            print(f"{setting.backend}, unchanged: {result.passed} passed {result.how}", flush=True)
             if not right:
                 print(result.output, flush=True)
         rows: list[str] = []

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 SOME = {
     "numpy": "a refused handle is closed",
     "opencl": "the number that the driver has taken is closed too",
+    "core": "the failure flag is not set",
     "hip": "the runtime is taken to own the descriptor",
 }
 NEEDS_A_GPU = 2

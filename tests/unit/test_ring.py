@@ -427,6 +427,24 @@ def test_a_hand_over_that_a_driver_refuses_ends_the_ring_and_its_link(
         recording.link.close()
 
 
+def test_an_open_producer_turn_refuses_batches(case: str) -> None:
+    recording = Recording(case)
+    with recording.link:
+        buffer = recording.link.buffer(4)
+        seen = [0, 1, 2, 3] * 2
+        for batch in recording.ring.batches(1):
+            with (
+                recording.link.producer_turn(buffer),
+                pytest.raises(TurnError, match="is open; leave it before"),
+                batch.producer(),
+            ):
+                pass
+        with recording.link.producer_turn(buffer), pytest.raises(TurnError, match="is open; leave it before"):
+            recording.recorded.run(2)
+        recording.ring.synchronize()
+        assert recording.frames.seen == seen, "a refused batch reaches no queue"
+
+
 def test_run_ends_in_the_middle_of_a_batch(case: str) -> None:
     link, world = make_link(case)
     with link:

@@ -221,6 +221,54 @@ def _refuse(*_: object) -> int:
     raise DriverError("vkQueueSubmit", -4, "VK_ERROR_DEVICE_LOST")
 
 
+def test_a_submission_that_fails_leaves_the_record_as_it_was(
+    case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, _world = make_link(case)
+    with link:
+        buffer = link.buffer(4, "uint32")
+        with link.producer_turn(buffer):
+            pass
+        with link.consumer_turn(buffer):
+            pass
+        record = buffer.ownership
+        before = record.state, record.value
+        with monkeypatch.context() as patch:
+            patch.setattr(doubles.FakeSubmission, "submit", _refuse)
+            with pytest.raises(DriverError), link.producer_turn(buffer):
+                pass
+        assert (record.state, record.value) == before
+
+
+def test_the_consumer_releases_before_it_signals(case: str) -> None:
+    link, world = make_link(case)
+    with link:
+        buffer = link.buffer(4, "uint32")
+        with link.producer_turn(buffer):
+            pass
+        with link.consumer_turn(buffer):
+            pass
+        with link.producer_turn(buffer):
+            given = [*world.log, *(step.name for step in world.consumer_queue)]
+            after = given[given.index("consumer releases") + 1 :]
+            if case == "blocking":  # the caller has waited for the release
+                assert "consumer releases" in world.log
+            else:
+                assert {"consumer signals", "consumer notifies"} & {*after}
+
+
+def test_kept_turns_of_a_closed_buffer_are_refused(case: str) -> None:
+    link, _world = make_link(case)
+    with link:
+        buffer = link.buffer(4, "uint32")
+        kept: list[Any] = [link.producer_turn(buffer), link.consumer_turn(buffer), link.queue_turn(buffer)]
+        buffer.close()
+        assert buffer.closed
+        for turn in kept:
+            with pytest.raises(ClosedError, match="is closed"):
+                turn.__enter__()
+
+
 def test_a_buffer_cannot_be_in_two_turns(case: str) -> None:
     link, _world = make_link(case)
     with link:
