@@ -74,8 +74,7 @@ class Server:
     ) -> None:
         """See :func:`serve`."""
         check_timeout(timeout)
-        self.path = path
-        """Path of the socket. Read-only."""
+        self._path = path
         self._name = producer if isinstance(producer, str) else ""
         self._producer = None if isinstance(producer, str) else producer
         self._choice = device if self._name else None
@@ -83,6 +82,11 @@ class Server:
         self._timeout = timeout
         self._allowed = tuple(allowed_uids)
         self._socket = _listen(path)
+
+    @property
+    def path(self) -> str:
+        """Path of the socket."""
+        return self._path
 
     def accept(self, timeout: float | None = None) -> ProducerSession:
         """Block until a consumer's process joins, and negotiate with it.
@@ -106,7 +110,7 @@ class Server:
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         if not poll.poll(wait * 1000):
-            raise WaitTimeout(f"a process to join at {self.path}", wait)
+            raise WaitTimeout(f"a process to join at {self._path}", wait)
         with ExitStack() as undo:
             try:
                 connection = undo.enter_context(self._socket.accept()[0])
@@ -149,7 +153,7 @@ class Server:
         if self._socket.fileno() >= 0:
             self._socket.close()
             with contextlib.suppress(OSError):
-                os.unlink(self.path)  # noqa: PTH108 - no pathlib at import
+                os.unlink(self._path)  # noqa: PTH108 - no pathlib at import
         producer, self._producer = self._producer, None
         if producer is not None and self._name:
             producer.close()
