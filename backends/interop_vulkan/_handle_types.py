@@ -33,8 +33,9 @@ SEMAPHORE_TYPES: dict[HandleType, tuple[int, tuple[str, ...]]] = {
     HandleType.OPAQUE_WIN32_KMT: (0x004, ("VK_KHR_external_semaphore_win32",)),
 }
 SEMAPHORE_KINDS: dict[SemaphoreKind, int] = {SemaphoreKind.BINARY: 0, SemaphoreKind.TIMELINE: 1}
+TYPES = {"Memory": MEMORY_TYPES, "Semaphore": SEMAPHORE_TYPES}
 WANTED_EXTENSIONS = frozenset(
-    name for table in (MEMORY_TYPES, SEMAPHORE_TYPES) for _, names in table.values() for name in names
+    name for table in TYPES.values() for _, names in table.values() for name in names
 )
 
 

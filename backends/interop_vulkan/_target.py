@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from interop_vulkan._allocation import allocate
-from interop_vulkan._driver import VK, array, check, struct
+from interop_vulkan._allocation import allocate, requirements
+from interop_vulkan._driver import VK, array, struct
 
 if TYPE_CHECKING:
     import contextlib
@@ -45,8 +45,7 @@ def create_target(context: Context, width: int, height: int, undo: contextlib.Ex
     depth_use = VK.VK_IMAGE_USAGE_DEPTH_STENCIL_ATTACHMENT_BIT
     colour, colour_view = _image(context, (width, height), _COLOUR, colour_use, colour_bit, undo)
     _, depth_view = _image(context, (width, height), _DEPTH, depth_use, depth_bit, undo)
-    render_pass = _render_pass(context)
-    context.undo(undo, "vkDestroyRenderPass", render_pass)
+    render_pass = _render_pass(context, undo)
     frame = struct(
         "VkFramebufferCreateInfo",
         renderPass=render_pass,
@@ -56,8 +55,7 @@ def create_target(context: Context, width: int, height: int, undo: contextlib.Ex
         height=height,
         layers=1,
     )
-    framebuffer = context.create("vkCreateFramebuffer", "VkFramebuffer", frame)
-    context.undo(undo, "vkDestroyFramebuffer", framebuffer)
+    framebuffer = context.create("Framebuffer", frame, undo)
     clear = array("VkClearValue", 2)
     clear[0].color.float32 = _BACKGROUND
     clear[1].depthStencil.depth = 1.0
@@ -100,12 +98,9 @@ def _image(
         tiling=VK.VK_IMAGE_TILING_OPTIMAL,
         usage=usage,
     )
-    image = context.create("vkCreateImage", "VkImage", info)
-    context.undo(undo, "vkDestroyImage", image)
-    needs = struct("VkMemoryRequirements")
-    context.vk.vkGetImageMemoryRequirements(context.device, image, needs)
-    memory = allocate(context, needs, undo)
-    check("vkBindImageMemory", context.vk.vkBindImageMemory(context.device, image, memory, 0))
+    image = context.create("Image", info, undo)
+    needs, _ = requirements(context, "Image", image)
+    allocate(context, "Image", image, needs, undo)
     view_info = struct(
         "VkImageViewCreateInfo",
         image=image,
@@ -113,12 +108,10 @@ def _image(
         format=pixel,
         subresourceRange={"aspectMask": aspect, "levelCount": 1, "layerCount": 1},
     )
-    view = context.create("vkCreateImageView", "VkImageView", view_info)
-    context.undo(undo, "vkDestroyImageView", view)
-    return image, view
+    return image, context.create("ImageView", view_info, undo)
 
 
-def _render_pass(context: Context) -> Any:
+def _render_pass(context: Context, undo: contextlib.ExitStack) -> Any:
     """Create a pass that clears both images, draws, and leaves the colours in the layout for copies."""
     common = {
         "samples": VK.VK_SAMPLE_COUNT_1_BIT,
@@ -186,4 +179,4 @@ def _render_pass(context: Context) -> Any:
         dependencyCount=len(dependencies),
         pDependencies=dependencies,
     )
-    return context.create("vkCreateRenderPass", "VkRenderPass", info)
+    return context.create("RenderPass", info, undo)

@@ -15,7 +15,7 @@ from interop.protocols import (
 )
 from interop_vulkan._child import Child
 from interop_vulkan._driver import struct
-from interop_vulkan._exports import exported_semaphore, semaphore_exports
+from interop_vulkan._exports import Exports, exported
 from interop_vulkan._handle_types import SEMAPHORE_KINDS
 from interop_vulkan._timeline import Timeline
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from interop.protocols import Handle, HandleType
     from interop_vulkan._context import Context
-    from interop_vulkan._exports import Exports
 
 
 class VulkanSemaphore(Child):
@@ -147,20 +146,12 @@ def create_semaphore(context: Context, kind: SemaphoreKind, export: HandleType |
     An export that the driver does not offer is refused first: SwiftShader creates an exportable timeline without an
     error and crashes in ``vkGetSemaphoreFdKHR``.
     """
-    capabilities = context.info.capabilities
-    if export is not None and export not in capabilities.exportable(kind):
-        offered = ", ".join(sorted(capabilities.exportable(kind))) or "none"
-        reason = f"{context.info.name} exports them as: {offered}"
-        what = f"exporting a {kind.value} semaphore as {export.value}"
-        raise Unsupported(what, reason, reasons=capabilities.notes)
     chain = struct("VkSemaphoreTypeCreateInfo", semaphoreType=SEMAPHORE_KINDS[kind])
     if export is not None:
-        chain = exported_semaphore(export, chain)
+        offered = context.info.capabilities.exportable(kind)
+        context.check_offered(export, offered, f"exporting a {kind.value} semaphore", "exports them as")
+        chain = exported("Semaphore", export, chain)
     with contextlib.ExitStack() as undo:
-        info = struct("VkSemaphoreCreateInfo", pNext=chain)
-        native = context.create("vkCreateSemaphore", "VkSemaphore", info)
-        context.undo(undo, "vkDestroySemaphore", native)
-        exports = semaphore_exports(context, native, export) if export is not None else None
-        if exports is not None:
-            undo.callback(exports.close)
+        native = context.create("Semaphore", struct("VkSemaphoreCreateInfo", pNext=chain), undo)
+        exports = Exports(context, "Semaphore", native, export, undo) if export is not None else None
         return VulkanSemaphore(context, native, kind, export, undo.pop_all().close, exports)

@@ -60,8 +60,9 @@ class PreparedSubmission(Child):
         self._recording: Any = None
         with contextlib.ExitStack() as undo:
             pool = struct("VkCommandPoolCreateInfo", flags=_RESETTABLE, queueFamilyIndex=context.family)
-            self._pool = context.create("vkCreateCommandPool", "VkCommandPool", pool)
-            context.undo(undo, "vkDestroyCommandPool", self._pool)  # frees the command buffers too
+            self._pool = context.create(
+                "CommandPool", pool, undo
+            )  # destroying it frees the command buffers too
             self._takes = transfer(acquire, QUEUE_FAMILY_EXTERNAL, context.family, ORDER) if acquire else None
             self._gives = transfer(release, context.family, QUEUE_FAMILY_EXTERNAL, TO_HOST)
             head = self._record(context, self._takes) if self._takes else None

@@ -1059,13 +1059,14 @@ def validated(code: str) -> str:
 @pytest.mark.validation
 def test_the_validation_layer_is_listening(info: DeviceInfo) -> None:
     said = validated(
+        "import contextlib\n"
         "from interop_vulkan import _driver\n"
         "from interop_vulkan.backend import VulkanBackend\n"
         f"with VulkanBackend().open_producer(VulkanBackend().devices()[{info.index}]) as producer:\n"
         "    context = producer.context\n"
         "    info = _driver.struct('VkBufferCreateInfo', size=16)\n"  # without any usage
-        "    made = context.create('vkCreateBuffer', 'VkBuffer', info)\n"
-        "    context.vk.vkDestroyBuffer(context.device, made, _driver.NULL)\n"
+        "    with contextlib.ExitStack() as undo:\n"
+        "        context.create('Buffer', info, undo)\n"
     )
     assert "VUID-VkBufferCreateInfo-" in said  # which rule of it depends on the layer's version
 
