@@ -66,10 +66,10 @@ def allocate(
     native: Any,
     needs: Any,
     undo: contextlib.ExitStack,
-    *,
     chain: Any = NULL,
-    host_visible: bool = False,
     offset: int = 0,
+    *,
+    host_visible: bool = False,
 ) -> Any:
     """Allocate a ``VkDeviceMemory`` for ``VkMemoryRequirements2``, and bind it. ``undo`` frees it.
 
@@ -80,8 +80,8 @@ def allocate(
         needs: Its requirements.
         undo: Frees the memory.
         chain: Extends ``VkMemoryAllocateInfo``: by an export, a dedicated buffer or image, or an import.
-        host_visible: Takes memory that the host can map.
         offset: Byte of the memory at which the buffer or image begins.
+        host_visible: Takes memory that the host can map.
     """
     room = needs.memoryRequirements
     index = _memory_type(context, int(room.memoryTypeBits), host_visible=host_visible)
@@ -100,15 +100,14 @@ def _memory_type(context: Context, allowed: int, *, host_visible: bool) -> int:
     # The host mostly reads mapped memory, and reading uncached memory is slow.
     cached, local = VK.VK_MEMORY_PROPERTY_HOST_CACHED_BIT, VK.VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT
     preferred: int = cached if host_visible else local
-    best, best_score = -1, -1
-    for index in range(context.memory.memoryTypeCount):
-        flags = int(context.memory.memoryTypes[index].propertyFlags)
-        if not allowed >> index & 1 or flags & required != required or flags & _AVOIDED:
-            continue
-        score = int(flags & preferred == preferred)
-        if score > best_score:
-            best, best_score = index, score
-    if best < 0:
+    types = context.memory.memoryTypes[0 : context.memory.memoryTypeCount]
+    flags = [int(each.propertyFlags) for each in types]
+    fitting = [
+        index
+        for index, each in enumerate(flags)
+        if allowed >> index & 1 and each & required == required and not each & _AVOIDED
+    ]
+    if not fitting:
         what = "host-visible memory" if host_visible else "memory"
         raise Unsupported(what, f"{context.info.name} has no memory type that fits")
-    return best
+    return max(fitting, key=lambda index: flags[index] & preferred == preferred)

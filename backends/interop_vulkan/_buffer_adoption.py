@@ -69,13 +69,5 @@ def adopt_buffer(
             take = source.dup
         else:
             take = Exports(context, "Memory", as_handle("VkDeviceMemory", memory), handle_type, undo).take
-        return VulkanBuffer(
-            context,
-            native,
-            (take, descriptor),
-            undo.pop_all().close,
-            size=size,
-            allocation_size=allocation_size,
-            offset=offset,
-            span=size,
-        )
+        export, destroy = (take, descriptor), undo.pop_all().close
+        return VulkanBuffer(context, native, export, destroy, size, allocation_size, offset=offset, span=size)

@@ -56,28 +56,13 @@ def import_buffer(
         with lend(handle, FdFate.TAKEN) as number, ExitStack() as inner:
             chain = _import_info(handle.type, bit, number, chain)
             memory = allocate(
-                context,
-                "Buffer",
-                native,
-                needs,
-                inner,
-                chain=chain,
-                host_visible=host_visible,
-                offset=descriptor.offset,
+                context, "Buffer", native, needs, inner, chain, descriptor.offset, host_visible=host_visible
             )
             mapped = map_memory(context, memory, descriptor.offset) if host_visible else NULL
             taken = inner.pop_all()
         undo.push(taken)
-        export = kept.dup, descriptor
-        return VulkanBuffer(
-            context,
-            native,
-            export,
-            undo.pop_all().close,
-            size=descriptor.size,
-            allocation_size=total,
-            mapped=mapped,
-        )
+        export, destroy = (kept.dup, descriptor), undo.pop_all().close
+        return VulkanBuffer(context, native, export, destroy, descriptor.size, total, mapped)
 
 
 def _import_info(handle_type: HandleType, bit: int, number: int, chain: Any) -> Any:

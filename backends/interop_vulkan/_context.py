@@ -15,7 +15,7 @@ from interop.toolkit import Children, fork_generation
 from interop_vulkan import _driver
 from interop_vulkan._devices import queue_flags
 from interop_vulkan._driver import NULL, VK, Functions, struct
-from interop_vulkan._handle_types import SEMAPHORE_KINDS
+from interop_vulkan._handle_types import semaphore_type
 from interop_vulkan._timeline import Timeline
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ class Context:
         self.graphics = bool(queue_flags(instance_vk, physical)[family] & VK.VK_QUEUE_GRAPHICS_BIT)
         self.lock: contextlib.AbstractContextManager[object] = threading.Lock() if lock is None else lock
         """Guards the queue and the timeline value of the last submission."""
-        kind = struct("VkSemaphoreTypeCreateInfo", semaphoreType=SEMAPHORE_KINDS[SemaphoreKind.TIMELINE])
-        semaphore = self.create("Semaphore", struct("VkSemaphoreCreateInfo", pNext=kind), undo)
+        semaphore_info = struct("VkSemaphoreCreateInfo", pNext=semaphore_type(SemaphoreKind.TIMELINE))
+        semaphore = self.create("Semaphore", semaphore_info, undo)
         self.timeline = Timeline(self.vk, device, semaphore)
         self.private_exports: set[str] = set()
         """Export functions whose descriptors the driver returns as not inheritable."""

@@ -58,7 +58,7 @@ class Exports:
         self._context = context
         self._function = f"vkGet{kind}{way}KHR"
         self._out = _driver.ffi.typeof(f"{out} *")
-        self._type = handle_type
+        self.type = handle_type
         self._request = struct(f"Vk{kind}Get{way}InfoKHR", **asked)
         self._kept: Handle | None = None
         self._lock = threading.Lock()
@@ -66,7 +66,7 @@ class Exports:
 
     def take(self) -> Handle:
         """Return a new handle. The caller owns it."""
-        if self._type is not HandleType.OPAQUE_WIN32:
+        if self.type is not HandleType.OPAQUE_WIN32:
             return self._ask()
         with self._lock:
             if self._kept is None:
@@ -81,15 +81,15 @@ class Exports:
         if code:
             check(function, code)
         number = found[0]
-        if not self._type.is_fd:
+        if not self.type.is_fd:
             value = _driver.address(number)
             try:
-                check_value(value, self._type)
+                check_value(value, self.type)
             except HandleError as error:
                 text = f"reported success and returned no handle: {error}"
                 raise DriverError(function, 0, "VK_SUCCESS", text) from error
-            return Handle(value, self._type)
-        handle = Handle(number, self._type)
+            return Handle(value, self.type)
+        handle = Handle(number, self.type)
         if number >= 0 and function not in context.private_exports:
             if os.get_inheritable(number):  # lavapipe 22.3 returns inheritable ones
                 os.set_inheritable(number, False)  # noqa: FBT003 - the function's only parameter

@@ -53,16 +53,11 @@ def create_host_buffer(
             reason = f"{context.info.name} has no memory type for both a storage buffer and these pages"
             raise Unsupported("a buffer in host memory", reason)
         chain = struct("VkImportMemoryHostPointerInfoEXT", handleType=bit, pHostPointer=pointer)
-        allocate(context, "Buffer", native, needs, undo, chain=chain, host_visible=host_visible)
-        export = (
-            partial(Handle, pages.address, _HOST, keep=pages),
-            describe_memory(context, _HOST, size, allocation_size=pages.size),
-        )
+        allocate(context, "Buffer", native, needs, undo, chain, host_visible=host_visible)
+        descriptor = describe_memory(context, _HOST, size, allocation_size=pages.size)
+        export = partial(Handle, pages.address, _HOST, keep=pages), descriptor
         mapped = pointer if host_visible else NULL
-        destroy = undo.pop_all().close
-        return VulkanBuffer(
-            context, native, export, destroy, size=size, allocation_size=pages.size, mapped=mapped
-        )
+        return VulkanBuffer(context, native, export, undo.pop_all().close, size, pages.size, mapped)
 
 
 def _alignment(context: Context) -> int:

@@ -20,6 +20,7 @@ _MAGIC = 0x07230203
 _WORD = 4
 _SETS_PER_POOL = 32
 _STORAGE: int = VK.VK_DESCRIPTOR_TYPE_STORAGE_BUFFER
+_ONE_BUFFER = {"descriptorType": _STORAGE, "descriptorCount": 1}
 
 
 def shader_stage(context: Context, spirv: bytes, stage: int, undo: contextlib.ExitStack) -> Any:
@@ -56,13 +57,7 @@ class Bindings:
         self._context = context
         self._count = count
         bindings = [
-            struct(
-                "VkDescriptorSetLayoutBinding",
-                binding=index,
-                descriptorType=_STORAGE,
-                descriptorCount=1,
-                stageFlags=stages,
-            )
+            struct("VkDescriptorSetLayoutBinding", binding=index, stageFlags=stages, **_ONE_BUFFER)
             for index in range(count)
         ]
         set_info = struct("VkDescriptorSetLayoutCreateInfo", bindingCount=count, pBindings=bindings)
@@ -108,18 +103,13 @@ class Bindings:
         if not self._free:
             self._grow()
         sets = self._free.pop()
+        infos = [
+            struct("VkDescriptorBufferInfo", buffer=buffer.native, offset=buffer.offset, range=buffer.span)
+            for buffer in buffers
+        ]
         writes = [
-            struct(
-                "VkWriteDescriptorSet",
-                dstSet=sets[0],
-                dstBinding=index,
-                descriptorCount=1,
-                descriptorType=_STORAGE,
-                pBufferInfo=struct(
-                    "VkDescriptorBufferInfo", buffer=buffer.native, offset=buffer.offset, range=buffer.span
-                ),
-            )
-            for index, buffer in enumerate(buffers)
+            struct("VkWriteDescriptorSet", dstSet=sets[0], dstBinding=index, pBufferInfo=info, **_ONE_BUFFER)
+            for index, info in enumerate(infos)
         ]
         packed = array("VkWriteDescriptorSet", [each[0] for each in writes])
         context = self._context

@@ -35,7 +35,7 @@ class SignalInlet(VulkanSemaphore):
 
     def __init__(self, context: Context) -> None:
         self._made = ExitStack()
-        super().__init__(context, NULL, SemaphoreKind.BINARY, None, self._made.close)
+        super().__init__(context, NULL, SemaphoreKind.BINARY, self._made.close)
         self.one_shot = True
         self._free: list[Any] = []
         self._flying: deque[tuple[int, Any]] = deque()

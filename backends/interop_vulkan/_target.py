@@ -121,21 +121,13 @@ def _render_pass(context: Context, undo: contextlib.ExitStack) -> Any:
     }
     drawing = VK.VK_IMAGE_LAYOUT_COLOR_ATTACHMENT_OPTIMAL
     testing = VK.VK_IMAGE_LAYOUT_DEPTH_STENCIL_ATTACHMENT_OPTIMAL
+    store, drop = VK.VK_ATTACHMENT_STORE_OP_STORE, VK.VK_ATTACHMENT_STORE_OP_DONT_CARE
     attachments = [
-        struct(
-            "VkAttachmentDescription",
-            format=_COLOUR,
-            storeOp=VK.VK_ATTACHMENT_STORE_OP_STORE,
-            finalLayout=VK.VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL,
-            **common,
-        ),
-        struct(
-            "VkAttachmentDescription",
-            format=_DEPTH,
-            storeOp=VK.VK_ATTACHMENT_STORE_OP_DONT_CARE,
-            finalLayout=testing,
-            **common,
-        ),
+        struct("VkAttachmentDescription", format=pixel, storeOp=kept, finalLayout=layout, **common)
+        for pixel, kept, layout in (
+            (_COLOUR, store, VK.VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL),
+            (_DEPTH, drop, testing),
+        )
     ]
     subpass = struct(
         "VkSubpassDescription",
@@ -147,28 +139,16 @@ def _render_pass(context: Context, undo: contextlib.ExitStack) -> Any:
     colours = VK.VK_PIPELINE_STAGE_COLOR_ATTACHMENT_OUTPUT_BIT
     tests = VK.VK_PIPELINE_STAGE_EARLY_FRAGMENT_TESTS_BIT | VK.VK_PIPELINE_STAGE_LATE_FRAGMENT_TESTS_BIT
     transfer = VK.VK_PIPELINE_STAGE_TRANSFER_BIT
-    writes = VK.VK_ACCESS_COLOR_ATTACHMENT_WRITE_BIT | VK.VK_ACCESS_DEPTH_STENCIL_ATTACHMENT_WRITE_BIT
+    writes_colour = VK.VK_ACCESS_COLOR_ATTACHMENT_WRITE_BIT
+    writes = writes_colour | VK.VK_ACCESS_DEPTH_STENCIL_ATTACHMENT_WRITE_BIT
     reads = VK.VK_ACCESS_DEPTH_STENCIL_ATTACHMENT_READ_BIT
     outside = 0xFFFFFFFF  # VK_SUBPASS_EXTERNAL
+    # The fields are in the order of VkSubpassDependency: both subpasses, both stage masks, both access masks.
     dependencies = [
-        struct(  # the last picture is drawn and copied before this one clears it
-            "VkSubpassDependency",
-            srcSubpass=outside,
-            dstSubpass=0,
-            srcStageMask=colours | tests | transfer,
-            dstStageMask=colours | tests,
-            srcAccessMask=writes,
-            dstAccessMask=writes | reads,
-        ),
-        struct(  # the copy sees the drawing
-            "VkSubpassDependency",
-            srcSubpass=0,
-            dstSubpass=outside,
-            srcStageMask=colours,
-            dstStageMask=transfer,
-            srcAccessMask=VK.VK_ACCESS_COLOR_ATTACHMENT_WRITE_BIT,
-            dstAccessMask=VK.VK_ACCESS_TRANSFER_READ_BIT,
-        ),
+        # The last picture is drawn and copied before this one clears it.
+        (outside, 0, colours | tests | transfer, colours | tests, writes, writes | reads),
+        # The copy sees the drawing.
+        (0, outside, colours, transfer, writes_colour, VK.VK_ACCESS_TRANSFER_READ_BIT),
     ]
     info = struct(
         "VkRenderPassCreateInfo",

@@ -91,10 +91,10 @@ class VulkanBuffer(Allocated):
         native: Any,
         export: Export | None,
         destroy: Callable[[], None],
-        *,
         size: int,
         allocation_size: int,
         mapped: Any = NULL,
+        *,
         seen_by_host: bool = True,
         offset: int = 0,
         span: int = WHOLE_SIZE,
@@ -165,7 +165,7 @@ class Part(Child):
     """A range of a buffer. Fulfils :class:`interop.protocols.BufferPart`."""
 
     def __init__(self, whole: VulkanBuffer, offset: int, size: int) -> None:
-        super().__init__(whole.context, f"part of {size} bytes", _nothing)
+        super().__init__(whole.context, f"part of {size} bytes", lambda: None)
         self._whole = weakref.ref(whole)
         self.native = whole.native
         self.offset = whole.offset + offset
@@ -188,10 +188,6 @@ class Part(Child):
         if whole is not None:
             whole.forget_part(self)
         super().close()
-
-
-def _nothing() -> None:
-    """Free nothing: a part owns no memory."""
 
 
 def as_buffer(context: Context, given: object) -> VulkanBuffer | Part:
@@ -220,23 +216,16 @@ def create_buffer(
         chain = struct("VkMemoryDedicatedAllocateInfo", buffer=native) if dedicated else NULL
         if export is not None:
             chain = exported("Memory", export, chain)
-        memory = allocate(context, "Buffer", native, needs, undo, chain=chain, host_visible=host_visible)
+        memory = allocate(context, "Buffer", native, needs, undo, chain, host_visible=host_visible)
         mapped = map_memory(context, memory, 0) if host_visible else NULL
         total = int(needs.memoryRequirements.size)
         exports = None
         if export is not None:
             descriptor = describe_memory(context, export, size, allocation_size=total, dedicated=dedicated)
             exports = Exports(context, "Memory", memory, export, undo).take, descriptor
-        return VulkanBuffer(
-            context,
-            native,
-            exports,
-            undo.pop_all().close,
-            size=size,
-            allocation_size=total,
-            mapped=mapped,
-            seen_by_host=host_visible or (export is not None and export not in _OPAQUE),
-        )
+        seen = host_visible or (export is not None and export not in _OPAQUE)
+        destroy = undo.pop_all().close
+        return VulkanBuffer(context, native, exports, destroy, size, total, mapped, seen_by_host=seen)
 
 
 def describe_memory(context: Context, export: HandleType, size: int, **more: Any) -> MemoryDescriptor:

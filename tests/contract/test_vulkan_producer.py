@@ -1036,7 +1036,9 @@ def test_a_thousand_turns_cost_no_memory_and_little_time(producer: VulkanProduce
 
 
 def validated(code: str) -> str:
-    layers = _driver.global_functions().enumerate("vkEnumerateInstanceLayerProperties", "VkLayerProperties")
+    layers = _driver.instance_functions(_driver.NULL).enumerate(
+        "vkEnumerateInstanceLayerProperties", "VkLayerProperties"
+    )
     if LAYER not in {_driver.text(layer.layerName) for layer in layers}:
         pytest.skip(f"no {LAYER}")
     done = subprocess.run(
