@@ -76,9 +76,7 @@ def create_target(context: Context, width: int, height: int, undo: contextlib.Ex
         viewport=struct("VkViewport", width=width, height=height, maxDepth=1.0),
         scissor=struct("VkRect2D", **area),
         region=struct(
-            "VkBufferImageCopy",
-            imageSubresource={"aspectMask": colour_bit, "layerCount": 1},
-            imageExtent={"width": width, "height": height, "depth": 1},
+            "VkBufferImageCopy", imageSubresource=(colour_bit, 0, 0, 1), imageExtent=(width, height, 1)
         ),
     )
 
@@ -91,7 +89,7 @@ def _image(
         "VkImageCreateInfo",
         imageType=VK.VK_IMAGE_TYPE_2D,
         format=pixel,
-        extent={"width": size[0], "height": size[1], "depth": 1},
+        extent=(*size, 1),
         mipLevels=1,
         arrayLayers=1,
         samples=VK.VK_SAMPLE_COUNT_1_BIT,

@@ -81,11 +81,8 @@ class VulkanImage(Allocated):
             srcQueueFamilyIndex=families[0],
             dstQueueFamilyIndex=families[1],
             image=self.native,
-            subresourceRange={
-                "aspectMask": _COLOR,
-                "levelCount": self._descriptor.mip_levels,
-                "layerCount": self._descriptor.array_layers,
-            },
+            # Aspect, first level, number of levels, first layer, number of layers.
+            subresourceRange=(_COLOR, 0, self._descriptor.mip_levels, 0, self._descriptor.array_layers),
         )
         native = as_recording(self.context, commands).next(self)
         self.context.vk.vkCmdPipelineBarrier(native, EVERYTHING, EVERYTHING, 0, 0, NULL, 0, NULL, 1, barrier)
@@ -108,17 +105,9 @@ class VulkanImage(Allocated):
         if found.size < nbytes:
             msg = f"level {level} needs a buffer of {nbytes} bytes, got one of {found.size} bytes"
             raise InvalidArgument(msg)
-        width, height, depth = self._descriptor.level_extent(level)
-        region = struct(
-            "VkBufferImageCopy",
-            imageSubresource={
-                "aspectMask": _COLOR,
-                "mipLevel": level,
-                "baseArrayLayer": layer,
-                "layerCount": 1,
-            },
-            imageExtent={"width": width, "height": height, "depth": depth},
-        )
+        extent = self._descriptor.level_extent(level)
+        # Of the subresource: aspect, level, first layer, number of layers.
+        region = struct("VkBufferImageCopy", imageSubresource=(_COLOR, level, layer, 1), imageExtent=extent)
         return found, region
 
     def write(
@@ -164,7 +153,7 @@ def create_image(
         pNext=struct("VkExternalMemoryImageCreateInfo", handleTypes=bit) if bit else NULL,
         imageType=image_type(image),
         format=image_format(image),
-        extent=dict(zip(("width", "height", "depth"), image.extent, strict=True)),
+        extent=image.extent,
         mipLevels=image.mip_levels,
         arrayLayers=image.array_layers,
         samples=VK.VK_SAMPLE_COUNT_1_BIT,
@@ -204,8 +193,6 @@ def _laid_out(context: Context, native: Any, image: ImageDescriptor) -> ImageDes
     layout = struct("VkSubresourceLayout")
     context.vk.vkGetImageSubresourceLayout(context.device, native, which, layout)
     if image.row_pitch not in (0, int(layout.rowPitch)):
-        raise Unsupported(
-            f"a row pitch of {image.row_pitch}",
-            f"the driver chooses {layout.rowPitch} for this image; leave row_pitch at 0",
-        )
+        reason = f"the driver chooses {layout.rowPitch} for this image; leave row_pitch at 0"
+        raise Unsupported(f"a row pitch of {image.row_pitch}", reason)
     return replace(image, row_pitch=int(layout.rowPitch), offset=int(layout.offset))

@@ -58,11 +58,10 @@ class PreparedSubmission(Child):
         self._commands = Recording(context)
         self._recording: Any = None
         with contextlib.ExitStack() as undo:
+            # The destruction of the pool frees its command buffers too.
             resettable = VK.VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT
             pool = struct("VkCommandPoolCreateInfo", flags=resettable, queueFamilyIndex=context.family)
-            self._pool = context.create(
-                "CommandPool", pool, undo
-            )  # destroying it frees the command buffers too
+            self._pool = context.create("CommandPool", pool, undo)
             self._takes = transfer(acquire, QUEUE_FAMILY_EXTERNAL, context.family, ORDER) if acquire else None
             self._gives = transfer(release, context.family, QUEUE_FAMILY_EXTERNAL, TO_HOST)
             head = self._record(context, self._takes) if self._takes else None
