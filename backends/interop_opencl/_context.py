@@ -24,10 +24,7 @@ class OpenCLContext:
 
     def __init__(self, driver: cl.Driver, device: DeviceInfo, platform: Any, native_device: Any) -> None:
         """Create the context (``clCreateContext``)."""
-        try:
-            self.native = driver.cl.Context([native_device])
-        except driver.cl.Error as error:
-            raise cl.failure("clCreateContext", error) from error
+        self.native = driver.make("clCreateContext", driver.cl.Context, [native_device])
         self.driver = driver
         self.device = device
         self.platform: int = platform.int_ptr

@@ -7,17 +7,18 @@ from abc import ABC, abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from interop.protocols import PreparedCall
-from interop_opencl._driver import MEMORY_FUNCTIONS, check
+from interop.protocols import FdFate, PreparedCall, lend
+from interop_opencl._driver import MEM_READ_WRITE, MEMORY_FUNCTIONS, MEMORY_HANDLES, check
 from interop_opencl.stream import stream_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interop.protocols import Stream
+    from interop.protocols import Handle
     from interop_opencl.stream import OpenCLStream
 
 _ACQUIRE, _RELEASE = MEMORY_FUNCTIONS
+_CODES = {handle_type: code for code, handle_type in MEMORY_HANDLES.items()}
 _Object = ctypes.c_void_p * 1
 
 
@@ -33,16 +34,11 @@ class Ownership(ABC):
         self._queue: Any = None
         self._calls: tuple[PreparedCall, PreparedCall]
 
-    def prepare_acquire(self, stream: Stream) -> PreparedCall:
-        """Return the acquire on a queue: use before it is undefined."""
-        return self._prepare(stream)[0]
+    def prepare(self, stream: Any) -> tuple[PreparedCall, PreparedCall]:
+        """Return acquire and release on a queue: use before the one and after the other is undefined.
 
-    def prepare_release(self, stream: Stream) -> PreparedCall:
-        """Return the release on a queue: use after it is undefined."""
-        return self._prepare(stream)[1]
-
-    def _prepare(self, stream: Any) -> tuple[PreparedCall, PreparedCall]:
-        """Convert the arguments once for as long as the same queue is named."""
+        The arguments are converted once for as long as the same queue is named.
+        """
         if self._queue is not stream or not stream.alive:
             self._calls = self.convert(stream_address(stream, self.stream.context))
             self._queue = stream
@@ -100,3 +96,31 @@ class ExternalOwnership(Ownership):
         if release is not None and self.stream.alive:
             check(_RELEASE, release())
             self.stream.flush()
+
+
+def import_object(
+    stream: OpenCLStream, handle: Handle, function: str, *layout: object, imported: str
+) -> tuple[Any, Callable[[], None], ExternalOwnership]:
+    """Import memory of another API as a ``cl_mem``; ``handle`` is consumed on success only.
+
+    No device list is passed: the context has one device, and the enums of the list differ between driver generations.
+
+    Args:
+        stream: The consumer's queue.
+        handle: Of an importable type.
+        function: Creates the ``cl_mem``.
+        *layout: Arguments of ``function`` between the flags and the host pointer.
+        imported: Description of the memory.
+
+    Returns:
+        pyopencl's object, the function that releases it, and how it changes hands.
+    """
+    driver, functions = (
+        stream.driver,
+        stream.home.ownership,
+    )  # missing ones fail before the driver has the handle
+    with lend(handle, FdFate.TAKEN) as number:
+        properties = (ctypes.c_uint64 * 3)(_CODES[handle.type], number, 0)
+        arguments = (stream.context, properties, MEM_READ_WRITE, *layout, None)
+        native, release = driver.create_memory(function, *arguments, imported=imported)
+    return native, release, ExternalOwnership(functions, stream, native.int_ptr)

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import ctypes
 import weakref
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from interop.protocols import ClosedError, FdFate, Handle, check_range, check_shape, lend
+from interop.protocols import ClosedError, check_range, check_shape
 from interop.toolkit import BYTES, DeviceType, Resource, ViewBase, check_dlpack_request, to_dlpack
 from interop_opencl import _driver as cl
-from interop_opencl._ownership import ExternalOwnership
+from interop_opencl._ownership import import_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interop.protocols import DType, MemoryDescriptor, PreparedCall, Stream
+    from interop.protocols import DType, Handle, MemoryDescriptor, PreparedCall, Stream
     from interop_opencl._ownership import Ownership
     from interop_opencl.stream import OpenCLStream
 
-_CREATE = "clCreateBufferWithProperties"
 _NOT_ASKED_FOR = (
     "this is OpenCL memory: its DLPack pointer is a cl_mem, which NumPy refuses and PyTorch (2.13) crashes on; "
     "a library that knows cl_mem asks with dl_device=view.__dlpack_device__(), others take view.read(array)"
 )
-_CODES = {handle_type: code for code, handle_type in cl.MEMORY_HANDLES.items()}
-_Properties = ctypes.c_uint64 * 3
 
 
 class OpenCLMemory:
@@ -91,12 +86,12 @@ class OpenCLMemory:
     def prepare_acquire(self, stream: Stream) -> PreparedCall | None:
         """Return the acquire; for host memory, the unmap."""
         self.check_open()
-        return self._ownership.prepare_acquire(stream) if self._ownership is not None else None
+        return self._ownership.prepare(stream)[0] if self._ownership is not None else None
 
     def prepare_release(self, stream: Stream) -> PreparedCall | None:
         """Return the release; for host memory, the map."""
         self.check_open()
-        return self._ownership.prepare_release(stream) if self._ownership is not None else None
+        return self._ownership.prepare(stream)[1] if self._ownership is not None else None
 
     def part(self, view: OpenCLBuffer, offset: int, size: int) -> Any:
         """Return a ``pyopencl.Buffer`` of a part, for ``view`` to keep (``clCreateSubBuffer``).
@@ -107,10 +102,7 @@ class OpenCLMemory:
         self.check_open()
         home = self.stream.home
         check_range(offset, size, self._size, alignment=home.device.capabilities.view_alignment)
-        try:
-            made = self._native.get_sub_region(offset, size)
-        except home.driver.cl.Error as error:
-            raise cl.failure("clCreateSubBuffer", error) from error
+        made = home.driver.make("clCreateSubBuffer", self._native.get_sub_region, offset, size)
         self._views.add(weakref.ref(view, self._views.discard))
         return made
 
@@ -221,11 +213,8 @@ class OpenCLBuffer(ViewBase[OpenCLMemory]):
 
     def copy(self, host: Any, timeout: float, *, to_host: bool) -> None:
         """Copy on the consumer's queue (``clEnqueueReadBuffer``, ``clEnqueueWriteBuffer``)."""
-        stream, memory = self.memory.stream, self.memory.whole
-        function = "clEnqueueReadBuffer" if to_host else "clEnqueueWriteBuffer"
-        places = (memory.int_ptr, cl.FALSE, self.first, self._nbytes, host.ctypes.data)
-        enqueue = partial(stream.driver.call, function, stream.address, *places, 0, None, None)
-        stream.copy(enqueue, lambda: (host, memory), timeout)
+        where = (self.memory.whole, self.first, self._nbytes)
+        self.memory.stream.transfer("Buffer", *where, host=host, timeout=timeout, to_host=to_host)
 
     def close(self) -> None:
         """End the view, and release memory that came from ``allocate``. A second call does nothing."""
@@ -236,28 +225,18 @@ class OpenCLBuffer(ViewBase[OpenCLMemory]):
 def import_memory(stream: OpenCLStream, handle: Handle, descriptor: MemoryDescriptor) -> OpenCLMemory:
     """Import an allocation (``clCreateBufferWithProperties``); ``handle`` is consumed on success only.
 
-    The handle is of an importable type and fits the descriptor. No device list is passed: the context has one
-    device, and the enums of the list differ between driver generations.
+    The handle is of an importable type and fits the descriptor.
     """
-    # Missing functions are an error before the driver has the handle.
-    driver, functions = stream.driver, stream.home.ownership
-    create, discard = driver.raw(_CREATE), driver.raw("clReleaseMemObject")
-    size = descriptor.allocation_size
-    with lend(handle, FdFate.TAKEN) as number:
-        properties = _Properties(_CODES[handle.type], number, 0)
-        place = (stream.context, properties, cl.MEM_READ_WRITE, size, None)
-        made = cl.create(_CREATE, create, *place, imported="memory", discard=discard)
-        native, release = driver.adopt(made)  # in here, since the handle goes on success only
-    ownership = ExternalOwnership(functions, stream, made)
+    create, size = "clCreateBufferWithProperties", descriptor.allocation_size
+    native, release, ownership = import_object(stream, handle, create, size, imported="memory")
     return OpenCLMemory(stream, native, size, release, ownership)
 
 
 def allocate(stream: OpenCLStream, size: int, timeout: float) -> tuple[OpenCLMemory, OpenCLBuffer]:
     """Allocate device memory (``clCreateBuffer``). Closing the view releases it."""
     shape, nbytes = check_shape(size, BYTES)
-    driver, name = stream.driver, "clCreateBuffer"
-    made = cl.create(name, driver.raw(name), stream.context, cl.MEM_READ_WRITE, nbytes, None)
-    native, release = driver.adopt(made)
+    place = (stream.context, cl.MEM_READ_WRITE, nbytes, None)
+    native, release = stream.driver.create_memory("clCreateBuffer", *place)
     owned = Resource("OpenCL memory", release)
     memory = OpenCLMemory(stream, native, nbytes, owned.close)
     return memory, OpenCLBuffer(memory, 0, shape, nbytes, BYTES, timeout, owner=True)

@@ -34,10 +34,8 @@ class OpenCLStream(StreamBase):
     def __init__(self, home: OpenCLContext) -> None:
         """Create a queue (``clCreateCommandQueueWithProperties``)."""
         driver = home.driver
-        try:
-            native = driver.cl.CommandQueue(home.native, home.native_device)
-        except driver.cl.Error as error:
-            raise cl.failure("clCreateCommandQueueWithProperties", error) from error
+        place = home.native, home.native_device
+        native = driver.make("clCreateCommandQueueWithProperties", driver.cl.CommandQueue, *place)
         kept: list[Any] = [native]
         self._queue: int = native.int_ptr
         self._flush = driver.raw("clFlush")
@@ -81,6 +79,23 @@ class OpenCLStream(StreamBase):
             self.flush()
             if not poll(lambda: self._ended(event), busy=False, timeout=timeout):
                 raise WaitTimeout(self._what, timeout)
+
+    def transfer(
+        self, kind: str, native: Any, *place: object, host: Any, timeout: float, to_host: bool
+    ) -> None:
+        """Copy between device and host on this queue and block until it is done.
+
+        Args:
+            kind: ``"Buffer"`` or ``"Image"``, for ``clEnqueueReadBuffer`` and its like.
+            native: pyopencl's object.
+            *place: Arguments of the call that say which part.
+            host: NumPy array.
+            timeout: Seconds to wait at most.
+            to_host: Whether the device is read.
+        """
+        function = f"clEnqueue{'Read' if to_host else 'Write'}{kind}"
+        arguments = (self.address, native.int_ptr, cl.FALSE, *place, host.ctypes.data, 0, None, None)
+        self.copy(partial(self.driver.call, function, *arguments), lambda: (host, native), timeout)
 
     @contextmanager
     def _marker(self, gate: int | None = None) -> Generator[ctypes.c_void_p]:

@@ -111,7 +111,7 @@ def crossings() -> dict[str, dict[str, int]]:
 
     Functions.__getattr__ = vulkan  # type: ignore[method-assign]
     names: dict[int | None, str] = {}
-    extension, core = opencl.Driver.required, opencl.Driver.raw
+    extension, core = opencl.Driver.required, opencl.Driver._raw
 
     def required(self: Any, platform: int, name: str) -> Any:
         found: Any = extension(self, platform, name)
@@ -125,7 +125,7 @@ def crossings() -> dict[str, dict[str, int]]:
     def converted(function: Any) -> Any:
         return counted(names[ctypes.cast(function, ctypes.c_void_p).value], preconverted(function))
 
-    opencl.Driver.required, opencl.Driver.raw = required, raw  # type: ignore[method-assign]
+    opencl.Driver.required, opencl.Driver._raw = required, raw  # type: ignore[method-assign]
     for module in (semaphore, context):
         vars(module)["preconverted"] = converted
     found: dict[str, dict[str, int]] = {}
