@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from interop.toolkit.notifications import HOLD, Notifications, run_callback
     from interop.toolkit.ownership import OPEN_TURN, WITH_CONSUMER, Owner, Ownership, OwnershipState
     from interop.toolkit.polling import Status, poll
-    from interop.toolkit.resource import Children, Closable, Resource, adopt, undo_all
+    from interop.toolkit.resource import Children, Closable, Pin, Resource, adopt, undo_all
     from interop.toolkit.runtimes import DeviceRuntime, put_handle
     from interop.toolkit.semaphores import DeviceSemaphore, SemaphoreBase
     from interop.toolkit.sigint import Deferred
@@ -74,7 +74,7 @@ __all__ += ["EagerLaunch", "KernelBase", "LaunchBase", "ModuleBase", "three_exte
 __all__ += ["HOLD", "Notifications", "run_callback"]
 __all__ += ["OPEN_TURN", "WITH_CONSUMER", "Owner", "Ownership", "OwnershipState"]
 __all__ += ["Status", "poll"]
-__all__ += ["Children", "Closable", "Resource", "adopt", "undo_all"]
+__all__ += ["Children", "Closable", "Pin", "Resource", "adopt", "undo_all"]
 __all__ += ["DeviceRuntime", "put_handle"]
 __all__ += ["DeviceSemaphore", "SemaphoreBase"]
 __all__ += ["Deferred"]
@@ -105,7 +105,7 @@ _NAMES = {
     "notifications": "HOLD Notifications run_callback",
     "ownership": "OPEN_TURN WITH_CONSUMER Owner Ownership OwnershipState",
     "polling": "Status poll",
-    "resource": "Children Closable Resource adopt undo_all",
+    "resource": "Children Closable Pin Resource adopt undo_all",
     "runtimes": "DeviceRuntime put_handle",
     "semaphores": "DeviceSemaphore SemaphoreBase",
     "sigint": "Deferred",

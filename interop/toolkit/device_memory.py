@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import warnings
-import weakref
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -13,7 +12,7 @@ from interop.protocols import ClosedError, FdFate, InteropError, check_shape, le
 from interop.toolkit.device_streams import DeviceStream, stream_address
 from interop.toolkit.device_views import DeviceView
 from interop.toolkit.host_pages import PinCounts, find_host_pages
-from interop.toolkit.resource import Resource, undo_all
+from interop.toolkit.resource import Pin, Resource, undo_all
 from interop.toolkit.views import BYTES
 
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ class DeviceMemory:
         with _counting:
             self.check_open()
             self._pins += 1
-        return Pin(self)
+        return Pin(self.unpin)
 
     def unpin(self) -> None:
         """Drop one pin. Raises nothing, because garbage collections call it."""
@@ -134,15 +133,6 @@ class DeviceMemory:
 
 def _nothing() -> None:
     """Release nothing: the memory has been released."""
-
-
-class Pin:
-    """Keeps memory valid for an array library."""
-
-    __slots__ = ("__weakref__",)
-
-    def __init__(self, memory: DeviceMemory) -> None:
-        weakref.finalize(self, memory.unpin).atexit = False
 
 
 def release_memory(runtime: DeviceRuntime, address: int, external: int | PinnedHost | None) -> None:

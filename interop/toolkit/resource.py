@@ -108,6 +108,16 @@ class Resource:
         self.close()
 
 
+class Pin:
+    """Keeps memory valid for an array library, until the library drops the pin."""
+
+    __slots__ = ("__weakref__",)
+
+    def __init__(self, drop: Callable[[], object]) -> None:
+        """``drop()`` runs once, when the pin dies before the interpreter ends. It must raise nothing."""
+        finalize(self, drop).atexit = False
+
+
 _Made = TypeVar("_Made")
 _Owner = TypeVar("_Owner")
 
