@@ -31,11 +31,15 @@ class OpenCLContext:
         self.native_device = native_device
         self.address: int = self.native.int_ptr
         """The ``cl_context``."""
-        self.pending = PendingCallbacks()
+        self.pending = PendingCallbacks(driver)
 
     def extension(self, name: str) -> Callable[..., Any]:
         """Return a function of the platform. Raises :class:`Unsupported` if the platform lacks it."""
         return self.driver.required(self.platform, name)
+
+    def call(self, name: str, *args: object) -> None:
+        """Call a function of the platform and raise the error of its status."""
+        cl.check(name, self.extension(name)(*args))
 
     @cached_property
     def ownership(self) -> tuple[Callable[..., int], ...]:

@@ -150,27 +150,25 @@ class Driver:
             raise Unsupported(name, "the OpenCL platform does not offer it")
         return found
 
-    def query(self, device: int, parameter: int) -> bytes | None:
+    def query(self, device: int, name: int) -> bytes | None:
         """Return the answer of ``clGetDeviceInfo``, or None where the driver refuses the query."""
         ask = self.raw("clGetDeviceInfo")
         size = ctypes.c_size_t()
-        if ask(device, parameter, 0, None, ctypes.byref(size)) != 0:
+        if ask(device, name, 0, None, ctypes.byref(size)) != 0:
             return None
         value = ctypes.create_string_buffer(max(1, size.value))
-        if ask(device, parameter, size.value, value, None) != 0:
+        if ask(device, name, size.value, value, None) != 0:
             return None  # NVIDIA answers the size of an empty list and refuses its value
         return value.raw[: size.value]
 
-    def query_numbers(self, device: int, parameter: int) -> tuple[int, ...]:
+    def query_numbers(self, device: int, name: int) -> tuple[int, ...]:
         """Return a list of 32-bit numbers; empty where the driver refuses the query."""
-        raw = self.query(device, parameter) or b""
+        raw = self.query(device, name) or b""
         return struct.unpack_from(f"{len(raw) // 4}I", raw)
 
-    def query_handles(
-        self, device: int, parameter: int, table: Mapping[int, HandleType]
-    ) -> frozenset[HandleType]:
+    def query_handles(self, device: int, name: int, table: Mapping[int, HandleType]) -> frozenset[HandleType]:
         """Return the handle types of a list of codes, without those that this backend does not know."""
-        return frozenset(table[code] for code in self.query_numbers(device, parameter) if code in table)
+        return frozenset(table[code] for code in self.query_numbers(device, name) if code in table)
 
     def make(self, function: str, binding: Callable[..., Any], *args: object) -> Any:
         """Return a new object of pyopencl's, or raise pyopencl's error as the error of the driver's ``function``."""
@@ -192,7 +190,12 @@ class Driver:
         except DriverError:
             release(address)
             raise
-        return native, partial(_release_both, native, release, address)
+
+        def release_both() -> None:
+            native.release()
+            release(address)
+
+        return native, release_both
 
     def last_reference(self, kind: str, address: int) -> Callable[[], object]:
         """Retain an object of pyopencl's; return what drops the reference, as the last one and without the GIL.
@@ -206,11 +209,6 @@ class Driver:
         """
         self.call(f"clRetain{kind}", address)
         return partial(self.raw(f"clRelease{kind}"), address)
-
-
-def _release_both(native: Any, release: Callable[[int], object], address: int) -> None:
-    native.release()
-    release(address)
 
 
 def check(function: str, code: int, *, hint: str = "", imported: str = "") -> None:

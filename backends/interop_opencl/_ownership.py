@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from abc import ABC, abstractmethod
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from interop.protocols import FdFate, PreparedCall, lend
 from interop_opencl._driver import MEM_READ_WRITE, MEMORY_FUNCTIONS, MEMORY_HANDLES, check
@@ -17,9 +17,16 @@ if TYPE_CHECKING:
     from interop.protocols import Handle
     from interop_opencl.stream import OpenCLStream
 
+    NewMemory: TypeAlias = tuple[Any, Callable[[], None], "Ownership | None"]
+    """A new ``cl_mem``: pyopencl's object, what releases it, and how it changes hands.
+
+    Memory of the consumer's own does not change hands.
+    """
+    ImportedMemory: TypeAlias = tuple[Any, Callable[[], None], "ExternalOwnership"]
+    """As :data:`NewMemory`, of another API."""
+
 _ACQUIRE, _RELEASE = MEMORY_FUNCTIONS
 _CODES = {handle_type: code for code, handle_type in MEMORY_HANDLES.items()}
-_Object = ctypes.c_void_p * 1
 
 
 class Ownership(ABC):
@@ -68,7 +75,8 @@ class ExternalOwnership(Ownership):
     def convert(self, queue: int) -> tuple[PreparedCall, PreparedCall]:
         """Return both calls with their arguments converted."""
         none, one, zero = ctypes.c_void_p(), ctypes.c_uint(1), ctypes.c_uint(0)
-        arguments = (ctypes.c_void_p(queue), one, _Object(self.address), zero, none, none)
+        objects = (ctypes.c_void_p * 1)(self.address)
+        arguments = (ctypes.c_void_p(queue), one, objects, zero, none, none)
         acquire, release = (partial(each, *arguments) for each in self._functions)
 
         def acquired() -> int:
@@ -100,7 +108,7 @@ class ExternalOwnership(Ownership):
 
 def import_object(
     stream: OpenCLStream, handle: Handle, function: str, *layout: object, imported: str
-) -> tuple[Any, Callable[[], None], ExternalOwnership]:
+) -> ImportedMemory:
     """Import memory of another API as a ``cl_mem``; ``handle`` is consumed on success only.
 
     No device list is passed: the context has one device, and the enums of the list differ between driver generations.
@@ -111,14 +119,9 @@ def import_object(
         function: Creates the ``cl_mem``.
         *layout: Arguments of ``function`` between the flags and the host pointer.
         imported: Description of the memory.
-
-    Returns:
-        pyopencl's object, the function that releases it, and how it changes hands.
     """
-    driver, functions = (
-        stream.driver,
-        stream.home.ownership,
-    )  # missing ones fail before the driver has the handle
+    # Missing functions are an error before the driver has the handle.
+    driver, functions = stream.driver, stream.home.ownership
     with lend(handle, FdFate.TAKEN) as number:
         properties = (ctypes.c_uint64 * 3)(_CODES[handle.type], number, 0)
         arguments = (stream.context, properties, MEM_READ_WRITE, *layout, None)

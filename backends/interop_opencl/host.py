@@ -107,4 +107,4 @@ def import_host(
         except BaseException:
             release()
             raise
-    return OpenCLMemory(stream, native, size, release, ownership)
+    return OpenCLMemory(stream, size, (native, release, ownership))

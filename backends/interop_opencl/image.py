@@ -13,10 +13,8 @@ from interop_opencl import _driver as cl
 from interop_opencl._ownership import import_object
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from interop.protocols import Handle, HandleType, ImageDescriptor, Stream
-    from interop_opencl._ownership import Ownership
+    from interop_opencl._ownership import ImportedMemory
     from interop_opencl.stream import OpenCLStream
 
 _IMAGE_2D, _IMAGE_3D, _IMAGE_2D_ARRAY = 0x10F1, 0x10F2, 0x10F3
@@ -38,20 +36,11 @@ _DESCRIPTION = struct.Struct("@I6N2IP")
 class OpenCLImage(ImageBase):
     """An image of another API, imported."""
 
-    __slots__ = ("_native", "_ownership", "_stream")
+    __slots__ = ("_native", "_ownership")
 
-    def __init__(
-        self,
-        native: Any,
-        release: Callable[[], None],
-        ownership: Ownership,
-        image: ImageDescriptor,
-        timeout: float,
-    ) -> None:
+    def __init__(self, made: ImportedMemory, image: ImageDescriptor, timeout: float) -> None:
+        self._native, release, self._ownership = made
         super().__init__("OpenCL image", image, timeout, release)
-        self._stream = ownership.stream
-        self._native = native
-        self._ownership = ownership
 
     @property
     def native(self) -> Any:
@@ -76,7 +65,7 @@ class OpenCLImage(ImageBase):
         place = (0, 0, layer, level) if image.is_3d or image.array_layers > 1 else (0, 0, level, 0)
         origin, region = (ctypes.c_size_t * 4)(*place), (ctypes.c_size_t * 3)(*image.level_extent(level))
         where = (self._native, origin, region, 0, 0)
-        self._stream.transfer("Image", *where, host=host, timeout=timeout, to_host=to_host)
+        self._ownership.stream.transfer("Image", *where, host=host, timeout=timeout, to_host=to_host)
 
     def close(self) -> None:
         """Release ownership that is still acquired, then the import. A second call does nothing."""
@@ -110,7 +99,7 @@ def import_image(stream: OpenCLStream, handle: Handle, image: ImageDescriptor, t
         if error.code not in _NOT_THIS_KIND:
             raise
         raise Unsupported(f"{image.tiling} images {image.shape} of {image.format}", str(error)) from error
-    return OpenCLImage(*made, image, timeout)
+    return OpenCLImage(made, image, timeout)
 
 
 def _check_tiling(stream: OpenCLStream, handle_type: HandleType, image: ImageDescriptor) -> None:

@@ -6,15 +6,13 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from interop.protocols import ClosedError, check_range, check_shape
-from interop.toolkit import BYTES, DeviceType, Resource, ViewBase, check_dlpack_request, to_dlpack
+from interop.toolkit import BYTES, DeviceType, Pin, Resource, ViewBase, check_dlpack_request, to_dlpack
 from interop_opencl import _driver as cl
 from interop_opencl._ownership import import_object
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from interop.protocols import DType, Handle, MemoryDescriptor, PreparedCall, Stream
-    from interop_opencl._ownership import Ownership
+    from interop_opencl._ownership import NewMemory
     from interop_opencl.stream import OpenCLStream
 
 _NOT_ASKED_FOR = (
@@ -31,28 +29,17 @@ class OpenCLMemory:
 
     __slots__ = ("__weakref__", "_native", "_ownership", "_release", "_size", "_views", "alive", "stream")
 
-    def __init__(
-        self,
-        stream: OpenCLStream,
-        native: Any,
-        size: int,
-        release: Callable[[], object],
-        ownership: Ownership | None = None,
-    ) -> None:
-        """Refer to a ``cl_mem``.
+    def __init__(self, stream: OpenCLStream, size: int, made: NewMemory) -> None:
+        """Take ownership of a ``cl_mem``.
 
         Args:
             stream: The queue on which views are copied.
-            native: The ``pyopencl.Buffer``.
             size: Bytes.
-            release: Releases ``native`` and the last reference.
-            ownership: How an import changes hands; None for memory of the consumer's own.
+            made: A ``pyopencl.Buffer`` and what belongs to it.
         """
         self.stream = stream
-        self._native = native
         self._size = size
-        self._release = release
-        self._ownership = ownership
+        self._native, self._release, self._ownership = made
         self._views: set[weakref.ref[OpenCLBuffer]] = set()
         self.alive = True
 
@@ -107,7 +94,7 @@ class OpenCLMemory:
         return made
 
     def pin(self) -> Pin:
-        """Keep the ``cl_mem``, and with it the import, until the result is dropped."""
+        """Keep the ``cl_mem``, and with it the import, until the result is dropped. The driver counts references."""
         return Pin(self.stream.driver.last_reference("MemObject", self.whole.int_ptr))
 
     def close(self) -> None:
@@ -125,15 +112,6 @@ class OpenCLMemory:
 
 def _nothing() -> None:
     """Release nothing: the memory has been released."""
-
-
-class Pin:
-    """Keeps a ``cl_mem`` for an array library. The driver counts references, so the memory need not."""
-
-    __slots__ = ("__weakref__",)
-
-    def __init__(self, drop: Callable[[], object]) -> None:
-        weakref.finalize(self, drop).atexit = False
 
 
 class OpenCLBuffer(ViewBase[OpenCLMemory]):
@@ -228,8 +206,7 @@ def import_memory(stream: OpenCLStream, handle: Handle, descriptor: MemoryDescri
     The handle is of an importable type and fits the descriptor.
     """
     create, size = "clCreateBufferWithProperties", descriptor.allocation_size
-    native, release, ownership = import_object(stream, handle, create, size, imported="memory")
-    return OpenCLMemory(stream, native, size, release, ownership)
+    return OpenCLMemory(stream, size, import_object(stream, handle, create, size, imported="memory"))
 
 
 def allocate(stream: OpenCLStream, size: int, timeout: float) -> tuple[OpenCLMemory, OpenCLBuffer]:
@@ -238,5 +215,5 @@ def allocate(stream: OpenCLStream, size: int, timeout: float) -> tuple[OpenCLMem
     place = (stream.context, cl.MEM_READ_WRITE, nbytes, None)
     native, release = stream.driver.create_memory("clCreateBuffer", *place)
     owned = Resource("OpenCL memory", release)
-    memory = OpenCLMemory(stream, native, nbytes, owned.close)
+    memory = OpenCLMemory(stream, nbytes, (native, owned.close, None))
     return memory, OpenCLBuffer(memory, 0, shape, nbytes, BYTES, timeout, owner=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from interop.protocols import DriverError, InteropError, InvalidArgument, WaitTimeout
 from interop.toolkit import ALL_HOLDS, Notifications, StreamBase, hold_failure, poll
 from interop_opencl import _driver as cl
-from interop_opencl._events import EventGate, on_completion, user_event
+from interop_opencl._events import EventGate, user_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
 
 _DRAIN = 0.25
 """Seconds for a closed queue to make the callbacks that it owes."""
-
-
-def _keep(_kept: object, _status: int) -> None:
-    """Keep an object until this function has been called."""
 
 
 class OpenCLStream(StreamBase):
@@ -80,9 +76,7 @@ class OpenCLStream(StreamBase):
             if not poll(lambda: self._ended(event), busy=False, timeout=timeout):
                 raise WaitTimeout(self._what, timeout)
 
-    def transfer(
-        self, kind: str, native: Any, *place: object, host: Any, timeout: float, to_host: bool
-    ) -> None:
+    def transfer(self, kind: str, native: Any, *place: Any, host: Any, timeout: float, to_host: bool) -> None:
         """Copy between device and host on this queue and block until it is done.
 
         Args:
@@ -111,14 +105,15 @@ class OpenCLStream(StreamBase):
     def _ended(self, event: ctypes.c_void_p) -> bool:
         status = ctypes.c_int(1)
         self.driver.call("clGetEventInfo", event, cl.EVENT_EXECUTION_STATUS, 4, ctypes.byref(status), None)
-        if status.value < 0:
-            raise DriverError("a command in the queue", status.value, cl.name_of(status.value))
+        failure = _failure(status.value)
+        if failure is not None:
+            raise failure
         return status.value == cl.COMPLETE
 
     def park(self, used: object) -> None:
         """Keep host memory until the work so far has ended: a copy in flight still uses it."""
         with suppress(InteropError), self._marker() as event:
-            on_completion(self.driver, self.home.pending, event, partial(_keep, used))
+            self.home.pending.on_completion(event, lambda _status: used)
             self.flush()
 
     def enqueue_notification(self, number: int) -> None:
@@ -127,11 +122,12 @@ class OpenCLStream(StreamBase):
         Where the marker is complete at once, PoCL (3.1) calls from inside ``clSetEventCallback``, in the caller's
         thread and under its own locks. A user event delays the marker until that call has returned.
         """
-        driver = self.driver
+        driver, pending = self.driver, self.home.pending
+        owed = self.notifications  # the callback must not keep the stream
         gate = user_event(driver, self.context)
         try:
             with self._marker(gate) as event:
-                on_completion(driver, self.home.pending, event, partial(_reached, self.notifications, number))
+                pending.on_completion(event, lambda status: owed.reached(number, _failure(status)))
         finally:
             driver.raw("clSetUserEventStatus")(gate, cl.COMPLETE)
             driver.raw("clReleaseEvent")(gate)
@@ -148,10 +144,9 @@ class OpenCLStream(StreamBase):
             self.driver.call("clEnqueueBarrierWithWaitList", other, 1, ctypes.byref(event), None)
 
 
-def _reached(owed: Notifications, number: int, status: int) -> None:
-    failed = status != cl.COMPLETE  # negative: the error of an earlier command
-    error = DriverError("a command in the queue", status, cl.name_of(status)) if failed else None
-    owed.reached(number, error)
+def _failure(status: int) -> DriverError | None:
+    """Return what the status of an event reports; a negative one is the error of the command or an earlier one."""
+    return DriverError("a command in the queue", status, cl.name_of(status)) if status < 0 else None
 
 
 def _release(gate: EventGate, owed: Notifications, kept: list[Any], drop: Callable[[], object]) -> None:
