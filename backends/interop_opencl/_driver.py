@@ -177,25 +177,27 @@ class Driver:
         except self.cl.Error as error:
             raise failure(function, error) from error
 
-    def create_memory(self, name: str, *args: object, imported: str = "") -> tuple[Any, Callable[[], None]]:
+    def create_memory(
+        self, name: str, args: tuple[object, ...], imported: str = ""
+    ) -> tuple[int, Any, Callable[[], None]]:
         """Create a ``cl_mem``, as :func:`create` does, and give it to pyopencl; see :meth:`last_reference`.
 
         Returns:
-            pyopencl's object, which has a reference of its own, and the function that releases both references.
+            The address; pyopencl's object, which has a reference of its own; what releases both references.
         """
         release = self.raw("clReleaseMemObject")
         address = create(name, self.raw(name), *args, imported=imported, discard=release)
         try:
-            native = self.make("clGetMemObjectInfo", self.cl.MemoryObject.from_int_ptr, address)
-        except DriverError:
+            native = self.cl.MemoryObject.from_int_ptr(address)
+        except self.cl.Error as error:
             release(address)
-            raise
+            raise failure("clGetMemObjectInfo", error) from error
 
         def release_both() -> None:
             native.release()
             release(address)
 
-        return native, release_both
+        return address, native, release_both
 
     def last_reference(self, kind: str, address: int) -> Callable[[], object]:
         """Retain an object of pyopencl's; return what drops the reference, as the last one and without the GIL.

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _ACQUIRE, _RELEASE = MEMORY_FUNCTIONS
 _CODES = {handle_type: code for code, handle_type in MEMORY_HANDLES.items()}
+_Objects = ctypes.c_void_p * 1
+_Properties = ctypes.c_uint64 * 3
 
 
 class Ownership(ABC):
@@ -75,8 +77,7 @@ class ExternalOwnership(Ownership):
     def convert(self, queue: int) -> tuple[PreparedCall, PreparedCall]:
         """Return both calls with their arguments converted."""
         none, one, zero = ctypes.c_void_p(), ctypes.c_uint(1), ctypes.c_uint(0)
-        objects = (ctypes.c_void_p * 1)(self.address)
-        arguments = (ctypes.c_void_p(queue), one, objects, zero, none, none)
+        arguments = (ctypes.c_void_p(queue), one, _Objects(self.address), zero, none, none)
         acquire, release = (partial(each, *arguments) for each in self._functions)
 
         def acquired() -> int:
@@ -107,7 +108,7 @@ class ExternalOwnership(Ownership):
 
 
 def import_object(
-    stream: OpenCLStream, handle: Handle, function: str, *layout: object, imported: str
+    stream: OpenCLStream, handle: Handle, function: str, layout: tuple[object, ...], imported: str
 ) -> ImportedMemory:
     """Import memory of another API as a ``cl_mem``; ``handle`` is consumed on success only.
 
@@ -117,13 +118,13 @@ def import_object(
         stream: The consumer's queue.
         handle: Of an importable type.
         function: Creates the ``cl_mem``.
-        *layout: Arguments of ``function`` between the flags and the host pointer.
+        layout: Arguments of ``function`` between the flags and the host pointer.
         imported: Description of the memory.
     """
     # Missing functions are an error before the driver has the handle.
     driver, functions = stream.driver, stream.home.ownership
     with lend(handle, FdFate.TAKEN) as number:
-        properties = (ctypes.c_uint64 * 3)(_CODES[handle.type], number, 0)
+        properties = _Properties(_CODES[handle.type], number, 0)
         arguments = (stream.context, properties, MEM_READ_WRITE, *layout, None)
-        native, release = driver.create_memory(function, *arguments, imported=imported)
-    return native, release, ExternalOwnership(functions, stream, native.int_ptr)
+        address, native, release = driver.create_memory(function, arguments, imported)
+    return native, release, ExternalOwnership(functions, stream, address)

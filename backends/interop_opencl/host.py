@@ -100,8 +100,9 @@ def import_host(
     with lend(handle, FdFate.KEPT) as host:
         pages = find_host_pages(host, size)
         flags = cl.MEM_READ_WRITE | cl.MEM_USE_HOST_PTR
-        native, release = driver.create_memory("clCreateBuffer", stream.context, flags, size, host)
-        ownership = HostOwnership(stream, native.int_ptr, host, size, pages)
+        place = (stream.context, flags, size, host)
+        address, native, release = driver.create_memory("clCreateBuffer", place)
+        ownership = HostOwnership(stream, address, host, size, pages)
         try:
             ownership.map_first(queue)
         except BaseException:

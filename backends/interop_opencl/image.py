@@ -94,7 +94,7 @@ def import_image(stream: OpenCLStream, handle: Handle, image: ImageDescriptor, t
     layout = (_FORMAT.pack(*wanted), _DESCRIPTION.pack(kind, *extents, levels if levels > 1 else 0, 0, 0))
     create = "clCreateImageWithProperties"
     try:
-        made = import_object(stream, handle, create, *layout, imported="image memory")
+        made = import_object(stream, handle, create, layout, "image memory")
     except DriverError as error:
         if error.code not in _NOT_THIS_KIND:
             raise

@@ -206,14 +206,14 @@ def import_memory(stream: OpenCLStream, handle: Handle, descriptor: MemoryDescri
     The handle is of an importable type and fits the descriptor.
     """
     create, size = "clCreateBufferWithProperties", descriptor.allocation_size
-    return OpenCLMemory(stream, size, import_object(stream, handle, create, size, imported="memory"))
+    return OpenCLMemory(stream, size, import_object(stream, handle, create, (size,), "memory"))
 
 
 def allocate(stream: OpenCLStream, size: int, timeout: float) -> tuple[OpenCLMemory, OpenCLBuffer]:
     """Allocate device memory (``clCreateBuffer``). Closing the view releases it."""
     shape, nbytes = check_shape(size, BYTES)
     place = (stream.context, cl.MEM_READ_WRITE, nbytes, None)
-    native, release = stream.driver.create_memory("clCreateBuffer", *place)
+    _, native, release = stream.driver.create_memory("clCreateBuffer", place)
     owned = Resource("OpenCL memory", release)
     memory = OpenCLMemory(stream, nbytes, (native, owned.close, None))
     return memory, OpenCLBuffer(memory, 0, shape, nbytes, BYTES, timeout, owner=True)
