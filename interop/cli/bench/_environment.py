@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from interop.cli._doctor import host
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,9 +25,7 @@ def machine(devices: Mapping[str, DeviceInfo]) -> dict[str, Any]:
         "cpus": os.cpu_count() or 1,
         "processor": _processor(),
         "load": load,
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "interop": metadata.version("gpu-interop"),
+        **host(),
         "devices": {name: f"{device.name}, {device.driver}".strip(", ") for name, device in devices.items()},
         "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
     }
