@@ -67,7 +67,7 @@ def rows(link: Link, notes: list[str]) -> Iterator[Row]:
             parameters={"bytes": size},
             value=here,
             unit="GB/s",
-            p99=float(np.percentile(figures["shared"][1:], 1)),
+            p99=float(np.percentile(figures["shared"][1:], 1)),  # of a speed, the low end is the bad one
             reference=f"own memory, {there:,.1f} GB/s",
             ratio=here / there,
         )

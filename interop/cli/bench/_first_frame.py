@@ -11,13 +11,15 @@ import json
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from interop import registry
 from interop.cli.bench._measure import Row, against
 from interop.cli.bench._programs import load
 from interop.links import connect
+from interop.negotiation import select_devices
 from interop.protocols import InteropError, InvalidArgument
 
 if TYPE_CHECKING:
@@ -46,13 +48,14 @@ def rows(
     """
     runs: dict[str, list[Mapping[str, float]]] = {"whole": [], "steps": [], "by hand": []}
     wanted = list(runs)
+    arguments = (producer, consumer, str(timeout), str(folder or ""), *map(str, numbers))
     start = time.monotonic()
     for _ in range(_ROUNDS):  # in turns, so that all see the same machine
         if time.monotonic() - start > _ENOUGH:
             break
         for mode in list(wanted):
             try:
-                runs[mode].append(_fresh(mode, producer, consumer, timeout, folder, numbers))
+                runs[mode].append(_fresh(mode, *arguments, timeout=60 + 4 * timeout))
             except InteropError as error:
                 notes.append(f"{consumer}, first_frame, {mode}: {error}")
                 if mode == "whole":
@@ -60,11 +63,7 @@ def rows(
                 wanted.remove(mode)
 
     def row(step: str, ours: Sequence[float], theirs: Sequence[float] = ()) -> Row:
-        def made(**figures: Any) -> Row:
-            return Row(
-                consumer=consumer, sync="auto", measure="first_frame", parameters={"step": step}, **figures
-            )
-
+        made = partial(Row, consumer=consumer, sync="auto", measure="first_frame", parameters={"step": step})
         return against(made, ours, theirs, "both drivers opened by hand", "ms")
 
     def sums(mode: str, *, bindings: bool) -> list[float]:
@@ -82,15 +81,12 @@ def rows(
             yield row(prefix + step, [run[step] * 1e3 for run in done])
 
 
-def _fresh(
-    mode: str, producer: str, consumer: str, timeout: float, folder: Path | None, numbers: tuple[int, int]
-) -> Mapping[str, float]:
+def _fresh(*arguments: str, timeout: float) -> Mapping[str, float]:
     """Run this module in a process of its own. Raises :class:`InvalidArgument` with its last words if it fails."""
-    arguments = (mode, producer, consumer, str(timeout), str(folder or ""), *map(str, numbers))
     command = [sys.executable, "-m", "interop.cli.bench._first_frame", *arguments]
     try:
         done = subprocess.run(  # noqa: S603 - this interpreter and module
-            command, capture_output=True, text=True, check=False, timeout=60 + 4 * timeout
+            command, capture_output=True, text=True, check=False, timeout=timeout
         )
     except subprocess.TimeoutExpired as error:
         raise InvalidArgument(f"the fresh process has not ended after {error.timeout:g} s") from error
@@ -143,11 +139,7 @@ def _by_step(producer: str, consumer: str, timeout: float) -> Mapping[str, float
     steps.note(f"{_BINDING} consumer")
     consumers = consuming.devices()
     steps.note("consumer's devices")
-    from interop.negotiation import select_devices
-
-    left, right, _ = select_devices(
-        producers, consumers, producer_choice=None, consumer_choice=None, allow_mismatch=False
-    )
+    left, right, _ = select_devices(producers, consumers)
     opened = producing.open_producer(left)
     steps.note("producer opened")
     taken = consuming.open_consumer(right)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from interop.links import connect
 from interop.protocols import InvalidArgument
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from interop.links import Slot
     from interop.protocols import Commands
@@ -30,45 +29,14 @@ KERNEL void increment(GLOBAL_MEM unsigned int *words, unsigned int count)
 _FILL = 7
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """The time of a frame at one number of slots and one batch."""
-
-    consumer: str
-    sync: Any
-    """Strategy towards the consumer."""
-    slots: int
-    batch: int
-    frames: int
-    microseconds: float
-    """Per frame."""
-    by_hand: float | None = None
-    """The same work in C++, in µs per frame; None where there was no program."""
-
-    @property
-    def ratio(self) -> float | None:
-        """This over the one by hand."""
-        return self.microseconds / self.by_hand if self.by_hand else None
+_SHAPES = ((1, 1), (8, 1), (8, 4), (64, 1), (64, 32))
+"""Slots, and frames of a batch: one, and the most that leave two batches in flight."""
 
 
-def shapes(slots: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Pair each number of slots with batches: of one frame, and the largest that leaves two in flight."""
-    for count in slots:
-        for batch in dict.fromkeys((1, max(1, count // 2))):
-            yield count, batch
-
-
-def measure(
-    producer: str,
-    consumer: str,
-    *,
-    sync: Any = "auto",
-    slots: int,
-    batch: int,
-    frames: int,
-    timeout: float = 10.0,
-) -> Figure:
-    """Run ``frames`` frames of 64 KiB (a fill, a kernel that increments each word), and look at the result.
+def _microseconds(
+    producer: str, consumer: str, sync: Any, *, slots: int, batch: int, frames: int, timeout: float
+) -> float:
+    """Run ``frames`` frames of 64 KiB (a fill, a kernel that increments each word), and return the time of one.
 
     Raises :class:`InvalidArgument` when a slot holds other words than it must, and what ``connect`` raises.
     """
@@ -102,32 +70,25 @@ def measure(
         recorded.close()
         ring.close()
         module.close()
-        return Figure(
-            consumer=consumer,
-            sync=str(link.plan.to_consumer.strategy),
-            slots=slots,
-            batch=batch,
-            frames=frames,
-            microseconds=seconds * 1e6 / frames,
-        )
+    return seconds * 1e6 / frames
 
 
 def rows(producer: str, consumer: str, sync: Any, frames: int, timeout: float) -> Iterator[Row]:
     """Time frames through rings of several sizes, held against the ring of one slot."""
     single: float | None = None
-    for slots, batch in shapes((1, 8, 64)):
+    for slots, batch in _SHAPES:
         count = max(batch, frames // batch * batch)
-        figure = measure(
-            producer, consumer, sync=sync, slots=slots, batch=batch, frames=count, timeout=timeout
+        spent = _microseconds(
+            producer, consumer, sync, slots=slots, batch=batch, frames=count, timeout=timeout
         )
         yield Row(
             consumer=consumer,
             sync=sync,
             measure="ring",
             parameters={"slots": slots, "batch": batch},
-            value=figure.microseconds,
+            value=spent,
             unit="µs",
             reference="" if single is None else "one slot",
-            ratio=None if single is None else figure.microseconds / single,
+            ratio=None if single is None else spent / single,
         )
-        single = figure.microseconds if single is None else single
+        single = spent if single is None else single

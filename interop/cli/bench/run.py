@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from interop.protocols import DeviceInfo
 
-_PER_STRATEGY = frozenset({"turn_cost", "round_trip", "ring"})
+_TURNS = frozenset({"turn_cost", "round_trip"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +89,7 @@ def _consumer(name: str, settings: BenchSettings, outcome: Outcome, tell: Callab
                 if "bandwidth" in wanted:
                     tell(f"{name}: bandwidth")
                     rows += _bandwidth.rows(link, notes)
-            if wanted & {"turn_cost", "round_trip"}:
+            if wanted & _TURNS:
                 tell(f"{name}, {sync}: turns")
                 rows += _turns.rows(link, sync, settings.measures, settings.frames, settings.against, notes)
         if not known and "first_frame" in wanted:
@@ -101,7 +101,7 @@ def _consumer(name: str, settings: BenchSettings, outcome: Outcome, tell: Callab
         if "ring" in wanted and plan.handle_type is not None:
             tell(f"{name}, {sync}: ring")
             rows += _ring.rows(settings.producer, name, sync, settings.frames, settings.timeout)
-        if not wanted & _PER_STRATEGY:
+        if not wanted & {*_TURNS, "ring"}:
             break
     if known and "staged" in wanted:
         tell(f"{name}: staged")

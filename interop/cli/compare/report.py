@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageDraw
@@ -93,16 +94,7 @@ def document(producer: str, results: Sequence[Result], agreements: Sequence[Agre
             }
             for result in results
         ],
-        "agreement": [
-            {
-                "a": agreement.a,
-                "b": agreement.b,
-                "max_abs_difference": agreement.max_abs_difference,
-                "frames": agreement.frames,
-                "speed_ratio": agreement.speed_ratio,
-            }
-            for agreement in agreements
-        ],
+        "agreement": [asdict(agreement) for agreement in agreements],
     }
 
 
