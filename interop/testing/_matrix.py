@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from interop.testing._pair import Pair
@@ -62,7 +62,7 @@ class Matrix:
 
     def score(self) -> tuple[int, int]:
         """Return how many cases passed, of how many that apply to this pair."""
-        return _score(list(self.rows.values()))
+        return _score(self.rows.values())
 
     def lines(self, pair: Pair) -> Iterator[str]:
         """Write the summary for people."""
@@ -96,7 +96,7 @@ class Matrix:
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _score(rows: list[MatrixRow]) -> tuple[int, int]:
+def _score(rows: Iterable[MatrixRow]) -> tuple[int, int]:
     applicable = [row for row in rows if row.outcome not in NOT_RUN]
     return sum(row.outcome == PASSED for row in applicable), len(applicable)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from interop.protocols import ONE_SHOT, HandleType, InteropError, InvalidArgumen
 
 if TYPE_CHECKING:
     from interop.negotiation import Plan
-    from interop.protocols import ConsumerBackend, DeviceInfo, ProducerBackend, Tiling
+    from interop.protocols import Consumer, ConsumerBackend, DeviceInfo, Producer, ProducerBackend, Tiling
     from interop.registry import Registry
 
 
@@ -35,8 +36,8 @@ class Pair:
         registry: Registry,
         producer: str,
         consumer: str,
-        device: str | None,
-        consumer_device: str | None,
+        device: int | str | None,
+        consumer_device: int | str | None,
         *,
         handle_type: str | None = None,
     ) -> Pair:
@@ -45,8 +46,8 @@ class Pair:
         left, right, match = negotiation.select_devices(
             producers.devices(),
             consumers.devices(),
-            producer_choice=choice(device),
-            consumer_choice=choice(consumer_device),
+            producer_choice=device,
+            consumer_choice=consumer_device,
         )
         plan = negotiation.negotiate(left, right, match, handle_type=handle_type, veto=registry.veto)
         return cls(
@@ -59,12 +60,19 @@ class Pair:
             asked=handle_type,
         )
 
+    def open_producer(self) -> contextlib.closing[Producer]:
+        """Open the producer's device for a ``with`` block."""
+        return contextlib.closing(self.producers.open_producer(self.producer))
+
+    def open_consumer(self) -> contextlib.closing[Consumer]:
+        """Open the consumer's device for a ``with`` block."""
+        return contextlib.closing(self.consumers.open_consumer(self.consumer))
+
     @property
     def handle_type(self) -> HandleType:
         """By which type memory travels; ask :meth:`lacks` for ``"zero-copy"`` first."""
         if self.plan.handle_type is None:
-            msg = "this pair shares no memory"
-            raise InvalidArgument(msg)
+            raise InvalidArgument("this pair shares no memory")
         return self.plan.handle_type
 
     def lacks(self, need: str) -> str | None:
@@ -90,19 +98,15 @@ class Pair:
             "stream-notify": self.consumer.capabilities.stream_notify,
         }
         if need not in capability:
-            msg = f"no such need: {need!r}"
-            raise InvalidArgument(msg)
+            raise InvalidArgument(f"no such need: {need!r}")
         return None if capability[need] else f"{self.consumer.name} offers no {need.replace('-', ' ')}"
 
     def semaphore_type(self, kind: SemaphoreKind) -> HandleType | None:
         """Return the handle type by which semaphores of a kind travel both ways, or None."""
+        sides = self.producer, self.consumer
         common = self.producer.capabilities.exportable(kind) & self.consumer.capabilities.importable(kind)
-        for handle_type in negotiation.SEMAPHORE_TYPES:
-            if handle_type in common and not self.registry.veto(
-                self.producer, self.consumer, handle_type, kind.value
-            ):
-                return handle_type
-        return None
+        types = (each for each in negotiation.SEMAPHORE_TYPES if each in common)
+        return next((each for each in types if not self.registry.veto(*sides, each, kind.value)), None)
 
     def lacks_kind(self, kind: SemaphoreKind) -> str | None:
         """Return why semaphores of ``kind`` cannot be shared, or None where they can."""
@@ -111,16 +115,13 @@ class Pair:
         exported = ", ".join(self.producer.capabilities.exportable(kind)) or "nothing"
         imported = ", ".join(self.consumer.capabilities.importable(kind)) or "nothing"
         notes = self.consumer.capabilities.semaphore_notes
-        return "; ".join(
-            [f"{self.producer.name} exports {exported}, {self.consumer.name} imports {imported}", *notes]
-        )
+        lacking = f"{self.producer.name} exports {exported}, {self.consumer.name} imports {imported}"
+        return "; ".join([lacking, *notes])
 
     def lacks_tiling(self, tiling: Tiling) -> str | None:
         """Return why images of a tiling cannot be shared, or None where they can."""
         found = offered(self.producer, self.consumer, self.plan.handle_type)
-        if tiling in found.tilings:
-            return None
-        return "; ".join(found.reasons)
+        return None if tiling in found.tilings else "; ".join(found.reasons)
 
     def lacks_sync(self, strategy: str) -> str | None:
         """Return why a strategy cannot order the two, or None where it can."""
@@ -136,8 +137,3 @@ class Pair:
         except InteropError as error:
             return " ".join(str(error).split())
         return None
-
-
-def choice(text: str | None) -> int | str | None:
-    """Read a device from the command line: a number is an index, anything else part of its name."""
-    return int(text) if text is not None and text.isdecimal() else text

@@ -240,7 +240,7 @@ def main() -> int:
     parser.add_argument("--reset", action="store_true", help="end the CUDA context before exit")
     options = parser.parse_args()
     library = LIBRARIES[options.library]()
-    first = "0" if options.vouch else None
+    first = 0 if options.vouch else None
     pair = Pair.find(registry.default(), "vulkan", options.consumer, first, first)
     join: Join = functools.partial(interop.connect, path="zero-copy", sync=options.sync)
     if options.vouch:
