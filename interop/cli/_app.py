@@ -35,7 +35,8 @@ _HANDLE_TYPE = click.Choice([each.value for each in MEMORY_TYPES])
 
 
 @click.group(
-    no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},
 )
 @click.version_option(__version__, "-V", "--version", prog_name="interop", message="%(prog)s %(version)s")
 def app() -> None:
@@ -49,13 +50,12 @@ _consumers = click.option(
     "--consumers", type=CONSUMERS, help="Consumers, separated by commas.  [default: every registered one]"
 )
 _producer = click.option(
-    "--producer", type=PRODUCER, default="vulkan", show_default=True, help="The backend that owns the memory."
+    "--producer", type=PRODUCER, default="vulkan", help="The backend that owns the memory."
 )
 _timeout = click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     default=10.0,
-    show_default=True,
     help="Seconds after which any wait gives up.",
 )
 _json = click.option("--json", type=OutputFile(), help="Write the report to this file; - is standard output.")
@@ -64,21 +64,9 @@ _json = click.option("--json", type=OutputFile(), help="Write the report to this
 @app.command()
 @_consumers
 @_producer
-@click.option(
-    "--frames",
-    type=click.IntRange(min=1),
-    default=600,
-    show_default=True,
-    help="Frames to verify per consumer.",
-)
-@click.option(
-    "--grid",
-    type=click.IntRange(2, 8192),
-    default=256,
-    show_default=True,
-    help="Heights per side of the grid.",
-)
-@click.option("--sync", type=_SYNC, default="auto", show_default=True, help="Synchronisation strategy.")
+@click.option("--frames", type=click.IntRange(min=1), default=600, help="Frames to verify per consumer.")
+@click.option("--grid", type=click.IntRange(2, 8192), default=256, help="Heights per side of the grid.")
+@click.option("--sync", type=_SYNC, default="auto", help="Synchronisation strategy.")
 @click.option("--path", type=_PATH, help="Refuse every other memory path.")
 @click.option("--handle-type", type=_HANDLE_TYPE, help="Refuse every other external handle type.")
 @click.option(
@@ -196,9 +184,7 @@ def _say(line: diagnosis.Line) -> None:
     first, *rest = text.wrap(_out, room) or [text]
     parts = [first]
     if rest:  # the lines after the first have less room, so they are wrapped again
-        done = len(first)
-        while text.plain[done] == " ":
-            done += 1
+        done = len(text) - len(text.plain[len(first) :].lstrip(" "))
         parts += text[done:].wrap(_out, room - 2)
     for number, part in enumerate(parts):
         part.rstrip()
@@ -214,9 +200,7 @@ def _say(line: diagnosis.Line) -> None:
     type=Names("measure", lambda: MEASURES),
     help=f"Measures, separated by commas: {', '.join(MEASURES)}.  [default: all]",
 )
-@click.option(
-    "--frames", type=click.IntRange(min=1), default=200, show_default=True, help="Frames per figure."
-)
+@click.option("--frames", type=click.IntRange(min=1), default=200, help="Frames per figure.")
 @_timeout
 @click.option(
     "--by-hand",

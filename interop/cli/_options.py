@@ -39,16 +39,12 @@ class Name(_Type):
         self._what = what
         self._choices = choices
 
-    def check(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return a name, or fail with the choices."""
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the name, or fail with the choices."""
         choices = self._choices()
         if value not in choices:
             self.fail(f"no {self._what} {value!r}; choose from {', '.join(choices)}", param, ctx)
         return value
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the name."""
-        return self.check(str(value), param, ctx)
 
     def shell_complete(
         self,
@@ -70,10 +66,9 @@ class Names(Name):
         """Return the names as a list."""
         parts = [part.strip() for part in str(value).split(",") if part.strip()]
         if not parts:
-            self.fail(
-                f"expected names separated by commas; choose from {', '.join(self._choices())}", param, ctx
-            )
-        return [self.check(part, param, ctx) for part in parts]
+            choices = ", ".join(self._choices())
+            self.fail(f"expected names separated by commas; choose from {choices}", param, ctx)
+        return [Name.convert(self, part, param, ctx) for part in parts]
 
 
 class OutputFile(_Type):

@@ -75,7 +75,6 @@ def choose_memory(
 
 def _is_foreign(handle_type: HandleType, producer: DeviceInfo, consumer: DeviceInfo) -> bool:
     """Whether neither device supports any handle of this kind, as Windows handles on Linux."""
-    known: set[HandleType] = set()
-    for capabilities in (producer.capabilities, consumer.capabilities):
-        known |= capabilities.memory_export | capabilities.memory_import
-    return not handle_type.is_fd and handle_type not in known
+    devices = (producer.capabilities, consumer.capabilities)
+    known = any(handle_type in each.memory_export | each.memory_import for each in devices)
+    return not handle_type.is_fd and not known

@@ -72,8 +72,7 @@ class Registry:
         self._failures: list[PluginFailure] = []
         self._origin: dict[str, _EntryPoint | str] = {}
         self._infos: dict[str, BackendInfo] = {}
-        self._owner: dict[str, _EntryPoint | str] = {}
-        self._duplicates: dict[str, str] = {}
+        self._claims: dict[str, list[_EntryPoint | str]] = {}
         self._loaded: dict[str, Backend] = {}
         self._environment: tuple[str, ...] | None = None
         found = discovery.entry_points(hookspecs.GROUP) if entry_points is None else entry_points
@@ -154,16 +153,14 @@ class Registry:
         if info.api_version != API_VERSION:
             written = f"backend {info.name!r} is written for API version {info.api_version}"
             raise RegistryError(f"{written}; this is {API_VERSION}")
-        if info.name in self._infos:
-            first = self._duplicates.get(info.name) or _distribution(self._owner[info.name])
-            self._duplicates[info.name] = f"{first} and {_distribution(origin)}"
-            raise self._registered_twice(info.name)
+        self._claims.setdefault(info.name, []).append(origin)
+        self._check_claims(info.name)
         self._infos[info.name] = info
-        self._owner[info.name] = origin
 
-    def _registered_twice(self, backend: str) -> RegistryError:
-        claims = self._duplicates[backend]
-        return RegistryError(f"backend {backend!r} is registered by both {claims}; uninstall one of them")
+    def _check_claims(self, backend: str) -> None:
+        if len(self._claims[backend]) > 1:
+            names = " and ".join(map(_distribution, self._claims[backend]))
+            raise RegistryError(f"backend {backend!r} is registered by both {names}; uninstall one of them")
 
     @property
     def failures(self) -> tuple[PluginFailure, ...]:
@@ -202,8 +199,7 @@ class Registry:
                 if info is None and name in DISTRIBUTIONS:
                     notes.insert(0, f"to add it: pip install '{DISTRIBUTIONS[name]}'")
                 raise UnknownBackend(name, role.value if role else "backend", self.backends(role), notes)
-            if name in self._duplicates:
-                raise self._registered_twice(name)
+            self._check_claims(name)
             if name not in self._loaded:
                 self.prepare_environment()
                 widen_table()

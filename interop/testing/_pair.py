@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from interop import negotiation
-from interop.negotiation import MemoryPath, missing, offered
+from interop.negotiation import missing, offered
 from interop.protocols import ONE_SHOT, HandleType, InteropError, InvalidArgument, SemaphoreKind
 
 if TYPE_CHECKING:
@@ -44,10 +44,7 @@ class Pair:
         """Load both backends and choose devices as ``interop.connect`` does. Raises what that raises."""
         producers, consumers = registry.load_producer(producer), registry.load_consumer(consumer)
         left, right, match = negotiation.select_devices(
-            producers.devices(),
-            consumers.devices(),
-            producer_choice=device,
-            consumer_choice=consumer_device,
+            producers.devices(), consumers.devices(), producer_choice=device, consumer_choice=consumer_device
         )
         plan = negotiation.negotiate(left, right, match, handle_type=handle_type, veto=registry.veto)
         return cls(
@@ -77,14 +74,13 @@ class Pair:
 
     def lacks(self, need: str) -> str | None:
         """Return why the pair does not offer ``need``, or None where it does."""
-        if need in ("descriptors", "host-memory") and self.plan.handle_type is not None:
-            by_host = self.plan.handle_type is HandleType.HOST_ALLOCATION
-            fits = by_host if need == "host-memory" else self.plan.handle_type.is_fd
-            return None if fits else f"memory travels by {self.plan.handle_type.value} here"
+        handle_type = self.plan.handle_type
         if need in ("zero-copy", "descriptors", "host-memory"):
-            if self.plan.path is MemoryPath.ZERO_COPY:
-                return None
-            return "; ".join(map(str, self.plan.rejected)) or "no common handle type"
+            if handle_type is None:
+                return "; ".join(map(str, self.plan.rejected)) or "no common handle type"
+            by_host = handle_type is HandleType.HOST_ALLOCATION
+            fits = {"zero-copy": True, "descriptors": handle_type.is_fd, "host-memory": by_host}[need]
+            return None if fits else f"memory travels by {handle_type.value} here"
         if need in ("signals-in", "signals-out"):
             sides = self.producer, self.consumer
             signals, waits = sides if need == "signals-in" else sides[::-1]

@@ -7,6 +7,7 @@ machine.
 from __future__ import annotations
 
 import contextlib
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -45,7 +46,6 @@ class LinkFactory(Protocol):
 
     def __call__(self, *, sync: Any = "auto", path: Any | None = None, timeout: float | None = None) -> Link:
         """Connect the pair; the arguments are those of ``interop.connect``."""
-        ...
 
 
 class Run:
@@ -64,30 +64,21 @@ class Run:
         self.file: Path | None = option("--interop-matrix")
         self.profile = ConformanceProfile()
         self.matrix = matrix.Matrix()
-        self._pair: Pair | None = None
 
-    @property
+    @functools.cached_property
     def pair(self) -> Pair:
         """The devices under test, found on first use. Raises what ``interop.connect`` would raise."""
-        if self._pair is None:
-            if self.backend is None:
-                raise pytest.UsageError("name the backend to test: --interop-backend=NAME")
-            plugins = registry.default()
-            self._pair = Pair.find(
-                plugins,
-                self.producer,
-                self.backend,
-                self.device,
-                self.consumer_device,
-                handle_type=self.handle_type,
-            )
-            profile = plugins.conformance_profile(self.backend)
-            if isinstance(profile, ConformanceProfile):
-                self.profile = profile
-            elif profile is not None:
-                message = f"the conformance profile of {self.backend} is a {type(profile).__name__}"
-                raise pytest.UsageError(message)
-        return self._pair
+        if self.backend is None:
+            raise pytest.UsageError("name the backend to test: --interop-backend=NAME")
+        plugins, devices = registry.default(), (self.device, self.consumer_device)
+        pair = Pair.find(plugins, self.producer, self.backend, *devices, handle_type=self.handle_type)
+        profile = plugins.conformance_profile(self.backend)
+        if isinstance(profile, ConformanceProfile):
+            self.profile = profile
+        elif profile is not None:
+            message = f"the conformance profile of {self.backend} is a {type(profile).__name__}"
+            raise pytest.UsageError(message)
+        return pair
 
     def connect(self, *, sync: Any = "auto", path: Any | None = None, timeout: float | None = None) -> Link:
         """Connect the pair; the arguments are those of ``interop.connect``."""
@@ -328,8 +319,4 @@ def bench(interop_run: Run, producer: Producer, consumer: Consumer) -> Iterator[
 def link_factory(interop_run: Run, descriptor_counts: leaks.Resources) -> Iterator[LinkFactory]:  # noqa: ARG001 - counts around it
     """Make links of the pair under test."""
     with contextlib.ExitStack() as links:
-
-        def connect(**options: Any) -> Link:
-            return links.enter_context(interop_run.connect(**options))
-
-        yield connect
+        yield lambda **options: links.enter_context(interop_run.connect(**options))

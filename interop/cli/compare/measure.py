@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from interop.links import Buffer, Link
     from interop.protocols import GpuProducer, Kernel, MappedBuffer
 
+    Advance = Callable[[str, int], None]
     Heights = npt.NDArray[np.float32]
 
 WAVE = """
@@ -115,7 +116,7 @@ def kept_frames(frames: int) -> frozenset[int]:
     return frozenset(int(index) for index in np.linspace(0, frames - 1, count))
 
 
-def compare_consumer(consumer: str, settings: CompareSettings, advance: Callable[[str, int], None]) -> Result:
+def compare_consumer(consumer: str, settings: CompareSettings, advance: Advance) -> Result:
     """Measure one consumer. ``advance(phase, frames)`` is called as frames are done.
 
     A consumer that cannot be used here gives a result with the reason; one that fails while it runs gives a
@@ -133,14 +134,14 @@ def compare_consumer(consumer: str, settings: CompareSettings, advance: Callable
             _describe(result, link)
             _verify(result, link, settings, advance)
             result.import_us = _import_time(link, settings.grid)
-            spent, _ = _run(link, settings, settings.frames, "round trip", advance, waits=True)
+            spent, _ = _run(link, settings, settings.frames, advance, waits=True)
             result.round_trip_median_us = statistics.median(spent) * 1e6
             result.round_trip_p99_us = float(np.percentile(spent, 99)) * 1e6
-            _, seconds = _run(link, settings, settings.frames, "throughput", advance, waits=False)
+            _, seconds = _run(link, settings, settings.frames, advance, waits=False)
             result.frames_per_second = settings.frames / seconds
         frames = max(1, settings.frames // 4)
         with _connect(consumer, settings, sync="auto", path="staged", handle_type=None) as link:
-            _, seconds = _run(link, settings, frames, "throughput", advance, waits=False)
+            _, seconds = _run(link, settings, frames, advance, waits=False)
             result.staged_frames_per_second = frames / seconds
     except InteropError as error:
         result.reason = f"{type(error).__name__}: {error}"
@@ -190,9 +191,7 @@ def _prepare(link: Link, settings: CompareSettings) -> tuple[Buffer, Callable[[M
     return heights, compute
 
 
-def _verify(
-    result: Result, link: Link, settings: CompareSettings, advance: Callable[[str, int], None]
-) -> None:
+def _verify(result: Result, link: Link, settings: CompareSettings, advance: Advance) -> None:
     """Hold every frame against NumPy. Raises :class:`Unsupported` where the producer draws no meshes."""
     if not isinstance(link.producer, MeshProducer):
         raise Unsupported("drawing", f"the {link.plan.producer.backend} producer has no create_mesh")
@@ -233,13 +232,7 @@ def _import_time(link: Link, grid: int) -> float | None:
 
 
 def _run(
-    link: Link,
-    settings: CompareSettings,
-    frames: int,
-    phase: str,
-    advance: Callable[[str, int], None],
-    *,
-    waits: bool,
+    link: Link, settings: CompareSettings, frames: int, advance: Advance, *, waits: bool
 ) -> tuple[list[float], float]:
     """Run frames after a warm-up; return the seconds of each, and of all.
 
@@ -263,7 +256,7 @@ def _run(
             reach(link, producer_turn.progress)
         if frame >= 0:
             spent.append(time.perf_counter() - start)
-            advance(phase, 1)
+            advance("round trip" if waits else "throughput", 1)
     link.synchronize()
     return spent, time.perf_counter() - begun
 
