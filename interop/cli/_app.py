@@ -52,11 +52,9 @@ _consumers = click.option(
 _producer = click.option(
     "--producer", type=PRODUCER, default="vulkan", help="The backend that owns the memory."
 )
+_seconds = click.FloatRange(min=0, min_open=True)
 _timeout = click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    default=10.0,
-    help="Seconds after which any wait gives up.",
+    "--timeout", type=_seconds, default=10.0, help="Seconds after which any wait gives up."
 )
 _json = click.option("--json", type=OutputFile(), help="Write the report to this file; - is standard output.")
 
@@ -210,22 +208,15 @@ def _say(line: diagnosis.Line) -> None:
 )
 @_json
 @click.option("--png", type=OutputFile(), help="Write a picture of the figures to this file.")
-def bench(
-    consumers: list[str] | None,
-    measures: list[str] | None,
-    json: Path | None,
-    png: Path | None,
-    **options: Any,
-) -> None:
+def bench(consumers: list[str] | None, json: Path | None, png: Path | None, **options: Any) -> None:
     """Measure what sharing costs here, against the same calls by hand where such programs are given."""
     from interop.cli.bench import BenchSettings, check_plots, picture, run_measures, tables
 
     if png is not None:
         check_plots()
     _prepare(json)
-    settings = BenchSettings(measures=measures or MEASURES, **options)
     with _err.status("") as status:
-        outcome = run_measures(consumers or every_consumer(), settings, status.update)
+        outcome = run_measures(consumers or every_consumer(), BenchSettings(**options), status.update)
     rows = outcome.document()
     if str(json) != "-":
         for each in tables(rows):

@@ -18,7 +18,7 @@ from interop.protocols import BackendUnavailable, InteropError, InvalidArgument,
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from interop.protocols import DeviceInfo
+    from interop.protocols import BackendInfo, DeviceInfo
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,7 +72,7 @@ def examine(consumers: Sequence[str] = ()) -> Report:
         raise InvalidArgument(f"no consumer {', '.join(unknown)}; there are: {', '.join(sorted(known))}")
     environment = plugins.prepare_environment()
     backends = [
-        _backend(plugins, name)
+        _backend(plugins, info)
         for name, info in plugins.backends().items()
         if not consumers or name in consumers or Role.PRODUCER in info.roles
     ]
@@ -96,11 +96,10 @@ def test(report: Report, timeout: float) -> bool:
     return bool(trials) and all(each.passed for each in trials)
 
 
-def _backend(plugins: registry.Registry, name: str) -> BackendState:
-    info = plugins.backends()[name]
-    state = BackendState(name=name, roles=tuple(sorted(role.value for role in info.roles)))
+def _backend(plugins: registry.Registry, info: BackendInfo) -> BackendState:
+    state = BackendState(name=info.name, roles=tuple(sorted(role.value for role in info.roles)))
     try:
-        backend = plugins.load_backend(name)
+        backend = plugins.load_backend(info.name)
         state.devices = tuple(backend.devices())
         state.versions = dict(backend.versions())
     except InteropError as error:

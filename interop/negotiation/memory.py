@@ -50,15 +50,11 @@ def choose_memory(
     if match is None:
         rejected.append(Rejection("device memory", "producer and consumer are not the same device"))
         types = [each for each in types if each is HandleType.HOST_ALLOCATION]
+    exported, imported = producer.capabilities.memory_export, consumer.capabilities.memory_import
     chosen = None
     for handle_type in types:
-        reason = missing(
-            handle_type,
-            producer.capabilities.memory_export,
-            consumer.capabilities.memory_import,
-            producer,
-            consumer,
-        ) or veto(producer, consumer, handle_type, "memory")
+        reason = missing(handle_type, exported, imported, producer, consumer)
+        reason = reason or veto(producer, consumer, handle_type, "memory")
         if reason is None and apart and handle_type is HandleType.HOST_ALLOCATION:
             reason = "an address is valid in one process alone"
         if reason is None and chosen is None:

@@ -107,14 +107,14 @@ def _names(path: str, group: bytes) -> bool:
     """Return whether a file contains these bytes, or is too long to tell."""
     try:
         file = os.open(path, os.O_RDONLY)
-    except OSError:  # most distributions have no such file; importlib.metadata ignores unreadable ones too
+        try:
+            text = os.read(file, _MOST)
+        finally:
+            os.close(file)
+    except (
+        OSError
+    ):  # most distributions have no such file; importlib.metadata ignores unreadable ones and folders too
         return False
-    try:
-        text = os.read(file, _MOST)
-    except OSError:  # a folder
-        return False
-    finally:
-        os.close(file)
     return group in text or len(text) == _MOST
 
 

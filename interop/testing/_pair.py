@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from interop import negotiation
 from interop.negotiation import missing, offered
@@ -36,16 +36,16 @@ class Pair:
         registry: Registry,
         producer: str,
         consumer: str,
-        device: int | str | None,
-        consumer_device: int | str | None,
         *,
         handle_type: str | None = None,
+        **choices: Any,
     ) -> Pair:
-        """Load both backends and choose devices as ``interop.connect`` does. Raises what that raises."""
+        """Load both backends and choose devices as ``interop.connect`` does. Raises what that raises.
+
+        ``choices``: ``producer_choice`` and ``consumer_choice``, an index or part of the text of a device.
+        """
         producers, consumers = registry.load_producer(producer), registry.load_consumer(consumer)
-        left, right, match = negotiation.select_devices(
-            producers.devices(), consumers.devices(), producer_choice=device, consumer_choice=consumer_device
-        )
+        left, right, match = negotiation.select_devices(producers.devices(), consumers.devices(), **choices)
         plan = negotiation.negotiate(left, right, match, handle_type=handle_type, veto=registry.veto)
         return cls(
             registry=registry,

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 _FDS = Path("/proc/self/fd")
 _TASKS = Path("/proc/self/task")
-SETTLE_SECONDS = 1.0
-"""How long a driver may take to end its threads after a close."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,10 +74,7 @@ def snapshot(counters: Iterable[Callable[[], Mapping[str, int]]] = ()) -> Resour
 
 
 def leaked_since(
-    before: Resources,
-    *,
-    settle: float = SETTLE_SECONDS,
-    counters: Iterable[Callable[[], Mapping[str, int]]] = (),
+    before: Resources, *, settle: float = 1.0, counters: Iterable[Callable[[], Mapping[str, int]]] = ()
 ) -> list[str]:
     """Name what has been left open since ``before``, giving drivers up to ``settle`` seconds to let go of it."""
     deadline = time.monotonic() + settle

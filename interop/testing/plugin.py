@@ -70,8 +70,9 @@ class Run:
         """The devices under test, found on first use. Raises what ``interop.connect`` would raise."""
         if self.backend is None:
             raise pytest.UsageError("name the backend to test: --interop-backend=NAME")
-        plugins, devices = registry.default(), (self.device, self.consumer_device)
-        pair = Pair.find(plugins, self.producer, self.backend, *devices, handle_type=self.handle_type)
+        plugins = registry.default()
+        devices = {"producer_choice": self.device, "consumer_choice": self.consumer_device}
+        pair = Pair.find(plugins, self.producer, self.backend, handle_type=self.handle_type, **devices)
         profile = plugins.conformance_profile(self.backend)
         if isinstance(profile, ConformanceProfile):
             self.profile = profile

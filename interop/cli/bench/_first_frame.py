@@ -35,20 +35,15 @@ _BINDING = "import of"
 
 
 def rows(
-    producer: str,
-    consumer: str,
-    numbers: tuple[int, int],
-    timeout: float,
-    folder: Path | None,
-    notes: list[str],
+    producer: str, consumer: str, pair: tuple[int, int], timeout: float, folder: Path | None, notes: list[str]
 ) -> Iterator[Row]:
     """Yield the whole, held against opening the two drivers by hand; then its steps, and those by hand.
 
-    ``numbers`` are those of the two devices, for the program by hand.
+    ``pair`` are the numbers of the two devices, for the program by hand.
     """
     runs: dict[str, list[Mapping[str, float]]] = {"whole": [], "steps": [], "by hand": []}
     wanted = list(runs)
-    arguments = (producer, consumer, str(timeout), str(folder or ""), *map(str, numbers))
+    arguments = (producer, consumer, str(timeout), str(folder or ""), *map(str, pair))
     start = time.monotonic()
     for _ in range(_ROUNDS):  # in turns, so that all see the same machine
         if time.monotonic() - start > _ENOUGH:

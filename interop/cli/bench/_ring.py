@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from interop.cli.bench._measure import Row
-from interop.links import connect
 from interop.protocols import InvalidArgument
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from interop.links import Slot
+    from interop.links import Link, Slot
     from interop.protocols import Commands
 
 WORDS = 16 * 1024
@@ -33,14 +32,12 @@ _SHAPES = ((1, 1), (8, 1), (8, 4), (64, 1), (64, 32))
 """Slots, and frames of a batch: one, and the most that leave two batches in flight."""
 
 
-def _microseconds(
-    producer: str, consumer: str, sync: Any, *, slots: int, batch: int, frames: int, timeout: float
-) -> float:
+def _microseconds(joined: Callable[[], Link], slots: int, batch: int, frames: int) -> float:
     """Run ``frames`` frames of 64 KiB (a fill, a kernel that increments each word), and return the time of one.
 
-    Raises :class:`InvalidArgument` when a slot holds other words than it must, and what ``connect`` raises.
+    Raises :class:`InvalidArgument` when a slot holds other words than it must, and what ``joined`` raises.
     """
-    with connect(producer, consumer, sync=sync, timeout=timeout) as link:
+    with joined() as link:
         ring = link.ring((WORDS,), "uint32", slots=slots, batch=batch)
         module = link.consumer.compile(INCREMENT)
         kernel = module.kernel("increment")
@@ -64,7 +61,7 @@ def _microseconds(
             with check.consumer():
                 for _, slot in check:
                     found = np.empty(WORDS, np.uint32)
-                    slot.view.read(found.view(np.uint8), timeout=timeout)
+                    slot.view.read(found.view(np.uint8), timeout=link.timeout)
                     if (found != _FILL + slot.index + 1).any():
                         raise InvalidArgument(f"slot {slot.index} holds other words than it must")
         recorded.close()
@@ -73,14 +70,12 @@ def _microseconds(
     return seconds * 1e6 / frames
 
 
-def rows(producer: str, consumer: str, sync: Any, frames: int, timeout: float) -> Iterator[Row]:
+def rows(joined: Callable[[], Link], consumer: str, sync: str, frames: int) -> Iterator[Row]:
     """Time frames through rings of several sizes, held against the ring of one slot."""
     single: float | None = None
     for slots, batch in _SHAPES:
         count = max(batch, frames // batch * batch)
-        spent = _microseconds(
-            producer, consumer, sync, slots=slots, batch=batch, frames=count, timeout=timeout
-        )
+        spent = _microseconds(joined, slots, batch, count)
         yield Row(
             consumer=consumer,
             sync=sync,

@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING
 
 from interop.cli._timing import WARM_UP, wall
 from interop.cli.bench._measure import Row, against, size_text, sizes_of
-from interop.links import connect
 from interop.protocols import InteropError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from interop.links import Link
 
 _LARGE, _FEW = 32 << 20, 5
 
 
-def rows(producer: str, consumer: str, timeout: float, frames: int, notes: list[str]) -> Iterator[Row]:
+def rows(joined: Callable[..., Link], consumer: str, frames: int, notes: list[str]) -> Iterator[Row]:
     """Hand a whole frame over, filled by the producer, both ways at each size: shared, and by copies.
 
     The last row is the break-even: up to that many bytes copies are as fast.
@@ -30,7 +29,7 @@ def rows(producer: str, consumer: str, timeout: float, frames: int, notes: list[
         found: dict[int, list[float]] = {}
         figures.append(found)
         try:
-            with connect(producer, consumer, path=path, timeout=timeout) as link:
+            with joined(path=path) as link:
                 for size in sizes_of(link):
                     try:
                         found[size] = _frames(link, size, frames if size < _LARGE else _FEW)

@@ -13,7 +13,7 @@ from interop.negotiation import Strategy
 from interop.protocols import InteropError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
     from interop.links import Link
@@ -25,7 +25,7 @@ FORMS = (("functions", False), ("entry points", True))
 
 
 def rows(
-    link: Link, sync: str, measures: Sequence[str], frames: int, folder: Path | None, notes: list[str]
+    link: Link, sync: str, measures: Collection[str], frames: int, folder: Path | None, notes: list[str]
 ) -> Iterator[Row]:
     """Time pairs of empty turns: CPU time of the caller (``turn_cost``), and until the work has ended (``round_trip``).
 

@@ -133,7 +133,8 @@ def compare_consumer(consumer: str, settings: CompareSettings, advance: Advance)
         with link:
             _describe(result, link)
             _verify(result, link, settings, advance)
-            result.import_us = _import_time(link, settings.grid)
+            if link.plan.handle_type is not None:
+                result.import_us = statistics.median(times(*importer(link, 4 * settings.grid**2)))
             spent, _ = _run(link, settings, settings.frames, advance, waits=True)
             result.round_trip_median_us = statistics.median(spent) * 1e6
             result.round_trip_p99_us = float(np.percentile(spent, 99)) * 1e6
@@ -224,11 +225,6 @@ def _verify(result: Result, link: Link, settings: CompareSettings, advance: Adva
     del seen
     mesh.close()
     readback.close()
-
-
-def _import_time(link: Link, grid: int) -> float | None:
-    """Median microseconds of export, import and map of one buffer."""
-    return statistics.median(times(*importer(link, grid * grid * 4))) if link.plan.handle_type else None
 
 
 def _run(
