@@ -50,7 +50,6 @@ def try_paths(plan: Plan, timeout: float) -> Iterator[PathTrial]:
 
 
 def _try(plan: Plan, handle_type: HandleType | None, strategy: Strategy, timeout: float) -> PathTrial:
-    trouble = ""
     path = MemoryPath.STAGED if handle_type is None else MemoryPath.ZERO_COPY
     try:
         with connect(

@@ -66,10 +66,8 @@ def negotiate(
     if chosen is None:
         to_consumer = to_producer = _staged(strategy, rejected)
     else:
-        choice = partial(
-            SyncChoice, producer=producer, consumer=consumer, match=match, veto=rule, apart=apart
-        )
-        choices = [choice(direction=direction) for direction in Direction]
+        make = partial(SyncChoice, producer=producer, consumer=consumer, match=match, veto=rule, apart=apart)
+        choices = [make(direction=direction) for direction in Direction]
         to_consumer, to_producer = (each.choose(strategy) for each in choices)
         rejected += [reason for each in choices for reason in each.reasons]
     return Plan(

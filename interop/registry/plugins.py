@@ -78,15 +78,13 @@ class Registry:
         found = discovery.entry_points(hookspecs.GROUP) if entry_points is None else entry_points
         seen: set[tuple[str, str]] = set()
         for entry_point in sorted(found, key=lambda entry: entry.name):
-            if (entry_point.name, entry_point.value) not in seen:
-                seen.add((entry_point.name, entry_point.value))
-                self._load_plugin(entry_point)
-
-    def _load_plugin(self, entry_point: _EntryPoint) -> None:
-        try:
-            self.register(entry_point.load(), entry_point.name, entry_point)
-        except Exception as error:  # noqa: BLE001 - an error of one plugin must not reach the others
-            self._fail(entry_point.name, entry_point, f"{type(error).__name__}: {error}")
+            if (entry_point.name, entry_point.value) in seen:
+                continue
+            seen.add((entry_point.name, entry_point.value))
+            try:
+                self.register(entry_point.load(), entry_point.name, entry_point)
+            except Exception as error:  # noqa: BLE001 - an error of one plugin must not reach the others
+                self._fail(entry_point.name, entry_point, f"{type(error).__name__}: {error}")
 
     def _fail(self, plugin: str, origin: _EntryPoint | str, reason: str) -> None:
         self._failures.append(PluginFailure(plugin, _distribution(origin), reason))

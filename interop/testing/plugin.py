@@ -192,8 +192,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if unused and whole and not any("::" in argument for argument in config.args):
         names = ", ".join(sorted(unused))
         raise pytest.UsageError(f"the conformance profile names cases that do not exist: {names}")
-    gone = set(dropped)
-    items[:] = [item for item in items if item not in gone]
+    items[:] = [item for item in items if item not in dropped]
     config.hook.pytest_deselected(items=dropped)
 
 

@@ -46,6 +46,7 @@ TOLERANCE = 2e-5
 rounding them alone moves the sine by 2e-6."""
 _KEPT = 12  # frames kept for the picture and for the comparison between consumers
 _WARM_UP = 20
+_WIDTH, _HEIGHT = 320, 240  # pixels of each picture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +67,6 @@ class CompareSettings:
     """The producer's device: index, or part of its name, uuid or PCI address."""
     consumer_device: str | None = None
     """The consumers' device, given likewise."""
-    picture: tuple[int, int] = (320, 240)
-    """Width and height of each rendered picture, in pixels."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -199,8 +198,7 @@ def _verify(result: Result, link: Link, settings: CompareSettings, advance: Adva
     link = cast("Link[GpuProducer]", link)
     grid = settings.grid
     heights, compute = _prepare(link, settings)
-    width, height = settings.picture
-    mesh = link.producer.create_mesh(grid, grid, width=width, height=height)
+    mesh = link.producer.create_mesh(grid, grid, width=_WIDTH, height=_HEIGHT)
     readback = link.producer.create_buffer(heights.nbytes, host_visible=True)
     seen = np.frombuffer(readback.host_view(), np.float32, grid * grid).reshape(grid, grid)
     turn = link.producer_turn(heights)
@@ -269,9 +267,8 @@ class Agreement:
     """Frames per second of ``a`` over those of ``b``."""
 
     def __str__(self) -> str:
-        said = (
-            f"{self.a} and {self.b} differ by at most {self.max_abs_difference:.1e} over {self.frames} frames"
-        )
+        apart = f"{self.max_abs_difference:.1e}"
+        said = f"{self.a} and {self.b} differ by at most {apart} over {self.frames} frames"
         ratio = self.speed_ratio
         if ratio is None:
             return said

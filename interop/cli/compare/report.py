@@ -103,8 +103,7 @@ def write_png(path: Path, results: Sequence[Result]) -> bool:
     shown = [result for result in results if result.pictures]
     if not shown:
         return False
-    first = next(iter(shown[0].pictures.values()))
-    height, width = first.shape[:2]
+    height, width = next(iter(shown[0].pictures.values())).shape[:2]
     frames = sorted(shown[0].pictures)
     chosen = [frames[round(index * (len(frames) - 1) / max(1, _COLUMNS - 1))] for index in range(_COLUMNS)]
     sheet = Image.new("RGB", (width * _COLUMNS, (height + _CAPTION) * len(shown)), "white")
