@@ -236,10 +236,7 @@ class Registry:
 
     def live_objects(self, backend: str) -> list[Callable[[], Mapping[str, int]]]:
         """Return the functions by which plugins count the live driver objects of a backend."""
-        found: list[Callable[[], Mapping[str, int]]] = self._manager.hook.interop_live_objects(
-            backend=backend
-        )
-        return found
+        return list(self._manager.hook.interop_live_objects(backend=backend))
 
 
 def _distribution(origin: _EntryPoint | str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from interop.protocols import ImageConsumer, ImageProducer, Unsupported, WaitTimeout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from interop.protocols import (
         Consumer,
@@ -113,7 +113,7 @@ class Bench:
             raise WaitTimeout("the producer's queue", self.timeout)
 
     @contextmanager
-    def _owned(self, memory: ExternalMemory | MappedImage) -> Iterator[None]:
+    def _owned(self, memory: ExternalMemory | MappedImage) -> Generator[None]:
         """Have the consumer own memory for a while, and wait until it has given it back."""
         memory.acquire(self.consumer.stream)
         yield

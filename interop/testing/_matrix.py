@@ -52,8 +52,7 @@ class Matrix:
         """Return the rows by theme, in the order in which they came."""
         found: dict[str, list[MatrixRow]] = {}
         for row in self.rows.values():
-            theme, _, _ = row.case.partition("::")
-            found.setdefault(theme, []).append(row)
+            found.setdefault(row.case.partition("::")[0], []).append(row)
         return found
 
     def lines(self, pair: Pair) -> Iterator[str]:

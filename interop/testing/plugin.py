@@ -46,6 +46,7 @@ class LinkFactory(Protocol):
 
     def __call__(self, *, sync: Any = "auto", path: Any | None = None, timeout: float | None = None) -> Link:
         """Connect the pair; the arguments are those of ``interop.connect``."""
+        ...
 
 
 class Run:
@@ -77,8 +78,9 @@ class Run:
         if isinstance(profile, ConformanceProfile):
             self.profile = profile
         elif profile is not None:
-            message = f"the conformance profile of {self.backend} is a {type(profile).__name__}"
-            raise pytest.UsageError(message)
+            raise pytest.UsageError(
+                f"the conformance profile of {self.backend} is a {type(profile).__name__}"
+            )
         return pair
 
     def connect(self, *, sync: Any = "auto", path: Any | None = None, timeout: float | None = None) -> Link:

@@ -20,11 +20,10 @@ _VARIABLES = ("CUDA_DEVICE_MAX_CONNECTIONS", "INTEROP_CHECK", "VK_INSTANCE_LAYER
 
 def machine(devices: Mapping[str, DeviceInfo]) -> dict[str, Any]:
     """Return what figures depend on: processor, load, versions, devices and their drivers."""
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {
         "cpus": os.cpu_count() or 1,
         "processor": _processor(),
-        "load": load,
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         **host(),
         "devices": {name: f"{device.name}, {device.driver}".strip(", ") for name, device in devices.items()},
         "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},

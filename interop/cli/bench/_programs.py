@@ -37,20 +37,25 @@ class Program(Protocol):
 
         ``pointers``: call the drivers' own entry points every turn, instead of the bindings' functions.
         """
+        ...
 
     def importer(self, size: int) -> tuple[Callable[[], object], Callable[[Any], None], Callable[[], None]]:
         """Return how to export and import a buffer of ``size``, how to undo an import, and how to free it all."""
+        ...
 
     def turns(
         self, size: int = ..., *, fill: bool = False
     ) -> tuple[Callable[[], None], Callable[[], None], Callable[[], None]]:
         """Return a pair of turns, empty or one that fills, a wait for both sides, and how to free what they use."""
+        ...
 
     def blocking(self, size: int) -> tuple[Callable[[], None], Callable[[], None]]:
         """Return a frame that is waited for on the host, without semaphores, and how to free what it uses."""
+        ...
 
     def close(self) -> None:
         """Free both devices."""
+        ...
 
 
 def frame_of(program: Program, size: int, stack: ExitStack) -> Callable[[], object]:
