@@ -230,9 +230,8 @@ class Registry:
     def conformance_profile(self, backend: str) -> object:
         """Return the conformance profile that a plugin gives for a backend, or None."""
         profiles = self._manager.hook.interop_conformance_profile(backend=backend)
-        return (
-            profiles[-1] if profiles else None
-        )  # the last answer is of the plugin that was registered first
+        # pluggy asks the plugin that was registered first last.
+        return profiles[-1] if profiles else None
 
     def live_objects(self, backend: str) -> list[Callable[[], Mapping[str, int]]]:
         """Return the functions by which plugins count the live driver objects of a backend."""

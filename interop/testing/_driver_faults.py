@@ -23,9 +23,8 @@ def blame_driver(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.
     """
     fault = item.stash[FAULT]
     if report.failed or report.skipped:
-        item.stash[_SHOWN] = (
-            True  # one failure is enough; a skipped case has not come to where the fault would show
-        )
+        # One failure is enough. A case that is skipped has not come to where the fault would show.
+        item.stash[_SHOWN] = True
         if report.failed and call.excinfo is not None and fault.explains(call.excinfo.exconly()):
             report.outcome, report.wasxfail = "skipped", str(fault)
             return True

@@ -76,6 +76,5 @@ def _pair(link: Link) -> tuple[Callable[[], None], Callable[[], None]]:
         with producer_turn:
             pass
 
-    return pair, lambda: reach(
-        link, producer_turn.progress
-    )  # the producer comes last, and waits for the consumer
+    # The producer comes last, and waits for the consumer.
+    return pair, lambda: reach(link, producer_turn.progress)
