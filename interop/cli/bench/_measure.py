@@ -48,10 +48,8 @@ def size_text(size: float) -> str:
 
 
 def sizes_of(link: Link) -> tuple[int, ...]:
-    """Return the sizes to measure a link with."""
-    return (
-        SIZES[:-1] if link.plan.consumer.software else SIZES
-    )  # software shares its memory with everything else
+    """Return the sizes to measure a link with. Software drivers share their memory with everything else: no 1 GiB."""
+    return SIZES[:-1] if link.plan.consumer.software else SIZES
 
 
 def p99(times: Sequence[float]) -> float:
