@@ -15,11 +15,6 @@ from interop.negotiation.plan import Direction, MemoryPath, Plan, Rejection, Str
 from interop.negotiation.quirks import Quirk
 from interop.negotiation.sync import SEMAPHORE_TYPES
 
-__all__ = ["Veto", "missing"]
-__all__ += ["negotiate"]
-__all__ += ["matching_devices", "select_devices"]
-__all__ += ["ImageOffer", "offered"]
-__all__ += ["MEMORY_TYPES"]
-__all__ += ["Direction", "MemoryPath", "Plan", "Rejection", "Strategy", "SyncPlan"]
-__all__ += ["Quirk"]
-__all__ += ["SEMAPHORE_TYPES"]
+__all__ = ["MEMORY_TYPES", "SEMAPHORE_TYPES", "Direction", "ImageOffer", "MemoryPath", "Plan", "Quirk"]
+__all__ += ["Rejection", "Strategy", "SyncPlan", "Veto", "matching_devices", "missing", "negotiate"]
+__all__ += ["offered", "select_devices"]

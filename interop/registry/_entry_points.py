@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from dataclasses import dataclass
 from functools import reduce
 from importlib import import_module
 from importlib.machinery import PathFinder
@@ -27,21 +28,22 @@ _MOST = 1 << 16
 _SEPARATORS = re.compile(r"[-_.]+")
 
 
+@dataclass(frozen=True, slots=True)
 class Declared:
     """An entry point of a distribution; the part of ``importlib.metadata.EntryPoint`` that the registry uses."""
 
-    def __init__(self, name: str, value: str, place: str) -> None:
-        """``value`` is ``module`` or ``module:object``, ``place`` the folder of the distribution's metadata."""
-        self.name = name
-        self.value = value
-        self._place = place
+    name: str
+    value: str
+    """``module`` or ``module:object``."""
+    place: str
+    """The folder of the distribution's metadata."""
 
     @property
     def dist(self) -> Distribution:
         """The distribution that declares the entry point. Its metadata is read on demand."""
         from importlib.metadata import PathDistribution
 
-        return PathDistribution(Path(self._place))
+        return PathDistribution(Path(self.place))
 
     def load(self) -> Any:
         """Import the module and return it, or the named object in it.
@@ -105,14 +107,14 @@ def _names(path: str, group: bytes) -> bool:
     """Return whether a file contains these bytes, or is too long to tell."""
     try:
         file = os.open(path, os.O_RDONLY)
-    except OSError:  # most distributions have no such file; importlib.metadata ignores unreadable ones too
+        try:
+            text = os.read(file, _MOST)
+        finally:
+            os.close(file)
+    except (
+        OSError
+    ):  # most distributions have no such file; importlib.metadata ignores unreadable ones and folders too
         return False
-    try:
-        text = os.read(file, _MOST)
-    except OSError:  # a folder
-        return False
-    finally:
-        os.close(file)
     return group in text or len(text) == _MOST
 
 

@@ -347,7 +347,7 @@ def test_turn_of_a_closed_link(used_once: None, nothing_left_behind: leaks.Resou
 def test_link_closed_after_what_it_joins(
     used_once: None, nothing_left_behind: leaks.Resources, consumer: str, first: str, sync: Any
 ) -> None:
-    pair = Pair.find(registry.default(), "vulkan", consumer, None, None)
+    pair = Pair.find(registry.default(), "vulkan", consumer)
     opened: dict[str, Any] = {
         "producer": pair.producers.open_producer(pair.producer),
         "consumer": pair.consumers.open_consumer(pair.consumer),
