@@ -1,4 +1,4 @@
-"""Checks of consumers: imports, views and kernel launches."""
+"""Checks of consumers: imports, views and kernel _launches."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from interop.links.checking import _streams as streams
 from interop.links.checking._model import MODEL
-from interop.links.checking._records import close_side, launches, memories, queues, scope_of, scopes
+from interop.links.checking._records import close_side, memories, queues, scope_of
 from interop.links.checking._state import ENTERING, Memory, Queue, Scope
-from interop.links.checking._watch import watch
+from interop.links.checking._watch import Records, watch
 from interop.protocols import PreparedCall
 
 if TYPE_CHECKING:
@@ -18,13 +18,15 @@ if TYPE_CHECKING:
     from interop.links.checking._watch import Call
     from interop.protocols import Consumer
 
+_launches: Records[tuple[list[Memory], Queue | None]] = Records()
+"""Of prepared launches: the memories that they use, and their queue."""
+
 
 def watch_consumer(consumer: Consumer, scope: Scope) -> None:
     """Watch a consumer and the objects that it creates. Idempotent."""
     if queues.get(consumer) is None:
-        scopes.put(consumer, Scope(scope.name, made=scope.made))
-        name = f"the stream of {consumer.device.backend}"
-        queues.put(consumer, streams.watch_stream(consumer.stream, scope, name))
+        own, name = Scope(scope.name, made=scope.made), f"the stream of {consumer.device.backend}"
+        queues.put(consumer, streams.watch_stream(consumer.stream, own, name))
         watch(consumer, _ConsumerChecks)
 
 
@@ -51,7 +53,9 @@ class _ConsumerChecks:
         return streams.import_semaphore(scope_of(self), original, handle, descriptor)
 
     def create_semaphore(self, original: Call, kind: object, **options: object) -> Any:
-        return streams.watch_signals(original(kind, **options), scope_of(self))
+        semaphore = original(kind, **options)
+        streams.watch_semaphore(semaphore, scope_of(self), streams.ExternalChecks, one_shot=True)
+        return semaphore
 
     def allocate(self, original: Call, size: int, **options: object) -> Any:
         scope = scope_of(self)
@@ -170,7 +174,7 @@ class _KernelChecks:
 
     def prepare(self, original: Call, *args: object, **options: Any) -> Any:
         launch = original(*args, **options)
-        launches.put(launch, _used_by(args, options.get("stream")))
+        _launches.put(launch, _used_by(args, options.get("stream")))
         return watch(launch, _LaunchChecks)
 
 
@@ -178,7 +182,7 @@ class _LaunchChecks:
     """The memories of a prepared launch are checked each time it is enqueued."""
 
     def __call__(self, original: Call) -> None:
-        _launch(launches[self], original)
+        _launch(_launches[self], original)
 
     def prepare_call(self, original: Call) -> PreparedCall:
-        return streams.checked_call(original(), partial(_launch, launches[self]))
+        return streams.checked_call(original(), partial(_launch, _launches[self]))

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from interop.links.checking import _streams as streams
 from interop.links.checking._model import MODEL
-from interop.links.checking._records import (
-    Submitting,
-    close_side,
-    memories,
-    of_turn,
-    payloads,
-    points,
-    queues,
-    scope_of,
-    scopes,
-    submissions,
-)
-from interop.links.checking._state import ENTERING, Memory, Scope
-from interop.links.checking._watch import watch
+from interop.links.checking._records import close_side, memories, of_turn, payloads, points, queues, scope_of
+from interop.links.checking._state import ENTERING, Memory, Payload, Queue, Scope
+from interop.links.checking._watch import Records, watch
 from interop.protocols import ONE_SHOT
 
 if TYPE_CHECKING:
@@ -27,11 +17,30 @@ if TYPE_CHECKING:
     from interop.protocols import Producer
 
 
+@dataclass(slots=True)
+class Submitting:
+    """The record of a prepared submission."""
+
+    queue: Queue
+    progress: Payload
+    memories: list[Memory]
+    """Those that the submission acquires or releases."""
+    waited: object
+    """The semaphore that it waits for. One that imports sync files has another record after each import."""
+    signal: Payload | None
+    touched: list[Memory] = field(default_factory=list[Memory])
+    """Those that the recorded commands use."""
+
+
+_submissions: Records[Submitting] = Records()
+"""Of _submissions, and of their recorders."""
+
+
 def watch_producer(producer: Producer, scope: Scope) -> None:
     """Watch a producer and the objects that it creates. Idempotent."""
     if queues.get(producer) is None:
-        scopes.put(producer, Scope(scope.name, made=scope.made))
-        queues.put(producer, MODEL.queue(f"the queue of {producer.device.backend}", scope))
+        own = Scope(scope.name, made=scope.made)
+        queues.put(producer, MODEL.queue(f"the queue of {producer.device.backend}", own))
         progress = payloads.put(producer, streams.watch_semaphore(producer.progress, scope))
         progress.name = f"the progress of {producer.device.backend}"
         watch(producer, _ProducerChecks)
@@ -53,7 +62,9 @@ class _ProducerChecks:
         return semaphore
 
     def create_importing_semaphore(self, original: Call, handle_type: object) -> Any:
-        return streams.watch_inlet(original(handle_type), scope_of(self))
+        semaphore = original(handle_type)
+        streams.watch_semaphore(semaphore, scope_of(self), one_shot=True)
+        return semaphore
 
     def prepare(self, original: Call, **options: Any) -> Any:
         submission = original(**options)
@@ -61,7 +72,7 @@ class _ProducerChecks:
         used = dict.fromkeys(own for each in shared if each is not None for own in of_turn(each))
         wait, signal = options.get("wait"), payloads.get(options.get("signal"))
         made = Submitting(queues[self], payloads[self], list(used), wait, signal)
-        submissions.put(submission, made)
+        _submissions.put(submission, made)
         return watch(submission, _SubmissionChecks)
 
 
@@ -79,13 +90,13 @@ class _BufferChecks:
 
 class _SubmissionChecks:
     def begin(self, original: Call, **options: object) -> Any:
-        commands, found = original(**options), submissions[self]
+        commands, found = original(**options), _submissions[self]
         found.touched = []
-        submissions.put(commands, found)
+        _submissions.put(commands, found)
         return watch(commands, _CommandsChecks)
 
     def submit(self, original: Call, wait_value: int = 0, signal_value: int = 0) -> Any:
-        found = submissions[self]
+        found = _submissions[self]
         queue, wait, signal = found.queue, payloads.get(found.waited), found.signal
         waits = [wait.step(points.get(found.waited) or wait_value, signal=False)] if wait else []
         signals = [signal.step(signal_value, signal=True)] if signal else []
@@ -116,7 +127,7 @@ def _record(commands: object, original: Call, *args: object, **kwargs: object) -
         memory = memories.get(getattr(each, "producer_buffer", each))
         if memory is not None:
             _check_recorded(memory)
-            submissions[commands].touched.extend(memory.family())
+            _submissions[commands].touched.extend(memory.family())
     return original(*args, **kwargs)
 
 

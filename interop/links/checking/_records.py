@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from interop.links.checking._model import MODEL
@@ -17,23 +16,6 @@ if TYPE_CHECKING:
     from interop.links.checking._watch import Call
 
 
-@dataclass(slots=True)
-class Submitting:
-    """The record of a prepared submission."""
-
-    queue: Queue
-    progress: Payload
-    memories: list[Memory]
-    """Those that the submission acquires or releases."""
-    waited: object
-    """The semaphore that it waits for. One that imports sync files has another record after each import."""
-    signal: Payload | None
-    touched: list[Memory] = field(default_factory=list[Memory])
-    """Those that the recorded commands use."""
-
-
-scopes: Records[Scope] = Records()
-"""Of producers and consumers: closed with them."""
 queues: Records[Queue] = Records()
 """Of producers, streams, and consumers, imports and views (the consumer's own stream)."""
 payloads: Records[Payload] = Records()
@@ -42,10 +24,6 @@ points: Records[int] = Records()
 """Number of the signal that a handle, an import or an inlet of sync files holds."""
 memories: Records[Memory] = Records()
 """Of producers' buffers and parts, exported handles, imports, and views."""
-submissions: Records[Submitting] = Records()
-"""Of submissions, and of their recorders."""
-launches: Records[tuple[list[Memory], Queue | None]] = Records()
-"""Of prepared launches: the memories that they use, and their queue."""
 
 _acting: ContextVar[tuple[Scope | None, Sequence[Memory]]] = ContextVar("acting", default=(None, ()))
 
@@ -65,7 +43,7 @@ def acting(scope: Scope | None, turn: Sequence[Memory] = ()) -> Generator[None]:
 
 def scope_of(thing: object) -> Scope:
     """Return the link that is acting on this thread; else the scope of a producer or a consumer."""
-    return _acting.get()[0] or scopes.get(thing) or Scope("a link")
+    return _acting.get()[0] or queues[thing].scope
 
 
 def of_turn(memory: Memory) -> list[Memory]:
@@ -80,5 +58,5 @@ def close_side(side: object, original: Call) -> None:
         with unchecked():
             original()
     finally:
-        scopes[side].closed = True
+        queues[side].scope.closed = True
         MODEL.forget(queues[side])

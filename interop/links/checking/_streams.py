@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from interop.links.checking._watch import Call
-    from interop.protocols import ConsumerSemaphore, ImportingSemaphore, ProducerSemaphore, Stream
+    from interop.protocols import Stream
 
 
 @contextmanager
@@ -40,6 +40,8 @@ def drain(whole: object, original: Call, timeout: float) -> None:
 
 
 class _StreamChecks:
+    """A stream of a consumer."""
+
     synchronize = drain
 
 
@@ -50,44 +52,6 @@ def watch_stream(stream: Stream, scope: Scope, name: str) -> Queue:
         found = queues.put(stream, MODEL.queue(name, scope))
         watch(stream, _StreamChecks)
     return found
-
-
-def watch_semaphore(semaphore: ProducerSemaphore, scope: Scope, *, one_shot: bool = False) -> Payload:
-    """Watch a semaphore of a producer; ``one_shot`` tells that each signal is exported as a sync file."""
-    payload = _put_payload(semaphore, scope, semaphore.kind, one_shot=one_shot)
-    watch(semaphore, _SemaphoreChecks)
-    return payload
-
-
-def watch_signals(semaphore: ConsumerSemaphore, scope: Scope) -> ConsumerSemaphore:
-    """Watch a semaphore of a consumer that exports each signal as a sync file."""
-    _put_payload(semaphore, scope, semaphore.kind, one_shot=True)
-    return watch(semaphore, _SignalsChecks)
-
-
-def watch_inlet(semaphore: ImportingSemaphore, scope: Scope) -> ImportingSemaphore:
-    """Watch a semaphore of a producer that imports sync files."""
-    _put_payload(semaphore, scope, semaphore.kind, one_shot=True)
-    points.put(semaphore, 0)
-    return watch(semaphore, _InletChecks)
-
-
-def _put_payload(semaphore: object, scope: Scope, kind: SemaphoreKind, *, one_shot: bool) -> Payload:
-    name = scope.label(f"{kind.value} semaphore")
-    counted = SemaphoreKind.TIMELINE if one_shot else kind
-    return payloads.put(semaphore, Payload(name, scope, counted, one_shot=one_shot))
-
-
-def import_semaphore(scope: Scope, original: Call, handle: object, descriptor: Any) -> Any:
-    """Import a semaphore into a consumer, and watch it."""
-    found, point = payloads.get(handle), points.get(handle)
-    semaphore = original(handle, descriptor)
-    if found is None:
-        found = Payload(scope.label("foreign semaphore"), scope, descriptor.kind, foreign=True)
-    payloads.put(semaphore, found)
-    if point is not None:
-        points.put(semaphore, point)
-    return watch(semaphore, _ExternalChecks)
 
 
 def _close(semaphore: object, original: Call) -> None:
@@ -153,6 +117,8 @@ def checked_call(prepared: PreparedCall, around: Callable[[Callable[[], None]], 
 
 
 class _SemaphoreChecks:
+    """A semaphore of a producer."""
+
     export_semaphore = _export
     close = _close
 
@@ -174,24 +140,6 @@ class _SemaphoreChecks:
         if not found.relayed:  # the stream's own step stands for a relay's signal
             MODEL.signal_host(found, value)
 
-
-class _ExternalChecks:
-    wait = partial(_enqueue, signal=False)
-    signal = partial(_enqueue, signal=True)
-    prepare_wait = partial(_prepare, signal=False)
-    prepare_signal = partial(_prepare, signal=True)
-    close = _close
-
-
-class _SignalsChecks:
-    signal = partial(_enqueue, signal=True)
-    export_semaphore = _export
-    close = _close
-
-
-class _InletChecks:
-    close = _close
-
     def import_semaphore(self, original: Call, handle: object, descriptor: object) -> None:
         found, point = payloads.get(handle), points.get(handle)
         original(handle, descriptor)
@@ -200,3 +148,37 @@ class _InletChecks:
             found = Payload(mine.name, mine.scope, mine.kind, foreign=True, one_shot=True)
         payloads.put(self, found)
         points.put(self, point or 0)
+
+
+class ExternalChecks:
+    """A semaphore of a consumer."""
+
+    wait = partial(_enqueue, signal=False)
+    signal = partial(_enqueue, signal=True)
+    prepare_wait = partial(_prepare, signal=False)
+    prepare_signal = partial(_prepare, signal=True)
+    export_semaphore = _export
+    close = _close
+
+
+def watch_semaphore(
+    semaphore: Any, scope: Scope, checks: type = _SemaphoreChecks, *, one_shot: bool = False
+) -> Payload:
+    """Watch a semaphore of either side; ``one_shot`` tells that each signal travels in a sync file of its own."""
+    name = scope.label(f"{semaphore.kind.value} semaphore")
+    counted = SemaphoreKind.TIMELINE if one_shot else semaphore.kind
+    payload = payloads.put(semaphore, Payload(name, scope, counted, one_shot=one_shot))
+    watch(semaphore, checks)
+    return payload
+
+
+def import_semaphore(scope: Scope, original: Call, handle: object, descriptor: Any) -> Any:
+    """Import a semaphore into a consumer, and watch it."""
+    found, point = payloads.get(handle), points.get(handle)
+    semaphore = original(handle, descriptor)
+    if found is None:
+        found = Payload(scope.label("foreign semaphore"), scope, descriptor.kind, foreign=True)
+    payloads.put(semaphore, found)
+    if point is not None:
+        points.put(semaphore, point)
+    return watch(semaphore, ExternalChecks)

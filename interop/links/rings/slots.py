@@ -14,7 +14,6 @@ from interop.toolkit import PART_ALIGNMENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
-    from types import TracebackType
     from typing import Self
 
     from interop.links.rings._blocks import RingBlock
@@ -146,9 +145,7 @@ class RingBase:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
