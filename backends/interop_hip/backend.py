@@ -60,8 +60,7 @@ class HipBackend:
     def open_consumer(self, device: DeviceInfo) -> HipConsumer:
         """Open a device that :meth:`devices` listed."""
         if device.backend != self.name:
-            msg = f"not a device of the HIP backend: {device}"
-            raise InvalidArgument(msg)
+            raise InvalidArgument(f"not a device of the HIP backend: {device}")
         return HipConsumer(HipRuntime(self._driver, device), device)
 
 

@@ -144,6 +144,5 @@ _LATER = {
 def __getattr__(name: str) -> object:
     """Import the module of a name in `_LATER`."""
     if name not in _LATER:
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

@@ -31,11 +31,9 @@ class Mesh(Protocol):
             TurnError: The mesh was never drawn.
             WaitTimeout: The drawing did not end in time.
         """
-        ...
 
     def close(self) -> None:
         """Free the pipeline, the picture and the vertices. Idempotent."""
-        ...
 
 
 @runtime_checkable
@@ -49,7 +47,6 @@ class MeshCommands(Commands, Protocol):
             mesh: A mesh of the same producer.
             heights: A buffer with one float32 height for each point of the grid, row-major.
         """
-        ...
 
 
 @runtime_checkable
@@ -69,7 +66,6 @@ class MeshProducer(Protocol):
             InvalidArgument: The grid or the picture is too small, or larger than the device allows.
             Unsupported: The producer has no graphics queue.
         """
-        ...
 
 
 @runtime_checkable
@@ -78,7 +74,6 @@ class ComputePipeline(Protocol):
 
     def close(self) -> None:
         """Free the pipeline. Idempotent."""
-        ...
 
 
 @runtime_checkable
@@ -102,7 +97,6 @@ class ComputeCommands(Commands, Protocol):
         Note:
             `vkCmdDispatch`.
         """
-        ...
 
 
 @runtime_checkable
@@ -120,7 +114,6 @@ class ComputeProducer(Protocol):
         Raises:
             InvalidArgument: `spirv` is no SPIR-V, or a count exceeds the device's limits.
         """
-        ...
 
 
 @runtime_checkable

@@ -249,11 +249,9 @@ def check_fd(fd: int) -> os.stat_result:
         HandleError: `fd` is negative or not open.
     """
     if fd < 0:
-        msg = f"file descriptor must not be negative, got {fd}"
-        raise HandleError(msg)
+        raise HandleError(f"file descriptor must not be negative, got {fd}")
     try:
         return os.fstat(fd)
     except (OSError, OverflowError) as error:
         why = error.strerror if isinstance(error, OSError) else "the number is too large"
-        msg = f"file descriptor {fd} is not open ({why})"
-        raise HandleError(msg) from error
+        raise HandleError(f"file descriptor {fd} is not open ({why})") from error

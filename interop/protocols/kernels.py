@@ -67,15 +67,12 @@ class Launch(Protocol):
             ClosedError: The module, the stream or a memory argument was closed.
             DriverError: The driver refused the launch.
         """
-        ...
 
     def check_open(self) -> None:
         """Raise `ClosedError` if the module, the stream or a memory argument was closed."""
-        ...
 
     def prepare_call(self) -> PreparedCall:
         """Return the driver call of the launch. The caller runs `check_open` before each use of the call."""
-        ...
 
 
 @runtime_checkable
@@ -85,7 +82,6 @@ class Kernel(Protocol):
     @property
     def signature(self) -> Signature:
         """Name and parameters."""
-        ...
 
     def __call__(
         self,
@@ -111,7 +107,6 @@ class Kernel(Protocol):
         Note:
             `hipModuleLaunchKernel`, `cuLaunchKernel`, `clEnqueueNDRangeKernel`.
         """
-        ...
 
     def prepare(
         self,
@@ -134,7 +129,6 @@ class Kernel(Protocol):
         Raises:
             ArgumentError: An argument, the grid or the group is wrong. The text names the parameter.
         """
-        ...
 
 
 @runtime_checkable
@@ -153,8 +147,6 @@ class Module(Protocol):
         Note:
             `hipModuleGetFunction`, `cuModuleGetFunction`, `clCreateKernel`.
         """
-        ...
 
     def close(self) -> None:
         """Unload the module. Its launches must have ended. Idempotent."""
-        ...

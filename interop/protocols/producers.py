@@ -28,17 +28,14 @@ class BufferPart(Protocol):
     @property
     def size(self) -> int:
         """Size of the range in bytes."""
-        ...
 
     @property
     def offset(self) -> int:
         """First byte of the range in the API's own object."""
-        ...
 
     @property
     def native(self) -> object:
         """The API's own object (`VkBuffer`). It may be larger than the range."""
-        ...
 
     def part(self, offset: int, size: int) -> BufferPart:
         """Return a smaller range of this range. The buffer owns it and closes it.
@@ -51,7 +48,6 @@ class BufferPart(Protocol):
         Raises:
             InvalidArgument: The new range does not lie within this one.
         """
-        ...
 
 
 @runtime_checkable
@@ -61,7 +57,6 @@ class ProducerBuffer(BufferPart, Protocol):
     @property
     def allocation_size(self) -> int:
         """Size of the allocation in bytes."""
-        ...
 
     def export_memory(self) -> tuple[Handle, MemoryDescriptor]:
         """Export the allocation.
@@ -77,7 +72,6 @@ class ProducerBuffer(BufferPart, Protocol):
         Note:
             `vkGetMemoryFdKHR`, `vkGetMemoryWin32HandleKHR`.
         """
-        ...
 
     def host_view(self) -> memoryview:
         """Return the writable bytes of a host-visible buffer. They are valid until the buffer is closed.
@@ -85,11 +79,9 @@ class ProducerBuffer(BufferPart, Protocol):
         Raises:
             Unsupported: The buffer was created without `host_visible=True`.
         """
-        ...
 
     def close(self) -> None:
         """Free the buffer and its allocation. Importers keep their references. Idempotent."""
-        ...
 
 
 @runtime_checkable
@@ -99,12 +91,10 @@ class ProducerSemaphore(Protocol):
     @property
     def kind(self) -> SemaphoreKind:
         """Binary or timeline."""
-        ...
 
     @property
     def native(self) -> object:
         """The API's own object (`VkSemaphore`)."""
-        ...
 
     def export_semaphore(self) -> tuple[Handle, SemaphoreDescriptor]:
         """Export the semaphore.
@@ -119,7 +109,6 @@ class ProducerSemaphore(Protocol):
         Note:
             `vkGetSemaphoreFdKHR`, `vkGetSemaphoreWin32HandleKHR`.
         """
-        ...
 
     def wait_host(self, value: int, timeout: float) -> bool:
         """Block until the counter of a timeline semaphore reaches a value. Releases the GIL.
@@ -137,7 +126,6 @@ class ProducerSemaphore(Protocol):
         Note:
             `vkWaitSemaphores`.
         """
-        ...
 
     def signal_host(self, value: int) -> None:
         """Set the counter of a timeline semaphore from the host. Any thread may call it.
@@ -151,7 +139,6 @@ class ProducerSemaphore(Protocol):
         Note:
             `vkSignalSemaphore`.
         """
-        ...
 
     def counter(self) -> int:
         """Return the present value of a timeline semaphore (`vkGetSemaphoreCounterValue`).
@@ -159,11 +146,9 @@ class ProducerSemaphore(Protocol):
         Raises:
             TurnError: The semaphore is binary.
         """
-        ...
 
     def close(self) -> None:
         """Destroy the semaphore. Work that uses it must have ended. Idempotent."""
-        ...
 
 
 @runtime_checkable
@@ -173,7 +158,6 @@ class Commands(Protocol):
     @property
     def native(self) -> object:
         """The API's own recorder (a `VkCommandBuffer` in the recording state)."""
-        ...
 
     def fill(self, buffer: object, word: int) -> None:
         """Record a fill of a buffer.
@@ -185,7 +169,6 @@ class Commands(Protocol):
         Note:
             `vkCmdFillBuffer`.
         """
-        ...
 
     def copy(self, source: object, target: object) -> None:
         """Record a copy of all bytes of one buffer to the start of another.
@@ -197,7 +180,6 @@ class Commands(Protocol):
         Note:
             `vkCmdCopyBuffer`.
         """
-        ...
 
 
 # Python 3.11 has no defaults of type variables. Type checkers alone need them.
@@ -230,7 +212,6 @@ class Submission(Protocol[CommandsT_co]):
             TurnError: A recording is open, or the submission repeats an earlier recording.
             WaitTimeout: Too many recordings are in flight, and the oldest one does not end.
         """
-        ...
 
     def submit(self, wait_value: int = 0, signal_value: int = 0) -> int:
         """End the recording and submit it. Returns immediately.
@@ -252,15 +233,12 @@ class Submission(Protocol[CommandsT_co]):
         Note:
             `vkQueueSubmit`.
         """
-        ...
 
     def abandon(self) -> None:
         """Discard the open recording without submitting it."""
-        ...
 
     def close(self) -> None:
         """Free the submission. The submitted work must have ended. Idempotent."""
-        ...
 
 
 @runtime_checkable
@@ -270,12 +248,10 @@ class Producer(Protocol[CommandsT_co]):
     @property
     def device(self) -> DeviceInfo:
         """The device that was opened."""
-        ...
 
     @property
     def progress(self) -> ProducerSemaphore:
         """The timeline semaphore that each submission advances. The producer owns it and never exports it."""
-        ...
 
     def create_buffer(
         self, size: int, *, export: HandleTypeLike | None = None, host_visible: bool = False
@@ -298,7 +274,6 @@ class Producer(Protocol[CommandsT_co]):
         Note:
             `vkCreateBuffer`, `vkAllocateMemory`, `vkBindBufferMemory`.
         """
-        ...
 
     def create_semaphore(
         self, kind: SemaphoreKindLike, *, export: HandleTypeLike | None = None
@@ -318,7 +293,6 @@ class Producer(Protocol[CommandsT_co]):
         Note:
             `vkCreateSemaphore`.
         """
-        ...
 
     def prepare(
         self,
@@ -344,7 +318,6 @@ class Producer(Protocol[CommandsT_co]):
         Note:
             Queue-family ownership transfers with `VK_QUEUE_FAMILY_EXTERNAL` (Vulkan 1.3, section 7.7.4).
         """
-        ...
 
     def wait_idle(self, timeout: float) -> None:
         """Block until all submitted work has ended.
@@ -355,11 +328,9 @@ class Producer(Protocol[CommandsT_co]):
         Raises:
             WaitTimeout: The work did not end in time.
         """
-        ...
 
     def close(self) -> None:
         """Close the device and everything that it created. Submitted work must have ended. Idempotent."""
-        ...
 
 
 if TYPE_CHECKING:

@@ -65,7 +65,6 @@ class ExternalSemaphore(Protocol):
     @property
     def kind(self) -> SemaphoreKind:
         """Binary or timeline."""
-        ...
 
     def wait(self, stream: Stream, value: int | None = None) -> None:
         """Enqueue a wait for a signal of the other API. Returns immediately.
@@ -82,7 +81,6 @@ class ExternalSemaphore(Protocol):
         Note:
             `hipWaitExternalSemaphoresAsync`, `cuWaitExternalSemaphoresAsync`, `clEnqueueWaitSemaphoresKHR`.
         """
-        ...
 
     def signal(self, stream: Stream, value: int | None = None) -> None:
         """Enqueue a signal behind all earlier work, and submit it to the device. Returns immediately.
@@ -99,7 +97,6 @@ class ExternalSemaphore(Protocol):
         Note:
             `hipSignalExternalSemaphoresAsync`, `cuSignalExternalSemaphoresAsync`, `clEnqueueSignalSemaphoresKHR`.
         """
-        ...
 
     def prepare_wait(self, stream: Stream) -> PreparedCall:
         """Return the call that `wait` makes on a stream, with its arguments converted.
@@ -108,7 +105,6 @@ class ExternalSemaphore(Protocol):
             ClosedError: The semaphore or the stream was closed.
             InvalidArgument: The stream belongs to another backend or device.
         """
-        ...
 
     def prepare_signal(self, stream: Stream) -> PreparedCall:
         """Return the call that `signal` makes on a stream, without the submission to the device after it.
@@ -117,11 +113,9 @@ class ExternalSemaphore(Protocol):
             ClosedError: The semaphore or the stream was closed.
             InvalidArgument: The stream belongs to another backend or device.
         """
-        ...
 
     def close(self) -> None:
         """Release the import. Enqueued waits and signals must have ended. Idempotent.
 
         An import of a sync file serves a single wait, and no signal. It may be closed when that wait is enqueued.
         """
-        ...

@@ -27,7 +27,6 @@ class ConsumerSemaphore(Protocol):
     @property
     def kind(self) -> SemaphoreKind:
         """Always binary."""
-        ...
 
     def signal(self, stream: Stream, value: int | None = None) -> None:
         """Enqueue a signal behind all earlier work, and submit it to the device. Returns immediately.
@@ -40,7 +39,6 @@ class ConsumerSemaphore(Protocol):
             TurnError: A value was given, or the last signal has not been exported.
             DriverError: The driver refused the signal.
         """
-        ...
 
     def export_semaphore(self) -> tuple[Handle, SemaphoreDescriptor]:
         """Export the last signal, whether or not it has run. The export consumes the signal, as a wait would.
@@ -56,11 +54,9 @@ class ConsumerSemaphore(Protocol):
         Note:
             `clGetSemaphoreHandleForTypeKHR`.
         """
-        ...
 
     def close(self) -> None:
         """Release the semaphore. Exported signals stay valid. Idempotent."""
-        ...
 
 
 @runtime_checkable
@@ -77,7 +73,6 @@ class ExportingConsumer(Protocol):
         Raises:
             Unsupported: The device does not export this kind by this handle type.
         """
-        ...
 
 
 class ImportingSemaphore(ProducerSemaphore, Protocol):
@@ -98,7 +93,6 @@ class ImportingSemaphore(ProducerSemaphore, Protocol):
         Note:
             `vkImportSemaphoreFdKHR` with `VK_SEMAPHORE_IMPORT_TEMPORARY_BIT`.
         """
-        ...
 
 
 @runtime_checkable
@@ -114,4 +108,3 @@ class ImportingProducer(Protocol):
         Raises:
             Unsupported: The device does not import signals by this handle type.
         """
-        ...

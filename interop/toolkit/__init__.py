@@ -120,8 +120,7 @@ def __getattr__(name: str) -> object:
     """Load the module of a name, and keep the name here."""
     home = _HOME.get(name)
     if home is None:
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     found: object = getattr(import_module(f"{__name__}.{home}"), name)
     globals()[name] = found
     return found

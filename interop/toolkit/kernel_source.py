@@ -77,8 +77,7 @@ def _parameters(kernel: str, text: str) -> list[Parameter]:
             r"^(.*?)(\**)\s*([A-Za-z_]\w*)\s*(\[\s*\])?$", words.replace(" *", "*").replace("* ", "*")
         )
         if found is None or not found.group(1).strip():
-            msg = f"cannot read parameter {part.strip()!r} of kernel {kernel!r}"
-            raise ArgumentError(msg)
+            raise ArgumentError(f"cannot read parameter {part.strip()!r} of kernel {kernel!r}")
         c_type = " ".join(found.group(1).split())
         dtype = DTYPES.get(_C_TYPES.get(c_type, ""))
         parameters.append(Parameter(found.group(3), c_type, bool(found.group(2) or found.group(4)), dtype))
@@ -126,8 +125,7 @@ def check_arguments(signature: Signature, args: Sequence[object]) -> None:
         ArgumentError: Names the parameter.
     """
     if len(args) != len(signature.parameters):
-        msg = f"{signature} takes {len(signature.parameters)} arguments, got {len(args)}"
-        raise ArgumentError(msg)
+        raise ArgumentError(f"{signature} takes {len(signature.parameters)} arguments, got {len(args)}")
     for position, (parameter, argument) in enumerate(zip(signature.parameters, args, strict=True), 1):
         is_scalar = getattr(argument, "shape", None) == ()
         if parameter.pointer:
@@ -144,8 +142,7 @@ def check_arguments(signature: Signature, args: Sequence[object]) -> None:
             raise ArgumentError(msg)
         elif parameter.dtype is not None and (given := _name(argument)) != parameter.dtype.name:
             needs = f"needs numpy.{parameter.dtype}, got numpy.{given}"
-            msg = f"argument {position} ({parameter}) of {signature.name} {needs}"
-            raise ArgumentError(msg)
+            raise ArgumentError(f"argument {position} ({parameter}) of {signature.name} {needs}")
 
 
 def _name(scalar: Any) -> str:
@@ -178,12 +175,10 @@ def check_grid(
 
     def extents(name: str, value: int | Sequence[int] | None) -> tuple[int, ...]:
         if value is None:
-            msg = f"{kernel} needs {name}=..., the number of work items in each dimension"
-            raise ArgumentError(msg)
+            raise ArgumentError(f"{kernel} needs {name}=..., the number of work items in each dimension")
         raw = (value,) if isinstance(value, int) else tuple(value)
         if not 0 < len(raw) <= _MAX_DIMENSIONS or any(int(extent) != extent or extent <= 0 for extent in raw):
-            msg = f"{name} of {kernel} must be 1 to 3 positive integers, got {value!r}"
-            raise ArgumentError(msg)
+            raise ArgumentError(f"{name} of {kernel} must be 1 to 3 positive integers, got {value!r}")
         return tuple(int(extent) for extent in raw)
 
     grid = extents("global_size", global_size)
@@ -195,6 +190,5 @@ def check_grid(
         items *= extent
     if len(group) != len(grid) or items > limit:
         wanted = f"{len(grid)} dimensions and at most {limit} work items"
-        msg = f"local_size of {kernel} must have {wanted}, got {local_size!r}"
-        raise ArgumentError(msg)
+        raise ArgumentError(f"local_size of {kernel} must have {wanted}, got {local_size!r}")
     return grid, group

@@ -138,7 +138,6 @@ class Closable(Protocol):
 
     def close(self) -> None:
         """Release the object. A second call does nothing."""
-        ...
 
 
 _Child = TypeVar("_Child", bound=Closable)

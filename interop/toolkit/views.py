@@ -93,15 +93,12 @@ class ViewedMemory(Protocol):
     @property
     def closed(self) -> bool:
         """Whether the memory has been closed."""
-        ...
 
     def check_open(self) -> None:
         """Raise :class:`ClosedError` if the memory has been closed."""
-        ...
 
     def close(self) -> None:
         """Release the memory."""
-        ...
 
 
 Memory = TypeVar("Memory", bound=ViewedMemory)
