@@ -31,6 +31,7 @@ class Mesh(Protocol):
             TurnError: The mesh was never drawn.
             WaitTimeout: The drawing did not end in time.
         """
+        ...
 
     def close(self) -> None:
         """Free the pipeline, the picture and the vertices. Idempotent."""
@@ -66,6 +67,7 @@ class MeshProducer(Protocol):
             InvalidArgument: The grid or the picture is too small, or larger than the device allows.
             Unsupported: The producer has no graphics queue.
         """
+        ...
 
 
 @runtime_checkable
@@ -114,6 +116,7 @@ class ComputeProducer(Protocol):
         Raises:
             InvalidArgument: `spirv` is no SPIR-V, or a count exceeds the device's limits.
         """
+        ...
 
 
 @runtime_checkable

@@ -57,9 +57,11 @@ class Backend(Protocol):
     @property
     def name(self) -> str:
         """The registered name."""
+        ...
 
     def versions(self) -> Mapping[str, str]:
         """Return the versions of the binding and of the driver libraries, for reports."""
+        ...
 
     def devices(self) -> Sequence[DeviceInfo]:
         """List the devices with their identities and capabilities. No device stays open.
@@ -67,6 +69,7 @@ class Backend(Protocol):
         Raises:
             BackendUnavailable: The machine has no driver or no device for this API.
         """
+        ...
 
 
 @runtime_checkable
@@ -86,6 +89,7 @@ class ProducerBackend(Backend, Protocol):
             Unsupported: The device lacks a feature that the backend needs.
             DriverError: The driver refused to open the device.
         """
+        ...
 
 
 @runtime_checkable
@@ -105,3 +109,4 @@ class ConsumerBackend(Backend, Protocol):
             Unsupported: The device lacks a feature that the backend needs.
             DriverError: The driver refused to open the device.
         """
+        ...

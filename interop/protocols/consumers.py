@@ -24,13 +24,16 @@ class Consumer(Protocol):
     @property
     def device(self) -> DeviceInfo:
         """The device that was opened."""
+        ...
 
     @property
     def stream(self) -> Stream:
         """The default stream: calls without a `stream` argument enqueue here. The consumer owns it."""
+        ...
 
     def create_stream(self) -> Stream:
         """Create another stream. The caller owns it and closes it."""
+        ...
 
     def import_memory(self, handle: Handle, descriptor: MemoryDescriptor) -> ExternalMemory:
         """Import an allocation of another API.
@@ -50,6 +53,7 @@ class Consumer(Protocol):
         Note:
             `hipImportExternalMemory`, `cuImportExternalMemory`, `clCreateBufferWithProperties`.
         """
+        ...
 
     def import_semaphore(self, handle: Handle, descriptor: SemaphoreDescriptor) -> ExternalSemaphore:
         """Import a semaphore of another API.
@@ -69,6 +73,7 @@ class Consumer(Protocol):
         Note:
             `hipImportExternalSemaphore`, `cuImportExternalSemaphore`, `clCreateSemaphoreWithPropertiesKHR`.
         """
+        ...
 
     def allocate(self, size: int, *, timeout: float = DEFAULT_TIMEOUT) -> MappedBuffer:
         """Allocate memory of the consumer's own, for the staged path.
@@ -84,6 +89,7 @@ class Consumer(Protocol):
             InvalidArgument: `size` is not a positive number.
             DriverError: The device is out of memory.
         """
+        ...
 
     def compile(self, source: str | Mapping[str, str]) -> Module:
         """Compile portable kernel source for this device.
@@ -101,6 +107,7 @@ class Consumer(Protocol):
         Note:
             `hiprtcCompileProgram`, `nvrtcCompileProgram`, `clBuildProgram`.
         """
+        ...
 
     def close(self) -> None:
         """Close the device and everything that it created. Enqueued work must have ended. Idempotent."""

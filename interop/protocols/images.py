@@ -161,14 +161,17 @@ class MappedImage(Protocol):
     @property
     def descriptor(self) -> ImageDescriptor:
         """The descriptor with which the image was imported."""
+        ...
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the largest level, row-major, as `ImageDescriptor.shape`."""
+        ...
 
     @property
     def format(self) -> ImageFormat:
         """Layout of a texel."""
+        ...
 
     @property
     def native(self) -> object:
@@ -257,6 +260,7 @@ class ImageConsumer(Protocol):
             `hipExternalMemoryGetMappedMipmappedArray`, `cuExternalMemoryGetMappedMipmappedArray`,
             `clCreateImageWithProperties`.
         """
+        ...
 
 
 @runtime_checkable
@@ -266,6 +270,7 @@ class ProducerImage(Protocol):
     @property
     def descriptor(self) -> ImageDescriptor:
         """The descriptor of the image, with the row pitch that the driver chose."""
+        ...
 
     @property
     def native(self) -> object:
@@ -284,6 +289,7 @@ class ProducerImage(Protocol):
         Note:
             `vkGetMemoryFdKHR`, `vkGetMemoryWin32HandleKHR`.
         """
+        ...
 
     def acquire(self, commands: Commands) -> None:
         """Record the acquire of the image from the consumer into the producer's `Commands`."""
@@ -348,6 +354,7 @@ class ImageProducer(Protocol):
         Note:
             `vkCreateImage`, `vkAllocateMemory`, `vkBindImageMemory`.
         """
+        ...
 
 
 def _extent(given: Sequence[int]) -> tuple[int, int, int]:

@@ -73,6 +73,7 @@ class Launch(Protocol):
 
     def prepare_call(self) -> PreparedCall:
         """Return the driver call of the launch. The caller runs `check_open` before each use of the call."""
+        ...
 
 
 @runtime_checkable
@@ -82,6 +83,7 @@ class Kernel(Protocol):
     @property
     def signature(self) -> Signature:
         """Name and parameters."""
+        ...
 
     def __call__(
         self,
@@ -129,6 +131,7 @@ class Kernel(Protocol):
         Raises:
             ArgumentError: An argument, the grid or the group is wrong. The text names the parameter.
         """
+        ...
 
 
 @runtime_checkable
@@ -147,6 +150,7 @@ class Module(Protocol):
         Note:
             `hipModuleGetFunction`, `cuModuleGetFunction`, `clCreateKernel`.
         """
+        ...
 
     def close(self) -> None:
         """Unload the module. Its launches must have ended. Idempotent."""

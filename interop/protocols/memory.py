@@ -96,14 +96,17 @@ class MappedBuffer(Protocol):
     @property
     def shape(self) -> tuple[int, ...]:
         """Extent in elements, row-major."""
+        ...
 
     @property
     def dtype(self) -> DType:
         """Element type."""
+        ...
 
     @property
     def nbytes(self) -> int:
         """Size in bytes."""
+        ...
 
     @property
     def native(self) -> object:
@@ -124,6 +127,7 @@ class MappedBuffer(Protocol):
             InvalidArgument: The part does not lie within this view, or is misaligned.
             ClosedError: This view or its memory was closed.
         """
+        ...
 
     def read(self, target: HostBytes, *, timeout: float | None = None) -> None:
         """Copy this memory to the host, behind earlier work of the consumer's stream. Blocks until it is done.
@@ -170,6 +174,7 @@ class ExternalMemory(Protocol):
     @property
     def descriptor(self) -> MemoryDescriptor:
         """The descriptor with which the memory was imported."""
+        ...
 
     def map_buffer(
         self,
@@ -199,6 +204,7 @@ class ExternalMemory(Protocol):
         Note:
             `hipExternalMemoryGetMappedBuffer`, `cuExternalMemoryGetMappedBuffer`, `clCreateSubBuffer`.
         """
+        ...
 
     def acquire(self, stream: Stream) -> None:
         """Enqueue the acquire of ownership on a stream. Does nothing where the API has no ownership.

@@ -28,10 +28,12 @@ class BufferPart(Protocol):
     @property
     def size(self) -> int:
         """Size of the range in bytes."""
+        ...
 
     @property
     def offset(self) -> int:
         """First byte of the range in the API's own object."""
+        ...
 
     @property
     def native(self) -> object:
@@ -48,6 +50,7 @@ class BufferPart(Protocol):
         Raises:
             InvalidArgument: The new range does not lie within this one.
         """
+        ...
 
 
 @runtime_checkable
@@ -57,6 +60,7 @@ class ProducerBuffer(BufferPart, Protocol):
     @property
     def allocation_size(self) -> int:
         """Size of the allocation in bytes."""
+        ...
 
     def export_memory(self) -> tuple[Handle, MemoryDescriptor]:
         """Export the allocation.
@@ -72,6 +76,7 @@ class ProducerBuffer(BufferPart, Protocol):
         Note:
             `vkGetMemoryFdKHR`, `vkGetMemoryWin32HandleKHR`.
         """
+        ...
 
     def host_view(self) -> memoryview:
         """Return the writable bytes of a host-visible buffer. They are valid until the buffer is closed.
@@ -79,6 +84,7 @@ class ProducerBuffer(BufferPart, Protocol):
         Raises:
             Unsupported: The buffer was created without `host_visible=True`.
         """
+        ...
 
     def close(self) -> None:
         """Free the buffer and its allocation. Importers keep their references. Idempotent."""
@@ -91,6 +97,7 @@ class ProducerSemaphore(Protocol):
     @property
     def kind(self) -> SemaphoreKind:
         """Binary or timeline."""
+        ...
 
     @property
     def native(self) -> object:
@@ -109,6 +116,7 @@ class ProducerSemaphore(Protocol):
         Note:
             `vkGetSemaphoreFdKHR`, `vkGetSemaphoreWin32HandleKHR`.
         """
+        ...
 
     def wait_host(self, value: int, timeout: float) -> bool:
         """Block until the counter of a timeline semaphore reaches a value. Releases the GIL.
@@ -126,6 +134,7 @@ class ProducerSemaphore(Protocol):
         Note:
             `vkWaitSemaphores`.
         """
+        ...
 
     def signal_host(self, value: int) -> None:
         """Set the counter of a timeline semaphore from the host. Any thread may call it.
@@ -146,6 +155,7 @@ class ProducerSemaphore(Protocol):
         Raises:
             TurnError: The semaphore is binary.
         """
+        ...
 
     def close(self) -> None:
         """Destroy the semaphore. Work that uses it must have ended. Idempotent."""
@@ -212,6 +222,7 @@ class Submission(Protocol[CommandsT_co]):
             TurnError: A recording is open, or the submission repeats an earlier recording.
             WaitTimeout: Too many recordings are in flight, and the oldest one does not end.
         """
+        ...
 
     def submit(self, wait_value: int = 0, signal_value: int = 0) -> int:
         """End the recording and submit it. Returns immediately.
@@ -233,6 +244,7 @@ class Submission(Protocol[CommandsT_co]):
         Note:
             `vkQueueSubmit`.
         """
+        ...
 
     def abandon(self) -> None:
         """Discard the open recording without submitting it."""
@@ -248,10 +260,12 @@ class Producer(Protocol[CommandsT_co]):
     @property
     def device(self) -> DeviceInfo:
         """The device that was opened."""
+        ...
 
     @property
     def progress(self) -> ProducerSemaphore:
         """The timeline semaphore that each submission advances. The producer owns it and never exports it."""
+        ...
 
     def create_buffer(
         self, size: int, *, export: HandleTypeLike | None = None, host_visible: bool = False
@@ -274,6 +288,7 @@ class Producer(Protocol[CommandsT_co]):
         Note:
             `vkCreateBuffer`, `vkAllocateMemory`, `vkBindBufferMemory`.
         """
+        ...
 
     def create_semaphore(
         self, kind: SemaphoreKindLike, *, export: HandleTypeLike | None = None
@@ -293,6 +308,7 @@ class Producer(Protocol[CommandsT_co]):
         Note:
             `vkCreateSemaphore`.
         """
+        ...
 
     def prepare(
         self,
@@ -318,6 +334,7 @@ class Producer(Protocol[CommandsT_co]):
         Note:
             Queue-family ownership transfers with `VK_QUEUE_FAMILY_EXTERNAL` (Vulkan 1.3, section 7.7.4).
         """
+        ...
 
     def wait_idle(self, timeout: float) -> None:
         """Block until all submitted work has ended.

@@ -65,6 +65,7 @@ class ExternalSemaphore(Protocol):
     @property
     def kind(self) -> SemaphoreKind:
         """Binary or timeline."""
+        ...
 
     def wait(self, stream: Stream, value: int | None = None) -> None:
         """Enqueue a wait for a signal of the other API. Returns immediately.
@@ -105,6 +106,7 @@ class ExternalSemaphore(Protocol):
             ClosedError: The semaphore or the stream was closed.
             InvalidArgument: The stream belongs to another backend or device.
         """
+        ...
 
     def prepare_signal(self, stream: Stream) -> PreparedCall:
         """Return the call that `signal` makes on a stream, without the submission to the device after it.
@@ -113,6 +115,7 @@ class ExternalSemaphore(Protocol):
             ClosedError: The semaphore or the stream was closed.
             InvalidArgument: The stream belongs to another backend or device.
         """
+        ...
 
     def close(self) -> None:
         """Release the import. Enqueued waits and signals must have ended. Idempotent.

@@ -40,9 +40,11 @@ class SemaphoreCalls(Protocol):
 
     def prepare_wait(self, stream: Stream) -> PreparedCall:
         """Return the wait, with its arguments converted."""
+        ...
 
     def prepare_signal(self, stream: Stream) -> PreparedCall:
         """Return the signal, with its arguments converted."""
+        ...
 
 
 class OwnershipCalls(Protocol):
@@ -60,6 +62,7 @@ class LaunchCall(Protocol):
 
     def prepare_call(self) -> PreparedCall:
         """Return the driver call of the launch."""
+        ...
 
 
 @runtime_checkable
@@ -183,6 +186,7 @@ class Stream(Protocol):
 
     def command_list(self) -> CommandList:
         """Return a new, empty list of prepared calls for this stream."""
+        ...
 
     def close(self) -> None:
         """Close the stream. Its work must have ended. Idempotent."""

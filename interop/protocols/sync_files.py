@@ -27,6 +27,7 @@ class ConsumerSemaphore(Protocol):
     @property
     def kind(self) -> SemaphoreKind:
         """Always binary."""
+        ...
 
     def signal(self, stream: Stream, value: int | None = None) -> None:
         """Enqueue a signal behind all earlier work, and submit it to the device. Returns immediately.
@@ -54,6 +55,7 @@ class ConsumerSemaphore(Protocol):
         Note:
             `clGetSemaphoreHandleForTypeKHR`.
         """
+        ...
 
     def close(self) -> None:
         """Release the semaphore. Exported signals stay valid. Idempotent."""
@@ -73,6 +75,7 @@ class ExportingConsumer(Protocol):
         Raises:
             Unsupported: The device does not export this kind by this handle type.
         """
+        ...
 
 
 class ImportingSemaphore(ProducerSemaphore, Protocol):
@@ -108,3 +111,4 @@ class ImportingProducer(Protocol):
         Raises:
             Unsupported: The device does not import signals by this handle type.
         """
+        ...

@@ -19,6 +19,7 @@ class PinnableMemory(ViewedMemory, Protocol):
     @property
     def address(self) -> int:
         """Device address of the first byte."""
+        ...
 
     def pin(self) -> object:
         """Return an object that keeps the memory valid."""

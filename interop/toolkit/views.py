@@ -93,6 +93,7 @@ class ViewedMemory(Protocol):
     @property
     def closed(self) -> bool:
         """Whether the memory has been closed."""
+        ...
 
     def check_open(self) -> None:
         """Raise :class:`ClosedError` if the memory has been closed."""
