@@ -14,11 +14,10 @@ if TYPE_CHECKING:
     from interop.toolkit.checks import ValueRule, check_image, check_import_memory, check_import_semaphore
     from interop.toolkit.command_list import StandardCommandList
     from interop.toolkit.device_consumers import DeviceConsumer
-    from interop.toolkit.device_images import DeviceImage, ImageBase, map_image
+    from interop.toolkit.device_images import DeviceImage, ImageBase
     from interop.toolkit.device_kernels import DeviceKernel, DeviceModule
-    from interop.toolkit.device_memory import DeviceMemory
+    from interop.toolkit.device_memory import DeviceMemory, DeviceView
     from interop.toolkit.device_streams import DeviceStream, settle
-    from interop.toolkit.device_views import DeviceView
     from interop.toolkit.dlpack import DeviceType, check_dlpack_request, live_tensors, to_dlpack
     from interop.toolkit.drivers import NO_HINTS, DriverLibrary, decode, made_nothing, preconverted, typed
     from interop.toolkit.forks import (
@@ -56,11 +55,10 @@ __all__ = ["ConsumerBase", "ImageConsumerBase"]
 __all__ += ["ValueRule", "check_image", "check_import_memory", "check_import_semaphore"]
 __all__ += ["StandardCommandList"]
 __all__ += ["DeviceConsumer"]
-__all__ += ["DeviceImage", "ImageBase", "map_image"]
+__all__ += ["DeviceImage", "ImageBase"]
 __all__ += ["DeviceKernel", "DeviceModule"]
-__all__ += ["DeviceMemory"]
+__all__ += ["DeviceMemory", "DeviceView"]
 __all__ += ["DeviceStream", "settle"]
-__all__ += ["DeviceView"]
 __all__ += ["DeviceType", "check_dlpack_request", "live_tensors", "to_dlpack"]
 __all__ += ["NO_HINTS", "DriverLibrary", "decode", "made_nothing", "preconverted", "typed"]
 __all__ += ["Orphan", "check_connect", "close_in_children", "first_in_child", "fork_generation"]
@@ -87,11 +85,10 @@ _NAMES = {
     "checks": "ValueRule check_image check_import_memory check_import_semaphore",
     "command_list": "StandardCommandList",
     "device_consumers": "DeviceConsumer",
-    "device_images": "DeviceImage ImageBase map_image",
+    "device_images": "DeviceImage ImageBase",
     "device_kernels": "DeviceKernel DeviceModule",
-    "device_memory": "DeviceMemory",
+    "device_memory": "DeviceMemory DeviceView",
     "device_streams": "DeviceStream settle",
-    "device_views": "DeviceView",
     "dlpack": "DeviceType check_dlpack_request live_tensors to_dlpack",
     "drivers": "NO_HINTS DriverLibrary decode made_nothing preconverted typed",
     "forks": "Orphan check_connect close_in_children first_in_child fork_generation",

@@ -609,7 +609,7 @@ HIP = (
     ),
     _hip(
         "addresses are one element late",
-        "interop/toolkit/device_views.py",
+        _DEVICE_MEMORY,
         _MAPPED,
         ("return self.memory.address + self.first", "return self.memory.address + self.first + 4"),
     ),
