@@ -362,11 +362,8 @@ def _extent(given: Sequence[int]) -> tuple[int, int, int]:
         lengths = tuple(index(length) for length in given)
     except TypeError:
         lengths = ()
-    if not lengths or not all(0 < length <= _LONGEST for length in lengths):
-        lengths = ()
-    if len(lengths) == 2:  # noqa: PLR2004 - width and height
-        return (*lengths, 1)
-    if len(lengths) != 3:  # noqa: PLR2004
+    if len(lengths) not in (2, 3) or not all(0 < length <= _LONGEST for length in lengths):
         msg = f"extent must be width, height and depth, each from 1 to {_LONGEST}, got {given}"
         raise InvalidArgument(msg)
-    return lengths
+    width, height, depth = (*lengths, 1)[:3]
+    return width, height, depth

@@ -192,12 +192,11 @@ class Commands(Protocol):
         """
 
 
+CommandsT = TypeVar("CommandsT", bound=Commands)
 # Python 3.11 has no defaults of type variables. Type checkers alone need them.
 if TYPE_CHECKING:
-    CommandsT = TypeVar("CommandsT", bound=Commands)
     CommandsT_co = TypeVar("CommandsT_co", bound=Commands, covariant=True, default=Commands)
 else:
-    CommandsT = TypeVar("CommandsT", bound=Commands)
     CommandsT_co = TypeVar("CommandsT_co", bound=Commands, covariant=True)
 
 
@@ -350,9 +349,8 @@ class Producer(Protocol[CommandsT_co]):
         """Close the device and everything that it created. Submitted work must have ended. Idempotent."""
 
 
+ProducerT = TypeVar("ProducerT", bound=Producer)
 if TYPE_CHECKING:
-    ProducerT = TypeVar("ProducerT", bound=Producer)
     ProducerT_co = TypeVar("ProducerT_co", bound=Producer, covariant=True, default=Producer)
 else:
-    ProducerT = TypeVar("ProducerT", bound=Producer)
     ProducerT_co = TypeVar("ProducerT_co", bound=Producer, covariant=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -21,34 +22,21 @@ _NOISE = re.compile(r"\b(GLOBAL_MEM|CONSTANT_MEM|LOCAL_MEM|const|volatile|restri
 
 
 _MAX_DIMENSIONS = 3
-
-
-_C_TYPES = {
+_SPELLINGS = {
     "bool": "bool",
-    "char": "int8",
-    "signed char": "int8",
-    "unsigned char": "uint8",
-    "uchar": "uint8",
-    "short": "int16",
-    "unsigned short": "uint16",
-    "ushort": "uint16",
-    "int": "int32",
-    "signed int": "int32",
-    "unsigned": "uint32",
-    "unsigned int": "uint32",
-    "uint": "uint32",
-    "long long": "int64",
-    "unsigned long long": "uint64",
-    "ulong": "uint64",
-    "long": "int64",
-    "unsigned long": "uint64",
-    "size_t": "uint64",
-    "half": "float16",
-    "float": "float32",
-    "double": "float64",
-    **{f"int{bits}_t": f"int{bits}" for bits in (8, 16, 32, 64)},
-    **{f"uint{bits}_t": f"uint{bits}" for bits in (8, 16, 32, 64)},
+    "int8": "int8_t, char, signed char",
+    "uint8": "uint8_t, unsigned char, uchar",
+    "int16": "int16_t, short",
+    "uint16": "uint16_t, unsigned short, ushort",
+    "int32": "int32_t, int, signed int",
+    "uint32": "uint32_t, unsigned, unsigned int, uint",
+    "int64": "int64_t, long, long long",
+    "uint64": "uint64_t, unsigned long, unsigned long long, ulong, size_t",
+    "float16": "half",
+    "float32": "float",
+    "float64": "double",
 }
+_C_TYPES = {name: dtype for dtype, names in _SPELLINGS.items() for name in names.split(", ")}
 
 
 def parse_kernels(source: str) -> dict[str, Signature]:
@@ -185,10 +173,7 @@ def check_grid(
     if local_size is None:
         return grid, None
     group = extents("local_size", local_size)
-    items = 1
-    for extent in group:
-        items *= extent
-    if len(group) != len(grid) or items > limit:
+    if len(group) != len(grid) or math.prod(group) > limit:
         wanted = f"{len(grid)} dimensions and at most {limit} work items"
         raise ArgumentError(f"local_size of {kernel} must have {wanted}, got {local_size!r}")
     return grid, group
