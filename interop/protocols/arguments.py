@@ -52,8 +52,6 @@ def as_choice(kind: type[_Choice], value: object, argument: str, *, among: Itera
     if isinstance(value, kind) and not among:
         return value
     allowed = tuple(among) or tuple(kind)
-    if isinstance(value, kind) and value in allowed:
-        return value
     try:
         member = kind(value)
     except ValueError:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from interop.toolkit.drivers import NO_HINTS, DriverLibrary, decode, made_nothing, preconverted, typed
     from interop.toolkit.gates import ALL_HOLDS, HOST_FUNCTION, CallbackGate, Gate, HostFunctions, WordGate
     from interop.toolkit.host_kernels import GROUP_LIMIT, compile_c, find_compiler, to_c
-    from interop.toolkit.host_memory import HOST_IMPORTABLE, HostMemory, HostView
+    from interop.toolkit.host_memory import HOST_IMPORTABLE, HostMemory, HostView, payload_range
     from interop.toolkit.host_pages import PAGE_SIZE, HostPages, PinCounts, bytes_at, find_host_pages
     from interop.toolkit.import_cache import ImportCache, ImportedAllocation, Share
     from interop.toolkit.kernel_source import (
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from interop.toolkit.resource import Children, Closable, Resource, adopt, undo_all
     from interop.toolkit.runtimes import DeviceRuntime, put_handle
     from interop.toolkit.semaphores import DeviceSemaphore, SemaphoreBase
-    from interop.toolkit.software_memory import payload_range
     from interop.toolkit.streams import EagerStream, StreamBase, hold_failure
 
 __all__ = ["ALL_HOLDS", "BYTES", "GROUP_LIMIT", "HOLD", "HOST_FUNCTION", "HOST_IMPORTABLE", "NO_HINTS"]
@@ -75,7 +74,7 @@ _NAMES = {
     "drivers": "NO_HINTS DriverLibrary decode made_nothing preconverted typed",
     "gates": "ALL_HOLDS HOST_FUNCTION CallbackGate Gate HostFunctions WordGate",
     "host_kernels": "GROUP_LIMIT compile_c find_compiler to_c",
-    "host_memory": "HOST_IMPORTABLE HostMemory HostView",
+    "host_memory": "HOST_IMPORTABLE HostMemory HostView payload_range",
     "host_pages": "PAGE_SIZE HostPages PinCounts bytes_at find_host_pages",
     "import_cache": "ImportCache ImportedAllocation Share",
     "kernel_source": "check_arguments check_grid parse_kernels pick_source unknown_kernel",
@@ -84,7 +83,6 @@ _NAMES = {
     "resource": "Children Closable Resource adopt undo_all",
     "runtimes": "DeviceRuntime put_handle",
     "semaphores": "DeviceSemaphore SemaphoreBase",
-    "software_memory": "payload_range",
     "streams": "EagerStream StreamBase hold_failure",
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}

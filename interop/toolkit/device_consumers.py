@@ -6,20 +6,14 @@ from abc import abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING
 
-from interop.protocols import DEFAULT_TIMEOUT, SEMAPHORE_FLOOR, HandleType, lend
+from interop.protocols import DEFAULT_TIMEOUT, SEMAPHORE_FLOOR, HandleType, check_shape, lend
 from interop.toolkit.bases import ImageConsumerBase
-from interop.toolkit.device_memory import (
-    DeviceMemory,
-    DeviceView,
-    allocate,
-    import_external,
-    pin_host,
-    release_memory,
-)
+from interop.toolkit.device_memory import DeviceMemory, DeviceView, import_external, pin_host, release_memory
 from interop.toolkit.device_streams import DeviceStream
 from interop.toolkit.kernel_source import pick_source
 from interop.toolkit.resource import adopt
 from interop.toolkit.semaphores import DeviceSemaphore
+from interop.toolkit.views import BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,9 +74,9 @@ class DeviceConsumer(ImageConsumerBase[DeviceView, DeviceStream]):
 
     def allocate(self, size: int, *, timeout: float = DEFAULT_TIMEOUT) -> DeviceView:
         """Allocate device memory; the caller closes the view."""
-        memory, view = allocate(self.stream, size, timeout)
-        self.keep(memory)
-        return view
+        shape, nbytes = check_shape(size, BYTES)
+        memory = self.keep(DeviceMemory.allocate(self.stream, nbytes))
+        return DeviceView(memory, 0, shape, nbytes, BYTES, timeout, owner=True)
 
     def compile(self, source: str | Mapping[str, str]) -> DeviceModule:
         """Compile portable source, or the entry of a mapping that is named after the backend."""

@@ -9,15 +9,16 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from interop.protocols import ClosedError, FdFate, InteropError, check_shape, lend
+from interop.protocols import ClosedError, FdFate, InteropError, lend
 from interop.toolkit.device_streams import DeviceStream, stream_address
 from interop.toolkit.dlpack import check_dlpack_request, to_dlpack
 from interop.toolkit.host_pages import PinCounts, find_host_pages
 from interop.toolkit.resource import Resource, undo_all
-from interop.toolkit.views import BYTES, ViewBase
+from interop.toolkit.views import ViewBase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Self
 
     from interop.protocols import DType, Handle, MemoryDescriptor, Stream
     from interop.toolkit.runtimes import DeviceRuntime
@@ -64,6 +65,16 @@ class DeviceMemory:
         self.stream = stream
         """The stream of the consumer, on which views are read and written."""
         self.given_up = False
+
+    @classmethod
+    def allocate(cls, stream: DeviceStream, size: int) -> Self:
+        """Allocate device memory. Closing it releases it."""
+        runtime = stream.runtime
+        with runtime.current:
+            address = runtime.make(runtime.allocate, size)
+        what = f"{runtime.api} memory"
+        owner = Resource(f"{what} at 0x{address:x}", release_memory, runtime.hold(), address, None)
+        return cls(what, stream, address, owner.close)
 
     @property
     def closed(self) -> bool:
@@ -285,15 +296,3 @@ def import_external(
             undo_all(undo)
             raise
     return external, result
-
-
-def allocate(stream: DeviceStream, size: int, timeout: float) -> tuple[DeviceMemory, DeviceView]:
-    """Allocate device memory. Closing the view releases it."""
-    shape, nbytes = check_shape(size, BYTES)
-    runtime = stream.runtime
-    with runtime.current:
-        address = runtime.make(runtime.allocate, nbytes)
-    what = f"{runtime.api} memory"
-    owner = Resource(f"{what} at 0x{address:x}", release_memory, runtime.hold(), address, None)
-    memory = DeviceMemory(what, stream, address, owner.close)
-    return memory, DeviceView(memory, 0, shape, nbytes, BYTES, timeout, owner=True)

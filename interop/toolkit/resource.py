@@ -155,9 +155,7 @@ class Children:
     def add(self, child: _Child) -> _Child:
         """Remember ``child`` and return it."""
         number, alive = next(self._numbers), self._alive
-        alive[number] = ref(
-            child, partial(alive.pop, number)
-        )  # the reference is passed to pop as its default
+        alive[number] = ref(child, partial(alive.pop, number))  # pop gets the reference as its default
         return child
 
     def close(self) -> None:

@@ -145,7 +145,7 @@ NUMPY = (
     ),
     _numpy(
         "any file is taken",
-        "interop/toolkit/software_memory.py",
+        _HOST,
         _REFUSED,
         (
             "if _SWIFTSHADER.fullmatch(name) and size > _SWIFTSHADER_PADDING:",
