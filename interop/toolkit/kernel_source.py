@@ -98,9 +98,8 @@ def pick_source(
 
 def unknown_kernel(name: str, signatures: Mapping[str, Signature]) -> ArgumentError:
     """Return the error for a kernel name that the module does not have."""
-    return ArgumentError(
-        f"no kernel {name!r} in the source; it has: {', '.join(map(str, signatures.values()))}"
-    )
+    known = ", ".join(map(str, signatures.values()))
+    return ArgumentError(f"no kernel {name!r} in the source; it has: {known}")
 
 
 def check_arguments(signature: Signature, args: Sequence[object]) -> None:
@@ -118,19 +117,18 @@ def check_arguments(signature: Signature, args: Sequence[object]) -> None:
         is_scalar = getattr(argument, "shape", None) == ()
         if parameter.pointer:
             if is_scalar or isinstance(argument, (float, str, bytes)):
-                msg = f"argument {position} ({parameter}) of {signature.name} needs memory, got {argument!r}"
-                raise ArgumentError(msg)
+                raise _unfit(signature, position, "memory", repr(argument))
         elif not is_scalar:
-            wanted = (
-                f"numpy.{parameter.dtype}" if parameter.dtype else f"a NumPy scalar for {parameter.c_type}"
-            )
-            msg = (
-                f"argument {position} ({parameter}) of {signature.name} needs {wanted}(...), got {argument!r}"
-            )
-            raise ArgumentError(msg)
+            dtype = parameter.dtype
+            wanted = f"numpy.{dtype}" if dtype else f"a NumPy scalar for {parameter.c_type}"
+            raise _unfit(signature, position, f"{wanted}(...)", repr(argument))
         elif parameter.dtype is not None and (given := _name(argument)) != parameter.dtype.name:
-            needs = f"needs numpy.{parameter.dtype}, got numpy.{given}"
-            raise ArgumentError(f"argument {position} ({parameter}) of {signature.name} {needs}")
+            raise _unfit(signature, position, f"numpy.{parameter.dtype}", f"numpy.{given}")
+
+
+def _unfit(signature: Signature, position: int, needs: str, given: str) -> ArgumentError:
+    parameter = signature.parameters[position - 1]
+    return ArgumentError(f"argument {position} ({parameter}) of {signature.name} needs {needs}, got {given}")
 
 
 def _name(scalar: Any) -> str:
