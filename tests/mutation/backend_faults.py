@@ -719,25 +719,27 @@ HIP = (
     ),
     _hip(
         "a refused semaphore's handle is closed",
-        _SEMAPHORES,
+        "interop/toolkit/device_consumers.py",
         "bad_handles",
         (
-            "        address = runtime.import_semaphore(number, handle.type, descriptor.kind)\n",
+            "            address = runtime.import_semaphore(number, handle.type, descriptor.kind)\n",
             (
-                "        try:\n            address = runtime.import_semaphore(number, handle.type, descriptor.kind)\n"
-                "        except Exception:\n            handle.close()\n            raise\n"
+                "            try:\n"
+                "                address = runtime.import_semaphore(number, handle.type, descriptor.kind)\n"
+                "            except Exception:\n                handle.close()\n                raise\n"
             ),
         ),
     ),
     _hip(
         "a refusal is an error of another type",
-        _SEMAPHORES,
+        "interop/toolkit/device_consumers.py",
         "bad_handles",
         (
-            "        address = runtime.import_semaphore(number, handle.type, descriptor.kind)\n",
+            "            address = runtime.import_semaphore(number, handle.type, descriptor.kind)\n",
             (
-                "        try:\n            address = runtime.import_semaphore(number, handle.type, descriptor.kind)\n"
-                "        except Exception as error:\n            raise OSError(str(error)) from error\n"
+                "            try:\n"
+                "                address = runtime.import_semaphore(number, handle.type, descriptor.kind)\n"
+                "            except Exception as error:\n                raise OSError(str(error)) from error\n"
             ),
         ),
     ),
