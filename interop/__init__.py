@@ -84,17 +84,14 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "backends", "devices"]
-__all__ += ["Batch", "Buffer", "ConsumerTurn", "Counts", "FrameRing", "LatestRing", "Link", "ProducerTurn"]
-__all__ += ["QueueTurn", "Slot", "Tuning", "connect", "tune_ring"]
-__all__ += ["MemoryPath", "Plan", "Strategy"]
-__all__ += ["FORMATS", "ArgumentError", "BackendUnavailable", "Capabilities", "ClosedError"]
-__all__ += ["ClosedMisuse", "CompileError", "Consumer", "DType", "DeviceIdentity", "DeviceInfo"]
-__all__ += ["DeviceMismatch", "DriverError", "Handle", "HandleError", "HandleType", "ImageDescriptor"]
-__all__ += ["ImageFormat", "InteropError", "InvalidArgument", "Kernel", "KernelError", "MappedBuffer"]
-__all__ += ["MappedImage", "Misuse", "Module", "NoCommonHandleType", "NoCommonSync", "Producer", "Role"]
-__all__ += ["Stream", "TurnError", "UnknownBackend", "Unsupported", "WaitTimeout"]
-__all__ += ["Owner"]
+__all__ = ["FORMATS", "ArgumentError", "BackendUnavailable", "Batch", "Buffer", "Capabilities", "__version__"]
+__all__ += ["ClosedError", "ClosedMisuse", "CompileError", "Consumer", "ConsumerTurn", "Counts", "DType"]
+__all__ += ["DeviceIdentity", "DeviceInfo", "DeviceMismatch", "DriverError", "FrameRing", "Handle"]
+__all__ += ["HandleError", "HandleType", "ImageDescriptor", "ImageFormat", "InteropError", "InvalidArgument"]
+__all__ += ["Kernel", "KernelError", "LatestRing", "Link", "MappedBuffer", "MappedImage", "MemoryPath"]
+__all__ += ["Misuse", "Module", "NoCommonHandleType", "NoCommonSync", "Owner", "Plan", "Producer"]
+__all__ += ["ProducerTurn", "QueueTurn", "Role", "Slot", "Strategy", "Stream", "Tuning", "TurnError"]
+__all__ += ["UnknownBackend", "Unsupported", "WaitTimeout", "backends", "connect", "devices", "tune_ring"]
 
 
 def backends(role: Role | Literal["producer", "consumer"] | None = None) -> Mapping[str, BackendInfo]:

@@ -148,7 +148,6 @@ class Closable(Protocol):
 
     def close(self) -> None:
         """Release the object. A second call does nothing."""
-        ...
 
 
 _Child = TypeVar("_Child", bound=Closable)
@@ -166,9 +165,7 @@ class Children:
     def add(self, child: _Child) -> _Child:
         """Remember ``child`` and return it."""
         number, alive = next(self._numbers), self._alive
-        alive[number] = ref(
-            child, partial(alive.pop, number)
-        )  # the reference is passed to pop as its default
+        alive[number] = ref(child, partial(alive.pop, number))  # pop gets the reference as its default
         return child
 
     def close(self) -> None:

@@ -145,7 +145,7 @@ NUMPY = (
     ),
     _numpy(
         "any file is taken",
-        "interop/toolkit/software_memory.py",
+        _HOST,
         _REFUSED,
         (
             "if _SWIFTSHADER.fullmatch(name) and size > _SWIFTSHADER_PADDING:",
@@ -609,7 +609,7 @@ HIP = (
     ),
     _hip(
         "addresses are one element late",
-        "interop/toolkit/device_views.py",
+        _DEVICE_MEMORY,
         _MAPPED,
         ("return self.memory.address + self.first", "return self.memory.address + self.first + 4"),
     ),
@@ -719,25 +719,27 @@ HIP = (
     ),
     _hip(
         "a refused semaphore's handle is closed",
-        _SEMAPHORES,
+        "interop/toolkit/device_consumers.py",
         "bad_handles",
         (
-            "        address = runtime.import_semaphore(number, handle.type, descriptor.kind)\n",
+            "            address = runtime.import_semaphore(number, handle.type, descriptor.kind)\n",
             (
-                "        try:\n            address = runtime.import_semaphore(number, handle.type, descriptor.kind)\n"
-                "        except Exception:\n            handle.close()\n            raise\n"
+                "            try:\n"
+                "                address = runtime.import_semaphore(number, handle.type, descriptor.kind)\n"
+                "            except Exception:\n                handle.close()\n                raise\n"
             ),
         ),
     ),
     _hip(
         "a refusal is an error of another type",
-        _SEMAPHORES,
+        "interop/toolkit/device_consumers.py",
         "bad_handles",
         (
-            "        address = runtime.import_semaphore(number, handle.type, descriptor.kind)\n",
+            "            address = runtime.import_semaphore(number, handle.type, descriptor.kind)\n",
             (
-                "        try:\n            address = runtime.import_semaphore(number, handle.type, descriptor.kind)\n"
-                "        except Exception as error:\n            raise OSError(str(error)) from error\n"
+                "            try:\n"
+                "                address = runtime.import_semaphore(number, handle.type, descriptor.kind)\n"
+                "            except Exception as error:\n                raise OSError(str(error)) from error\n"
             ),
         ),
     ),
