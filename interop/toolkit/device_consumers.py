@@ -11,7 +11,6 @@ from interop.toolkit.bases import ImageConsumerBase
 from interop.toolkit.device_memory import DeviceMemory, allocate, import_external, pin_host, release_memory
 from interop.toolkit.device_streams import DeviceStream
 from interop.toolkit.device_views import DeviceView
-from interop.toolkit.kernel_source import pick_source
 from interop.toolkit.semaphores import DeviceSemaphore, import_semaphore
 
 if TYPE_CHECKING:
@@ -71,6 +70,7 @@ class DeviceConsumer(ImageConsumerBase[DeviceView, DeviceStream]):
     def compile(self, source: str | Mapping[str, str]) -> DeviceModule:
         """Compile portable source, or the entry of a mapping that is named after the backend."""
         from interop.toolkit.device_kernels import PORTABLE_NAMES, PRELUDE, load_module
+        from interop.toolkit.kernel_source import pick_source
 
         stream, backend = self.stream, self.device.backend
         own = not isinstance(source, str) and backend in source
