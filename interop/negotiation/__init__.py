@@ -6,14 +6,19 @@ can imitate any machine.
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from interop.negotiation.candidates import Veto, missing
 from interop.negotiation.choose import negotiate
 from interop.negotiation.devices import matching_devices, select_devices
-from interop.negotiation.images import ImageOffer, offered
 from interop.negotiation.memory import MEMORY_TYPES
 from interop.negotiation.plan import Direction, MemoryPath, Plan, Rejection, Strategy, SyncPlan
 from interop.negotiation.quirks import Quirk
 from interop.negotiation.sync import SEMAPHORE_TYPES
+
+if TYPE_CHECKING:
+    from interop.negotiation.images import ImageOffer, offered
 
 __all__ = ["Veto", "missing"]
 __all__ += ["negotiate"]
@@ -23,3 +28,11 @@ __all__ += ["MEMORY_TYPES"]
 __all__ += ["Direction", "MemoryPath", "Plan", "Rejection", "Strategy", "SyncPlan"]
 __all__ += ["Quirk"]
 __all__ += ["SEMAPHORE_TYPES"]
+
+
+def __getattr__(name: str) -> object:
+    """Load the negotiation of images when it is first asked for."""
+    if name not in __all__:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(import_module(f"{__name__}.images"), name)
