@@ -13,7 +13,6 @@ from interop.links._drain import GRACE, drain, drain_open_sides, rescue
 from interop.links._turn_cache import TurnCache
 from interop.links.buffers import Buffer, adopt_buffer, layout_of, open_buffer, open_parts
 from interop.links.order import Order
-from interop.links.rings import FrameRing, LatestRing, RingLayout, as_count
 from interop.links.sync import open_directions
 from interop.protocols import ClosedError, InteropError, InvalidArgument, ProducerT_co, TurnError
 from interop.toolkit import Deferred, close_in_children
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from interop.links.queue_turns import QueueTurn
-    from interop.links.rings import Source
+    from interop.links.rings import FrameRing, LatestRing, Source
     from interop.links.turns import ConsumerTurn, ProducerTurn
     from interop.negotiation import MemoryPath, Plan
     from interop.protocols import BufferPart, CommandsT, Consumer, MappedBuffer, Producer
@@ -235,6 +234,8 @@ class Link(Generic[ProducerT_co]):
             One allocation, export and import for each batch of slots, and a pair of binary semaphores where the plan
             has them.
         """
+        from interop.links.rings import FrameRing, LatestRing, RingLayout, as_count
+
         frame = layout_of(shape, dtype)
         kinds: dict[object, type[FrameRing | LatestRing]] = {"throughput": FrameRing, "latency": LatestRing}
         kind = kinds.get(mode)
