@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import sys
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from instructions import counted, instructions
@@ -81,10 +82,11 @@ def every_frame(consumer: str) -> dict[str, float]:
 
 def _steady(work: Callable[[], object], settle: Callable[[], object]) -> float:
     counts: list[int] = []
-    for _ in range(5):
+    for _ in range(WARM_UP + 4):
         counts.append(instructions(work))
         settle()
-    return sum(counts[-2:]) / 2  # every second round of a ring looks at the producer's progress
+    # Every second round of a ring looks at the producer's progress, and a busy machine adds waits: the least two.
+    return min(map(sum, pairwise(counts[WARM_UP:]))) / 2
 
 
 def _import(link: Any) -> dict[str, float]:

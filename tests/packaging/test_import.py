@@ -10,7 +10,7 @@ import imports
 if TYPE_CHECKING:
     from pathlib import Path
 
-MOST = 12_000
+MOST = 8_000
 """Bytecode instructions of the import, which loads no room. Times would say how busy the machine is."""
 
 
