@@ -7,7 +7,6 @@ import warnings
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from threading import get_ident
 from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
 from interop.ipc import _arrivals as arrivals
@@ -195,7 +194,7 @@ class ConsumerSession(Session):
         for buffer in buffers:
             if buffer.ownership.state is OwnershipState.PRODUCED:
                 buffer.memory.acquire(stream)
-            buffer.ownership.acquire(get_ident())
+            buffer.ownership.acquire()
         self._open = True
 
     def _leave(self, buffers: tuple[RemoteBuffer, ...], *, failed: bool) -> None:

@@ -160,21 +160,6 @@ class Buffer:
     The bytes belong to the side that has the turn. All attributes are read-only for callers.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_home",
-        "_resources",
-        "consumer_view",
-        "dtype",
-        "external",
-        "nbytes",
-        "ownership",
-        "path",
-        "producer_buffer",
-        "shape",
-        "transfer",
-    )
-
     def __init__(
         self,
         home: BufferHome,

@@ -50,26 +50,6 @@ _ACQUIRED, _LEFT = OwnershipState.ACQUIRED, OwnershipState.LEFT
 class Order:
     """The order engine of one link."""
 
-    __slots__ = (
-        "_left",
-        "_waiting",
-        "barred",
-        "binary",
-        "closed",
-        "failure",
-        "last",
-        "lock",
-        "seen",
-        "signals",
-        "stream",
-        "thread",
-        "timeout",
-        "to_consumer",
-        "to_producer",
-        "turn",
-        "why",
-    )
-
     def __init__(
         self, stream: Stream, to_consumer: ToConsumer, to_producer: ToProducer, timeout: float
     ) -> None:

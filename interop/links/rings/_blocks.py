@@ -54,28 +54,6 @@ class RingHome(BufferHome, Protocol):
 class RingBlock:
     """The memory of one batch. See :class:`interop.links.order.BatchHandOver`."""
 
-    __slots__ = (
-        "_prepared",
-        "_resources",
-        "binary",
-        "blocking",
-        "buffer",
-        "consumer_states",
-        "eager",
-        "frames",
-        "late",
-        "memory",
-        "number",
-        "ownership",
-        "producer_first",
-        "producer_states",
-        "progress",
-        "serial",
-        "timeout",
-        "to_consumer",
-        "to_producer",
-    )
-
     def __init__(
         self,
         number: int,

@@ -83,18 +83,6 @@ class RecordedCalls:
 class Recorded:
     """The prepared work on every slot of a ring. Made by :meth:`interop.links.FrameRing.record`."""
 
-    __slots__ = (
-        "_calls",
-        "_closed",
-        "_handover",
-        "_launches",
-        "_passed",
-        "_produce",
-        "_producer",
-        "_rounds",
-        "_submissions",
-    )
-
     def __init__(
         self,
         handover: Handover,
