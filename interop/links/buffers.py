@@ -164,12 +164,12 @@ class Buffer:
         self,
         home: BufferHome,
         layout: Layout,
-        *,
         producer_buffer: BufferPart,
         consumer_view: MappedBuffer,
         transfer: Transfer,
-        external: ExternalMemory | None,
         resources: ExitStack,
+        *,
+        external: ExternalMemory | None,
     ) -> None:
         self._home = home
         self.shape, self.dtype, self.nbytes = layout
@@ -307,15 +307,7 @@ def _imported(
     undo.callback(memory.close)
     view = memory.map_buffer(size=layout.nbytes, shape=layout.shape, dtype=layout.dtype, timeout=home.timeout)
     undo.callback(view.close)
-    return Buffer(
-        home,
-        layout,
-        producer_buffer=buffer,
-        consumer_view=view,
-        transfer=SharedTransfer(memory),
-        external=memory,
-        resources=undo.pop_all(),
-    )
+    return Buffer(home, layout, buffer, view, SharedTransfer(memory), undo.pop_all(), external=memory)
 
 
 def _staged(home: BufferHome, layout: Layout, buffer: ProducerBuffer, undo: ExitStack) -> Buffer:
@@ -328,15 +320,7 @@ def _staged(home: BufferHome, layout: Layout, buffer: ProducerBuffer, undo: Exit
     undo.callback(view.close)
     transfer = StagedTransfer(home.producer, buffer, view, staging, home.timeout)
     undo.callback(transfer.close)
-    return Buffer(
-        home,
-        layout,
-        producer_buffer=buffer,
-        consumer_view=view,
-        transfer=transfer,
-        external=None,
-        resources=undo.pop_all(),
-    )
+    return Buffer(home, layout, buffer, view, transfer, undo.pop_all(), external=None)
 
 
 def adopt_buffer(

@@ -122,9 +122,7 @@ class ImportCache(Generic[View]):
         status = check_import_memory(handle, descriptor, supported)
         file = (status.st_dev, status.st_ino) if status is not None else _host_address(handle)
         token = object()
-        key: object = descriptor.allocation
-        if key is None:
-            key = token
+        key = token if descriptor.allocation is None else descriptor.allocation
         with self.lock:
             found = self._known.get(key)
             if found is None:

@@ -55,7 +55,7 @@ class CheckedLink(Link):
         consumers.watch_consumer(consumer, scope)
         with records.acting(scope):
             super().__init__(plan, producer, consumer, timeout, owned=owned)
-        _watch_directions(plan, producer, self._order.to_consumer, self._order.to_producer)
+        _watch_directions(plan, producer, self.order.to_consumer, self.order.to_producer)
 
     def buffer(self, shape: int | tuple[int, ...], dtype: object = "float32") -> Buffer:
         """See :meth:`interop.links.Link.buffer`."""
