@@ -116,20 +116,15 @@ class StagedTransfer:
     shared = False
 
     def __init__(
-        self,
-        producer: Producer,
-        buffer: ProducerBuffer,
-        view: MappedBuffer,
-        staging: ProducerBuffer,
-        timeout: float,
+        self, home: BufferHome, buffer: ProducerBuffer, view: MappedBuffer, staging: ProducerBuffer
     ) -> None:
-        self._producer = producer
+        self._producer = home.producer
         self._buffer = buffer
         self._view = view
         self._staging = staging
         self._host = staging.host_view()[: buffer.size]
-        self._download = producer.prepare(timeout=timeout)
-        self._timeout = timeout
+        self._timeout = home.timeout
+        self._download = home.producer.prepare(timeout=home.timeout)
 
     def to_consumer(self, stream: Stream) -> None:  # noqa: ARG002 - the copy has ended when this returns
         """Copy from the producer to the host and on to the consumer."""
@@ -318,7 +313,7 @@ def _staged(home: BufferHome, layout: Layout, buffer: ProducerBuffer, undo: Exit
     undo.callback(own.close)
     view = own.view(layout.shape, layout.dtype)
     undo.callback(view.close)
-    transfer = StagedTransfer(home.producer, buffer, view, staging, home.timeout)
+    transfer = StagedTransfer(home, buffer, view, staging)
     undo.callback(transfer.close)
     return Buffer(home, layout, buffer, view, transfer, undo.pop_all(), external=None)
 
