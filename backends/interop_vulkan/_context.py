@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import warnings
 import weakref
@@ -18,7 +19,6 @@ from interop_vulkan._handle_types import SEMAPHORE_KINDS
 from interop_vulkan._timeline import Timeline
 
 if TYPE_CHECKING:
-    import contextlib
     from collections.abc import Callable
 
     from interop.protocols import DeviceInfo
@@ -81,13 +81,16 @@ class Context:
         self._retired: deque[tuple[int, Callable[[], None]]] = deque()
         self._sweeping = threading.Lock()
         self._pins = 0
+        self._kept: dict[str, Any] = {}
+        self._keeping = threading.Lock()
         self._born = fork_generation()
         self.closed = False
         # An adopted device has other queues, which must not be waited for.
         own = self.vk if queue is None else None
         ended = partial(_all_ended, self.timeline, own)
         # Runs when the context is collected. Its children are gone by then, because they refer to it.
-        rest = ended, self._retired, undo.pop_all()
+        self._undo = undo.pop_all()
+        rest = ended, self._retired, self._undo
         self._finalizer = weakref.finalize(self, _drop, self._born, *rest)
         self._finalizer.atexit = False
 
@@ -108,6 +111,15 @@ class Context:
     def undo(self, stack: contextlib.ExitStack, function: str, handle: Any) -> None:
         """Have ``stack`` call ``vkDestroy...`` or ``vkFree...`` for a handle."""
         stack.callback(getattr(self.vk, function), self.device, handle, NULL)
+
+    def keep(self, name: str, create: Callable[[contextlib.ExitStack], Any]) -> Any:
+        """Return the object of that name, which ``create`` makes once. It is destroyed with the device."""
+        with self._keeping:
+            if name not in self._kept:
+                with contextlib.ExitStack() as undo:
+                    self._kept[name] = create(undo)
+                    self._undo.callback(undo.pop_all().close)
+            return self._kept[name]
 
     def idle(self) -> bool:
         """Return whether all submitted work has ended. A lost device runs no work."""

@@ -23,7 +23,11 @@ _VIEW_ANGLE = math.radians(45)
 
 
 def create_pipeline(context: Context, layout: Any, target: Target, undo: contextlib.ExitStack) -> Any:
-    """Create the ``VkPipeline`` that draws into ``target``. ``undo`` destroys it."""
+    """Create the ``VkPipeline`` of all meshes of a device. ``undo`` destroys it.
+
+    Layouts and render passes of all meshes are compatible (specification, "Pipeline Layout Compatibility" and
+    "Render Pass Compatibility"). The drawing sets viewport and scissor.
+    """
     with contextlib.ExitStack() as shaders:
         stages = [
             shader_stage(context, _shader("mesh.vert"), VK.VK_SHADER_STAGE_VERTEX_BIT, shaders),
@@ -63,8 +67,7 @@ def _shader(name: str) -> bytes:
 
 def _pipeline_info(stages: list[Any], layout: Any, target: Target) -> Any:
     """Return the ``VkGraphicsPipelineCreateInfo``: strips, no vertex buffers, depth test, no blending."""
-    viewport = struct("VkViewport", width=target.width, height=target.height, maxDepth=1.0)
-    scissor = struct("VkRect2D", extent={"width": target.width, "height": target.height})
+    dynamic = [VK.VK_DYNAMIC_STATE_VIEWPORT, VK.VK_DYNAMIC_STATE_SCISSOR]
     return struct(
         "VkGraphicsPipelineCreateInfo",
         stageCount=len(stages),
@@ -73,13 +76,7 @@ def _pipeline_info(stages: list[Any], layout: Any, target: Target) -> Any:
         pInputAssemblyState=struct(
             "VkPipelineInputAssemblyStateCreateInfo", topology=VK.VK_PRIMITIVE_TOPOLOGY_TRIANGLE_STRIP
         ),
-        pViewportState=struct(
-            "VkPipelineViewportStateCreateInfo",
-            viewportCount=1,
-            pViewports=[viewport],
-            scissorCount=1,
-            pScissors=[scissor],
-        ),
+        pViewportState=struct("VkPipelineViewportStateCreateInfo", viewportCount=1, scissorCount=1),
         pRasterizationState=struct(
             "VkPipelineRasterizationStateCreateInfo", lineWidth=1.0, cullMode=VK.VK_CULL_MODE_NONE
         ),
@@ -96,6 +93,9 @@ def _pipeline_info(stages: list[Any], layout: Any, target: Target) -> Any:
             "VkPipelineColorBlendStateCreateInfo",
             attachmentCount=1,
             pAttachments=[struct("VkPipelineColorBlendAttachmentState", colorWriteMask=0xF)],
+        ),
+        pDynamicState=struct(
+            "VkPipelineDynamicStateCreateInfo", dynamicStateCount=len(dynamic), pDynamicStates=dynamic
         ),
         layout=layout,
         renderPass=target.render_pass,

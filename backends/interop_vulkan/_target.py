@@ -30,6 +30,10 @@ class Target:
     render_pass: Any
     begin: Any
     """``VkRenderPassBeginInfo``."""
+    viewport: Any
+    """``VkViewport`` of the whole picture."""
+    scissor: Any
+    """``VkRect2D`` of the whole picture."""
     region: Any
     """``VkBufferImageCopy`` of the whole picture, tightly packed."""
 
@@ -71,6 +75,8 @@ def create_target(context: Context, width: int, height: int, undo: contextlib.Ex
             clearValueCount=2,
             pClearValues=clear,
         ),
+        viewport=struct("VkViewport", width=width, height=height, maxDepth=1.0),
+        scissor=struct("VkRect2D", **area),
         region=struct(
             "VkBufferImageCopy",
             imageSubresource={"aspectMask": colour_bit, "layerCount": 1},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from interop.protocols import InvalidArgument, TurnError, Unsupported, WaitTimeout
@@ -51,6 +52,7 @@ class Grid(Child):
         vk = context.vk
         self._begin, self._end = vk.vkCmdBeginRenderPass, vk.vkCmdEndRenderPass
         self._bind_pipeline, self._bind_sets = vk.vkCmdBindPipeline, vk.vkCmdBindDescriptorSets
+        self._set_viewport, self._set_scissor = vk.vkCmdSetViewport, vk.vkCmdSetScissor
         self._push, self._draw, self._copy = vk.vkCmdPushConstants, vk.vkCmdDraw, vk.vkCmdCopyImageToBuffer
 
     def record(self, following: Callable[..., Any], heights: VulkanBuffer | Part) -> None:
@@ -67,6 +69,8 @@ class Grid(Child):
         layout = self._bindings.layout
         self._begin(native, self._target.begin, VK.VK_SUBPASS_CONTENTS_INLINE)
         self._bind_pipeline(native, _POINT, self._pipeline)
+        self._set_viewport(native, 0, 1, self._target.viewport)
+        self._set_scissor(native, 0, 1, self._target.scissor)
         self._bind_sets(native, _POINT, layout, 0, 1, sets, 0, NULL)
         self._push(
             native, layout, VK.VK_SHADER_STAGE_VERTEX_BIT, 0, len(self._view), ffi.from_buffer(self._view)
@@ -110,6 +114,6 @@ def create_mesh(context: Context, rows: int, columns: int, width: int, height: i
         undo.callback(picture.close)
         target = create_target(context, width, height, undo)
         bindings = Bindings(context, VK.VK_SHADER_STAGE_VERTEX_BIT, 1, len(view), undo)
-        pipeline = create_pipeline(context, bindings.layout, target, undo)
+        pipeline = context.keep("mesh", partial(create_pipeline, context, bindings.layout, target))
         destroy = undo.pop_all().close
         return Grid(context, bindings, pipeline, target, picture, view, (rows, columns), destroy)

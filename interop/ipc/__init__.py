@@ -12,6 +12,7 @@ from interop.ipc.errors import PeerError, PeerLost, ProtocolError
 from interop.ipc.joining import join
 from interop.ipc.producing import ProducerSession, SharedBuffer
 from interop.ipc.server import Server, serve
+from interop.ipc.session import Session, SessionBuffer, SharedTurn
 
 __all__ = ["Peer"]
 __all__ += ["ConsumerSession", "RemoteBuffer"]
@@ -19,3 +20,4 @@ __all__ += ["PeerError", "PeerLost", "ProtocolError"]
 __all__ += ["join"]
 __all__ += ["ProducerSession", "SharedBuffer"]
 __all__ += ["Server", "serve"]
+__all__ += ["Session", "SessionBuffer", "SharedTurn"]

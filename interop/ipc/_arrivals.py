@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from interop.ipc.errors import ProtocolError
-from interop.protocols import Handle, HandleError, HandleType, check_fd
+from interop.protocols import Handle, HandleError, check_fd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from interop.protocols import MemoryDescriptor
+    from interop.protocols import HandleType, MemoryDescriptor
 
 _DRIVER_MAJORS = frozenset({195, 226})
 """Character devices behind opaque handles: NVIDIA's (/dev/nvidiactl), DRM (/dev/dri)."""
@@ -28,14 +29,15 @@ _DRIVER_NODES = ("/dev/nvidia", "/dev/dri/", "/dev/kfd")
 
 def adopt(fds: Sequence[int], types: Sequence[HandleType]) -> list[Handle]:
     """Take ownership of received descriptors. Raises :class:`ProtocolError`, closing all, if one is wrong."""
-    handles = [Handle(fd, HandleType.OPAQUE_FD) for fd in fds]
-    try:
-        _check_files(fds, len(types))
-        return [Handle(handle.detach(), kind) for handle, kind in zip(handles, types, strict=True)]
-    except BaseException:
-        for handle in handles:
-            handle.close()
-        raise
+    with ExitStack() as undo:
+        for fd in fds:
+            undo.callback(os.close, fd)
+        if len(fds) != len(types):
+            raise ProtocolError(f"expected {len(types)} descriptors, got {len(fds)}")
+        for fd in fds:
+            _check_file(fd)
+        undo.pop_all()
+    return [Handle(fd, kind) for fd, kind in zip(fds, types, strict=True)]
 
 
 def check_memory(handle: Handle, descriptor: MemoryDescriptor) -> None:
@@ -50,13 +52,6 @@ def check_memory(handle: Handle, descriptor: MemoryDescriptor) -> None:
 
 def _target(fd: int) -> str:
     return os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115 - no pathlib at import
-
-
-def _check_files(fds: Sequence[int], due: int) -> None:
-    if len(fds) != due:
-        raise ProtocolError(f"expected {due} descriptors, got {len(fds)}")
-    for fd in fds:
-        _check_file(fd)
 
 
 def _check_file(fd: int) -> None:

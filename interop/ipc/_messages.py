@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from interop.ipc.errors import ProtocolError
 from interop.negotiation import MemoryPath, Plan, Rejection, Strategy, SyncPlan
@@ -13,7 +13,6 @@ from interop.protocols import (
     DeviceInfo,
     DType,
     HandleType,
-    InvalidArgument,
     MatchKey,
     MemoryDescriptor,
     PciAddress,
@@ -26,25 +25,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from interop.ipc._wire import Fields
+    from interop.ipc.session import SessionBuffer
 
 _MAX_DEVICES = 32
 _MAX_REASONS = 64
 _REASON = 300  # characters kept of each reason
 _MOST_ALIGNED = 1 << 16  # bytes; the largest alignment that a device asks for
 _ALLOCATION = 64  # longest name of an allocation, in bytes
-_Name = TypeVar("_Name", HandleType, SemaphoreKind, Strategy, MatchKey)
 
 
-def _named(kind: type[_Name], text: str) -> _Name:
-    try:
-        return kind(text)
-    except ValueError as error:
-        raise ProtocolError(f"expected the name of a {kind.__name__}, got {text[:40]!r}") from error
-
-
-def _bytes(text: str | None) -> bytes | None:
-    if text is None:
-        return None
+def _bytes(text: str) -> bytes:
     try:
         return bytes.fromhex(text)
     except ValueError as error:
@@ -66,22 +56,17 @@ def identity_fields(identity: DeviceIdentity) -> dict[str, Any]:
 
 def read_identity(fields: Fields) -> DeviceIdentity:
     """Return the device identity in ``fields``."""
-    drm = fields.numbers("drm", 2)
-    pci = fields.optional_text("pci")
-    try:
-        identity = DeviceIdentity(
-            uuid=_bytes(fields.optional_text("uuid")),
-            alternate_uuids=tuple(_bytes(text) or b"" for text in fields.texts("alternates", 8)),
-            luid=_bytes(fields.optional_text("luid")),
+    with fields:
+        drm = fields.numbers("drm", 2)
+        return DeviceIdentity(
+            uuid=fields.optional("uuid", _bytes),
+            alternate_uuids=tuple(map(_bytes, fields.texts("alternates", 8))),
+            luid=fields.optional("luid", _bytes),
             node_mask=fields.number("nodes"),
-            pci=PciAddress.parse(pci) if pci is not None else None,
+            pci=fields.optional("pci", PciAddress.parse),
             drm=(drm[0], drm[1]) if len(drm) == 2 else None,  # noqa: PLR2004 - major and minor
-            host=fields.optional_text("host"),
+            host=fields.optional("host", str),
         )
-    except InvalidArgument as error:
-        raise ProtocolError(str(error)) from error
-    fields.end()
-    return identity
 
 
 def device_fields(device: DeviceInfo) -> dict[str, Any]:
@@ -105,36 +90,32 @@ def device_fields(device: DeviceInfo) -> dict[str, Any]:
 
 def read_device(fields: Fields) -> DeviceInfo:
     """Return the device in ``fields``, with the capabilities of a consumer."""
-    semaphores = fields.part("semaphores")
-    device = DeviceInfo(
-        backend=fields.text("backend", 100),
-        index=fields.number("index"),
-        name=fields.text("name"),
-        identity=read_identity(fields.part("identity")),
-        capabilities=Capabilities(
-            memory_import=_types(fields.texts("memory")),
-            semaphore_import={kind: _types(semaphores.texts(kind.value)) for kind in SemaphoreKind},
-            view_alignment=_alignment(fields.number("alignment")),
-            notes=tuple(fields.texts("notes", _MAX_REASONS)),
-            semaphore_notes=tuple(fields.texts("semaphore_notes", _MAX_REASONS)),
-        ),
-        software=fields.flag("software"),
-        layered=fields.text("layered"),
-        driver=fields.text("driver"),
-    )
-    semaphores.end()
-    fields.end()
-    return device
-
-
-def _alignment(number: int) -> int:
-    if number & (number - 1) or not 0 < number <= _MOST_ALIGNED:
-        raise ProtocolError(f"expected a power of two up to {_MOST_ALIGNED} as view alignment, got {number}")
-    return number
+    with fields, fields.part("semaphores") as semaphores:
+        aligned = fields.number("alignment")
+        if aligned & (aligned - 1) or not 0 < aligned <= _MOST_ALIGNED:
+            raise ProtocolError(
+                f"expected a power of two up to {_MOST_ALIGNED} as view alignment, got {aligned}"
+            )
+        return DeviceInfo(
+            backend=fields.text("backend", 100),
+            index=fields.number("index"),
+            name=fields.text("name"),
+            identity=read_identity(fields.part("identity")),
+            capabilities=Capabilities(
+                memory_import=_types(fields.texts("memory")),
+                semaphore_import={kind: _types(semaphores.texts(kind.value)) for kind in SemaphoreKind},
+                view_alignment=aligned,
+                notes=tuple(fields.texts("notes", _MAX_REASONS)),
+                semaphore_notes=tuple(fields.texts("semaphore_notes", _MAX_REASONS)),
+            ),
+            software=fields.flag("software"),
+            layered=fields.text("layered"),
+            driver=fields.text("driver"),
+        )
 
 
 def _types(names: Sequence[str]) -> frozenset[HandleType]:
-    return frozenset(_named(HandleType, name) for name in names)
+    return frozenset(map(HandleType, names))
 
 
 def hello_fields(devices: Sequence[DeviceInfo], *, chosen: bool) -> dict[str, Any]:
@@ -144,32 +125,26 @@ def hello_fields(devices: Sequence[DeviceInfo], *, chosen: bool) -> dict[str, An
 
 def read_hello(fields: Fields) -> tuple[list[DeviceInfo], bool]:
     """Return a consumer's devices, and whether its caller named the only one."""
-    devices = [read_device(part) for part in fields.parts("devices", _MAX_DEVICES)]
-    chosen = fields.flag("chosen")
-    fields.end()
+    with fields:
+        devices = [read_device(part) for part in fields.parts("devices", _MAX_DEVICES)]
+        chosen = fields.flag("chosen")
     if not devices or (chosen and len(devices) != 1):
         raise ProtocolError(f"expected one chosen device, or one or more, got {len(devices)}")
     return devices, chosen
 
 
 def _sync_fields(plan: SyncPlan) -> dict[str, Any]:
-    return {
-        "strategy": plan.strategy,
-        "kind": plan.kind,
-        "handle_type": plan.handle_type,
-        "means": plan.means[:_REASON],
-    }
+    return {**asdict(plan), "means": plan.means[:_REASON]}
 
 
 def _read_sync(fields: Fields) -> SyncPlan:
-    kind, handle_type = fields.optional_text("kind"), fields.optional_text("handle_type")
-    plan = SyncPlan(
-        strategy=_named(Strategy, fields.text("strategy")),
-        kind=_named(SemaphoreKind, kind) if kind is not None else None,
-        handle_type=_named(HandleType, handle_type) if handle_type is not None else None,
-        means=fields.text("means"),
-    )
-    fields.end()
+    with fields:
+        plan = SyncPlan(
+            strategy=Strategy(fields.text("strategy")),
+            kind=fields.optional("kind", SemaphoreKind),
+            handle_type=fields.optional("handle_type", HandleType),
+            means=fields.text("means"),
+        )
     native = plan.strategy is Strategy.NATIVE
     whole = plan.kind is not None and plan.handle_type is not None and plan.handle_type.is_fd
     if plan.strategy is Strategy.BRIDGED or native != whole:
@@ -194,23 +169,25 @@ def plan_fields(plan: Plan, chosen: int) -> dict[str, Any]:
 
 def read_plan(fields: Fields, devices: Sequence[DeviceInfo]) -> Plan:
     """Return the plan in ``fields``. Raises :class:`ProtocolError` if this consumer did not offer its parts."""
-    position = fields.number("device")
-    if position >= len(devices):
-        raise ProtocolError(f"the plan is for device {position}, but this consumer offered {len(devices)}")
-    rejected = [pair for pair in fields.items("rejected", _MAX_REASONS) if isinstance(pair, list)]
-    plan = Plan(
-        producer=read_device(fields.part("producer")),
-        consumer=devices[position],
-        match=_named(MatchKey, fields.text("match")),
-        path=MemoryPath.ZERO_COPY,
-        handle_type=_named(HandleType, fields.text("handle_type")),
-        to_consumer=_read_sync(fields.part("to_consumer")),
-        to_producer=_read_sync(fields.part("to_producer")),
-        rejected=tuple(
-            Rejection(*(str(part)[:_REASON] for part in pair[:2])) for pair in rejected if len(pair) > 1
-        ),
-    )
-    fields.end()
+    with fields:
+        position = fields.number("device")
+        if position >= len(devices):
+            raise ProtocolError(
+                f"the plan is for device {position}, but this consumer offered {len(devices)}"
+            )
+        rejected = [pair for pair in fields.items("rejected", _MAX_REASONS) if isinstance(pair, list)]
+        plan = Plan(
+            producer=read_device(fields.part("producer")),
+            consumer=devices[position],
+            match=MatchKey(fields.text("match")),
+            path=MemoryPath.ZERO_COPY,
+            handle_type=HandleType(fields.text("handle_type")),
+            to_consumer=_read_sync(fields.part("to_consumer")),
+            to_producer=_read_sync(fields.part("to_producer")),
+            rejected=tuple(
+                Rejection(*(str(part)[:_REASON] for part in pair[:2])) for pair in rejected if len(pair) > 1
+            ),
+        )
     proved = plan.producer.identity.match(plan.consumer.identity)
     if plan.match is not MatchKey.CHOICE and plan.match is not proved:
         raise ProtocolError(f"the plan matches the devices by {plan.match}, which they do not share")
@@ -237,14 +214,13 @@ class Offer:
     descriptor: MemoryDescriptor
 
 
-def offer_fields(offer: Offer) -> dict[str, Any]:
-    """Return the fields of an offer."""
-    memory = offer.descriptor
+def offer_fields(buffer: SessionBuffer | Offer, memory: MemoryDescriptor) -> dict[str, Any]:
+    """Return the fields of the offer of a buffer."""
     return {
-        "number": offer.number,
-        "name": offer.name,
-        "shape": list(offer.shape),
-        "dtype": offer.dtype.name,
+        "number": buffer.number,
+        "name": buffer.name,
+        "shape": list(buffer.shape),
+        "dtype": buffer.dtype.name,
         "allocation_size": memory.allocation_size,
         "size": memory.size,
         "offset": memory.offset,
@@ -259,7 +235,7 @@ def read_offer(fields: Fields, handle_type: HandleType) -> Offer:
 
     The sender chooses the name of the allocation. It is valid within the session only.
     """
-    try:
+    with fields:
         dtype = as_dtype(fields.text("dtype", 40))
         shape, nbytes = check_shape(tuple(fields.numbers("shape")), dtype)
         descriptor = MemoryDescriptor(
@@ -268,26 +244,14 @@ def read_offer(fields: Fields, handle_type: HandleType) -> Offer:
             offset=fields.number("offset"),
             handle_type=handle_type,
             dedicated=fields.flag("dedicated"),
-            allocation=_bytes(fields.optional_text("allocation")),
+            allocation=fields.optional("allocation", _bytes),
             device=read_identity(fields.part("device")),
         )
-    except InvalidArgument as error:
-        raise ProtocolError(str(error)) from error
-    offer = Offer(
-        number=fields.number("number"),
-        name=fields.text("name", 200),
-        shape=shape,
-        dtype=dtype,
-        nbytes=nbytes,
-        descriptor=descriptor,
-    )
-    fields.end()
+        name, number = fields.text("name", 200), fields.number("number")
     if descriptor.allocation is not None and not 0 < len(descriptor.allocation) <= _ALLOCATION:
         raise ProtocolError(
             f"expected an allocation's name of 1 to {_ALLOCATION} bytes, got {len(descriptor.allocation)}"
         )
     if nbytes > descriptor.size:
-        raise ProtocolError(
-            f"buffer {offer.name!r} needs {nbytes} bytes, but its descriptor has {descriptor.size}"
-        )
-    return offer
+        raise ProtocolError(f"buffer {name!r} needs {nbytes} bytes, but its descriptor has {descriptor.size}")
+    return Offer(number=number, name=name, shape=shape, dtype=dtype, nbytes=nbytes, descriptor=descriptor)

@@ -11,12 +11,13 @@ import enum
 import json
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from interop.ipc.errors import ProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Self
 
 VERSION = 2
 """Version of the protocol. Both processes must have the same one."""
@@ -36,6 +37,8 @@ _ID = struct.Struct("<H")
 HEADER_SIZE = _HEADER.size
 MAX_MESSAGE = HEADER_SIZE + MAX_BODY
 _LIMIT = 2**64
+_REFUSED = 500  # characters kept of the error of a refused value
+_Read = TypeVar("_Read")
 
 
 class Kind(enum.IntEnum):
@@ -69,7 +72,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class TurnBody:
     """The body of a :attr:`Kind.TURN`."""
 
     number: int
@@ -109,13 +112,13 @@ def decode(data: bytes, fds: int) -> Message:
     return Message(known, session, sequence, data[HEADER_SIZE:], fds)
 
 
-def encode_turn(turn: Turn) -> bytes:
+def encode_turn(turn: TurnBody) -> bytes:
     """Return the body of a turn."""
     ids = b"".join(map(_ID.pack, turn.buffers))
     return _TURN.pack(turn.number, turn.value, len(turn.buffers)) + ids
 
 
-def decode_turn(body: bytes) -> Turn:
+def decode_turn(body: bytes) -> TurnBody:
     """Return the turn in a body. Raises :class:`ProtocolError`."""
     if len(body) < _TURN.size:
         raise ProtocolError(f"expected a turn of at least {_TURN.size} bytes, got {len(body)}")
@@ -125,7 +128,7 @@ def decode_turn(body: bytes) -> Turn:
     ids = tuple(found for (found,) in _ID.iter_unpack(body[_TURN.size :]))
     if len(set(ids)) != count:
         raise ProtocolError("the turn names a buffer twice")
-    return Turn(number, value, ids)
+    return TurnBody(number, value, ids)
 
 
 def encode_fields(fields: Mapping[str, object]) -> bytes:
@@ -134,13 +137,29 @@ def encode_fields(fields: Mapping[str, object]) -> bytes:
 
 
 class Fields:
-    """The JSON object of a body. Each method removes one member and checks its type."""
+    """The JSON object of a body. Each method removes one member and checks its type.
+
+    All members are read inside a ``with`` block, whose end checks what is left.
+    """
 
     __slots__ = ("_left", "_where")
 
-    def __init__(self, fields: Mapping[str, object], where: str) -> None:
-        self._left = dict(fields)
+    def __init__(self, found: object, where: str) -> None:
+        """Take a decoded object. Raises :class:`ProtocolError` for anything else."""
+        if not isinstance(found, dict):
+            raise ProtocolError(f"{where}: not an object")
+        self._left = cast("dict[str, object]", found)
         self._where = where
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        """Raise :class:`ProtocolError` for a value that its type refuses, and for members that no method removed."""
+        if isinstance(error, ValueError):
+            raise ProtocolError(f"{self._where}: {str(error)[:_REFUSED]}") from error
+        if error is None and self._left:
+            raise ProtocolError(f"{self._where}: unknown member {min(self._left)[:40]!r}")
 
     @classmethod
     def decode(cls, body: bytes, where: str) -> Fields:
@@ -149,13 +168,7 @@ class Fields:
             found: object = json.loads(body.decode("utf-8"))
         except (ValueError, RecursionError) as error:
             raise ProtocolError(f"{where}: not JSON: {str(error)[:80]}") from error
-        return cls._of(found, where)
-
-    @classmethod
-    def _of(cls, found: object, where: str) -> Fields:
-        if not isinstance(found, dict):
-            raise ProtocolError(f"{where}: not an object")
-        return cls(cast("dict[str, object]", found), where)
+        return cls(found, where)
 
     def _take(self, name: str, kind: type) -> object:
         value = self._left.pop(name, None)
@@ -172,12 +185,12 @@ class Fields:
             raise ProtocolError(f"{self._where}: {name} has {len(value)} characters; the limit is {limit}")
         return value
 
-    def optional_text(self, name: str) -> str | None:
-        """Return a string, or None for null."""
+    def optional(self, name: str, read: Callable[[str], _Read]) -> _Read | None:
+        """Return what ``read`` makes of a string, or None for null."""
         if self._left.get(name, "") is None:
             del self._left[name]
             return None
-        return self.text(name)
+        return read(self.text(name))
 
     def number(self, name: str) -> int:
         """Return an integer from 0 to 2**64 - 1."""
@@ -213,13 +226,8 @@ class Fields:
 
     def part(self, name: str) -> Fields:
         """Return an object."""
-        return Fields(cast("dict[str, object]", self._take(name, dict)), f"{self._where}.{name}")
+        return Fields(self._take(name, dict), f"{self._where}.{name}")
 
     def parts(self, name: str, limit: int = 16) -> list[Fields]:
         """Return a list of objects."""
-        return [Fields._of(found, f"{self._where}.{name}") for found in self.items(name, limit)]
-
-    def end(self) -> None:
-        """Raise :class:`ProtocolError` if members are left that no method removed."""
-        if self._left:
-            raise ProtocolError(f"{self._where}: unknown member {min(self._left)[:40]!r}")
+        return [Fields(found, f"{self._where}.{name}") for found in self.items(name, limit)]

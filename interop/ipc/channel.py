@@ -15,7 +15,8 @@ import struct
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from interop.ipc import _wire as wire
 from interop.ipc._wire import Kind, Message
@@ -23,16 +24,19 @@ from interop.ipc.errors import PeerError, PeerLost, ProtocolError
 from interop.protocols import ClosedError, InvalidArgument, WaitTimeout
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Self
 
     from interop.protocols import Handle
 
 _CREDENTIALS = struct.Struct("iII")
 _INT = array.array("i").itemsize
+_RIGHTS = (socket.SOL_SOCKET, socket.SCM_RIGHTS)
+_AT_ONCE = socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT
 _CARRIERS = (Kind.PLAN, Kind.BUFFER)
 _REASON = 1000  # characters of an error that the other process is told
 _LAST_WORDS = 64  # unread messages that are searched for the reason why the other process has gone
+_Done = TypeVar("_Done")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,34 +48,19 @@ class Peer:
     gid: int
 
 
-def credentials(sock: socket.socket) -> Peer:
-    """Return the credentials of the process at the other end of a connected socket."""
-    return Peer(
-        *_CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-    )
-
-
 def check_peer(peer: Peer, allowed_uids: Sequence[int]) -> None:
     """Raise :class:`PeerError` unless the peer runs as this process's user or as an allowed one."""
     if peer.uid != os.geteuid() and peer.uid not in allowed_uids:
-        msg = (
+        raise PeerError(
             f"process {peer.pid} runs as user {peer.uid}, this process as user {os.geteuid()}; "
             f"pass allowed_uids=[{peer.uid}] to share with it"
         )
-        raise PeerError(msg)
 
 
 def check_timeout(timeout: float) -> None:
     """Raise :class:`InvalidArgument` unless ``timeout`` is a positive number of seconds."""
     if not timeout > 0:
-        msg = f"timeout must be a positive number of seconds, got {timeout!r}"
-        raise InvalidArgument(msg)
-
-
-def _reason(message: Message) -> str:
-    if message.kind is not Kind.REFUSE:
-        return ""
-    return wire.Fields.decode(message.body, "refusal").text("reason", 2 * _REASON)
+        raise InvalidArgument(f"timeout must be a positive number of seconds, got {timeout!r}")
 
 
 def _check_whole(flags: int, *, foreign: bool) -> None:
@@ -84,11 +73,15 @@ def _check_whole(flags: int, *, foreign: bool) -> None:
 
 
 class Arrival:
-    """A message and its descriptors. Leaving its ``with`` block closes the descriptors that nobody took."""
+    """A message and its descriptors. Leaving its ``with`` block closes the descriptors that nobody took.
 
-    __slots__ = ("_close", "_fds", "message")
+    A :class:`ProtocolError` in the block ends the session, and the other process is told the reason.
+    """
 
-    def __init__(self, message: Message, fds: list[int], close: ExitStack) -> None:
+    __slots__ = ("_channel", "_close", "_fds", "message")
+
+    def __init__(self, channel: Channel, message: Message, fds: Sequence[int], close: ExitStack) -> None:
+        self._channel = channel
         self.message = message
         self._fds = fds
         self._close = close
@@ -100,7 +93,12 @@ class Arrival:
         if self._fds and kind not in _CARRIERS:
             raise ProtocolError(f"expected no descriptors with {kind.name}, got {len(self._fds)}")
 
-    def fds(self) -> list[int]:
+    def fields(self, kind: Kind) -> wire.Fields:
+        """Return the members of the body. Raises :class:`ProtocolError` unless the message has this kind."""
+        self.expect(kind)
+        return wire.Fields.decode(self.message.body, kind.name.lower())
+
+    def fds(self) -> Sequence[int]:
         """Return all descriptors. The caller owns them."""
         self._close.pop_all()
         return self._fds
@@ -108,8 +106,10 @@ class Arrival:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._close.close()
+        if isinstance(error, ProtocolError):
+            raise self._channel.refuse(error.reason) from error
 
 
 class Channel:
@@ -120,12 +120,12 @@ class Channel:
         sock.setblocking(False)  # noqa: FBT003 - its only parameter
         self._socket = sock
         self._timeout = timeout
-        self.peer = credentials(sock)
+        said = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        self.peer = Peer(*_CREDENTIALS.unpack(said))
         self.session = wire.NO_SESSION
         self._sent = 0
         self._received = 0
         self._poll = select.poll()
-        self._poll.register(sock, select.POLLIN)
         self.failure: PeerError | None = None
         """The error that ended the session. Every later use raises it again."""
 
@@ -139,21 +139,13 @@ class Channel:
 
         Raises :class:`PeerLost` if the other process has gone, :class:`WaitTimeout` if it does not read.
         """
-        self._check()
-        fds = array.array("i", [handle.value for handle in handles])
+        put = partial(self._put, kind, body, [handle.value for handle in handles])
+        self._patiently(put, select.POLLOUT, "to read what was sent", self._timeout)
+
+    def _put(self, kind: Kind, body: bytes, fds: Sequence[int] = ()) -> None:
         data = wire.encode(Message(kind, self.session, self._sent, body, len(fds)))
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)] if fds else []
-        deadline = time.monotonic() + self._timeout
-        while True:
-            try:
-                self._socket.sendmsg([data], rights, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                self._ready(select.POLLOUT, deadline, "to read what was sent")
-            except OSError as error:
-                raise self._lost() from error
-            else:
-                self._sent += 1
-                return
+        self._socket.sendmsg([data], [(*_RIGHTS, array.array("i", fds))] if fds else [], _AT_ONCE)
+        self._sent += 1
 
     def receive(self, what: str, timeout: float | None = None) -> Arrival:
         """Block until the next message arrives. ``what`` completes "process N ..." in the error of a timeout.
@@ -161,39 +153,48 @@ class Channel:
         Raises :class:`PeerLost` if the other process has gone, :class:`PeerError` if it refused,
         :class:`ProtocolError` for anything but a message of this session, and :class:`WaitTimeout`.
         """
-        self._check()
-        deadline = time.monotonic() + (self._timeout if timeout is None else timeout)
+        limit = self._timeout if timeout is None else timeout
+        return self._patiently(self._take, select.POLLIN, what, limit)
+
+    def _patiently(self, act: Callable[[], _Done], event: int, what: str, limit: float) -> _Done:
+        """Call ``act`` again at each ``event`` of the socket until it does not have to wait; return its result."""
+        if self.closed:
+            raise ClosedError("the session is closed; call accept() or join() for a new one")
+        if self.failure is not None:
+            raise self.failure
+        deadline = time.monotonic() + limit
         while True:
             try:
-                return self._take()
+                return act()
             except BlockingIOError:
-                self._ready(select.POLLIN, deadline, what)
+                left = deadline - time.monotonic()
+                self._poll.register(self._socket, event)
+                if left <= 0 or not self._poll.poll(left * 1000):
+                    raise WaitTimeout(f"process {self.peer.pid} {what}", limit) from None
+            except OSError as error:
+                raise self._lost() from error
 
     def _take(self) -> Arrival:
         space = socket.CMSG_SPACE(wire.MAX_FDS * _INT)
-        try:
-            data, ancillary, flags, _ = self._socket.recvmsg(
-                wire.MAX_MESSAGE, space, socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
-            )
-        except ConnectionError as error:
-            raise self._lost() from error
+        data, ancillary, flags, _ = self._socket.recvmsg(
+            wire.MAX_MESSAGE, space, socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
+        )
         with ExitStack() as undo:
-            fds: list[int] = []
-            foreign = False
+            fds = array.array("i")
             for level, kind, payload in ancillary:
-                if (level, kind) != (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                    foreign = True
-                    continue
-                for (fd,) in struct.iter_unpack("i", payload[: len(payload) // _INT * _INT]):
-                    undo.callback(os.close, fd)
-                    fds.append(fd)
+                if (level, kind) == _RIGHTS:
+                    fds.frombytes(payload[: len(payload) // _INT * _INT])
+            for fd in fds:
+                undo.callback(os.close, fd)
             if not data and not fds:
                 raise self._lost()
             try:
-                _check_whole(flags, foreign=foreign)
+                _check_whole(flags, foreign=any((level, kind) != _RIGHTS for level, kind, _ in ancillary))
                 message = wire.decode(data, len(fds))
                 self._check_order(message)
-                reason = _reason(message)
+                reason = ""
+                if message.kind is Kind.REFUSE:
+                    reason = wire.Fields.decode(message.body, "refusal").text("reason", 2 * _REASON)
             except ProtocolError as error:
                 raise self.refuse(error.reason) from error
             self._received += 1
@@ -201,7 +202,7 @@ class Channel:
                 raise self._fail(PeerLost(self.peer.pid, "has closed its session", orderly=True))
             if message.kind is Kind.REFUSE:
                 raise self._fail(PeerError(f"process {self.peer.pid} refused: {reason}"))
-            return Arrival(message, fds, undo.pop_all())
+            return Arrival(self, message, fds, undo.pop_all())
 
     def _check_order(self, message: Message) -> None:
         if message.kind is Kind.WELCOME and self.session == wire.NO_SESSION:
@@ -211,31 +212,18 @@ class Channel:
         if message.sequence != self._received:
             raise ProtocolError(f"expected message {self._received}, got message {message.sequence}")
 
-    def _ready(self, events: int, deadline: float, what: str) -> None:
-        left = deadline - time.monotonic()
-        self._poll.modify(self._socket, events)
-        if left <= 0 or not self._poll.poll(left * 1000):
-            who = f"process {self.peer.pid} {what}"
-            raise WaitTimeout(who, self._timeout)
-
-    def refuse(self, reason: str) -> ProtocolError:
+    def refuse(self, reason: str) -> PeerError:
         """End the session because of a message that is not accepted; return the error to raise."""
         self.tell(Kind.REFUSE, reason)
-        error = ProtocolError(reason, self.peer.pid)
-        self.failure = error
-        return error
+        return self._fail(ProtocolError(reason, self.peer.pid))
 
     def tell(self, kind: Kind, reason: str = "") -> None:
         """Send a last message if the socket takes it at once. A failure to send is ignored."""
         if self.failure is not None or self.closed or self.session == wire.NO_SESSION:
             return
         body = wire.encode_fields({"reason": reason[:_REASON]}) if kind is Kind.REFUSE else b""
-        data = wire.encode(Message(kind, self.session, self._sent, body))
-        try:
-            self._socket.sendmsg([data], [], socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
-        except OSError:
-            return
-        self._sent += 1
+        with contextlib.suppress(OSError):
+            self._put(kind, body)
 
     def _lost(self) -> PeerError:
         """Return the error that ended the session. An unread last message of the other process decides it."""
@@ -243,19 +231,24 @@ class Channel:
             self.failure = PeerLost(self.peer.pid, "has gone")
             with contextlib.suppress(PeerError, OSError):
                 for _ in range(_LAST_WORDS):
-                    self._take().__exit__()  # raises for BYE and REFUSE; other messages no longer matter
+                    # Raises for BYE and REFUSE; other messages no longer matter.
+                    self._take().__exit__(None, None, None)
         return self.failure
 
     def _fail(self, error: PeerError) -> PeerError:
         self.failure = error
         return error
 
-    def _check(self) -> None:
-        if self.closed:
-            raise ClosedError("the session is closed; call accept() or join() for a new one")
-        if self.failure is not None:
-            raise self.failure
-
     def close(self) -> None:
         """Close the socket. Idempotent."""
         self._socket.close()
+
+    def report(self, error: BaseException | None) -> None:
+        """Tell the other process the error that ends this side. It needs no report of a :class:`PeerError`."""
+        if error is not None and not isinstance(error, PeerError):
+            self.tell(Kind.REFUSE, f"{type(error).__name__}: {error}")
+
+    def end(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        """Report an error, if there is one, and close the socket. For :meth:`contextlib.ExitStack.push`."""
+        self.report(error)
+        self.close()

@@ -14,14 +14,13 @@ from interop.ipc import _wire as wire
 from interop.ipc._wire import Kind
 from interop.ipc.channel import Channel, check_peer, check_timeout
 from interop.ipc.consuming import ConsumerSession
-from interop.ipc.errors import PeerError, ProtocolError
-from interop.protocols import InteropError, InvalidArgument
+from interop.ipc.errors import PeerError
+from interop.negotiation import matching_devices
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from interop.negotiation import Plan
-    from interop.protocols import Consumer, DeviceInfo, HandleType
+    from interop.protocols import Consumer, DeviceInfo
 
 _RETRY = 0.02  # seconds between attempts to connect to a process that does not listen yet
 
@@ -52,77 +51,48 @@ def join(
         WaitTimeout: The other process did not answer within ``timeout``.
     """
     check_timeout(timeout)
-    plugins = registry.default()
-    loaded = plugins.load_consumer(consumer) if isinstance(consumer, str) else None
-    devices = list(loaded.devices()) if loaded is not None else [consumer.device]  # type: ignore[union-attr]
+    opening: Callable[[DeviceInfo], Consumer]
+    if isinstance(consumer, str):
+        backend = registry.default().load_consumer(consumer)
+        devices, opening = backend.devices(), backend.open_consumer
+    else:
+        devices, opening = [consumer.device], lambda _device: consumer
     if device is not None:
-        devices = _chosen(devices, device)
+        devices = matching_devices(devices, device)[:1]
     with ExitStack() as undo:
         channel = Channel(_connect(path, timeout), timeout)
-        undo.callback(channel.close)
+        undo.push(channel.end)
         check_peer(channel.peer, allowed_uids)
         with channel.receive("to accept this process") as arrival:
-            try:
-                arrival.expect(Kind.WELCOME)
-            except ProtocolError as error:
-                raise channel.refuse(error.reason) from error
-        channel.send(
-            Kind.HELLO, wire.encode_fields(messages.hello_fields(devices, chosen=device is not None))
-        )
+            arrival.expect(Kind.WELCOME)
+        fields = messages.hello_fields(devices, chosen=device is not None)
+        channel.send(Kind.HELLO, wire.encode_fields(fields))
         with channel.receive("to negotiate") as arrival:
-            try:
-                arrival.expect(Kind.PLAN)
-                plan = messages.read_plan(wire.Fields.decode(arrival.message.body, "plan"), devices)
-                handles = arrivals.adopt(arrival.fds(), _semaphore_types(plan))
-            except ProtocolError as error:
-                raise channel.refuse(error.reason) from error
+            plan = messages.read_plan(arrival.fields(Kind.PLAN), devices)
+            types = [sync.handle_type for sync in (plan.to_consumer, plan.to_producer) if sync.handle_type]
+            handles = arrivals.adopt(arrival.fds(), types)
         for handle in handles:
             undo.callback(handle.close)
-        try:
-            opened: Consumer
-            if loaded is not None:
-                opened = loaded.open_consumer(plan.consumer)
-                undo.callback(opened.close)
-            else:
-                opened = consumer  # type: ignore[assignment]
-            return ConsumerSession(channel, plan, opened, handles, timeout, undo)
-        except InteropError as error:
-            channel.tell(Kind.REFUSE, f"{type(error).__name__}: {error}")
-            raise
-
-
-def _chosen(devices: Sequence[DeviceInfo], choice: int | str) -> list[DeviceInfo]:
-    wanted = str(choice).casefold()
-    found = [
-        device
-        for device in devices
-        if (device.index == choice if isinstance(choice, int) else wanted in str(device).casefold())
-    ][:1]
-    if not found:
-        msg = f"device={choice!r} fits no device; choose one of: {'; '.join(map(str, devices))}"
-        raise InvalidArgument(msg)
-    return found
+        opened = opening(plan.consumer)
+        if isinstance(consumer, str):
+            undo.callback(opened.close)
+        return ConsumerSession(channel, plan, opened, handles, timeout, undo)
 
 
 def _connect(path: str, timeout: float) -> socket.socket:
     deadline = time.monotonic() + timeout
     while True:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        try:
+        with ExitStack() as undo:
+            sock = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
             sock.settimeout(max(deadline - time.monotonic(), 0.001))
-            sock.connect(path)
-        except OSError as error:
-            sock.close()
-            if time.monotonic() > deadline:
-                msg = f"no process serves at {path!r} ({error.strerror or error}); start the producer's process first"
-                raise PeerError(msg) from error
-            time.sleep(_RETRY)
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
-
-
-def _semaphore_types(plan: Plan) -> list[HandleType]:
-    return [sync.handle_type for sync in (plan.to_consumer, plan.to_producer) if sync.handle_type is not None]
+            try:
+                sock.connect(path)
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise PeerError(
+                        f"no process serves at {path!r} ({error.strerror or error}); start the producer's process first"
+                    ) from error
+            else:
+                undo.pop_all()
+                return sock
+        time.sleep(_RETRY)

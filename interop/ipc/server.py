@@ -8,16 +8,17 @@ import secrets
 import select
 import socket
 import stat
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from interop import negotiation, registry
 from interop.ipc import _messages as messages
 from interop.ipc import _wire as wire
 from interop.ipc._wire import Kind
-from interop.ipc.channel import Channel, check_peer, check_timeout, credentials
-from interop.ipc.errors import PeerError, ProtocolError
+from interop.ipc.channel import Channel, check_peer, check_timeout
+from interop.ipc.errors import PeerError
 from interop.ipc.producing import ProducerSession
-from interop.protocols import InteropError, InvalidArgument, WaitTimeout
+from interop.protocols import InvalidArgument, WaitTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +77,7 @@ class Server:
         self._path = path
         self._name = producer if isinstance(producer, str) else ""
         self._producer = None if isinstance(producer, str) else producer
-        self._choice = device
+        self._choice = device if self._name else None
         self._sync = sync
         self._timeout = timeout
         self._allowed = tuple(allowed_uids)
@@ -110,38 +111,25 @@ class Server:
         poll.register(self._socket, select.POLLIN)
         if not poll.poll(wait * 1000):
             raise WaitTimeout(f"a process to join at {self._path}", wait)
-        try:
-            connection, _ = self._socket.accept()
-        except OSError as error:
-            msg = f"the joining process went away before it was accepted: {error}; call accept() again"
-            raise PeerError(msg) from error
-        try:
-            check_peer(credentials(connection), self._allowed)
-        except BaseException:
-            connection.close()
-            raise
-        channel = Channel(connection, self._timeout)
-        try:
-            return self._agree(channel)
-        except InteropError as error:
-            if not isinstance(error, PeerError):
-                channel.tell(Kind.REFUSE, f"{type(error).__name__}: {error}")
-            channel.close()
-            raise
-        except BaseException:
-            channel.close()
-            raise
+        with ExitStack() as undo:
+            try:
+                connection = undo.enter_context(self._socket.accept()[0])
+            except OSError as error:
+                raise PeerError(
+                    f"the joining process went away before it was accepted: {error}; call accept() again"
+                ) from error
+            channel = Channel(connection, self._timeout)
+            undo.push(channel.end)
+            check_peer(channel.peer, self._allowed)
+            session = self._agree(channel)
+            undo.pop_all()
+        return session
 
     def _agree(self, channel: Channel) -> ProducerSession:
         channel.session = secrets.token_bytes(wire.SESSION_SIZE)
         channel.send(Kind.WELCOME)
         with channel.receive("to say what it can do") as arrival:
-            try:
-                arrival.expect(Kind.HELLO)
-                fields = wire.Fields.decode(arrival.message.body, "hello")
-                consumers, chosen = messages.read_hello(fields)
-            except ProtocolError as error:
-                raise channel.refuse(error.reason) from error
+            consumers, chosen = messages.read_hello(arrival.fields(Kind.HELLO))
         plugins = registry.default()
         if self._producer is not None:
             producers = [self._producer.device]
@@ -150,7 +138,7 @@ class Server:
         left, right, match = negotiation.select_devices(
             producers,
             consumers,
-            producer_choice=self._choice if self._name else None,
+            producer_choice=self._choice,
             consumer_choice=consumers[0].index if chosen else None,
         )
         plan = negotiation.negotiate(
@@ -180,20 +168,19 @@ class Server:
 def _listen(path: str) -> socket.socket:
     """Create the listening socket, which only this user can open."""
     _remove_stale(path)
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    try:
-        # Before bind: at no time can another user connect.
-        os.fchmod(listening.fileno(), stat.S_IRUSR | stat.S_IWUSR)
-        listening.bind(path)
-        listening.listen(8)
-        listening.setblocking(False)  # noqa: FBT003 - its only parameter
-    except OSError as error:
-        listening.close()
-        msg = f"cannot listen at {path!r}: {error.strerror or error}; pass a path in a directory that you own"
-        raise InvalidArgument(msg) from error
-    except BaseException:
-        listening.close()
-        raise
+    with ExitStack() as undo:
+        listening = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+        try:
+            # Before bind: at no time can another user connect.
+            os.fchmod(listening.fileno(), stat.S_IRUSR | stat.S_IWUSR)
+            listening.bind(path)
+            listening.listen(8)
+            listening.setblocking(False)  # noqa: FBT003 - its only parameter
+        except OSError as error:
+            raise InvalidArgument(
+                f"cannot listen at {path!r}: {error.strerror or error}; pass a path in a directory that you own"
+            ) from error
+        undo.pop_all()
     return listening
 
 

@@ -11,7 +11,7 @@ from interop.protocols import ArgumentError, PreparedCall
 from interop.toolkit.device_streams import stream_address
 from interop.toolkit.device_views import DeviceView
 from interop.toolkit.drivers import preconverted
-from interop.toolkit.kernels import KernelBase, LaunchBase, ModuleBase, three_extents
+from interop.toolkit.kernels import KernelBase, LaunchBase, ModuleBase
 from interop.toolkit.resource import adopt
 
 if TYPE_CHECKING:
@@ -168,12 +168,13 @@ class DeviceKernel(KernelBase):
         if group is None:
             group = _DEFAULT_GROUPS[len(grid)]
         blocks = [-(-extent // per_group) for extent, per_group in zip(grid, group, strict=True)]
+        missing = [1] * (3 - len(grid))
         address = stream_address(stream, self._runtime)
         values = [
             self._value(parameter, argument)
             for parameter, argument in zip(self.signature.parameters, args, strict=True)
         ]
-        return (*three_extents(blocks), *three_extents(group), 0, address), values
+        return (*blocks, *missing, *group, *missing, 0, address), values
 
     def _value(self, parameter: Parameter, argument: Any) -> bytes:
         """Return the bytes of one argument, or raise :class:`ArgumentError` naming the parameter."""

@@ -407,6 +407,37 @@ def test_wait_for_a_signal_that_comes_too_late(
         gate.close()
 
 
+@pytest.mark.parametrize("adopted", [False, True])
+@pytest.mark.parametrize("consumer", CONSUMERS)
+def test_a_view_waits_as_long_as_its_link(
+    used_once: None, nothing_left_behind: leaks.Resources, consumer: str, adopted: bool
+) -> None:
+    """No backend has a bound of its own for reads and writes of a link's buffer."""
+    with interop.connect(consumer=consumer, timeout=0.4) as link, contextlib.ExitStack() as stack:
+        if adopted:
+            assert link.plan.handle_type is not None
+            own = stack.enter_context(
+                contextlib.closing(link.producer.create_buffer(SIZE, export=link.plan.handle_type))
+            )
+            buffer = link.adopt(own, SIZE, "uint8")
+        else:
+            buffer = link.buffer(SIZE, "uint8")
+        stream, host = link.consumer.stream, np.zeros(SIZE, np.uint8)
+        with link.consumer_turn(buffer) as view:
+            stream.hold(1)
+            opener = threading.Timer(3.0, stream.release, [1])
+            opener.start()
+            for copy in (view.read, view.write):
+                begun = time.monotonic()
+                with pytest.raises(WaitTimeout) as caught:
+                    copy(host)
+                assert time.monotonic() - begun < 1.2
+                assert caught.value.seconds <= 0.4
+            opener.join()
+            stream.synchronize(5)
+        buffer.close()
+
+
 @pytest.mark.parametrize("consumer", CONSUMERS)
 def test_a_failed_hold_is_told_by_what_it_waited_for(used_once: None, consumer: str) -> None:
     """The stream knows only that a hold failed; the link says that Vulkan did not finish in time."""

@@ -27,7 +27,7 @@ from interop.ipc import PeerError, PeerLost, ProtocolError
 from interop.ipc import _arrivals as arrivals
 from interop.ipc import _messages as messages
 from interop.ipc import _wire as wire
-from interop.ipc._wire import Kind, Message, Turn
+from interop.ipc._wire import Kind, Message, TurnBody
 from interop.ipc.channel import Channel, check_peer
 from interop.protocols import DTYPES, MemoryDescriptor
 
@@ -303,7 +303,7 @@ def test_a_turn_is_whole_or_refused(body: bytes) -> None:
 
 
 def test_a_turn_that_names_a_buffer_twice_is_refused() -> None:
-    assert wire.decode_turn(wire.encode_turn(Turn(1, 2, (3, 4)))) == Turn(1, 2, (3, 4))
+    assert wire.decode_turn(wire.encode_turn(TurnBody(1, 2, (3, 4)))) == TurnBody(1, 2, (3, 4))
     with pytest.raises(ProtocolError, match="twice"):
         wire.decode_turn(struct.pack("<QQHHH", 1, 2, 2, 3, 3))
 
@@ -357,7 +357,7 @@ def test_an_allocation_keeps_its_name_on_the_way() -> None:
             nbytes=16,
             descriptor=descriptor,
         )
-        body = wire.encode_fields(messages.offer_fields(offer))
+        body = wire.encode_fields(messages.offer_fields(offer, descriptor))
         assert messages.read_offer(wire.Fields.decode(body, "offer"), HandleType.OPAQUE_FD) == offer
 
 

@@ -70,7 +70,7 @@ def test_no_frame_is_torn_and_every_one_is_counted(vulkan: VulkanChoice, consume
         software.environment(vulkan),
         consumer=consumer,
         sync=sync,
-        frames=FRAMES,
+        frames=FRAMES // 2,
         timeout=200,
     )
     assert {name: each["faults"] for name, each in found.items() if each["faults"]} == {}
@@ -98,7 +98,7 @@ def test_a_ring_that_gives_slots_out_too_early_is_noticed(source: str) -> None:
 def test_a_frame_costs_the_same_however_much_else_there_is(tmp_path: Path) -> None:
     figures = tmp_path / "growth.json"
     program = software.ROOT / "benchmarks/growth.py"
-    options: list[str | Path] = ["--rounds", "3", "--frames", "128", "--limit", "1.5", "--json", figures]
+    options: list[str | Path] = ["--rounds", "2", "--frames", "128", "--limit", "1.5", "--json", figures]
     done = fresh.run([sys.executable, program, *options], software.environment("swiftshader"), timeout=200)
     assert done.status == 0, done.output
     rows = json.loads(figures.read_text(encoding="utf-8"))["figures"]

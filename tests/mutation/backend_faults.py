@@ -273,7 +273,7 @@ NUMPY = (
         "stream.py",
         "streams_are_closed_twice or closing_the_consumer",
         ("self.queue.put(None)", "pass"),
-        ("self._thread.join()", "pass"),
+        ("self.native.join()", "pass"),
     ),
     _numpy(
         "a closed consumer leaves its streams open",

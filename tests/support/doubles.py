@@ -506,6 +506,7 @@ class FakePart:
 
     def __init__(self, data: memoryview, offset: int) -> None:
         self.data, self.offset, self.size = data, offset, len(data)
+        self.external = False
 
 
 class FakeBuffer:
@@ -613,7 +614,7 @@ class FakeSubmission:
         self._producer.world.producer_queue.append(Step(name, ready, run, waits_for))
 
     @staticmethod
-    def _own(buffer: FakeBuffer, *, external: bool) -> None:
+    def _own(buffer: FakeBuffer | FakePart, *, external: bool) -> None:
         assert not (external and buffer.external), "given away twice"
         buffer.external = external
 

@@ -46,8 +46,8 @@ _OFFER = messages.Offer(
 BODIES = {
     wire.Kind.HELLO: wire.encode_fields(messages.hello_fields([_DEVICE], chosen=True)),
     wire.Kind.PLAN: wire.encode_fields(messages.plan_fields(_PLAN, 0)),
-    wire.Kind.BUFFER: wire.encode_fields(messages.offer_fields(_OFFER)),
-    wire.Kind.TURN: wire.encode_turn(wire.Turn(1, 2, (0, 1))),
+    wire.Kind.BUFFER: wire.encode_fields(messages.offer_fields(_OFFER, _OFFER.descriptor)),
+    wire.Kind.TURN: wire.encode_turn(wire.TurnBody(1, 2, (0, 1))),
 }
 """A good body of each kind that has one."""
 
@@ -71,7 +71,7 @@ def _offer(body: bytes) -> None:
     offer = messages.read_offer(wire.Fields.decode(body, "offer"), HandleType.OPAQUE_FD)
     memory = offer.descriptor
     assert 0 < offer.nbytes <= memory.size <= memory.allocation_size - memory.offset < 2**63
-    written = wire.encode_fields(messages.offer_fields(offer))
+    written = wire.encode_fields(messages.offer_fields(offer, memory))
     assert messages.read_offer(wire.Fields.decode(written, "offer"), HandleType.OPAQUE_FD) == offer
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 RECORD = "interop/toolkit/ownership.py"
 ENGINE = {"interop/links/order.py", "interop/links/_batch_order.py"}
-SESSIONS = {"interop/ipc/_session.py", "interop/ipc/consuming.py", "interop/ipc/producing.py"}
+SESSIONS = {"interop/ipc/session.py", "interop/ipc/consuming.py", "interop/ipc/producing.py"}
 STATE = {"state", "back", "reclaimed"}
 TRANSITIONS = {"produce", "produced", "acquire", "leave", "signalled", "restore", "reclaim"}
 

@@ -13,15 +13,19 @@ check() { # NAME COMMAND...: all checks run, so that one look shows everything
 native_sources() { find "$softgpu/native" -name '*.c' -o -name '*.cpp' -o -name '*.cu' -o -name '*.h' -o -name '*.hpp'; }
 
 run_lint() {
-    local sources typed
+    local sources typed said pyright
     cd "$root"
+    said=$(mktemp)
+    pyright --warnings >"$said" 2>&1 & # takes as long as all others together
+    pyright=$!
     mapfile -t typed < <(compgen -G 'plugins/*/src'; compgen -G 'plugins/*/tests')
     check "ruff check" ruff check .
     check "ruff format" ruff format --check .
     check "mypy" mypy interop backends tests tools examples benchmarks "${typed[@]}"
-    check "pyright" pyright --warnings
     mapfile -t sources < <(native_sources)
     [ ${#sources[@]} -eq 0 ] || check "clang-format" clang-format --dry-run --Werror "${sources[@]}"
+    check "pyright" wait "$pyright"
+    cat "$said" && rm -f "$said"
     [ ${#failed_checks[@]} -eq 0 ] || { say "lint failed: ${failed_checks[*]}" && return 1; }
 }
 

@@ -113,18 +113,14 @@ class HostStream(Resource):
     ends the thread; so does dropping it, with a ``ResourceWarning``.
     """
 
-    def __init__(self, name: str = "interop-numpy") -> None:
+    def __init__(self) -> None:
         worker = _Worker()
         super().__init__("NumPy stream", worker.end)
         self._worker = worker
         # A daemon, so that a hold that nobody releases does not keep the process from ending.
-        self._thread = threading.Thread(target=worker.run, name=name, daemon=True)
-        self._thread.start()
-
-    @property
-    def native(self) -> threading.Thread:
+        self.native = threading.Thread(target=worker.run, name="interop-numpy", daemon=True)
         """The worker thread."""
-        return self._thread
+        self.native.start()
 
     def enqueue(self, work: Callable[[], None]) -> None:
         """Call ``work()`` on the worker after all earlier work, unless that failed."""
@@ -177,5 +173,5 @@ class HostStream(Resource):
     def close(self) -> None:
         """End the worker. Open holds end as failed. A second call does nothing."""
         super().close()
-        if threading.current_thread() is not self._thread:
-            self._thread.join()
+        if threading.current_thread() is not self.native:
+            self.native.join()

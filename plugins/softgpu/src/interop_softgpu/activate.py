@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from interop_softgpu import paths, swiftshader
 from interop_softgpu.machine import Machine, detect, nvrtc
@@ -67,6 +67,12 @@ class _Plan:
         if not self.before.get(name):
             self.environment[name] = value
 
+    def add(self, name: str, value: str, *, first: bool = False) -> None:
+        """Put a value into a variable that holds a list, unless the list has it already."""
+        values = [each for each in self.before.get(name, "").split(":") if each]
+        if value not in values:
+            self.set(name, ":".join([value, *values] if first else [*values, value]))
+
 
 def activate(vulkan: VulkanChoice | None = None, *, force: bool = False) -> Report:
     """Set ``os.environ`` so that Vulkan, OpenCL and HIP find the software drivers; report what was done.
@@ -78,8 +84,8 @@ def activate(vulkan: VulkanChoice | None = None, *, force: bool = False) -> Repo
 
     Idempotent. Raises ``ValueError`` for a choice or variable with an unknown value.
     """
-    mode = _mode(os.environ)
-    choice = vulkan or _choice(os.environ)
+    mode = _setting("INTEROP_SOFTGPU", "auto", Mode)
+    choice = vulkan or _setting("INTEROP_SOFTGPU_VULKAN", "swiftshader", VulkanChoice)
     hip = paths.native(paths.HIP)
     available = Available(
         swiftshader=swiftshader.swiftshader(),
@@ -105,9 +111,7 @@ def plan(
     mode: Mode,
 ) -> Report:
     """Return the variables that :func:`activate` would set."""
-    if choice not in get_args(VulkanChoice):
-        msg = f"vulkan={choice!r} is not known; pass one of {', '.join(get_args(VulkanChoice))}"
-        raise ValueError(msg)
+    _check("vulkan", choice, VulkanChoice)
     if mode == "off":
         return Report()
     made = _Plan(environment)
@@ -159,13 +163,8 @@ def _plan_sync_files(made: _Plan, available: Available) -> None:
     if available.vulkan_layer is None:
         made.lines.append("Vulkan: the layer for sync files was not built with this package")
         return
-    folder = str(available.vulkan_layer.parent)
-    folders = [path for path in made.before.get("VK_ADD_LAYER_PATH", "").split(":") if path]
-    if folder not in folders:
-        made.set("VK_ADD_LAYER_PATH", ":".join([*folders, folder]))
-    layers = [name for name in made.before.get("VK_INSTANCE_LAYERS", "").split(":") if name]
-    if VULKAN_LAYER_NAME not in layers:
-        made.set("VK_INSTANCE_LAYERS", ":".join([*layers, VULKAN_LAYER_NAME]))  # last: closest to the driver
+    made.add("VK_ADD_LAYER_PATH", str(available.vulkan_layer.parent))
+    made.add("VK_INSTANCE_LAYERS", VULKAN_LAYER_NAME)  # last: closest to the driver
     made.lines.append(f"Vulkan: sync files for semaphores (software) by {available.vulkan_layer}")
 
 
@@ -174,9 +173,7 @@ def _plan_opencl(made: _Plan, machine: Machine, available: Available) -> bool:
         made.lines.append("OpenCL: the software layer was not built with this package")
         return False
     layer = str(available.opencl_layer)
-    layers = [path for path in made.before.get("OPENCL_LAYERS", "").split(":") if path]
-    if layer not in layers:
-        made.set("OPENCL_LAYERS", ":".join([layer, *layers]))  # first: closest to the drivers
+    made.add("OPENCL_LAYERS", layer, first=True)  # closest to the drivers
     made.default("POCL_CACHE_DIR", str(available.cache / "pocl"))
     made.default("PYOPENCL_NO_CACHE", "1")
     made.lines.append(f"OpenCL: shared memory and semaphores for CPU devices (software) by {layer}")
@@ -188,11 +185,9 @@ def _plan_opencl(made: _Plan, machine: Machine, available: Available) -> bool:
 
 
 def _plan_hip(made: _Plan, machine: Machine, available: Available, *, force: bool) -> bool:
-    if not force:
-        if machine.kfd or machine.rocm is not None:
-            return False
-        if machine.vulkan_hardware and not machine.nvidia:
-            return False  # a HIP on the CPU cannot reach the memory of that GPU
+    out_of_reach = machine.vulkan_hardware and not machine.nvidia  # of a HIP on the CPU: that GPU's memory
+    if not force and (machine.kfd or machine.rocm is not None or out_of_reach):
+        return False
     if available.hip is None:
         made.lines.append("HIP: the software runtime was not built with this package")
         return False
@@ -210,17 +205,14 @@ def _plan_hip(made: _Plan, machine: Machine, available: Available, *, force: boo
     return True
 
 
-def _mode(environment: Mapping[str, str]) -> Mode:
-    value = environment.get("INTEROP_SOFTGPU", "").lower() or "auto"
-    if value not in get_args(Mode):
-        msg = f"INTEROP_SOFTGPU={value!r} is not known; set it to one of {', '.join(get_args(Mode))}"
-        raise ValueError(msg)
-    return cast("Mode", value)
+def _setting(name: str, default: str, choices: object) -> Any:
+    """Return what a variable of the environment chooses."""
+    value = os.environ.get(name, "").lower() or default
+    _check(name, value, choices)
+    return value
 
 
-def _choice(environment: Mapping[str, str]) -> VulkanChoice:
-    value = environment.get("INTEROP_SOFTGPU_VULKAN", "").lower() or "swiftshader"
-    if value not in get_args(VulkanChoice):
-        msg = f"INTEROP_SOFTGPU_VULKAN={value!r} is not known; set it to one of {', '.join(get_args(VulkanChoice))}"
-        raise ValueError(msg)
-    return cast("VulkanChoice", value)
+def _check(name: str, value: str, choices: object) -> None:
+    """Raise ``ValueError`` unless ``value`` is one of the members of a ``Literal``."""
+    if value not in get_args(choices):
+        raise ValueError(f"{name}={value!r} is not known; choose one of {', '.join(get_args(choices))}")

@@ -34,11 +34,10 @@ def fetch(deb: Path | None = None) -> Path:
     """
     for tool in ["dpkg-deb"] if deb else ["apt-get", "dpkg-deb"]:
         if shutil.which(tool) is None:
-            msg = (
+            raise FetchError(
                 f"{tool} is missing: this fetches a Debian package. Elsewhere take libvk_swiftshader.so from "
                 "a Chromium (the npm package @sparticuz/chromium holds one) and set INTEROP_SWIFTSHADER to it"
             )
-            raise FetchError(msg)
     paths.cache().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=paths.cache(), prefix="swiftshader-") as folder:
         return unpack(deb or download(Path(folder)), Path(folder) / "files")
@@ -53,11 +52,10 @@ def download(folder: Path) -> Path:
         outcome = _run(["apt-get", "-q", *private, "download", PACKAGE], folder)
     found = sorted(folder.glob(f"{PACKAGE}_*.deb"))
     if outcome.returncode != 0 or not found:
-        msg = (
+        raise FetchError(
             f"apt-get could not download {PACKAGE} (Ubuntu has none: give Debian's .deb as --deb):\n"
             f"{outcome.stderr.strip()}"
         )
-        raise FetchError(msg)
     return found[-1]
 
 
@@ -65,15 +63,13 @@ def unpack(deb: Path, scratch: Path) -> Path:
     """Take SwiftShader out of ``deb`` into the cache; ``scratch`` is a folder to be made on the same disk."""
     version = _run(["dpkg-deb", "--field", str(deb), "Version"], None)
     if version.returncode != 0:
-        msg = f"expected a Debian package, got {deb}: {version.stderr.strip()}"
-        raise FetchError(msg)
+        raise FetchError(f"expected a Debian package, got {deb}: {version.stderr.strip()}")
     target = paths.cache() / "swiftshader" / version.stdout.strip().replace(":", "_")
     if not (target / LIBRARY).is_file():
         scratch.mkdir()
         _extract(deb, scratch)
         if not (scratch / LIBRARY).is_file():
-            msg = f"{deb.name} does not contain {LIBRARY}; pass a package of chromium-common"
-            raise FetchError(msg)
+            raise FetchError(f"{deb.name} does not contain {LIBRARY}; pass a package of chromium-common")
         if not (scratch / MANIFEST).is_file():
             write_manifest(target / LIBRARY, scratch)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -89,20 +85,12 @@ def _extract(deb: Path, folder: Path) -> None:
         with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
             for member in archive:
                 name = PurePosixPath(member.name).name
-                content = (
-                    archive.extractfile(member) if name in {LIBRARY, MANIFEST} and member.isfile() else None
-                )
+                wanted = name in {LIBRARY, MANIFEST} and member.isfile()
+                content = archive.extractfile(member) if wanted else None
                 if content is not None:
                     with content, (folder / name).open("wb") as file:
                         shutil.copyfileobj(content, file)
-        shutil.copyfileobj(process.stdout, _Discard())
-
-
-class _Discard:
-    """A file that forgets: dpkg-deb must be able to write to its end."""
-
-    def write(self, data: bytes) -> int:
-        return len(data)
+        process.stdout.read()  # the padding after the archive: dpkg-deb must be able to write to its end
 
 
 def _private_lists(folder: Path) -> list[str]:

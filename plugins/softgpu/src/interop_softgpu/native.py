@@ -11,19 +11,9 @@ from pathlib import Path
 from interop_softgpu import paths
 
 _KINDS = {
-    "opencl": ("memory", "semaphore", "thread"),
-    "hip": (
-        "memory",
-        "mapping",
-        "surface",
-        "semaphore",
-        "allocation",
-        "host_allocation",
-        "stream",
-        "event",
-        "module",
-    ),
-    "hiprtc": ("program",),
+    "opencl": "memory semaphore thread",
+    "hip": "memory mapping surface semaphore allocation host_allocation stream event module",
+    "hiprtc": "program",
 }
 """Kinds of objects that each library counts. OpenCL's layer counts external objects only."""
 
@@ -49,6 +39,27 @@ class PayloadError(RuntimeError):
         super().__init__(f"{function}: {self.status.name}")
 
 
+def _check(function: str, status: int) -> None:
+    """Raise :class:`PayloadError` unless a payload function has succeeded."""
+    if status != Status.OK:
+        raise PayloadError(function, status)
+
+
+_POINTER = POINTER(c_void_p)
+_PROBES = {
+    "memory": (c_int, [c_int, c_uint64, _POINTER, POINTER(c_uint64), _POINTER, POINTER(c_uint64)]),
+    "memory_close": (None, [c_void_p, c_uint64]),
+    "open": (c_int, [c_int, _POINTER]),
+    "create": (c_int, [_POINTER, POINTER(c_int)]),
+    "close": (None, [c_void_p]),
+    "wait": (c_int, [c_void_p, c_double, POINTER(c_int)]),
+    "signal": (c_int, [c_void_p]),
+    "signalled": (c_int, [c_void_p]),
+    "uuids": (c_int, [POINTER(c_uint8), c_int]),
+}
+"""Result and arguments of each function ``softgpu_probe_...`` of the probe library."""
+
+
 class Payloads:
     """The functions of payload.h. No call takes ownership of an fd."""
 
@@ -56,36 +67,19 @@ class Payloads:
         """Open the probe library; raises ``FileNotFoundError`` where the C part was not built."""
         path = library or paths.native(paths.PROBE)
         if path is None:
-            msg = f"{paths.PROBE} was not built; reinstall interop-softgpu where a C compiler is available"
-            raise FileNotFoundError(msg)
+            raise FileNotFoundError(
+                f"{paths.PROBE} was not built; reinstall interop-softgpu where a C compiler is available"
+            )
         self._lib = ctypes.CDLL(str(path))
-        self._lib.softgpu_probe_memory.argtypes = [
-            c_int,
-            c_uint64,
-            POINTER(c_void_p),
-            POINTER(c_uint64),
-            POINTER(c_void_p),
-            POINTER(c_uint64),
-        ]
-        self._lib.softgpu_probe_memory_close.argtypes = [c_void_p, c_uint64]
-        self._lib.softgpu_probe_memory_close.restype = None
-        self._lib.softgpu_probe_open.argtypes = [c_int, POINTER(c_void_p)]
-        self._lib.softgpu_probe_create.argtypes = [POINTER(c_void_p), POINTER(c_int)]
-        self._lib.softgpu_probe_close.argtypes = [c_void_p]
-        self._lib.softgpu_probe_close.restype = None
-        self._lib.softgpu_probe_wait.argtypes = [c_void_p, c_double, POINTER(c_int)]
-        self._lib.softgpu_probe_signal.argtypes = [c_void_p]
-        self._lib.softgpu_probe_signalled.argtypes = [c_void_p]
-        self._lib.softgpu_probe_uuids.argtypes = [POINTER(c_uint8), c_int]
+        for name, (result, arguments) in _PROBES.items():
+            function = getattr(self._lib, f"softgpu_probe_{name}")
+            function.restype, function.argtypes = result, arguments
 
     def map(self, fd: int, size: int = 0) -> MemoryPayload:
         """Map the data behind a memory fd. Fails if it has fewer than ``size`` bytes; 0 accepts any size."""
         data, mapping, usable, whole = c_void_p(), c_void_p(), c_uint64(), c_uint64()
-        status = self._lib.softgpu_probe_memory(
-            fd, size, byref(data), byref(usable), byref(mapping), byref(whole)
-        )
-        if status != Status.OK:
-            raise PayloadError("softgpu_memory_map", status)
+        sought = byref(data), byref(usable), byref(mapping), byref(whole)
+        _check("softgpu_memory_map", self._lib.softgpu_probe_memory(fd, size, *sought))
         assert data.value is not None
         assert mapping.value is not None
         return MemoryPayload(self._lib, data.value, usable.value, mapping.value, whole.value)
@@ -93,17 +87,13 @@ class Payloads:
     def open(self, fd: int) -> SemaphorePayload:
         """Open the payload behind a binary semaphore's fd."""
         semaphore = c_void_p()
-        status = self._lib.softgpu_probe_open(fd, byref(semaphore))
-        if status != Status.OK:
-            raise PayloadError("softgpu_semaphore_open", status)
+        _check("softgpu_semaphore_open", self._lib.softgpu_probe_open(fd, byref(semaphore)))
         return SemaphorePayload(self._lib, semaphore)
 
     def create(self) -> tuple[SemaphorePayload, int]:
         """Create a payload; return it and an fd. The caller owns both."""
         semaphore, fd = c_void_p(), c_int(-1)
-        status = self._lib.softgpu_probe_create(byref(semaphore), byref(fd))
-        if status != Status.OK:
-            raise PayloadError("softgpu_semaphore_create", status)
+        _check("softgpu_semaphore_create", self._lib.softgpu_probe_create(byref(semaphore), byref(fd)))
         return SemaphorePayload(self._lib, semaphore), fd.value
 
     def cpu_uuids(self) -> list[bytes]:
@@ -144,9 +134,7 @@ class SemaphorePayload:
 
     def signal(self) -> None:
         """Signal it."""
-        status = self._lib.softgpu_probe_signal(self._semaphore)
-        if status != Status.OK:
-            raise PayloadError("softgpu_semaphore_signal", status)
+        _check("softgpu_semaphore_signal", self._lib.softgpu_probe_signal(self._semaphore))
 
     def wait(self, timeout_s: float, cancel: c_int | None = None) -> Status:
         """Block until the signal, at most ``timeout_s`` seconds (negative: no limit), and consume it.
@@ -178,10 +166,9 @@ class Controls:
     def set(self, key: str, value: str | None) -> None:
         """Set a switch; None restores the value of the environment, or the default."""
         if self._lib.softgpu_control(key.encode(), None if value is None else value.encode()) != 0:
-            msg = (
+            raise RuntimeError(
                 f"softgpu_control({key!r}, {value!r}) failed: the library does not know this switch or value"
             )
-            raise RuntimeError(msg)
 
     def live(self, kind: str = "*") -> int:
         """Return the number of live objects of a kind."""
@@ -210,7 +197,7 @@ def live_objects(backend: str) -> dict[str, int]:
     for name, path in libraries[backend].items():
         if _is_loaded(path):
             controls = Controls(path)
-            found.update({f"{name} {kind}": controls.live(kind) for kind in _KINDS[name]})
+            found.update({f"{name} {kind}": controls.live(kind) for kind in _KINDS[name].split()})
     return found
 
 

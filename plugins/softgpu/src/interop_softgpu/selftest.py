@@ -11,14 +11,10 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TYPE_CHECKING
 
 from interop_softgpu.activate import activate
 from interop_softgpu.native import PayloadError, Payloads, Status
 from interop_softgpu.vulkan_objects import VulkanDevice
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 SIZE = 1 << 20
 WAIT_S = 0.2
@@ -97,26 +93,21 @@ def check_memory(device: VulkanDevice, payloads: Payloads) -> None:
         memory.close()
 
 
-def _run(title: str, device: VulkanDevice, checks: list[Callable[[VulkanDevice, Payloads], None]]) -> None:
-    print(f"{title}: {device.name}")
-    payloads = Payloads()
-    for check in checks:
-        check(device, payloads)
-
-
 def main() -> int:
     """Check the Vulkan CPU driver that the environment, or else :func:`activate`, selects."""
     print(activate())
+    title, checks = "semaphores and memory", [check_semaphore, check_own_semaphore, check_memory]
     try:
         try:
             device = VulkanDevice()
         except LookupError as error:
             print(f"semaphores not checked: {error}")
-            with VulkanDevice(semaphores=False) as device:
-                _run("memory", device, [check_memory])
-        else:
-            with device:
-                _run("semaphores and memory", device, [check_semaphore, check_own_semaphore, check_memory])
+            device, title, checks = VulkanDevice(semaphores=False), "memory", [check_memory]
+        with device:
+            print(f"{title}: {device.name}")
+            payloads = Payloads()
+            for check in checks:
+                check(device, payloads)
     except (LayoutChanged, PayloadError) as error:
         print(f"NOT so: {error}\nThe driver's private layout changed; see payload.c.", file=sys.stderr)
         return 1

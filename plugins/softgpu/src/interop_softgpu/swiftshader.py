@@ -32,25 +32,17 @@ def swiftshader() -> Path | None:
         if path.suffix == ".json":
             return path if path.is_file() else None
         return _manifest_of(path if path.is_dir() else path.parent)
-    fetched = paths.cache() / "swiftshader"
-    folders = (
-        sorted(fetched.iterdir(), key=lambda folder: folder.stat().st_mtime_ns) if fetched.is_dir() else []
-    )
-    for folder in [*reversed(folders), *map(Path, _SYSTEM_FOLDERS)]:
-        manifest = _manifest_of(folder)
-        if manifest is not None:
-            return manifest
-    return None
+    fetched = (paths.cache() / "swiftshader").glob("*")
+    newest_first = sorted(fetched, key=lambda folder: folder.stat().st_mtime_ns, reverse=True)
+    found = map(_manifest_of, [*newest_first, *map(Path, _SYSTEM_FOLDERS)])
+    return next(filter(None, found), None)
 
 
 def lavapipe() -> Path | None:
     """Return the manifest of Mesa's Vulkan driver for the CPU, or None."""
     data = os.environ.get("XDG_DATA_DIRS") or "/usr/local/share:/usr/share"
-    for folder in ["/etc", *data.split(":")]:
-        found = sorted((Path(folder) / "vulkan/icd.d").glob("lvp_icd*.json"))
-        if found:
-            return found[0]
-    return None
+    folders = [Path(folder) / "vulkan/icd.d" for folder in ["/etc", *data.split(":")]]
+    return next((path for folder in folders for path in sorted(folder.glob("lvp_icd*.json"))), None)
 
 
 def write_manifest(library: Path, folder: Path) -> Path:

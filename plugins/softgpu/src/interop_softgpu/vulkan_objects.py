@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any, Self
 
 OPAQUE_FD = 1
-TIMEOUT_NS = 10_000_000_000
 
 
 class VulkanDevice:
@@ -31,15 +30,14 @@ class VulkanDevice:
                 break
         else:
             vk.vkDestroyInstance(self.instance, None)
-            msg = f"no Vulkan CPU device has {' and '.join(wanted)}"
-            raise LookupError(msg)
+            raise LookupError(f"no Vulkan CPU device has {' and '.join(wanted)}")
         self.name: str = properties.deviceName
         queue = vk.VkDeviceQueueCreateInfo(queueFamilyIndex=0, queueCount=1, pQueuePriorities=[1.0])
         self.device = vk.vkCreateDevice(
             physical, vk.VkDeviceCreateInfo(pQueueCreateInfos=[queue], ppEnabledExtensionNames=wanted), None
         )
         self.queue = vk.vkGetDeviceQueue(self.device, 0, 0)
-        self._get_memory_fd = vk.vkGetDeviceProcAddr(self.device, "vkGetMemoryFdKHR")
+        self.get_memory_fd = vk.vkGetDeviceProcAddr(self.device, "vkGetMemoryFdKHR")
         if semaphores:
             self._get_semaphore_fd = vk.vkGetDeviceProcAddr(self.device, "vkGetSemaphoreFdKHR")
             self._import_semaphore_fd = vk.vkGetDeviceProcAddr(self.device, "vkImportSemaphoreFdKHR")
@@ -92,12 +90,6 @@ class VulkanDevice:
         """Allocate exportable memory."""
         return VulkanMemory(self, size)
 
-    def memory_fd(self, memory: Any) -> int:
-        """Export memory; the caller owns the fd."""
-        info = self.vk.VkMemoryGetFdInfoKHR(memory=memory, handleType=OPAQUE_FD)
-        fd: int = self._get_memory_fd(self.device, info)
-        return fd
-
     def close(self) -> None:
         """Destroy device and instance; everything made of them must be gone."""
         self.vk.vkDeviceWaitIdle(self.device)
@@ -125,7 +117,9 @@ class VulkanMemory:
 
     def fd(self) -> int:
         """Export it once more; the caller owns the fd."""
-        return self._device.memory_fd(self.memory)
+        info = self._device.vk.VkMemoryGetFdInfoKHR(memory=self.memory, handleType=OPAQUE_FD)
+        fd: int = self._device.get_memory_fd(self._device.device, info)
+        return fd
 
     def close(self) -> None:
         """Free it; what was exported lives on."""
