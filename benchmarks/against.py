@@ -26,7 +26,7 @@ from rich.table import Table
 from interop import registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -42,14 +42,14 @@ def measure(tree: Path, consumer: str) -> dict[str, float]:
     }
     found: dict[str, float] = {}
     for program in ("every", "first", "first"):
-        command = [sys.executable, "-S", ROOT / "benchmarks/costs.py", program, consumer]
+        command = [sys.executable, "-S", str(ROOT / "benchmarks/costs.py"), program, consumer]
         done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE)
         found |= json.loads(done.stdout)
     return found
 
 
 @contextmanager
-def checkout(revision: str) -> Iterator[Path]:
+def checkout(revision: str) -> Generator[Path]:
     """Yield a folder with the tree of a revision; removed afterwards."""
     git = ["git", "-C", str(ROOT), "worktree"]
     with tempfile.TemporaryDirectory(prefix="interop-against-") as folder:

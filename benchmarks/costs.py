@@ -44,7 +44,7 @@ def first_frame(consumer: str) -> dict[str, float]:
 
     before = set(sys.modules)
     link, count, _ = counted(start)
-    found = {"first frame": count, MODULES: len(set(sys.modules) - before)}
+    found: dict[str, float] = {"first frame": count, MODULES: len(set(sys.modules) - before)}
     link.close()
     return found
 
