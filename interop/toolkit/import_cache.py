@@ -122,7 +122,9 @@ class ImportCache(Generic[View]):
         status = check_import_memory(handle, descriptor, supported)
         file = (status.st_dev, status.st_ino) if status is not None else _host_address(handle)
         token = object()
-        key = token if descriptor.allocation is None else descriptor.allocation
+        key: object = descriptor.allocation
+        if key is None:
+            key = token
         with self.lock:
             found = self._known.get(key)
             if found is None:
