@@ -57,8 +57,9 @@ def test_turns_batches_and_imports_take_fewer_bytecodes_than_in_the_first_editio
 
 @pytest.mark.skipif(not (software.ROOT / ".git").exists(), reason="not a checkout of git")
 def test_a_tree_is_held_against_an_older_revision() -> None:
-    command = [sys.executable, software.ROOT / "benchmarks/against.py", "HEAD", "--consumers", "numpy"]
-    done = fresh.run([*command, "--limit", "1.2"], software.environment("swiftshader"), timeout=200)
+    program = str(software.ROOT / "benchmarks/against.py")
+    command = [sys.executable, program, "HEAD", "--consumers", "numpy", "--limit", "1.2"]
+    done = fresh.run(command, software.environment("swiftshader"), timeout=200)
     assert done.status == 0, done.output
     assert set(WHAT) | {"first frame", costs.MODULES} == set(re.findall(r"(?m)^│ (.*?) +│", done.output))
 
