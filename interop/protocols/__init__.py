@@ -8,16 +8,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from interop.protocols.abilities import (
-    ComputeCommands,
-    ComputePipeline,
-    ComputeProducer,
-    GpuCommands,
-    GpuProducer,
-    Mesh,
-    MeshCommands,
-    MeshProducer,
-)
 from interop.protocols.arguments import MAX_BYTES, as_choice, as_integer, check_range, round_up
 from interop.protocols.backend import (
     API_VERSION,
@@ -54,8 +44,6 @@ from interop.protocols.errors import (
 from interop.protocols.formats import FORMATS, ImageFormat, ImageTypes, Numbers, Tiling, TilingLike, as_format
 from interop.protocols.handles import FD_TYPES, Handle, HandleType, HandleTypeLike, check_fd, check_value
 from interop.protocols.identity import DeviceIdentity, MatchKey, PciAddress, host_identity
-from interop.protocols.images import ImageConsumer, ImageDescriptor, ImageProducer, MappedImage, ProducerImage
-from interop.protocols.kernels import Kernel, Launch, Module, Parameter, Signature
 from interop.protocols.lending import MEMORY_FLOOR, SEMAPHORE_FLOOR, FdFate, lend, widen_table
 from interop.protocols.memory import (
     DEFAULT_TIMEOUT,
@@ -100,8 +88,26 @@ from interop.protocols.sync_files import (
 from interop.protocols.win32 import is_windows
 
 if TYPE_CHECKING:
+    from interop.protocols.abilities import (
+        ComputeCommands,
+        ComputePipeline,
+        ComputeProducer,
+        GpuCommands,
+        GpuProducer,
+        Mesh,
+        MeshCommands,
+        MeshProducer,
+    )
     from interop.protocols.conformance import ConformanceProfile, DriverFault, find_declared
     from interop.protocols.hookspecs import hookimpl
+    from interop.protocols.images import (
+        ImageConsumer,
+        ImageDescriptor,
+        ImageProducer,
+        MappedImage,
+        ProducerImage,
+    )
+    from interop.protocols.kernels import Kernel, Launch, Module, Parameter, Signature
 
 __all__ = ["API_VERSION", "DEFAULT_TIMEOUT", "DTYPES", "FD_TYPES", "FORMATS", "MAX_BYTES", "MEMORY_FLOOR"]
 __all__ += ["ONE_SHOT", "SEMAPHORE_FLOOR", "ArgumentError", "Backend", "BackendInfo", "BackendUnavailable"]
@@ -126,16 +132,21 @@ __all__ += ["widen_table"]
 
 
 _LATER = {
-    "ConformanceProfile": "conformance",
-    "DriverFault": "conformance",
-    "find_declared": "conformance",
-    "hookimpl": "hookspecs",
+    "abilities": "ComputeCommands ComputePipeline ComputeProducer GpuCommands GpuProducer Mesh MeshCommands"
+    " MeshProducer",
+    "conformance": "ConformanceProfile DriverFault find_declared",
+    "hookspecs": "hookimpl",
+    "images": "ImageConsumer ImageDescriptor ImageProducer MappedImage ProducerImage",
+    "kernels": "Kernel Launch Module Parameter Signature",
 }
-"""Names that plugins alone use, with their modules. `import interop` needs neither them nor pluggy."""
+"""Names that a first frame does not need, by their modules."""
+_HOME = {name: module for module, names in _LATER.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> object:
-    """Import the module of a name in `_LATER`."""
-    if name not in _LATER:
+    """Load the module of a name, and keep the name here."""
+    if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    found: object = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = found
+    return found

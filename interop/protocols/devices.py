@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from interop.protocols.semaphores import SemaphoreKind
 
 
-_VERSION = re.compile(r"\d+(?:\.\d+)+")
+_VERSION = r"\d+(?:\.\d+)+"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ def is_driver(
     """
     if re.search(driver, f"{device.driver}: {device.name}", re.IGNORECASE) is None:
         return False
-    found = _VERSION.search(device.driver)
+    found = re.search(_VERSION, device.driver)
     if found is None:
         return True
     version = tuple(map(int, found.group().split(".")))

@@ -106,7 +106,9 @@ class Handle:
     __slots__ = ("__weakref__", "_keep", "_value", "type")
 
     def __init__(self, value: int, handle_type: HandleTypeLike, *, keep: object = None) -> None:
-        kind = as_choice(HandleType, handle_type, "handle_type")
+        kind = handle_type
+        if type(kind) is not HandleType:
+            kind = as_choice(HandleType, kind, "handle_type")
         self._value = value
         self._keep = keep
         self.type = kind

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from functools import reduce
 from importlib import import_module
 from importlib.machinery import PathFinder
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -42,6 +41,7 @@ class Declared:
     def dist(self) -> Distribution:
         """The distribution that declares the entry point. Its metadata is read on demand."""
         from importlib.metadata import PathDistribution
+        from pathlib import Path
 
         return PathDistribution(Path(self.place))
 
@@ -75,8 +75,10 @@ def entry_points(group: str) -> Iterable[EntryPoint | Declared]:
 
 def _parsed(place: str, group: str) -> Iterator[Declared]:
     section = None
-    text = Path(place, "entry_points.txt").read_text(encoding="utf-8", errors="replace")
-    for line in map(str.strip, text.splitlines()):
+    name = f"{place}{os.sep}entry_points.txt"
+    with open(name, encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - pathlib loads seven modules more
+        lines = file.read().splitlines()
+    for line in map(str.strip, lines):
         if line.startswith("[") and line.endswith("]"):
             section = line.strip("[]")
         elif line and not line.startswith("#") and section == group:

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from interop.protocols import DEFAULT_TIMEOUT, MappedBuffer, Module, SemaphoreKind, Unsupported
+from interop.protocols import DEFAULT_TIMEOUT, SemaphoreKind, Unsupported
 from interop.toolkit.checks import check_image, check_import_memory, check_import_semaphore
 from interop.toolkit.import_cache import ImportCache, View
 from interop.toolkit.resource import Children, Resource
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
         ExternalSemaphore,
         Handle,
         ImageDescriptor,
+        MappedBuffer,
         MappedImage,
         MemoryDescriptor,
+        Module,
         SemaphoreDescriptor,
     )
     from interop.toolkit.import_cache import ImportedAllocation, Share

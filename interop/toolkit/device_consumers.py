@@ -10,7 +10,6 @@ from interop.protocols import DEFAULT_TIMEOUT, SEMAPHORE_FLOOR, HandleType, chec
 from interop.toolkit.bases import ImageConsumerBase
 from interop.toolkit.device_memory import DeviceMemory, DeviceView, import_external, pin_host, release_memory
 from interop.toolkit.device_streams import DeviceStream
-from interop.toolkit.kernel_source import pick_source
 from interop.toolkit.resource import adopt
 from interop.toolkit.semaphores import DeviceSemaphore
 from interop.toolkit.views import BYTES
@@ -81,6 +80,7 @@ class DeviceConsumer(ImageConsumerBase[DeviceView, DeviceStream]):
     def compile(self, source: str | Mapping[str, str]) -> DeviceModule:
         """Compile portable source, or the entry of a mapping that is named after the backend."""
         from interop.toolkit.device_kernels import PORTABLE_NAMES, PRELUDE, DeviceModule
+        from interop.toolkit.kernel_source import pick_source
 
         stream, backend, runtime = self.stream, self.device.backend, self.runtime
         own = not isinstance(source, str) and backend in source

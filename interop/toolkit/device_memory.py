@@ -154,8 +154,9 @@ class DeviceView(ViewBase[DeviceMemory]):
     @property
     def native(self) -> int:
         """Device address of the first element."""
-        self.check_open()
-        return self.memory.address + self.first
+        if self._closed:
+            self.check_open()
+        return self.memory.address + self.first  # which checks that the memory is open
 
     @property
     def __cuda_array_interface__(self) -> dict[str, object]:

@@ -10,7 +10,6 @@ import mmap
 import os
 import re
 import struct
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from interop.protocols import DEFAULT_TIMEOUT, FdFate, HandleError, HandleType, check_range, lend
@@ -43,7 +42,7 @@ def payload_range(fd: int) -> tuple[int, int]:
         HandleError: Any other file. Mapping it could change another program's data.
     """
     size = os.fstat(fd).st_size
-    target = str(Path(f"/proc/self/fd/{fd}").readlink())
+    target = os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115 - pathlib takes as long as the rest of an import
     name = target.removeprefix("/memfd:").removesuffix(" (deleted)") if target.startswith("/memfd:") else ""
     if _SWIFTSHADER.fullmatch(name) and size > _SWIFTSHADER_PADDING:
         return 0, size - _SWIFTSHADER_PADDING

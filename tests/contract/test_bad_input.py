@@ -451,7 +451,7 @@ def test_a_failed_hold_is_told_by_what_it_waited_for(used_once: None, consumer: 
         with link.consumer_turn(buffer):
             pass
         deadline = time.monotonic() + 5
-        while link._order.to_consumer.failure is None:
+        while link.order.to_consumer.failure is None:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         with pytest.raises(WaitTimeout, match="vulkan to finish a submission"):

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from instructions import instructions
 
 import interop
 from interop.cli.bench._measure import Contestant, cpu, race
@@ -52,36 +51,6 @@ def python_calls(consumer: str) -> dict[str, float]:
             "interop": _count(*_pair(link)),
             "functions": _count(*_by_hand(link, stack, pointers=False)),
         }
-
-
-def bytecodes(consumer: str) -> dict[str, float]:
-    """Return the bytecode instructions of a pair of turns, and of a recorded batch of one frame."""
-    found: dict[str, float] = {}
-    add = "KERNEL void add(GLOBAL_MEM unsigned int *w, unsigned int n) { if (GLOBAL_ID(0) < n) w[GLOBAL_ID(0)] += 1u; }"
-    with interop.connect(consumer=consumer, sync="native") as link:
-        pair, _ = _pair(link)
-
-        def pairs() -> None:
-            for _ in range(_WARM_UP):
-                pair()
-
-        kernel = link.consumer.compile(add).kernel("add")
-        ring = link.ring(64, "uint32", slots=8, batch=1)
-        recorded = ring.record(
-            produce=lambda commands, slot: commands.fill(slot, 1),
-            consume=lambda slot: kernel.prepare(slot.view, np.uint32(64), global_size=64),
-        )
-        for name, work, count in (("pair", pairs, _WARM_UP), ("batch", lambda: recorded.run(8), 8)):
-            for _ in range(3):
-                work()
-                link.synchronize()
-            counts = []
-            for _ in range(2):  # every second round of a ring looks at the producer's progress
-                counts.append(instructions(work) / count)
-                link.synchronize()
-            found[name] = sum(counts) / len(counts)
-        recorded.close()
-    return found
 
 
 def crossings() -> dict[str, dict[str, int]]:

@@ -52,7 +52,7 @@ class CheckedLink(Link):
         with acting(self._scope):
             super().__init__(plan, producer, consumer, timeout, owned=owned)
         # The relays of a bridge count as a wait and a signal of the stream.
-        to_consumer, to_producer = self._order.to_consumer, self._order.to_producer
+        to_consumer, to_producer = self.order.to_consumer, self.order.to_producer
         if plan.to_consumer.strategy is Strategy.BRIDGED:
             payloads.put(to_consumer, payloads[producer])
             watch(to_consumer, _RelayedWait)
