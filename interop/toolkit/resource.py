@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, ClassVar, NoReturn, Protocol, TypeVar
-from weakref import ref
+from weakref import finalize, ref
 
 from interop.protocols import ClosedError, InteropError
 from interop.toolkit.forks import first_in_child
@@ -110,7 +110,7 @@ class Pin:
 
     def __init__(self, drop: Callable[[], object]) -> None:
         """``drop()`` runs once, when the pin dies before the interpreter ends. It must raise nothing."""
-        weakref.finalize(self, drop).atexit = False
+        finalize(self, drop).atexit = False
 
 
 _Made = TypeVar("_Made")
