@@ -113,9 +113,7 @@ def _names(path: str, group: bytes) -> bool:
             text = os.read(file, _MOST)
         finally:
             os.close(file)
-    except (
-        OSError
-    ):  # most distributions have no such file; importlib.metadata ignores unreadable ones and folders too
+    except OSError:  # most have no such file; importlib.metadata ignores unreadable ones and folders too
         return False
     return group in text or len(text) == _MOST
 
