@@ -2,65 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from interop.protocols import Handle, HandleError, InvalidArgument, MemoryDescriptor, check_range
 from interop.toolkit import check_import_memory
-from interop_vulkan._allocation import exportable
-from interop_vulkan._driver import NULL, struct
-from interop_vulkan._exports import Exports, memory_exports
+from interop_vulkan._allocation import exportable, requirements
+from interop_vulkan._exports import Exports
 from interop_vulkan._native_handles import as_handle
 from interop_vulkan.memory import PART_ALIGNMENT, VulkanBuffer
 
 if TYPE_CHECKING:
     from interop.protocols import HandleType
     from interop_vulkan._context import Context
-
-
-class AdoptedBuffer(VulkanBuffer):
-    """A range of the caller's ``VkBuffer``. Fulfils :class:`interop.protocols.ProducerBuffer`."""
-
-    def __init__(
-        self,
-        context: Context,
-        native: Any,
-        source: Exports | Handle,
-        *,
-        offset: int,
-        size: int,
-        descriptor: MemoryDescriptor,
-    ) -> None:
-        """``source`` gives the handles of the memory. The buffer closes it."""
-        self._offset = offset
-        super().__init__(
-            context,
-            native,
-            None,
-            size=size,
-            allocation_size=descriptor.allocation_size,
-            export=descriptor.handle_type,
-            dedicated=descriptor.dedicated,
-            mapped=NULL,
-            destroy=source.close,
-        )
-        self._descriptor = descriptor
-        self._source = source
-
-    @property
-    def offset(self) -> int:
-        """First byte in the ``VkBuffer``."""
-        return self._offset
-
-    @property
-    def span(self) -> int:
-        """Size that commands and descriptors take: the range alone, because the rest is the caller's."""
-        return self.size
-
-    def export_memory(self) -> tuple[Handle, MemoryDescriptor]:
-        """Export the allocation: by the driver, or as a duplicate of the caller's handle."""
-        self.check_open()
-        source = self._source
-        return source.dup() if isinstance(source, Handle) else source.take(), self._descriptor
 
 
 def adopt_buffer(
@@ -74,7 +28,7 @@ def adopt_buffer(
     offset: int,
     handle_type: HandleType,
     dedicated: bool,
-) -> AdoptedBuffer:
+) -> VulkanBuffer:
     """Create the buffer of :meth:`interop_vulkan.producer.VulkanProducer.adopt_buffer`."""
     native = as_handle("VkBuffer", buffer)
     given = memory if isinstance(memory, Handle) else None
@@ -89,9 +43,7 @@ def adopt_buffer(
             f"got {memory_offset} and {offset}"
         )
         raise InvalidArgument(msg)
-    needs = struct("VkMemoryRequirements2")
-    which = struct("VkBufferMemoryRequirementsInfo2", buffer=native)
-    context.vk.vkGetBufferMemoryRequirements2(context.device, which, needs)
+    needs, _ = requirements(context, "Buffer", native)
     bound = int(needs.memoryRequirements.size)
     if allocation_size is None:
         allocation_size = memory_offset + bound
@@ -109,11 +61,13 @@ def adopt_buffer(
         dedicated=dedicated,
         device=context.info.identity,
     )
-    if given is not None:
-        check_import_memory(given, descriptor, frozenset({handle_type}))
-    source: Exports | Handle
-    if given is not None:
-        source = given.dup()
-    else:
-        source = memory_exports(context, as_handle("VkDeviceMemory", memory), handle_type)
-    return AdoptedBuffer(context, native, source, offset=offset, size=size, descriptor=descriptor)
+    with ExitStack() as undo:
+        if given is not None:
+            check_import_memory(given, descriptor, frozenset({handle_type}))
+            source = given.dup()
+            undo.callback(source.close)
+            take = source.dup
+        else:
+            take = Exports(context, "Memory", as_handle("VkDeviceMemory", memory), handle_type, undo).take
+        export, destroy = (take, descriptor), undo.pop_all().close
+        return VulkanBuffer(context, native, export, destroy, size, allocation_size, offset=offset, span=size)

@@ -8,51 +8,14 @@ from typing import TYPE_CHECKING, Any
 from interop.protocols import FdFate, HandleType, InvalidArgument, Unsupported, check_range, lend
 from interop.toolkit import check_import_memory
 from interop_vulkan import _driver
-from interop_vulkan._allocation import allocate
-from interop_vulkan._driver import NULL, VK, WHOLE_SIZE, check, struct
-from interop_vulkan._handle_types import BUFFER_USAGE, MEMORY_TYPES, memory_features
-from interop_vulkan.memory import VulkanBuffer
+from interop_vulkan._allocation import allocate, new_buffer
+from interop_vulkan._driver import NULL, check, struct
+from interop_vulkan._handle_types import MEMORY_TYPES
+from interop_vulkan.memory import VulkanBuffer, dedicated_only, map_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from interop.protocols import Handle, MemoryDescriptor
     from interop_vulkan._context import Context
-
-_DEDICATED_ONLY: int = VK.VK_EXTERNAL_MEMORY_FEATURE_DEDICATED_ONLY_BIT
-
-
-class ImportedBuffer(VulkanBuffer):
-    """A buffer over imported memory. It exports duplicates of the handle that it was imported from."""
-
-    def __init__(
-        self,
-        context: Context,
-        native: Any,
-        descriptor: MemoryDescriptor,
-        handle: Handle,
-        *,
-        mapped: Any,
-        destroy: Callable[[], None],
-    ) -> None:
-        super().__init__(
-            context,
-            native,
-            None,
-            size=descriptor.size,
-            allocation_size=descriptor.allocation_size,
-            export=descriptor.handle_type,
-            dedicated=descriptor.dedicated,
-            mapped=mapped,
-            destroy=destroy,
-        )
-        self._handle = handle
-        self._descriptor = descriptor
-
-    def export_memory(self) -> tuple[Handle, MemoryDescriptor]:
-        """Export the imported allocation with its descriptor. The caller owns the handle."""
-        self.check_open()
-        return self._handle.dup(), self._descriptor
 
 
 def import_buffer(
@@ -62,8 +25,11 @@ def import_buffer(
     *,
     memory_type: int | None,
     host_visible: bool,
-) -> ImportedBuffer:
-    """Create the buffer of :meth:`interop_vulkan.producer.VulkanProducer.import_memory`."""
+) -> VulkanBuffer:
+    """Create the buffer of :meth:`interop_vulkan.producer.VulkanProducer.import_memory`.
+
+    It exports duplicates of the handle that it was imported from.
+    """
     host = frozenset({HandleType.HOST_ALLOCATION})
     if handle.type in host:
         raise InvalidArgument(
@@ -74,41 +40,29 @@ def import_buffer(
     with ExitStack() as undo:
         kept = handle.dup()
         undo.callback(kept.close)
-        external = struct("VkExternalMemoryBufferCreateInfo", handleTypes=bit)
-        info = struct("VkBufferCreateInfo", pNext=external, size=descriptor.size, usage=BUFFER_USAGE)
-        native = context.create("vkCreateBuffer", "VkBuffer", info)
-        context.undo(undo, "vkDestroyBuffer", native)
-        asked = struct("VkMemoryDedicatedRequirements")
-        answer = struct("VkMemoryRequirements2", pNext=asked)
-        which = struct("VkBufferMemoryRequirementsInfo2", buffer=native)
-        context.vk.vkGetBufferMemoryRequirements2(context.device, which, answer)
-        needs = answer.memoryRequirements
-        total = descriptor.allocation_size
-        check_range(descriptor.offset, int(needs.size), total, alignment=int(needs.alignment))
-        needs.memoryTypeBits &= _types_of(context, handle, bit, memory_type)
-        if not needs.memoryTypeBits:
+        native, needs, asked = new_buffer(context, descriptor.size, bit, undo)
+        room, total = needs.memoryRequirements, descriptor.allocation_size
+        check_range(descriptor.offset, int(room.size), total, alignment=int(room.alignment))
+        room.memoryTypeBits &= _types_of(context, handle, bit, memory_type)
+        if not room.memoryTypeBits:
             reason = f"{context.info.name} has no memory type for both a storage buffer and this handle"
             raise Unsupported(f"a buffer in {handle.type.value} memory", reason)
-        needs.size = total
-        features = memory_features(context.instance_vk, context.physical, handle.type)
-        dedicated = descriptor.dedicated or bool(
-            features & _DEDICATED_ONLY or asked.requiresDedicatedAllocation
+        room.size = total
+        dedicated = (
+            descriptor.dedicated or asked.requiresDedicatedAllocation or dedicated_only(context, handle.type)
         )
         chain = struct("VkMemoryDedicatedAllocateInfo", buffer=native) if dedicated else NULL
         # A failure frees the memory inside ``lend``. The memory owns the fd, so ``lend`` must not close it.
         with lend(handle, FdFate.TAKEN) as number, ExitStack() as inner:
             chain = _import_info(handle.type, bit, number, chain)
-            memory = allocate(context, needs, inner, chain=chain, host_visible=host_visible)
-            bind = context.vk.vkBindBufferMemory
-            check("vkBindBufferMemory", bind(context.device, native, memory, descriptor.offset))
-            mapped = NULL
-            if host_visible:
-                place = (memory, descriptor.offset, WHOLE_SIZE, 0)
-                mapped = context.vk.create("vkMapMemory", "void *", context.device, *place)
+            memory = allocate(
+                context, "Buffer", native, needs, inner, chain, descriptor.offset, host_visible=host_visible
+            )
+            mapped = map_memory(context, memory, descriptor.offset) if host_visible else NULL
             taken = inner.pop_all()
         undo.push(taken)
-        destroy = undo.pop_all().close
-        return ImportedBuffer(context, native, descriptor, kept, mapped=mapped, destroy=destroy)
+        export, destroy = (kept.dup, descriptor), undo.pop_all().close
+        return VulkanBuffer(context, native, export, destroy, descriptor.size, total, mapped)
 
 
 def _import_info(handle_type: HandleType, bit: int, number: int, chain: Any) -> Any:

@@ -6,13 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from interop.protocols import Capabilities, HandleType, SemaphoreKind, Tiling, is_windows
 from interop_vulkan._driver import VK
-from interop_vulkan._handle_types import (
-    MEMORY_TYPES,
-    SEMAPHORE_TYPES,
-    has_timelines,
-    memory_features,
-    semaphore_features,
-)
+from interop_vulkan._handle_types import TYPES, has_timelines, memory_features, semaphore_features
 from interop_vulkan._image_formats import exportable_tilings
 
 if TYPE_CHECKING:
@@ -32,9 +26,9 @@ def capabilities(
     notes: list[str] = []
     usable = listed if enabled is None else listed & enabled
 
-    def offered(table: dict[HandleType, tuple[int, tuple[str, ...]]], what: str) -> list[HandleType]:
+    def offered(kind: str, what: str) -> list[HandleType]:
         result: list[HandleType] = []
-        for handle_type, (_, needed) in table.items():
+        for handle_type, (_, needed) in TYPES[kind].items():
             missing = [name for name in needed if name not in usable]
             if not missing:
                 result.append(handle_type)
@@ -44,8 +38,8 @@ def capabilities(
                 notes.append(f"{what} as {handle_type.value}: {why} {', '.join(absent or missing)}")
         return result
 
-    memory = {kind: memory_features(functions, physical, kind) for kind in offered(MEMORY_TYPES, "memory")}
-    handle_types = offered(SEMAPHORE_TYPES, "semaphores")
+    memory = {each: memory_features(functions, physical, each) for each in offered("Memory", "memory")}
+    handle_types = offered("Semaphore", "semaphores")
     timeline = has_timelines(functions, physical)
     kinds = [SemaphoreKind.BINARY, *([SemaphoreKind.TIMELINE] if timeline else [])]
     semaphores = {
@@ -59,17 +53,12 @@ def capabilities(
         )
     if not timeline:
         notes.append("the driver lacks the feature timelineSemaphore, which interop needs")
-    memory_import = VK.VK_EXTERNAL_MEMORY_FEATURE_IMPORTABLE_BIT
-    memory_export = VK.VK_EXTERNAL_MEMORY_FEATURE_EXPORTABLE_BIT
-    exported = _having(memory, memory_export)
-    images = {
-        kind: exportable_tilings(functions, physical, bit)
-        for kind, (bit, _) in MEMORY_TYPES.items()
-        if kind in exported
-    }
+    exported = _having(memory, VK.VK_EXTERNAL_MEMORY_FEATURE_EXPORTABLE_BIT)
+    importable = _having(memory, VK.VK_EXTERNAL_MEMORY_FEATURE_IMPORTABLE_BIT)
+    bits = {each: TYPES["Memory"][each][0] for each in exported}
+    images = {each: exportable_tilings(functions, physical, bit) for each, bit in bits.items()}
     semaphore_import = VK.VK_EXTERNAL_SEMAPHORE_FEATURE_IMPORTABLE_BIT
     semaphore_export = VK.VK_EXTERNAL_SEMAPHORE_FEATURE_EXPORTABLE_BIT
-    importable = _having(memory, memory_import)
     # Host memory travels by its address once Vulkan has imported it, so being importable is enough.
     host = frozenset({HandleType.HOST_ALLOCATION})
     return Capabilities(

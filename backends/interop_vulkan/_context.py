@@ -10,18 +10,18 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from interop.protocols import ClosedError, DriverError, SemaphoreKind
+from interop.protocols import ClosedError, DriverError, SemaphoreKind, Unsupported
 from interop.toolkit import Children, fork_generation
 from interop_vulkan import _driver
 from interop_vulkan._devices import queue_flags
 from interop_vulkan._driver import NULL, VK, Functions, struct
-from interop_vulkan._handle_types import SEMAPHORE_KINDS
+from interop_vulkan._handle_types import semaphore_type
 from interop_vulkan._timeline import Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
-    from interop.protocols import DeviceInfo
+    from interop.protocols import DeviceInfo, HandleType
 
 CLOSE_TIMEOUT = 10.0
 """Seconds that closing a device waits for work in flight by default. After them the device stays open."""
@@ -69,10 +69,8 @@ class Context:
         self.graphics = bool(queue_flags(instance_vk, physical)[family] & VK.VK_QUEUE_GRAPHICS_BIT)
         self.lock: contextlib.AbstractContextManager[object] = threading.Lock() if lock is None else lock
         """Guards the queue and the timeline value of the last submission."""
-        kind = struct("VkSemaphoreTypeCreateInfo", semaphoreType=SEMAPHORE_KINDS[SemaphoreKind.TIMELINE])
-        semaphore_info = struct("VkSemaphoreCreateInfo", pNext=kind)
-        semaphore = self.create("vkCreateSemaphore", "VkSemaphore", semaphore_info)
-        undo.callback(self.vk.vkDestroySemaphore, device, semaphore, NULL)
+        semaphore_info = struct("VkSemaphoreCreateInfo", pNext=semaphore_type(SemaphoreKind.TIMELINE))
+        semaphore = self.create("Semaphore", semaphore_info, undo)
         self.timeline = Timeline(self.vk, device, semaphore)
         self.private_exports: set[str] = set()
         """Export functions whose descriptors the driver returns as not inheritable."""
@@ -104,13 +102,26 @@ class Context:
         """Timeline value of the last submission on :attr:`timeline`."""
         return self.timeline.submitted
 
-    def create(self, function: str, kind: str, info: Any) -> Any:
-        """Call a ``vkCreate...`` or ``vkAllocate...`` function of the device and return the new handle."""
-        return self.vk.create(function, kind, self.device, info, NULL)
+    def create(self, kind: str, info: Any, undo: contextlib.ExitStack) -> Any:
+        """Return a new object of the device. ``undo`` destroys it.
+
+        ``create("Fence", info, undo)`` calls ``vkCreateFence`` and has ``undo`` call ``vkDestroyFence``.
+        """
+        made = self.vk.create(f"vkCreate{kind}", f"Vk{kind}", self.device, info, NULL)
+        self.undo(undo, f"vkDestroy{kind}", made)
+        return made
 
     def undo(self, stack: contextlib.ExitStack, function: str, handle: Any) -> None:
         """Have ``stack`` call ``vkDestroy...`` or ``vkFree...`` for a handle."""
         stack.callback(getattr(self.vk, function), self.device, handle, NULL)
+
+    def check_offered(
+        self, wanted: HandleType, offered: Collection[HandleType], what: str, does: str
+    ) -> None:
+        """Raise :class:`Unsupported` for a handle type that is not offered. ``does`` introduces those that are."""
+        if wanted not in offered:
+            reason = f"{self.info.name} {does}: {', '.join(sorted(offered)) or 'none'}"
+            raise Unsupported(f"{what} as {wanted.value}", reason, reasons=self.info.capabilities.notes)
 
     def keep(self, name: str, create: Callable[[contextlib.ExitStack], Any]) -> Any:
         """Return the object of that name, which ``create`` makes once. It is destroyed with the device."""

@@ -36,30 +36,24 @@ def describe(
     basic = _driver.ffi.new("VkPhysicalDeviceProperties *")
     functions.vkGetPhysicalDeviceProperties(physical, basic)
     version = int(basic.apiVersion)
-    name = text(basic.deviceName)
     software = basic.deviceType == VK.VK_PHYSICAL_DEVICE_TYPE_CPU
     details = {"api version": version_text(version)}
-    if version < API_VERSION_1_2:
-        note = f"the driver has Vulkan {version_text(version)}; interop needs 1.2"
-        return DeviceInfo(
-            backend="vulkan",
-            index=index,
-            name=name,
-            identity=DeviceIdentity(),
-            capabilities=Capabilities(notes=(note,)),
-            software=software,
-            details=details,
-        )
-    listed = extensions_of(functions, physical)
     driver = struct("VkPhysicalDeviceDriverProperties")
-    identity = _identity(functions, physical, listed, driver, software=software)
-    details["extensions"] = ", ".join(sorted(listed & WANTED_EXTENSIONS))
+    if version < API_VERSION_1_2:
+        identity = DeviceIdentity()
+        note = f"the driver has Vulkan {version_text(version)}; interop needs 1.2"
+        able = Capabilities(notes=(note,))
+    else:
+        listed = extensions_of(functions, physical)
+        identity = _identity(functions, physical, listed, driver, software=software)
+        able = capabilities(functions, physical, listed, enabled)
+        details["extensions"] = ", ".join(sorted(listed & WANTED_EXTENSIONS))
     return DeviceInfo(
         backend="vulkan",
         index=index,
-        name=name,
+        name=text(basic.deviceName),
         identity=identity,
-        capabilities=capabilities(functions, physical, listed, enabled),
+        capabilities=able,
         software=software,
         driver=f"{text(driver.driverName)} {text(driver.driverInfo)}".strip(),
         details=details,

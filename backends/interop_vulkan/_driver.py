@@ -239,13 +239,11 @@ class Functions:
 _get_instance_function: Any = _loader.vkGetInstanceProcAddr
 
 
-def global_functions() -> Functions:
-    """Return the functions that need no instance (``vkCreateInstance``, ...)."""
-    return Functions(lambda name: _get_instance_function(NULL, name))
-
-
 def instance_functions(instance: Any, get: Any = None) -> Functions:
-    """Return the functions of an instance; ``get`` is the ``vkGetInstanceProcAddr`` of the loader that made it."""
+    """Return the functions of an instance, or with ``NULL`` those that need none (``vkCreateInstance``, ...).
+
+    ``get`` is the ``vkGetInstanceProcAddr`` of the loader that made the instance.
+    """
     look_up = _get_instance_function if get is None else get
     return Functions(lambda name: look_up(instance, name))
 

@@ -6,39 +6,39 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any
 
-from interop.protocols import FD_TYPES, DriverError, Handle, HandleError, HandleType, check_value
+from interop.protocols import DriverError, Handle, HandleError, HandleType, check_value
 from interop_vulkan import _driver
 from interop_vulkan._driver import check, struct
-from interop_vulkan._handle_types import MEMORY_TYPES, SEMAPHORE_TYPES
+from interop_vulkan._handle_types import TYPES
 
 if TYPE_CHECKING:
+    import contextlib
+
     from interop_vulkan._context import Context
 
 # DXGI_SHARED_RESOURCE_READ | DXGI_SHARED_RESOURCE_WRITE; the samples of Khronos and NVIDIA request both.
 _READ_AND_WRITE = 0x80000000 | 1
 
 
-def exported_memory(handle_type: HandleType, chain: Any) -> Any:
-    """Extend the chain of ``VkMemoryAllocateInfo`` by an export."""
-    chain = _described("VkExportMemoryWin32HandleInfoKHR", handle_type, chain)
-    return struct("VkExportMemoryAllocateInfo", pNext=chain, handleTypes=MEMORY_TYPES[handle_type][0])
+_CREATION = {"Memory": "VkExportMemoryAllocateInfo", "Semaphore": "VkExportSemaphoreCreateInfo"}
 
 
-def exported_semaphore(handle_type: HandleType, chain: Any) -> Any:
-    """Extend the chain of ``VkSemaphoreCreateInfo`` by an export."""
-    chain = _described("VkExportSemaphoreWin32HandleInfoKHR", handle_type, chain)
-    return struct("VkExportSemaphoreCreateInfo", pNext=chain, handleTypes=SEMAPHORE_TYPES[handle_type][0])
+def exported(kind: str, handle_type: HandleType, chain: Any) -> Any:
+    """Extend the chain of ``VkMemoryAllocateInfo`` or ``VkSemaphoreCreateInfo`` by an export.
 
+    An NT handle gets default security, is not inherited and has no name. The specification allows that description for
+    NT handles alone (VUID-VkExportMemoryWin32HandleInfoKHR-handleTypes-00657).
 
-def _described(structure: str, handle_type: HandleType, chain: Any) -> Any:
-    """Extend the chain by the description of an NT handle: default security, not inherited, without a name.
-
-    The specification allows it for NT handles alone (VUID-VkExportMemoryWin32HandleInfoKHR-handleTypes-00657).
+    Args:
+        kind: ``"Memory"`` or ``"Semaphore"``.
+        handle_type: Handle type of the export.
+        chain: The structures so far.
     """
-    if handle_type is not HandleType.OPAQUE_WIN32:
-        return chain
-    attributes = struct("SECURITY_ATTRIBUTES", nLength=_driver.ffi.sizeof("SECURITY_ATTRIBUTES"))
-    return struct(structure, pNext=chain, pAttributes=attributes, dwAccess=_READ_AND_WRITE)
+    if handle_type is HandleType.OPAQUE_WIN32:
+        described = f"VkExport{kind}Win32HandleInfoKHR"
+        attributes = struct("SECURITY_ATTRIBUTES", nLength=_driver.ffi.sizeof("SECURITY_ATTRIBUTES"))
+        chain = struct(described, pNext=chain, pAttributes=attributes, dwAccess=_READ_AND_WRITE)
+    return struct(_CREATION[kind], pNext=chain, handleTypes=TYPES[kind][handle_type][0])
 
 
 class Exports:
@@ -50,33 +50,52 @@ class Exports:
     """
 
     def __init__(
-        self, context: Context, function: str, out: str, handle_type: HandleType, request: Any
+        self, context: Context, kind: str, native: Any, handle_type: HandleType, undo: contextlib.ExitStack
     ) -> None:
+        """``native`` was created for this handle type. ``undo`` closes the kept handle."""
+        way, out = ("Fd", "int") if handle_type.is_fd else ("Win32Handle", "HANDLE")
+        asked = {kind.lower(): native, "handleType": TYPES[kind][handle_type][0]}
         self._context = context
-        self._function = function
+        self._function = f"vkGet{kind}{way}KHR"
         self._out = _driver.ffi.typeof(f"{out} *")
-        self._type = handle_type
-        self._once = handle_type is HandleType.OPAQUE_WIN32
-        self._request = request
+        self.type = handle_type
+        self._request = struct(f"Vk{kind}Get{way}InfoKHR", **asked)
         self._kept: Handle | None = None
         self._lock = threading.Lock()
+        undo.callback(self.close)
 
     def take(self) -> Handle:
         """Return a new handle. The caller owns it."""
-        if self._once:
-            with self._lock:
-                if self._kept is None:
-                    self._kept = self._ask()
-                return self._kept.dup()
-        return self._ask()
+        if self.type is not HandleType.OPAQUE_WIN32:
+            return self._ask()
+        with self._lock:
+            if self._kept is None:
+                self._kept = self._ask()
+            return self._kept.dup()
 
     def _ask(self) -> Handle:
-        context = self._context
-        number = _driver.ffi.new(self._out)
-        code = getattr(context.vk, self._function)(context.device, self._request, number)
+        """Ask the driver for a handle. Child processes do not inherit it."""
+        context, function = self._context, self._function
+        found = _driver.ffi.new(self._out)
+        code = getattr(context.vk, function)(context.device, self._request, found)
         if code:
-            check(self._function, code)
-        return _owned(self._function, number[0], self._type, context.private_exports)
+            check(function, code)
+        number = found[0]
+        if not self.type.is_fd:
+            value = _driver.address(number)
+            try:
+                check_value(value, self.type)
+            except HandleError as error:
+                text = f"reported success and returned no handle: {error}"
+                raise DriverError(function, 0, "VK_SUCCESS", text) from error
+            return Handle(value, self.type)
+        handle = Handle(number, self.type)
+        if number >= 0 and function not in context.private_exports:
+            if os.get_inheritable(number):  # lavapipe 22.3 returns inheritable ones
+                os.set_inheritable(number, False)  # noqa: FBT003 - the function's only parameter
+            else:
+                context.private_exports.add(function)
+        return handle
 
     def close(self) -> None:
         """Close the kept handle. Handles of callers stay open. A second call does nothing."""
@@ -84,46 +103,3 @@ class Exports:
             kept, self._kept = self._kept, None
         if kept is not None:
             kept.close()
-
-
-def _owned(function: str, number: Any, handle_type: HandleType, private: set[str]) -> Handle:
-    """Return a handle that owns the result of an export: an ``int`` or a Windows ``HANDLE``.
-
-    Child processes do not inherit it. ``private`` collects the functions whose descriptors are not inheritable as the
-    driver returns them.
-    """
-    if handle_type not in FD_TYPES:
-        value = _driver.address(number)
-        try:
-            check_value(value, handle_type)
-        except HandleError as error:
-            text = f"reported success and returned no handle: {error}"
-            raise DriverError(function, 0, "VK_SUCCESS", text) from error
-        return Handle(value, handle_type)
-    handle = Handle(number, handle_type)
-    if number >= 0 and function not in private:
-        if os.get_inheritable(number):  # lavapipe 22.3 returns inheritable ones
-            os.set_inheritable(number, False)  # noqa: FBT003 - the function's only parameter
-        else:
-            private.add(function)
-    return handle
-
-
-def memory_exports(context: Context, memory: Any, handle_type: HandleType) -> Exports:
-    """Return the exports of a ``VkDeviceMemory`` that was allocated for this handle type."""
-    asked = {"memory": memory, "handleType": MEMORY_TYPES[handle_type][0]}
-    if handle_type.is_fd:
-        request = struct("VkMemoryGetFdInfoKHR", **asked)
-        return Exports(context, "vkGetMemoryFdKHR", "int", handle_type, request)
-    request = struct("VkMemoryGetWin32HandleInfoKHR", **asked)
-    return Exports(context, "vkGetMemoryWin32HandleKHR", "HANDLE", handle_type, request)
-
-
-def semaphore_exports(context: Context, semaphore: Any, handle_type: HandleType) -> Exports:
-    """Return the exports of a ``VkSemaphore`` that was created for this handle type."""
-    asked = {"semaphore": semaphore, "handleType": SEMAPHORE_TYPES[handle_type][0]}
-    if handle_type.is_fd:
-        request = struct("VkSemaphoreGetFdInfoKHR", **asked)
-        return Exports(context, "vkGetSemaphoreFdKHR", "int", handle_type, request)
-    request = struct("VkSemaphoreGetWin32HandleInfoKHR", **asked)
-    return Exports(context, "vkGetSemaphoreWin32HandleKHR", "HANDLE", handle_type, request)

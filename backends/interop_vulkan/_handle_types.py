@@ -32,10 +32,15 @@ SEMAPHORE_TYPES: dict[HandleType, tuple[int, tuple[str, ...]]] = {
     HandleType.OPAQUE_WIN32: (0x002, ("VK_KHR_external_semaphore_win32",)),
     HandleType.OPAQUE_WIN32_KMT: (0x004, ("VK_KHR_external_semaphore_win32",)),
 }
-SEMAPHORE_KINDS: dict[SemaphoreKind, int] = {SemaphoreKind.BINARY: 0, SemaphoreKind.TIMELINE: 1}
+TYPES = {"Memory": MEMORY_TYPES, "Semaphore": SEMAPHORE_TYPES}
 WANTED_EXTENSIONS = frozenset(
-    name for table in (MEMORY_TYPES, SEMAPHORE_TYPES) for _, names in table.values() for name in names
+    name for table in TYPES.values() for _, names in table.values() for name in names
 )
+
+
+def semaphore_type(kind: SemaphoreKind) -> Any:
+    """Return the ``VkSemaphoreTypeCreateInfo``."""
+    return struct("VkSemaphoreTypeCreateInfo", semaphoreType=int(kind is SemaphoreKind.TIMELINE))
 
 
 def has_timelines(functions: Functions, physical: Any) -> bool:
@@ -59,8 +64,7 @@ def semaphore_features(
 ) -> int:
     """Return the ``VkExternalSemaphoreFeatureFlags``, which differ between binary and timeline semaphores."""
     bit, _ = SEMAPHORE_TYPES[handle_type]
-    kind_info = struct("VkSemaphoreTypeCreateInfo", semaphoreType=SEMAPHORE_KINDS[kind])
-    info = struct("VkPhysicalDeviceExternalSemaphoreInfo", pNext=kind_info, handleType=bit)
+    info = struct("VkPhysicalDeviceExternalSemaphoreInfo", pNext=semaphore_type(kind), handleType=bit)
     answer = struct("VkExternalSemaphoreProperties")
     functions.vkGetPhysicalDeviceExternalSemaphoreProperties(physical, info, answer)
     return int(answer.externalSemaphoreFeatures)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import TYPE_CHECKING
 
-from interop.protocols import HandleType, InvalidArgument, Unsupported
+from interop.protocols import Handle, HandleType, InvalidArgument, Unsupported
 from interop.toolkit import HostPages
 from interop_vulkan import _driver
-from interop_vulkan._allocation import allocate, exportable
+from interop_vulkan._allocation import allocate, exportable, new_buffer
 from interop_vulkan._driver import NULL, check, struct
-from interop_vulkan._handle_types import BUFFER_USAGE
-from interop_vulkan.memory import VulkanBuffer
+from interop_vulkan.memory import VulkanBuffer, describe_memory
 
 if TYPE_CHECKING:
     from interop_vulkan._context import Context
@@ -32,17 +32,13 @@ def create_host_buffer(
     bit = exportable(context, _HOST)
     alignment = _alignment(context)
     with contextlib.ExitStack() as undo:
-        external = struct("VkExternalMemoryBufferCreateInfo", handleTypes=bit)
-        info = struct("VkBufferCreateInfo", pNext=external, size=size, usage=BUFFER_USAGE)
-        native = context.create("vkCreateBuffer", "VkBuffer", info)
-        context.undo(undo, "vkDestroyBuffer", native)
-        needs = _driver.ffi.new("VkMemoryRequirements *")
-        context.vk.vkGetBufferMemoryRequirements(context.device, native, needs)
+        native, needs, _ = new_buffer(context, size, bit, undo)
+        room = needs.memoryRequirements
         if pages is None:
-            pages = HostPages.allocate(int(needs.size), alignment=alignment)
-        elif pages.address % alignment or pages.size % alignment or pages.size < needs.size:
+            pages = HostPages.allocate(int(room.size), alignment=alignment)
+        elif pages.address % alignment or pages.size % alignment or pages.size < room.size:
             msg = (
-                f"a buffer of {size} bytes needs {int(needs.size)} bytes of host memory, whole and aligned to "
+                f"a buffer of {size} bytes needs {int(room.size)} bytes of host memory, whole and aligned to "
                 f"{alignment}, got {pages!r}"
             )
             raise InvalidArgument(msg)
@@ -51,26 +47,17 @@ def create_host_buffer(
         allowed = struct("VkMemoryHostPointerPropertiesEXT")
         ask = context.vk.vkGetMemoryHostPointerPropertiesEXT
         check("vkGetMemoryHostPointerPropertiesEXT", ask(context.device, bit, pointer, allowed))
-        needs.memoryTypeBits &= allowed.memoryTypeBits
-        needs.size = pages.size
-        if not needs.memoryTypeBits:
+        room.memoryTypeBits &= allowed.memoryTypeBits
+        room.size = pages.size
+        if not room.memoryTypeBits:
             reason = f"{context.info.name} has no memory type for both a storage buffer and these pages"
             raise Unsupported("a buffer in host memory", reason)
         chain = struct("VkImportMemoryHostPointerInfoEXT", handleType=bit, pHostPointer=pointer)
-        memory = allocate(context, needs, undo, chain=chain, host_visible=host_visible)
-        check("vkBindBufferMemory", context.vk.vkBindBufferMemory(context.device, native, memory, 0))
-        return VulkanBuffer(
-            context,
-            native,
-            None,
-            size=size,
-            allocation_size=pages.size,
-            export=_HOST,
-            dedicated=False,
-            mapped=pointer if host_visible else NULL,
-            destroy=undo.pop_all().close,
-            pages=pages,
-        )
+        allocate(context, "Buffer", native, needs, undo, chain, host_visible=host_visible)
+        descriptor = describe_memory(context, _HOST, size, allocation_size=pages.size)
+        export = partial(Handle, pages.address, _HOST, keep=pages), descriptor
+        mapped = pointer if host_visible else NULL
+        return VulkanBuffer(context, native, export, undo.pop_all().close, size, pages.size, mapped)
 
 
 def _alignment(context: Context) -> int:

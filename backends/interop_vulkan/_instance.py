@@ -74,7 +74,7 @@ def _create() -> Any:
     application = struct("VkApplicationInfo", pApplicationName=b"interop", apiVersion=API_VERSION_1_3)
     info = struct("VkInstanceCreateInfo", pApplicationInfo=application)
     try:
-        return _driver.global_functions().create("vkCreateInstance", "VkInstance", info, NULL)
+        return _driver.instance_functions(NULL).create("vkCreateInstance", "VkInstance", info, NULL)
     except DriverError as error:
         if error.name == "VK_ERROR_INCOMPATIBLE_DRIVER":
             raise BackendUnavailable("vulkan", "no Vulkan driver on this machine", INSTALL_HINT) from error

@@ -8,8 +8,8 @@ import struct as packing
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from interop_vulkan._driver import NULL, VK, struct
-from interop_vulkan._pipeline import shader_stage
+from interop_vulkan._driver import VK, struct
+from interop_vulkan._pipeline import new_pipeline, shader_stage
 
 if TYPE_CHECKING:
     from interop_vulkan._context import Context
@@ -33,12 +33,7 @@ def create_pipeline(context: Context, layout: Any, target: Target, undo: context
             shader_stage(context, _shader("mesh.vert"), VK.VK_SHADER_STAGE_VERTEX_BIT, shaders),
             shader_stage(context, _shader("mesh.frag"), VK.VK_SHADER_STAGE_FRAGMENT_BIT, shaders),
         ]
-        info = _pipeline_info(stages, layout, target)
-        pipeline = context.vk.create(
-            "vkCreateGraphicsPipelines", "VkPipeline", context.device, NULL, 1, info, NULL
-        )
-    context.undo(undo, "vkDestroyPipeline", pipeline)
-    return pipeline
+        return new_pipeline(context, "Graphics", _pipeline_info(stages, layout, target), undo)
 
 
 def camera(rows: int, columns: int, aspect: float) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,6 @@ from interop.protocols import InvalidArgument
 from interop_vulkan._driver import NULL, VK, array, check, struct
 
 if TYPE_CHECKING:
-    import contextlib
     from collections.abc import Sequence
 
     from interop_vulkan._child import Child
@@ -20,6 +20,7 @@ _MAGIC = 0x07230203
 _WORD = 4
 _SETS_PER_POOL = 32
 _STORAGE: int = VK.VK_DESCRIPTOR_TYPE_STORAGE_BUFFER
+_ONE_BUFFER = {"descriptorType": _STORAGE, "descriptorCount": 1}
 
 
 def shader_stage(context: Context, spirv: bytes, stage: int, undo: contextlib.ExitStack) -> Any:
@@ -32,9 +33,16 @@ def shader_stage(context: Context, spirv: bytes, stage: int, undo: contextlib.Ex
         msg = f"spirv must be SPIR-V, got {len(spirv)} bytes that begin with {spirv[:_WORD]!r}"
         raise InvalidArgument(msg)
     info = struct("VkShaderModuleCreateInfo", codeSize=len(spirv), pCode=spirv)
-    module = context.create("vkCreateShaderModule", "VkShaderModule", info)
-    context.undo(undo, "vkDestroyShaderModule", module)
+    module = context.create("ShaderModule", info, undo)
     return struct("VkPipelineShaderStageCreateInfo", stage=stage, module=module, pName=b"main")
+
+
+def new_pipeline(context: Context, kind: str, info: Any, undo: contextlib.ExitStack) -> Any:
+    """Create a ``VkPipeline``; ``kind`` is ``"Graphics"`` or ``"Compute"``. ``undo`` destroys it."""
+    name = f"vkCreate{kind}Pipelines"
+    pipeline = context.vk.create(name, "VkPipeline", context.device, NULL, 1, info, NULL)
+    context.undo(undo, "vkDestroyPipeline", pipeline)
+    return pipeline
 
 
 class Bindings:
@@ -49,18 +57,11 @@ class Bindings:
         self._context = context
         self._count = count
         bindings = [
-            struct(
-                "VkDescriptorSetLayoutBinding",
-                binding=index,
-                descriptorType=_STORAGE,
-                descriptorCount=1,
-                stageFlags=stages,
-            )
+            struct("VkDescriptorSetLayoutBinding", binding=index, stageFlags=stages, **_ONE_BUFFER)
             for index in range(count)
         ]
         set_info = struct("VkDescriptorSetLayoutCreateInfo", bindingCount=count, pBindings=bindings)
-        self._set_layout = context.create("vkCreateDescriptorSetLayout", "VkDescriptorSetLayout", set_info)
-        context.undo(undo, "vkDestroyDescriptorSetLayout", self._set_layout)
+        self._set_layout = context.create("DescriptorSetLayout", set_info, undo)
         ranges = [struct("VkPushConstantRange", stageFlags=stages, size=push_bytes)] if push_bytes else []
         info = struct(
             "VkPipelineLayoutCreateInfo",
@@ -69,11 +70,10 @@ class Bindings:
             pushConstantRangeCount=len(ranges),
             pPushConstantRanges=ranges,
         )
-        self.layout = context.create("vkCreatePipelineLayout", "VkPipelineLayout", info)
+        self.layout = context.create("PipelineLayout", info, undo)
         """The ``VkPipelineLayout``."""
-        context.undo(undo, "vkDestroyPipelineLayout", self.layout)
-        self._pools: list[Any] = []
-        undo.callback(_destroy_pools, context, self._pools)
+        self._pools = undo.enter_context(contextlib.ExitStack())
+        """Destroys the descriptor pools."""
         self._free: list[Any] = []
         self._bound: dict[tuple[int, ...], Any] = {}
 
@@ -103,18 +103,13 @@ class Bindings:
         if not self._free:
             self._grow()
         sets = self._free.pop()
+        infos = [
+            struct("VkDescriptorBufferInfo", buffer=buffer.native, offset=buffer.offset, range=buffer.span)
+            for buffer in buffers
+        ]
         writes = [
-            struct(
-                "VkWriteDescriptorSet",
-                dstSet=sets[0],
-                dstBinding=index,
-                descriptorCount=1,
-                descriptorType=_STORAGE,
-                pBufferInfo=struct(
-                    "VkDescriptorBufferInfo", buffer=buffer.native, offset=buffer.offset, range=buffer.span
-                ),
-            )
-            for index, buffer in enumerate(buffers)
+            struct("VkWriteDescriptorSet", dstSet=sets[0], dstBinding=index, pBufferInfo=info, **_ONE_BUFFER)
+            for index, info in enumerate(infos)
         ]
         packed = array("VkWriteDescriptorSet", [each[0] for each in writes])
         context = self._context
@@ -130,8 +125,7 @@ class Bindings:
         info = struct(
             "VkDescriptorPoolCreateInfo", maxSets=_SETS_PER_POOL, poolSizeCount=1, pPoolSizes=[each]
         )
-        pool = context.create("vkCreateDescriptorPool", "VkDescriptorPool", info)
-        self._pools.append(pool)
+        pool = context.create("DescriptorPool", info, self._pools)
         request = struct(
             "VkDescriptorSetAllocateInfo",
             descriptorPool=pool,
@@ -148,8 +142,3 @@ class Bindings:
         for key in [key for key in self._bound if child.serial in key]:
             sets = self._bound.pop(key)
             self._context.retire(functools.partial(self._free.append, sets))
-
-
-def _destroy_pools(context: Context, pools: list[Any]) -> None:
-    while pools:
-        context.vk.vkDestroyDescriptorPool(context.device, pools.pop(), NULL)

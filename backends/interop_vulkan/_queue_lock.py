@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from interop.protocols import InvalidArgument, WaitTimeout
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import TracebackType
 
 LOCK_TIMEOUT = 10.0
 """Seconds that a submission waits for the caller's lock by default."""
@@ -20,40 +16,32 @@ class QueueLock:
 
     def __init__(self, theirs: Any, timeout: float = LOCK_TIMEOUT) -> None:
         """Raises :class:`InvalidArgument` if ``theirs`` is no lock, no context manager and no callable."""
-        self._timeout = timeout
-        self._acquire: Callable[..., bool] | None = None
-        self._release: Callable[[], None] | None = None
-        self._manage: Callable[[], Any] | None = None
-        if hasattr(theirs, "acquire") and hasattr(theirs, "release"):
-            self._acquire, self._release = theirs.acquire, theirs.release
-        elif hasattr(theirs, "__enter__"):
-            self._manage = lambda: theirs
-        elif callable(theirs):
-            self._manage = theirs
-        else:
+        self._timed = hasattr(theirs, "acquire") and hasattr(theirs, "release")
+        self._managed = hasattr(theirs, "__enter__")
+        if not (self._timed or self._managed or callable(theirs)):
             msg = f"lock must be a threading.Lock, a context manager or a callable that returns one, got {theirs!r}"
             raise InvalidArgument(msg)
+        self._theirs = theirs
+        self._timeout = timeout
         self._own = threading.Lock()
         self._open: Any = None
 
     def __enter__(self) -> None:
         """Acquire both locks. Raises :class:`WaitTimeout` if the caller's ``threading`` lock stays taken."""
         manager = None
-        if self._manage is not None:
-            manager = self._manage()
+        if not self._timed:
+            manager = self._theirs if self._managed else self._theirs()
             manager.__enter__()
-        elif self._acquire is not None and not self._acquire(timeout=self._timeout):
+        elif not self._theirs.acquire(timeout=self._timeout):
             raise WaitTimeout("the lock of the adopted queue", self._timeout)
         self._own.acquire()  # other threads hold it for one submission only
         self._open = manager
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Release both locks."""
         manager, self._open = self._open, None
         self._own.release()
-        if self._release is not None:
-            self._release()
+        if manager is None:
+            self._theirs.release()
         else:
             manager.__exit__(None, None, None)

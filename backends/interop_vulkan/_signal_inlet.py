@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from functools import partial
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from interop.protocols import (
@@ -14,7 +14,6 @@ from interop.protocols import (
     HandleError,
     SemaphoreKind,
     TurnError,
-    Unsupported,
     lend,
 )
 from interop.toolkit import check_import_semaphore
@@ -25,7 +24,6 @@ from interop_vulkan.semaphore import VulkanSemaphore
 if TYPE_CHECKING:
     from interop.protocols import Handle, HandleType, SemaphoreDescriptor
     from interop_vulkan._context import Context
-    from interop_vulkan._driver import Functions
 
 
 class SignalInlet(VulkanSemaphore):
@@ -36,12 +34,9 @@ class SignalInlet(VulkanSemaphore):
     """
 
     def __init__(self, context: Context) -> None:
-        made: list[Any] = []
-        super().__init__(
-            context, NULL, SemaphoreKind.BINARY, None, partial(_destroy, context.vk, context.device, made)
-        )
+        self._made = ExitStack()
+        super().__init__(context, NULL, SemaphoreKind.BINARY, self._made.close)
         self.one_shot = True
-        self._made = made
         self._free: list[Any] = []
         self._flying: deque[tuple[int, Any]] = deque()
         self._next: Any = None
@@ -84,20 +79,13 @@ class SignalInlet(VulkanSemaphore):
             return self._flying.popleft()[1]
         if self._free:
             return self._free.pop()
-        native = self.context.create("vkCreateSemaphore", "VkSemaphore", struct("VkSemaphoreCreateInfo"))
-        self._made.append(native)
-        return native
+        return self.context.create("Semaphore", struct("VkSemaphoreCreateInfo"), self._made)
 
     def submitted(self, point: int, *, signal: bool) -> None:
         """Note that the submission with the timeline value ``point`` waits for the imported signal."""
         super().submitted(point, signal=signal)
         self._flying.append((point, self._next))
         self._next = None
-
-
-def _destroy(vk: Functions, device: Any, made: list[Any]) -> None:
-    while made:
-        vk.vkDestroySemaphore(device, made.pop(), NULL)
 
 
 def _check_import(result: int) -> None:
@@ -112,10 +100,6 @@ def _check_import(result: int) -> None:
 
 def create_inlet(context: Context, handle_type: HandleType) -> SignalInlet:
     """Create a semaphore that imports signals. Raises :class:`Unsupported` for other types than ``sync_fd``."""
-    capabilities = context.info.capabilities
-    offered = capabilities.importable(SemaphoreKind.BINARY) & {ONE_SHOT}
-    if handle_type not in offered:
-        names = ", ".join(sorted(offered)) or "none"
-        reason = f"{context.info.name} imports single signals as: {names}"
-        raise Unsupported(f"importing a signal as {handle_type.value}", reason, reasons=capabilities.notes)
+    offered = context.info.capabilities.importable(SemaphoreKind.BINARY) & {ONE_SHOT}
+    context.check_offered(handle_type, offered, "importing a signal", "imports single signals as")
     return SignalInlet(context)

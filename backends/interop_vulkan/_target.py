@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from interop_vulkan._allocation import allocate
-from interop_vulkan._driver import VK, array, check, struct
+from interop_vulkan._allocation import allocate, requirements
+from interop_vulkan._driver import VK, array, struct
 
 if TYPE_CHECKING:
     import contextlib
@@ -45,8 +45,7 @@ def create_target(context: Context, width: int, height: int, undo: contextlib.Ex
     depth_use = VK.VK_IMAGE_USAGE_DEPTH_STENCIL_ATTACHMENT_BIT
     colour, colour_view = _image(context, (width, height), _COLOUR, colour_use, colour_bit, undo)
     _, depth_view = _image(context, (width, height), _DEPTH, depth_use, depth_bit, undo)
-    render_pass = _render_pass(context)
-    context.undo(undo, "vkDestroyRenderPass", render_pass)
+    render_pass = _render_pass(context, undo)
     frame = struct(
         "VkFramebufferCreateInfo",
         renderPass=render_pass,
@@ -56,8 +55,7 @@ def create_target(context: Context, width: int, height: int, undo: contextlib.Ex
         height=height,
         layers=1,
     )
-    framebuffer = context.create("vkCreateFramebuffer", "VkFramebuffer", frame)
-    context.undo(undo, "vkDestroyFramebuffer", framebuffer)
+    framebuffer = context.create("Framebuffer", frame, undo)
     clear = array("VkClearValue", 2)
     clear[0].color.float32 = _BACKGROUND
     clear[1].depthStencil.depth = 1.0
@@ -100,12 +98,9 @@ def _image(
         tiling=VK.VK_IMAGE_TILING_OPTIMAL,
         usage=usage,
     )
-    image = context.create("vkCreateImage", "VkImage", info)
-    context.undo(undo, "vkDestroyImage", image)
-    needs = struct("VkMemoryRequirements")
-    context.vk.vkGetImageMemoryRequirements(context.device, image, needs)
-    memory = allocate(context, needs, undo)
-    check("vkBindImageMemory", context.vk.vkBindImageMemory(context.device, image, memory, 0))
+    image = context.create("Image", info, undo)
+    needs, _ = requirements(context, "Image", image)
+    allocate(context, "Image", image, needs, undo)
     view_info = struct(
         "VkImageViewCreateInfo",
         image=image,
@@ -113,12 +108,10 @@ def _image(
         format=pixel,
         subresourceRange={"aspectMask": aspect, "levelCount": 1, "layerCount": 1},
     )
-    view = context.create("vkCreateImageView", "VkImageView", view_info)
-    context.undo(undo, "vkDestroyImageView", view)
-    return image, view
+    return image, context.create("ImageView", view_info, undo)
 
 
-def _render_pass(context: Context) -> Any:
+def _render_pass(context: Context, undo: contextlib.ExitStack) -> Any:
     """Create a pass that clears both images, draws, and leaves the colours in the layout for copies."""
     common = {
         "samples": VK.VK_SAMPLE_COUNT_1_BIT,
@@ -128,21 +121,13 @@ def _render_pass(context: Context) -> Any:
     }
     drawing = VK.VK_IMAGE_LAYOUT_COLOR_ATTACHMENT_OPTIMAL
     testing = VK.VK_IMAGE_LAYOUT_DEPTH_STENCIL_ATTACHMENT_OPTIMAL
+    store, drop = VK.VK_ATTACHMENT_STORE_OP_STORE, VK.VK_ATTACHMENT_STORE_OP_DONT_CARE
     attachments = [
-        struct(
-            "VkAttachmentDescription",
-            format=_COLOUR,
-            storeOp=VK.VK_ATTACHMENT_STORE_OP_STORE,
-            finalLayout=VK.VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL,
-            **common,
-        ),
-        struct(
-            "VkAttachmentDescription",
-            format=_DEPTH,
-            storeOp=VK.VK_ATTACHMENT_STORE_OP_DONT_CARE,
-            finalLayout=testing,
-            **common,
-        ),
+        struct("VkAttachmentDescription", format=pixel, storeOp=kept, finalLayout=layout, **common)
+        for pixel, kept, layout in (
+            (_COLOUR, store, VK.VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL),
+            (_DEPTH, drop, testing),
+        )
     ]
     subpass = struct(
         "VkSubpassDescription",
@@ -154,28 +139,16 @@ def _render_pass(context: Context) -> Any:
     colours = VK.VK_PIPELINE_STAGE_COLOR_ATTACHMENT_OUTPUT_BIT
     tests = VK.VK_PIPELINE_STAGE_EARLY_FRAGMENT_TESTS_BIT | VK.VK_PIPELINE_STAGE_LATE_FRAGMENT_TESTS_BIT
     transfer = VK.VK_PIPELINE_STAGE_TRANSFER_BIT
-    writes = VK.VK_ACCESS_COLOR_ATTACHMENT_WRITE_BIT | VK.VK_ACCESS_DEPTH_STENCIL_ATTACHMENT_WRITE_BIT
+    writes_colour = VK.VK_ACCESS_COLOR_ATTACHMENT_WRITE_BIT
+    writes = writes_colour | VK.VK_ACCESS_DEPTH_STENCIL_ATTACHMENT_WRITE_BIT
     reads = VK.VK_ACCESS_DEPTH_STENCIL_ATTACHMENT_READ_BIT
     outside = 0xFFFFFFFF  # VK_SUBPASS_EXTERNAL
+    # The fields are in the order of VkSubpassDependency: both subpasses, both stage masks, both access masks.
     dependencies = [
-        struct(  # the last picture is drawn and copied before this one clears it
-            "VkSubpassDependency",
-            srcSubpass=outside,
-            dstSubpass=0,
-            srcStageMask=colours | tests | transfer,
-            dstStageMask=colours | tests,
-            srcAccessMask=writes,
-            dstAccessMask=writes | reads,
-        ),
-        struct(  # the copy sees the drawing
-            "VkSubpassDependency",
-            srcSubpass=0,
-            dstSubpass=outside,
-            srcStageMask=colours,
-            dstStageMask=transfer,
-            srcAccessMask=VK.VK_ACCESS_COLOR_ATTACHMENT_WRITE_BIT,
-            dstAccessMask=VK.VK_ACCESS_TRANSFER_READ_BIT,
-        ),
+        # The last picture is drawn and copied before this one clears it.
+        (outside, 0, colours | tests | transfer, colours | tests, writes, writes | reads),
+        # The copy sees the drawing.
+        (0, outside, colours, transfer, writes_colour, VK.VK_ACCESS_TRANSFER_READ_BIT),
     ]
     info = struct(
         "VkRenderPassCreateInfo",
@@ -186,4 +159,4 @@ def _render_pass(context: Context) -> Any:
         dependencyCount=len(dependencies),
         pDependencies=dependencies,
     )
-    return context.create("vkCreateRenderPass", "VkRenderPass", info)
+    return context.create("RenderPass", info, undo)

@@ -124,21 +124,13 @@ def adopt(
         out = ffi.new("VkQueue *")
         device_vk.vkGetDeviceQueue(opened, queue_family, queue_index, out)
         queue = out[0]
+    queue = as_handle("VkQueue", queue)
     guard = QueueLock(lock, timeout) if lock is not None else None
     with contextlib.ExitStack() as undo:
-        return VulkanProducer(
-            Context(
-                info,
-                functions,
-                instance,
-                physical,
-                opened,
-                queue_family,
-                undo,
-                queue=as_handle("VkQueue", queue),
-                lock=guard,
-            )
+        context = Context(
+            info, functions, instance, physical, opened, queue_family, undo, queue=queue, lock=guard
         )
+        return VulkanProducer(context)
 
 
 def _packed(version: int | tuple[int, int]) -> int:

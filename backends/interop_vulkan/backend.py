@@ -27,7 +27,7 @@ class VulkanBackend:
         """Return the versions of the package and of the loader (``vkEnumerateInstanceVersion``)."""
         import vulkan  # only its version is needed
 
-        loader = _driver.global_functions().create("vkEnumerateInstanceVersion", "uint32_t")
+        loader = _driver.instance_functions(_driver.NULL).create("vkEnumerateInstanceVersion", "uint32_t")
         return {"vulkan (package)": vulkan.__version__, "Vulkan loader": version_text(loader)}
 
     def devices(self) -> Sequence[DeviceInfo]:

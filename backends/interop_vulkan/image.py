@@ -9,80 +9,54 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from interop.protocols import InvalidArgument, MemoryDescriptor, Tiling, Unsupported, WaitTimeout
+from interop.protocols import InvalidArgument, Tiling, Unsupported, WaitTimeout
 from interop.toolkit import host_bytes
-from interop_vulkan._allocation import allocate, exportable
+from interop_vulkan._allocation import allocate, exportable, requirements
 from interop_vulkan._barriers import EVERYTHING, READ, WRITE
-from interop_vulkan._child import Child
-from interop_vulkan._driver import NULL, QUEUE_FAMILY_EXTERNAL, QUEUE_FAMILY_IGNORED, VK, check, struct
-from interop_vulkan._exports import exported_memory, memory_exports
+from interop_vulkan._driver import NULL, QUEUE_FAMILY_EXTERNAL, QUEUE_FAMILY_IGNORED, VK, struct
+from interop_vulkan._exports import Exports, exported
 from interop_vulkan._image_formats import TILINGS, ask, image_format, image_type
 from interop_vulkan._recording import as_recording
-from interop_vulkan.memory import as_buffer, create_buffer
+from interop_vulkan.memory import Allocated, as_buffer, create_buffer, describe_memory
 from interop_vulkan.submission import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from interop.protocols import Commands, Handle, HandleType, HostBytes, ImageDescriptor
+    from interop.protocols import Commands, HandleType, HostBytes, ImageDescriptor
     from interop_vulkan._context import Context
-    from interop_vulkan._exports import Exports
     from interop_vulkan._recording import Recording
+    from interop_vulkan.memory import Export
 
 _UNDEFINED: int = VK.VK_IMAGE_LAYOUT_UNDEFINED
 _GENERAL: int = VK.VK_IMAGE_LAYOUT_GENERAL
 _COLOR: int = VK.VK_IMAGE_ASPECT_COLOR_BIT
 
 
-class VulkanImage(Child):
+class VulkanImage(Allocated):
     """A ``VkImage`` and its allocation. Fulfils :class:`interop.protocols.ProducerImage`."""
+
+    _kind = "image"
 
     def __init__(
         self,
         context: Context,
         native: Any,
-        exports: Exports | None,
-        *,
-        descriptor: ImageDescriptor,
-        exported: MemoryDescriptor | None,
-        timeout: float,
+        export: Export | None,
         destroy: Callable[[], None],
+        descriptor: ImageDescriptor,
+        timeout: float,
     ) -> None:
         width, height, depth = descriptor.extent
-        super().__init__(context, f"{descriptor.format} image of {width} x {height} x {depth}", destroy)
-        self._native = native
-        self._exports = exports
+        what = f"{descriptor.format} image of {width} x {height} x {depth}"
+        super().__init__(context, what, native, export, destroy)
         self._descriptor = descriptor
-        self._exported = exported
         self._timeout = timeout
 
     @property
     def descriptor(self) -> ImageDescriptor:
         """The image; a linear one has the row pitch and offset of ``vkGetImageSubresourceLayout``."""
         return self._descriptor
-
-    @property
-    def native(self) -> Any:
-        """The ``VkImage``."""
-        self.check_open()
-        return self._native
-
-    def export_memory(self) -> tuple[Handle, MemoryDescriptor]:
-        """Export the allocation.
-
-        Returns:
-            A new handle, owned by the caller, and the descriptor of the allocation.
-
-        Raises:
-            Unsupported: The image was created without ``export``.
-
-        Note:
-            ``vkGetMemoryFdKHR``, ``vkGetMemoryWin32HandleKHR``.
-        """
-        self.check_open()
-        if self._exported is None or self._exports is None:
-            raise Unsupported("exporting this image", "it was made without export=")
-        return self._exports.take(), self._exported
 
     def acquire(self, commands: Commands) -> None:
         """Record the acquire of the image from the other API (``VK_QUEUE_FAMILY_EXTERNAL``)."""
@@ -198,38 +172,23 @@ def create_image(
         usage=usage,
     )
     with contextlib.ExitStack() as undo:
-        native = context.create("vkCreateImage", "VkImage", info)
-        context.undo(undo, "vkDestroyImage", native)
-        asked = struct("VkMemoryDedicatedRequirements")
-        needs = struct("VkMemoryRequirements2", pNext=asked)
-        which = struct("VkImageMemoryRequirementsInfo2", image=native)
-        context.vk.vkGetImageMemoryRequirements2(context.device, which, needs)
+        native = context.create("Image", info, undo)
+        needs, asked = requirements(context, "Image", native)
         # A dedicated allocation passes the layout of an optimal image on to other drivers. For a linear image it tells
         # NVIDIA's driver not to compress the memory; other APIs' texels would be lost.
         dedicated = export is not None or dedicated_only or bool(asked.requiresDedicatedAllocation)
         chain = struct("VkMemoryDedicatedAllocateInfo", image=native) if dedicated else NULL
         if export is not None:
-            chain = exported_memory(export, chain)
-        memory = allocate(context, needs.memoryRequirements, undo, chain=chain)
-        check("vkBindImageMemory", context.vk.vkBindImageMemory(context.device, native, memory, 0))
+            chain = exported("Memory", export, chain)
+        memory = allocate(context, "Image", native, needs, undo, chain=chain)
         if image.tiling is Tiling.LINEAR:
             image = _laid_out(context, native, image)
-        exported = exports = None
+        exports = None
         if export is not None:
-            exports = memory_exports(context, memory, export)
-            undo.callback(exports.close)
             size = int(needs.memoryRequirements.size)
-            exported = MemoryDescriptor(
-                allocation_size=size,
-                size=size,
-                handle_type=export,
-                dedicated=dedicated,
-                device=context.info.identity,
-            )
-        destroy = undo.pop_all().close
-        made = VulkanImage(
-            context, native, exports, descriptor=image, exported=exported, timeout=timeout, destroy=destroy
-        )
+            descriptor = describe_memory(context, export, size, dedicated=dedicated, allocation=None)
+            exports = Exports(context, "Memory", memory, export, undo).take, descriptor
+        made = VulkanImage(context, native, exports, undo.pop_all().close, image, timeout)
     try:
         with submitted(context, timeout) as commands:
             made.prime(commands)

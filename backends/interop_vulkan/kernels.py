@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from interop.protocols import InvalidArgument, as_integer
 from interop_vulkan._child import Child
 from interop_vulkan._driver import NULL, VK, ffi, struct
-from interop_vulkan._pipeline import Bindings, shader_stage
+from interop_vulkan._pipeline import Bindings, new_pipeline, shader_stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -86,8 +86,5 @@ def create_compute(context: Context, spirv: bytes, buffers: int, push_constant_b
         stage = shader_stage(context, spirv, _STAGE, shaders)
         bindings = Bindings(context, _STAGE, buffers, push_constant_bytes, undo)
         info = struct("VkComputePipelineCreateInfo", stage=stage, layout=bindings.layout)
-        pipeline = context.vk.create(
-            "vkCreateComputePipelines", "VkPipeline", context.device, NULL, 1, info, NULL
-        )
-        context.undo(undo, "vkDestroyPipeline", pipeline)
+        pipeline = new_pipeline(context, "Compute", info, undo)
         return Compute(context, bindings, pipeline, push_constant_bytes, undo.pop_all().close)

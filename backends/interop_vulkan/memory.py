@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from interop.protocols import (
     ClosedError,
-    Handle,
     HandleType,
     InvalidArgument,
     MemoryDescriptor,
@@ -17,65 +16,99 @@ from interop.protocols import (
     check_range,
 )
 from interop_vulkan import _driver
-from interop_vulkan._allocation import allocate, check_fits, exportable
+from interop_vulkan._allocation import allocate, check_fits, exportable, new_buffer
 from interop_vulkan._child import Child
-from interop_vulkan._driver import NULL, VK, WHOLE_SIZE, check, struct
-from interop_vulkan._exports import exported_memory, memory_exports
-from interop_vulkan._handle_types import BUFFER_USAGE, memory_features
+from interop_vulkan._driver import NULL, VK, WHOLE_SIZE, struct
+from interop_vulkan._exports import Exports, exported
+from interop_vulkan._handle_types import memory_features
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interop.toolkit import HostPages
+    from interop.protocols import Handle
     from interop_vulkan._context import Context
-    from interop_vulkan._exports import Exports
+
+    Export = tuple[Callable[[], Handle], MemoryDescriptor]
 
 PART_ALIGNMENT = 4
 """Alignment of parts, for vkCmdFillBuffer and vkCmdCopyBuffer. Descriptors need the device's, up to 256."""
-_DEDICATED_ONLY: int = VK.VK_EXTERNAL_MEMORY_FEATURE_DEDICATED_ONLY_BIT
 _OPAQUE = frozenset({HandleType.OPAQUE_FD, HandleType.OPAQUE_WIN32, HandleType.OPAQUE_WIN32_KMT})
 
 
-class VulkanBuffer(Child):
+class Allocated(Child):
+    """A buffer or an image, and its memory, which other APIs may import."""
+
+    _kind: ClassVar[str]
+
+    def __init__(
+        self,
+        context: Context,
+        what: str,
+        native: Any,
+        export: Export | None,
+        destroy: Callable[[], None],
+        *pin: Any,
+    ) -> None:
+        super().__init__(context, what, destroy, *pin)
+        self._native = native
+        self._export = export
+
+    @property
+    def native(self) -> Any:
+        """The ``VkBuffer`` or ``VkImage``."""
+        self.check_open()
+        return self._native
+
+    def export_memory(self) -> tuple[Handle, MemoryDescriptor]:
+        """Export the allocation.
+
+        Returns:
+            A new handle, owned by the caller, and the descriptor of the allocation.
+
+        Raises:
+            Unsupported: The object was created without ``export``.
+
+        Note:
+            ``vkGetMemoryFdKHR``, ``vkGetMemoryWin32HandleKHR``; for host memory the address of its pages; for imported
+            memory a duplicate of the handle.
+        """
+        if not self.alive:
+            self.check_open()
+        if self._export is None:
+            raise Unsupported(f"exporting this {self._kind}", "it was made without export=")
+        take, descriptor = self._export
+        return take(), descriptor
+
+
+class VulkanBuffer(Allocated):
     """A ``VkBuffer`` and its allocation. Fulfils :class:`interop.protocols.ProducerBuffer`."""
+
+    _kind = "buffer"
 
     def __init__(
         self,
         context: Context,
         native: Any,
-        exports: Exports | None,
-        *,
+        export: Export | None,
+        destroy: Callable[[], None],
         size: int,
         allocation_size: int,
-        export: HandleType | None,
-        dedicated: bool,
-        mapped: Any,
-        destroy: Callable[[], None],
-        pages: HostPages | None = None,
+        mapped: Any = NULL,
+        *,
+        seen_by_host: bool = True,
+        offset: int = 0,
+        span: int = WHOLE_SIZE,
     ) -> None:
         # Views of the mapped bytes keep this object alive, and the bytes stay mapped as long as it lives.
         self._bytes: Any = _driver.ffi.buffer(mapped, size) if mapped != NULL else None
         self._parts: dict[int, Part] = {}
-        super().__init__(context, f"buffer of {size} bytes", destroy, self._bytes)
-        self._native = native
-        self._exports = exports
+        super().__init__(context, f"buffer of {size} bytes", native, export, destroy, self._bytes)
         self._size = size
         self._allocation_size = allocation_size
-        self._pages = pages
-        self._exported = (
-            MemoryDescriptor(
-                allocation_size=allocation_size,
-                size=size,
-                handle_type=export,
-                dedicated=dedicated,
-                device=context.info.identity,
-                allocation=os.urandom(16),
-            )
-            if export is not None
-            else None
-        )
-        shared = export is not None and (exports is None or export not in _OPAQUE)
-        self.seen_by_host = self._bytes is not None or pages is not None or shared
+        self._offset = offset
+        self.span = span
+        """Size that commands and descriptors take; of a caller's buffer the range alone."""
+        self.seen_by_host = seen_by_host
         """Whether the host may read the memory. Other memory needs no barrier to the host."""
 
     @property
@@ -89,41 +122,9 @@ class VulkanBuffer(Child):
         return self._allocation_size
 
     @property
-    def native(self) -> Any:
-        """The ``VkBuffer``."""
-        self.check_open()
-        return self._native
-
-    def export_memory(self) -> tuple[Handle, MemoryDescriptor]:
-        """Export the allocation.
-
-        Returns:
-            A new handle, owned by the caller, and the descriptor of the allocation.
-
-        Raises:
-            Unsupported: The buffer was created without ``export``.
-
-        Note:
-            ``vkGetMemoryFdKHR``, ``vkGetMemoryWin32HandleKHR``; for host memory the address of its pages.
-        """
-        if not self.alive:
-            self.check_open()
-        exported = self._exported
-        if exported is not None and self._exports is not None:
-            return self._exports.take(), exported
-        if exported is not None and self._pages is not None:
-            return Handle(self._pages.address, exported.handle_type, keep=self._pages), exported
-        raise Unsupported("exporting this buffer", "it was made without export=")
-
-    @property
     def offset(self) -> int:
         """First byte in the ``VkBuffer``."""
-        return 0
-
-    @property
-    def span(self) -> int:
-        """Size that commands and descriptors take: the whole ``VkBuffer``."""
-        return WHOLE_SIZE
+        return self._offset
 
     def part(self, offset: int, size: int) -> Part:
         """Return ``size`` bytes from ``offset`` on. Commands take the part like a buffer; both close together."""
@@ -164,7 +165,7 @@ class Part(Child):
     """A range of a buffer. Fulfils :class:`interop.protocols.BufferPart`."""
 
     def __init__(self, whole: VulkanBuffer, offset: int, size: int) -> None:
-        super().__init__(whole.context, f"part of {size} bytes", _nothing)
+        super().__init__(whole.context, f"part of {size} bytes", lambda: None)
         self._whole = weakref.ref(whole)
         self.native = whole.native
         self.offset = whole.offset + offset
@@ -189,10 +190,6 @@ class Part(Child):
         super().close()
 
 
-def _nothing() -> None:
-    """Free nothing: a part owns no memory."""
-
-
 def as_buffer(context: Context, given: object) -> VulkanBuffer | Part:
     """Return the buffer or part that ``given`` is, or that its attribute ``producer_buffer`` is."""
     buffer = getattr(given, "producer_buffer", given)
@@ -209,40 +206,40 @@ def create_buffer(
     """Create a buffer in device memory. The caller has checked the arguments."""
     bit = exportable(context, export) if export is not None else 0
     check_fits(context, size)
-    external = struct("VkExternalMemoryBufferCreateInfo", handleTypes=bit) if bit else NULL
-    info = struct("VkBufferCreateInfo", pNext=external, size=size, usage=BUFFER_USAGE)
     with contextlib.ExitStack() as undo:
-        native = context.create("vkCreateBuffer", "VkBuffer", info)
-        context.undo(undo, "vkDestroyBuffer", native)
-        asked = struct("VkMemoryDedicatedRequirements")
-        needs = struct("VkMemoryRequirements2", pNext=asked)
-        which = struct("VkBufferMemoryRequirementsInfo2", buffer=native)
-        context.vk.vkGetBufferMemoryRequirements2(context.device, which, needs)
+        native, needs, asked = new_buffer(context, size, bit, undo)
         # NVIDIA's driver prefers a dedicated allocation for large buffers. It imports 1 GiB in 0.1 ms with it and in
         # 4 ms without (H200).
         dedicated = bool(asked.requiresDedicatedAllocation or asked.prefersDedicatedAllocation) or (
-            export is not None
-            and bool(memory_features(context.instance_vk, context.physical, export) & _DEDICATED_ONLY)
+            export is not None and dedicated_only(context, export)
         )
         chain = struct("VkMemoryDedicatedAllocateInfo", buffer=native) if dedicated else NULL
         if export is not None:
-            chain = exported_memory(export, chain)
-        memory = allocate(context, needs.memoryRequirements, undo, chain=chain, host_visible=host_visible)
-        check("vkBindBufferMemory", context.vk.vkBindBufferMemory(context.device, native, memory, 0))
-        mapped = NULL
-        if host_visible:
-            mapped = context.vk.create("vkMapMemory", "void *", context.device, memory, 0, WHOLE_SIZE, 0)
-        exports = memory_exports(context, memory, export) if export is not None else None
-        if exports is not None:
-            undo.callback(exports.close)
-        return VulkanBuffer(
-            context,
-            native,
-            exports,
-            size=size,
-            allocation_size=int(needs.memoryRequirements.size),
-            export=export,
-            dedicated=dedicated,
-            mapped=mapped,
-            destroy=undo.pop_all().close,
-        )
+            chain = exported("Memory", export, chain)
+        memory = allocate(context, "Buffer", native, needs, undo, chain, host_visible=host_visible)
+        mapped = map_memory(context, memory, 0) if host_visible else NULL
+        total = int(needs.memoryRequirements.size)
+        exports = None
+        if export is not None:
+            descriptor = describe_memory(context, export, size, allocation_size=total, dedicated=dedicated)
+            exports = Exports(context, "Memory", memory, export, undo).take, descriptor
+        seen = host_visible or (export is not None and export not in _OPAQUE)
+        destroy = undo.pop_all().close
+        return VulkanBuffer(context, native, exports, destroy, size, total, mapped, seen_by_host=seen)
+
+
+def describe_memory(context: Context, export: HandleType, size: int, **more: Any) -> MemoryDescriptor:
+    """Return the descriptor of a new allocation, under an identifier of its own unless ``more`` says otherwise."""
+    fields = {"allocation_size": size, "allocation": os.urandom(16), **more}
+    return MemoryDescriptor(size=size, handle_type=export, device=context.info.identity, **fields)
+
+
+def map_memory(context: Context, memory: Any, offset: int) -> Any:
+    """Map memory from ``offset`` on (``vkMapMemory``)."""
+    return context.vk.create("vkMapMemory", "void *", context.device, memory, offset, WHOLE_SIZE, 0)
+
+
+def dedicated_only(context: Context, handle_type: HandleType) -> bool:
+    """Return whether buffers of a handle type need dedicated allocations."""
+    features = memory_features(context.instance_vk, context.physical, handle_type)
+    return bool(features & VK.VK_EXTERNAL_MEMORY_FEATURE_DEDICATED_ONLY_BIT)

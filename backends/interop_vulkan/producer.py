@@ -27,7 +27,6 @@ from interop_vulkan.submission import DEFAULT_TIMEOUT, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
     from typing import Self
 
     from interop.protocols import (
@@ -295,9 +294,7 @@ class VulkanProducer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -15,8 +15,8 @@ from interop.protocols import (
 )
 from interop_vulkan._child import Child
 from interop_vulkan._driver import struct
-from interop_vulkan._exports import exported_semaphore, semaphore_exports
-from interop_vulkan._handle_types import SEMAPHORE_KINDS
+from interop_vulkan._exports import Exports, exported
+from interop_vulkan._handle_types import semaphore_type
 from interop_vulkan._timeline import Timeline
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from interop.protocols import Handle, HandleType
     from interop_vulkan._context import Context
-    from interop_vulkan._exports import Exports
 
 
 class VulkanSemaphore(Child):
@@ -35,20 +34,18 @@ class VulkanSemaphore(Child):
         context: Context,
         native: Any,
         kind: SemaphoreKind,
-        export: HandleType | None,
         destroy: Callable[[], None],
         exports: Exports | None = None,
     ) -> None:
         super().__init__(context, f"{kind.value} semaphore", destroy)
         self._native = native
         self._kind = kind
-        self._export = export
         self._exports = exports
         is_timeline = kind is SemaphoreKind.TIMELINE
         self._timeline = Timeline(context.vk, context.device, native) if is_timeline else None
         self.last_signal = 0
         """Highest timeline value that this process has signalled or submitted."""
-        self.one_shot = export is ONE_SHOT
+        self.one_shot = exports is not None and exports.type is ONE_SHOT
         """Whether its signals travel one at a time, as sync files."""
         self.signalled = False
         """One-shot: whether a submitted signal was neither exported nor waited for."""
@@ -78,14 +75,14 @@ class VulkanSemaphore(Child):
             ``vkGetSemaphoreFdKHR``, ``vkGetSemaphoreWin32HandleKHR``.
         """
         self.check_open()
-        if self._export is None or self._exports is None:
+        if self._exports is None:
             raise Unsupported("exporting this semaphore", "it was made without export=")
         if self.one_shot and not self.signalled:
             raise TurnError("a sync_fd carries a submitted signal; submit one before export_semaphore()")
         handle = self._exports.take()
         self.signalled = False
         return handle, SemaphoreDescriptor(
-            kind=self._kind, handle_type=self._export, device=self.context.info.identity
+            kind=self._kind, handle_type=self._exports.type, device=self.context.info.identity
         )
 
     def submitted(self, point: int, *, signal: bool) -> None:  # noqa: ARG002 - SignalInlet uses it
@@ -126,7 +123,7 @@ class ProgressTimeline(VulkanSemaphore):
 
     def __init__(self, context: Context) -> None:
         native = context.timeline.semaphore
-        super().__init__(context, native, SemaphoreKind.TIMELINE, None, lambda: None)
+        super().__init__(context, native, SemaphoreKind.TIMELINE, lambda: None)
 
     def signal_host(self, value: int) -> None:
         """Raise :class:`TurnError`: only submissions advance it."""
@@ -147,20 +144,12 @@ def create_semaphore(context: Context, kind: SemaphoreKind, export: HandleType |
     An export that the driver does not offer is refused first: SwiftShader creates an exportable timeline without an
     error and crashes in ``vkGetSemaphoreFdKHR``.
     """
-    capabilities = context.info.capabilities
-    if export is not None and export not in capabilities.exportable(kind):
-        offered = ", ".join(sorted(capabilities.exportable(kind))) or "none"
-        reason = f"{context.info.name} exports them as: {offered}"
-        what = f"exporting a {kind.value} semaphore as {export.value}"
-        raise Unsupported(what, reason, reasons=capabilities.notes)
-    chain = struct("VkSemaphoreTypeCreateInfo", semaphoreType=SEMAPHORE_KINDS[kind])
+    chain = semaphore_type(kind)
     if export is not None:
-        chain = exported_semaphore(export, chain)
+        offered = context.info.capabilities.exportable(kind)
+        context.check_offered(export, offered, f"exporting a {kind.value} semaphore", "exports them as")
+        chain = exported("Semaphore", export, chain)
     with contextlib.ExitStack() as undo:
-        info = struct("VkSemaphoreCreateInfo", pNext=chain)
-        native = context.create("vkCreateSemaphore", "VkSemaphore", info)
-        context.undo(undo, "vkDestroySemaphore", native)
-        exports = semaphore_exports(context, native, export) if export is not None else None
-        if exports is not None:
-            undo.callback(exports.close)
-        return VulkanSemaphore(context, native, kind, export, undo.pop_all().close, exports)
+        native = context.create("Semaphore", struct("VkSemaphoreCreateInfo", pNext=chain), undo)
+        exports = Exports(context, "Semaphore", native, export, undo) if export is not None else None
+        return VulkanSemaphore(context, native, kind, undo.pop_all().close, exports)

@@ -34,7 +34,6 @@ DEFAULT_TIMEOUT = 10.0
 """Seconds that a recording waits for the oldest by default."""
 
 _PRIMARY: int = VK.VK_COMMAND_BUFFER_LEVEL_PRIMARY
-_RESETTABLE: int = VK.VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT
 _REPEATED = struct("VkCommandBufferBeginInfo", flags=VK.VK_COMMAND_BUFFER_USAGE_SIMULTANEOUS_USE_BIT)
 _ONCE = struct("VkCommandBufferBeginInfo", flags=VK.VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT)
 
@@ -59,9 +58,11 @@ class PreparedSubmission(Child):
         self._commands = Recording(context)
         self._recording: Any = None
         with contextlib.ExitStack() as undo:
-            pool = struct("VkCommandPoolCreateInfo", flags=_RESETTABLE, queueFamilyIndex=context.family)
-            self._pool = context.create("vkCreateCommandPool", "VkCommandPool", pool)
-            context.undo(undo, "vkDestroyCommandPool", self._pool)  # frees the command buffers too
+            resettable = VK.VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT
+            pool = struct("VkCommandPoolCreateInfo", flags=resettable, queueFamilyIndex=context.family)
+            self._pool = context.create(
+                "CommandPool", pool, undo
+            )  # destroying it frees the command buffers too
             self._takes = transfer(acquire, QUEUE_FAMILY_EXTERNAL, context.family, ORDER) if acquire else None
             self._gives = transfer(release, context.family, QUEUE_FAMILY_EXTERNAL, TO_HOST)
             head = self._record(context, self._takes) if self._takes else None
@@ -236,15 +237,13 @@ class PreparedSubmission(Child):
                 check("vkQueueSubmit", result)
         for semaphore in self._one_shots:
             semaphore.submitted(value, signal=semaphore is signal)
-        if native is None:
-            for note in self._kept or ():
-                note(value)
-            return value
         notes: tuple[Callable[[int], None], ...] = ()
-        if commands.submitted:
+        if native is None:
+            notes = self._kept or ()
+        elif commands.submitted:
             notes = tuple(commands.submitted)
             commands.submitted.clear()
-        if self._repeat:
+        if self._repeat and native is not None:
             self._kept = notes
         for note in notes:
             note(value)

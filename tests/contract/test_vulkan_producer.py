@@ -1036,7 +1036,9 @@ def test_a_thousand_turns_cost_no_memory_and_little_time(producer: VulkanProduce
 
 
 def validated(code: str) -> str:
-    layers = _driver.global_functions().enumerate("vkEnumerateInstanceLayerProperties", "VkLayerProperties")
+    layers = _driver.instance_functions(_driver.NULL).enumerate(
+        "vkEnumerateInstanceLayerProperties", "VkLayerProperties"
+    )
     if LAYER not in {_driver.text(layer.layerName) for layer in layers}:
         pytest.skip(f"no {LAYER}")
     done = subprocess.run(
@@ -1059,13 +1061,14 @@ def validated(code: str) -> str:
 @pytest.mark.validation
 def test_the_validation_layer_is_listening(info: DeviceInfo) -> None:
     said = validated(
+        "import contextlib\n"
         "from interop_vulkan import _driver\n"
         "from interop_vulkan.backend import VulkanBackend\n"
         f"with VulkanBackend().open_producer(VulkanBackend().devices()[{info.index}]) as producer:\n"
         "    context = producer.context\n"
         "    info = _driver.struct('VkBufferCreateInfo', size=16)\n"  # without any usage
-        "    made = context.create('vkCreateBuffer', 'VkBuffer', info)\n"
-        "    context.vk.vkDestroyBuffer(context.device, made, _driver.NULL)\n"
+        "    with contextlib.ExitStack() as undo:\n"
+        "        context.create('Buffer', info, undo)\n"
     )
     assert "VUID-VkBufferCreateInfo-" in said  # which rule of it depends on the layer's version
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import interop
 
 
@@ -12,9 +14,8 @@ def buffer_without_usage() -> None:
 
     with interop.connect(consumer="numpy") as link:
         assert isinstance(link.producer, Producer)
-        context = link.producer.context
-        made = context.create("vkCreateBuffer", "VkBuffer", _driver.struct("VkBufferCreateInfo", size=16))
-        context.vk.vkDestroyBuffer(context.device, made, _driver.NULL)
+        with contextlib.ExitStack() as undo:
+            link.producer.context.create("Buffer", _driver.struct("VkBufferCreateInfo", size=16), undo)
 
 
 def overlapping_copy() -> None:

@@ -184,7 +184,7 @@ def test_nested_structures_keep_their_strings() -> None:
 
 
 def test_a_function_that_the_loader_lacks_is_a_driver_error() -> None:
-    functions = _driver.global_functions()
+    functions = _driver.instance_functions(_driver.NULL)
     with pytest.raises(DriverError, match="vkNoSuchThing") as caught:
         _ = functions.vkNoSuchThing
     assert caught.value.name == "VK_ERROR_EXTENSION_NOT_PRESENT"
