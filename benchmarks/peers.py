@@ -30,8 +30,9 @@ from rich.console import Console
 from rich.table import Table
 
 import interop
+from interop.cli._timing import wall
 from interop.cli.bench._environment import machine
-from interop.cli.bench._measure import KIB, MIB, Contestant, p99, race, size_text, wall
+from interop.cli.bench._measure import KIB, MIB, Contestant, p99, race, size_text
 from interop.cli.bench._programs import frame_of, load
 from interop.protocols import InteropError, SemaphoreKind, WaitTimeout
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from interop.protocols import DeviceInfo, MemoryDescriptor
 
 _DEDICATED = 1
-_HOST_TO_DEVICE = 1
-_DEVICE_TO_HOST = 2
+HOST_TO_DEVICE = 1
+DEVICE_TO_HOST = 2
 
 # HIP has no type for dma-bufs: on Linux AMD's runtime takes any fd as a dma-buf of its own kernel driver.
 _MEMORY_TYPES = {
@@ -141,7 +141,7 @@ class HipRuntime(DeviceRuntime):
 
     def copy(self, target: int, source: int, nbytes: int, stream: int, *, to_host: bool) -> None:
         """Call ``hipMemcpyAsync``."""
-        code = self._copy(target, source, nbytes, _DEVICE_TO_HOST if to_host else _HOST_TO_DEVICE, stream)
+        code = self._copy(target, source, nbytes, DEVICE_TO_HOST if to_host else HOST_TO_DEVICE, stream)
         if code:
             self.check("hipMemcpyAsync", code)
 

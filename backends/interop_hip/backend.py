@@ -60,8 +60,7 @@ class HipBackend:
     def open_consumer(self, device: DeviceInfo) -> HipConsumer:
         """Open a device that :meth:`devices` listed."""
         if device.backend != self.name:
-            msg = f"not a device of the HIP backend: {device}"
-            raise InvalidArgument(msg)
+            raise InvalidArgument(f"not a device of the HIP backend: {device}")
         return HipConsumer(HipRuntime(self._driver, device), device)
 
 
@@ -111,10 +110,7 @@ def _capabilities(runtime: HipRuntime, *, amd: bool) -> Capabilities:
     if driver.exports(runtime.wait_value) and driver.attribute(index, "CanUseStreamWaitValue"):
         hold = runtime.wait_value
     else:
-        notes = [
-            *notes,
-            f"no {runtime.wait_value} on this device: a host function that blocks holds a stream",
-        ]
+        notes.append(f"no {runtime.wait_value} on this device: a host function that blocks holds a stream")
     importable = importable if driver.exports("hipImportExternalMemory") else frozenset()
     images, image_notes = _images(runtime, importable)
     pins = driver.exports(runtime.register) and driver.attribute(index, "HostRegisterSupported")

@@ -11,7 +11,6 @@ from interop.toolkit import DeviceConsumer, adopt, decode
 if TYPE_CHECKING:
     from typing import Any
 
-    from interop.protocols import Handle, ImageDescriptor, MemoryDescriptor
     from interop_hip._runtime import HipRuntime
     from interop_hip.image import HipImage
 
@@ -23,15 +22,11 @@ class HipConsumer(DeviceConsumer):
 
     runtime: HipRuntime
 
-    def open_image(
-        self, handle: Handle, memory: MemoryDescriptor, image: ImageDescriptor, timeout: float
-    ) -> HipImage:
-        """Import an image as a mipmapped array, or as rows of memory."""
-        from interop.toolkit import map_image
-        from interop_hip.image import HipImage, array_of
+    def image_type(self) -> type[HipImage]:
+        """Load the class of images: mipmapped arrays, or rows of memory."""
+        from interop_hip.image import HipImage
 
-        mapped = map_image(self.stream, handle, memory, image, lambda each: array_of(self.runtime, each))
-        return HipImage(self.stream, *mapped, image, timeout)
+        return HipImage
 
     def compile_text(self, text: str) -> bytearray:
         """Compile by hiprtc (``hiprtcCompileProgram``)."""

@@ -24,21 +24,22 @@ class OpenCLContext:
 
     def __init__(self, driver: cl.Driver, device: DeviceInfo, platform: Any, native_device: Any) -> None:
         """Create the context (``clCreateContext``)."""
-        try:
-            self.native = driver.cl.Context([native_device])
-        except driver.cl.Error as error:
-            raise cl.failure("clCreateContext", error) from error
+        self.native = driver.make("clCreateContext", driver.cl.Context, [native_device])
         self.driver = driver
         self.device = device
         self.platform: int = platform.int_ptr
         self.native_device = native_device
         self.address: int = self.native.int_ptr
         """The ``cl_context``."""
-        self.pending = PendingCallbacks()
+        self.pending = PendingCallbacks(driver)
 
     def extension(self, name: str) -> Callable[..., Any]:
         """Return a function of the platform. Raises :class:`Unsupported` if the platform lacks it."""
         return self.driver.required(self.platform, name)
+
+    def call(self, name: str, *args: object) -> None:
+        """Call a function of the platform and raise the error of its status."""
+        cl.check(name, self.extension(name)(*args))
 
     @cached_property
     def ownership(self) -> tuple[Callable[..., int], ...]:

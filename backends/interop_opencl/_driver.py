@@ -10,21 +10,12 @@ from __future__ import annotations
 import ctypes
 import importlib
 import struct
-import warnings
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from interop.protocols import (
-    BackendUnavailable,
-    DriverError,
-    HandleError,
-    HandleType,
-    Unsupported,
-    is_windows,
-)
-from interop.toolkit import typed
-from interop_opencl._install import INSTALL_HINT
+from interop.protocols import DriverError, HandleError, HandleType, Unsupported, is_windows
+from interop.toolkit import made_nothing, typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -132,33 +123,25 @@ class Driver:
 
     def __init__(self) -> None:
         self.cl: Any = importlib.import_module("pyopencl")
-        self.scalar: type = importlib.import_module("numpy").generic
         self.library = _loader(self.cl)
-        self._functions: dict[str, Callable[..., Any]] = {}
-        self._extensions: dict[tuple[int, str], Callable[..., Any] | None] = {}
+        self.raw = cache(self._raw)
+        """Returns a function of the loader with its types set. It releases the GIL while it runs."""
+        self.extension = cache(self._extension)
+        """Returns a function of a platform or None (``clGetExtensionFunctionAddressForPlatform``)."""
 
-    def raw(self, name: str) -> Callable[..., Any]:
-        """Return a function of the loader with its types set. It releases the GIL while it runs."""
-        found = self._functions.get(name)
-        if found is None:
-            missing = "the OpenCL loader is older than OpenCL 3.0"
-            found = self._functions[name] = typed(self.library, name, *signature(name), missing)
-        return found
+    def _raw(self, name: str) -> Any:
+        return typed(self.library, name, *signature(name), "the OpenCL loader is older than OpenCL 3.0")
+
+    def _extension(self, platform: int, name: str) -> Callable[..., Any] | None:
+        address = self.raw("clGetExtensionFunctionAddressForPlatform")(platform, name.encode())
+        result, arguments = signature(name)
+        return ctypes.CFUNCTYPE(result, *arguments)(address) if address else None
 
     def call(self, name: str, *args: object) -> None:
         """Call a function of the loader and raise the error of its status."""
         code = self.raw(name)(*args)
         if code:
             check(name, code)
-
-    def extension(self, platform: int, name: str) -> Callable[..., Any] | None:
-        """Return a function of a platform or None (``clGetExtensionFunctionAddressForPlatform``)."""
-        key = platform, name
-        if key not in self._extensions:
-            address = self.raw("clGetExtensionFunctionAddressForPlatform")(platform, name.encode())
-            result, arguments = signature(name)
-            self._extensions[key] = ctypes.CFUNCTYPE(result, *arguments)(address) if address else None
-        return self._extensions[key]
 
     def required(self, platform: int, name: str) -> Callable[..., Any]:
         """Return an extension function, or raise :class:`Unsupported`."""
@@ -167,60 +150,54 @@ class Driver:
             raise Unsupported(name, "the OpenCL platform does not offer it")
         return found
 
-    def query(self, device: int, parameter: int) -> bytes | None:
+    def query(self, device: int, name: int) -> bytes | None:
         """Return the answer of ``clGetDeviceInfo``, or None where the driver refuses the query."""
         ask = self.raw("clGetDeviceInfo")
         size = ctypes.c_size_t()
-        if ask(device, parameter, 0, None, ctypes.byref(size)) != 0:
+        if ask(device, name, 0, None, ctypes.byref(size)) != 0:
             return None
         value = ctypes.create_string_buffer(max(1, size.value))
-        if ask(device, parameter, size.value, value, None) != 0:
+        if ask(device, name, size.value, value, None) != 0:
             return None  # NVIDIA answers the size of an empty list and refuses its value
         return value.raw[: size.value]
 
-    def query_numbers(self, device: int, parameter: int) -> tuple[int, ...]:
+    def query_numbers(self, device: int, name: int) -> tuple[int, ...]:
         """Return a list of 32-bit numbers; empty where the driver refuses the query."""
-        raw = self.query(device, parameter) or b""
+        raw = self.query(device, name) or b""
         return struct.unpack_from(f"{len(raw) // 4}I", raw)
 
-    def query_handles(
-        self, device: int, parameter: int, table: Mapping[int, HandleType]
-    ) -> frozenset[HandleType]:
+    def query_handles(self, device: int, name: int, table: Mapping[int, HandleType]) -> frozenset[HandleType]:
         """Return the handle types of a list of codes, without those that this backend does not know."""
-        return frozenset(table[code] for code in self.query_numbers(device, parameter) if code in table)
+        return frozenset(table[code] for code in self.query_numbers(device, name) if code in table)
 
-    def platforms(self) -> list[Any]:
-        """Return the platforms. Raises :class:`BackendUnavailable` when there is none."""
+    def make(self, function: str, binding: Callable[..., Any], *args: object) -> Any:
+        """Return a new object of pyopencl's, or raise pyopencl's error as the error of the driver's ``function``."""
         try:
-            return list(self.cl.get_platforms())
+            return binding(*args)
         except self.cl.Error as error:
-            raise BackendUnavailable("opencl", f"no OpenCL platform: {error}", INSTALL_HINT) from error
+            raise failure(function, error) from error
 
-    def devices(self, platform: Any) -> list[Any]:
-        """Return the devices of a platform. Mesa's Clover lists platforms without devices."""
-        try:
-            return list(platform.get_devices())
-        except self.cl.Error as error:
-            if int(error.code) != DEVICE_NOT_FOUND:
-                # One vendor's broken driver must leave the other vendors' devices usable.
-                warnings.warn(
-                    f"OpenCL platform {platform.name} is left out: {error}", RuntimeWarning, stacklevel=2
-                )
-            return []
-
-    def adopt(self, address: int) -> tuple[Any, Callable[[], None]]:
-        """Give a new ``cl_mem`` to pyopencl; see :func:`last_reference`. An error releases the ``cl_mem``.
+    def create_memory(
+        self, name: str, args: tuple[object, ...], imported: str = ""
+    ) -> tuple[int, Any, Callable[[], None]]:
+        """Create a ``cl_mem``, as :func:`create` does, and give it to pyopencl; see :meth:`last_reference`.
 
         Returns:
-            pyopencl's object, which has a reference of its own, and the function that releases both references.
+            The address; pyopencl's object, which has a reference of its own; what releases both references.
         """
         release = self.raw("clReleaseMemObject")
+        address = create(name, self.raw(name), *args, imported=imported, discard=release)
         try:
             native = self.cl.MemoryObject.from_int_ptr(address)
         except self.cl.Error as error:
             release(address)
             raise failure("clGetMemObjectInfo", error) from error
-        return native, partial(_release_both, native, release, address)
+
+        def release_both() -> None:
+            native.release()
+            release(address)
+
+        return address, native, release_both
 
     def last_reference(self, kind: str, address: int) -> Callable[[], object]:
         """Retain an object of pyopencl's; return what drops the reference, as the last one and without the GIL.
@@ -235,33 +212,20 @@ class Driver:
         self.call(f"clRetain{kind}", address)
         return partial(self.raw(f"clRelease{kind}"), address)
 
-    def versions(self) -> Mapping[str, str]:
-        """Versions of pyopencl and the platforms, and which file the loader is."""
-        import importlib.metadata  # not for connecting, which needs none of this
 
-        found = {"pyopencl": importlib.metadata.version("pyopencl"), "loader": loader_path()}
-        for platform in self.platforms():
-            found[f"platform {platform.name}"] = platform.version
-        return found
+def check(function: str, code: int, *, hint: str = "", imported: str = "") -> None:
+    """Raise the error of a status other than CL_SUCCESS.
 
-
-def _release_both(native: Any, release: Callable[[int], object], address: int) -> None:
-    native.release()
-    release(address)
-
-
-def check(function: str, code: int, *, hint: str = "") -> None:
-    """Raise :class:`DriverError` for a status other than CL_SUCCESS."""
-    if code != 0:
-        raise DriverError(function, code, name_of(code), hint=hint)
-
-
-def check_handle(function: str, code: int, what: str) -> None:
-    """Raise :class:`HandleError` if an import refused the handle; otherwise as :func:`check`."""
-    if code in _BAD_HANDLE:
-        error = DriverError(function, code, name_of(code))
-        raise HandleError(f"{error}; the handle is no {what} of this device's Vulkan driver") from error
-    check(function, code)
+    Raises:
+        HandleError: An import of a handle, which ``imported`` describes, refused it.
+        DriverError: Any other status.
+    """
+    if code == 0:
+        return
+    error = DriverError(function, code, name_of(code), hint=hint)
+    if imported and code in _BAD_HANDLE:
+        raise HandleError(f"{error}; the handle is no {imported} of this device's Vulkan driver") from error
+    raise error
 
 
 def create(
@@ -283,11 +247,9 @@ def create(
     if code:
         if address and discard is not None:
             discard(address)
-        if imported:
-            check_handle(name, code, imported)
-        check(name, code)
+        check(name, code, imported=imported)
     if not address:
-        raise DriverError(name, 0, text="reported success and returned no object")
+        raise made_nothing(name)
     made: int = address
     return made
 

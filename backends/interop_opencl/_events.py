@@ -24,11 +24,12 @@ _LEAVING = 0.002
 
 
 class PendingCallbacks:
-    """Counts the callbacks that the driver still owes to one context."""
+    """Asks the driver for callbacks to one context, and counts those that it still owes."""
 
-    __slots__ = ("_changed", "_number", "_used")
+    __slots__ = ("_changed", "_driver", "_number", "_used")
 
-    def __init__(self) -> None:
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
         self._changed = threading.Condition()
         self._number = 0
         self._used = False
@@ -39,6 +40,17 @@ class PendingCallbacks:
             self._number += number
             self._used = True
             self._changed.notify_all()
+
+    def on_completion(self, event: ctypes.c_void_p, job: Callable[[int], object]) -> None:
+        """Have ``job(status)`` called once the event is complete or has failed (``clSetEventCallback``)."""
+        ticket = next(_tickets)
+        _waiting[ticket] = job, self
+        self.add(1)
+        code = self._driver.raw("clSetEventCallback")(event, COMPLETE, _called, ticket)
+        if code != 0:
+            del _waiting[ticket]
+            self.add(-1)
+        check("clSetEventCallback", code)
 
     def settle(self, timeout: float) -> bool:
         """Block until no callback is owed; return False after ``timeout`` seconds.
@@ -63,20 +75,6 @@ def _call(_event: int, status: int, ticket: int) -> None:
 # One C callback serves the whole process and is never freed: a driver's thread may still be leaving it when the
 # queue is gone.
 _called = CALLBACK(_call)
-
-
-def on_completion(
-    driver: Driver, pending: PendingCallbacks, event: ctypes.c_void_p, job: Callable[[int], object]
-) -> None:
-    """Have ``job(status)`` called once the event is complete or has failed (``clSetEventCallback``)."""
-    ticket = next(_tickets)
-    _waiting[ticket] = job, pending
-    pending.add(1)
-    code = driver.raw("clSetEventCallback")(event, COMPLETE, _called, ticket)
-    if code != 0:
-        del _waiting[ticket]
-        pending.add(-1)
-    check("clSetEventCallback", code)
 
 
 def user_event(driver: Driver, context: int) -> int:

@@ -42,7 +42,12 @@ class OpenCLBackend:
 
     def versions(self) -> Mapping[str, str]:
         """Versions of pyopencl and the platforms, and which file the loader is."""
-        return self._driver.versions()
+        import importlib.metadata  # not for connecting, which needs none of this
+
+        found = {"pyopencl": importlib.metadata.version("pyopencl"), "loader": cl.loader_path()}
+        for platform in self._platforms():
+            found[f"platform {platform.name}"] = platform.version
+        return found
 
     def devices(self) -> tuple[DeviceInfo, ...]:
         """List the devices of all platforms, platform by platform."""
@@ -62,9 +67,24 @@ class OpenCLBackend:
             raise BackendUnavailable("opencl", reason, INSTALL_HINT)
         return tuple(listed)
 
+    def _platforms(self) -> list[Any]:
+        try:
+            return list(self._driver.cl.get_platforms())
+        except self._driver.cl.Error as error:
+            raise BackendUnavailable("opencl", f"no OpenCL platform: {error}", INSTALL_HINT) from error
+
     def _natives(self) -> list[tuple[Any, Any]]:
-        driver = self._driver
-        return [(platform, device) for platform in driver.platforms() for device in driver.devices(platform)]
+        """Return each platform with each of its devices. Mesa's Clover lists platforms without devices."""
+        found: list[tuple[Any, Any]] = []
+        for platform in self._platforms():
+            try:
+                found += [(platform, device) for device in platform.get_devices()]
+            except self._driver.cl.Error as error:
+                if int(error.code) != cl.DEVICE_NOT_FOUND:
+                    # One vendor's broken driver must leave the other vendors' devices usable.
+                    text = f"OpenCL platform {platform.name} is left out: {error}"
+                    warnings.warn(text, RuntimeWarning, stacklevel=3)
+        return found
 
     def open_consumer(self, device: DeviceInfo) -> OpenCLConsumer:
         """Open a device that :meth:`devices` listed, in a context of its own."""

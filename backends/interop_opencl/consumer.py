@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from interop.protocols import DEFAULT_TIMEOUT, HandleType, SemaphoreKind, Unsupported
+from interop.protocols import DEFAULT_TIMEOUT, HandleType
 from interop.toolkit import ImageConsumerBase
 from interop_opencl._context import OpenCLContext
 from interop_opencl.memory import OpenCLBuffer, OpenCLMemory, allocate, import_memory
-from interop_opencl.semaphore import (
-    NO_TIMELINE,
-    OpenCLSemaphore,
-    OpenCLSignals,
-    create_semaphore,
-    import_semaphore,
-)
+from interop_opencl.semaphore import NO_TIMELINE, create_semaphore, import_semaphore
 from interop_opencl.stream import OpenCLStream
 
 if TYPE_CHECKING:
@@ -23,19 +16,22 @@ if TYPE_CHECKING:
 
     from interop.protocols import (
         DeviceInfo,
-        ExternalSemaphore,
         Handle,
         ImageDescriptor,
         MemoryDescriptor,
         SemaphoreDescriptor,
+        SemaphoreKind,
     )
     from interop_opencl._driver import Driver
     from interop_opencl.image import OpenCLImage
     from interop_opencl.kernels import OpenCLModule
+    from interop_opencl.semaphore import OpenCLSemaphore, OpenCLSignals
 
 
 class OpenCLConsumer(ImageConsumerBase[OpenCLBuffer, OpenCLStream]):
     """An opened device."""
+
+    no_timelines = NO_TIMELINE
 
     def __init__(self, driver: Driver, device: DeviceInfo, platform: Any, native: Any) -> None:
         """Open a device in a context of its own (``clCreateContext``)."""
@@ -57,7 +53,7 @@ class OpenCLConsumer(ImageConsumerBase[OpenCLBuffer, OpenCLStream]):
         if handle.type is HandleType.HOST_ALLOCATION:
             from interop_opencl.host import import_host
 
-            with closing(self.create_stream()) as queue:
+            with self.create_stream() as queue:
                 return import_host(self.stream, queue, handle, descriptor)
         return import_memory(self.stream, handle, descriptor)
 
@@ -69,13 +65,6 @@ class OpenCLConsumer(ImageConsumerBase[OpenCLBuffer, OpenCLStream]):
 
         del memory
         return import_image(self.stream, handle, image, timeout)
-
-    def import_semaphore(self, handle: Handle, descriptor: SemaphoreDescriptor) -> ExternalSemaphore:
-        """Import a binary semaphore. Raises ``Unsupported`` for a timeline."""
-        self.check_open()
-        if descriptor.kind is SemaphoreKind.TIMELINE:
-            raise Unsupported("timeline semaphores", NO_TIMELINE)
-        return super().import_semaphore(handle, descriptor)
 
     def open_semaphore(self, handle: Handle, descriptor: SemaphoreDescriptor) -> OpenCLSemaphore:  # noqa: ARG002 - it is binary
         """Import a binary semaphore that has been checked."""

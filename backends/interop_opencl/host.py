@@ -8,7 +8,6 @@ driver of a discrete GPU may copy.
 
 from __future__ import annotations
 
-import ctypes
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -69,13 +68,11 @@ class HostOwnership(Ownership):
 
     def _map(self, queue: int) -> int:
         if not self._mapped:
-            status = ctypes.c_int()
-            arguments = (self.address, cl.FALSE, _READ_AND_WRITE, 0, self._size, 0, None, None)
-            place = self.stream.driver.raw(_MAP)(queue, *arguments, ctypes.byref(status))
-            cl.check(_MAP, status.value)
+            arguments = (queue, self.address, cl.FALSE, _READ_AND_WRITE, 0, self._size, 0, None, None)
+            place = cl.create(_MAP, self.stream.driver.raw(_MAP), *arguments)
             self._mapped = True
             if place != self._host:
-                where = f"mapped 0x{self._host:x} at 0x{place or 0:x}"
+                where = f"mapped 0x{self._host:x} at 0x{place:x}"
                 raise DriverError(_MAP, 0, text=f"{where}, which {cl.USE_HOST_PTR} forbids")
         return 0
 
@@ -103,13 +100,12 @@ def import_host(
     with lend(handle, FdFate.KEPT) as host:
         pages = find_host_pages(host, size)
         flags = cl.MEM_READ_WRITE | cl.MEM_USE_HOST_PTR
-        create = driver.raw("clCreateBuffer")
-        address = cl.create("clCreateBuffer", create, stream.context, flags, size, host)
-        native, release = driver.adopt(address)
+        place = (stream.context, flags, size, host)
+        address, native, release = driver.create_memory("clCreateBuffer", place)
         ownership = HostOwnership(stream, address, host, size, pages)
         try:
             ownership.map_first(queue)
         except BaseException:
             release()
             raise
-    return OpenCLMemory(stream, native, size, release, ownership)
+    return OpenCLMemory(stream, size, (native, release, ownership))

@@ -7,28 +7,16 @@ import struct
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from interop.protocols import (
-    DriverError,
-    FdFate,
-    Handle,
-    HandleType,
-    InvalidArgument,
-    Numbers,
-    Tiling,
-    Unsupported,
-    lend,
-)
+from interop.protocols import DriverError, InvalidArgument, Numbers, Tiling, Unsupported
 from interop.toolkit import ImageBase
 from interop_opencl import _driver as cl
-from interop_opencl._ownership import ExternalOwnership, Ownership
+from interop_opencl._ownership import import_object
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from interop.protocols import ImageDescriptor, Stream
+    from interop.protocols import Handle, HandleType, ImageDescriptor, Stream
+    from interop_opencl._ownership import ImportedMemory
     from interop_opencl.stream import OpenCLStream
 
-_CREATE = "clCreateImageWithProperties"
 _IMAGE_2D, _IMAGE_3D, _IMAGE_2D_ARRAY = 0x10F1, 0x10F2, 0x10F3
 _ORDERS = {1: 0x10B0, 2: 0x10B2, 4: 0x10B5}
 _CHANNELS = {
@@ -37,7 +25,6 @@ _CHANNELS = {
     Numbers.UINT: {8: 0x10DA, 16: 0x10DB, 32: 0x10DC},
     Numbers.FLOAT: {16: 0x10DD, 32: 0x10DE},
 }
-_CODES = {handle_type: code for code, handle_type in cl.MEMORY_HANDLES.items()}
 # Image format not supported, invalid format descriptor, invalid size, no images at all, invalid descriptor.
 _NOT_THIS_KIND = frozenset({-10, -39, -40, -59, -65})
 _FORMAT = struct.Struct("@2I")
@@ -49,20 +36,11 @@ _DESCRIPTION = struct.Struct("@I6N2IP")
 class OpenCLImage(ImageBase):
     """An image of another API, imported."""
 
-    __slots__ = ("_native", "_ownership", "_stream")
+    __slots__ = ("_native", "_ownership")
 
-    def __init__(
-        self,
-        native: Any,
-        release: Callable[[], None],
-        ownership: Ownership,
-        image: ImageDescriptor,
-        timeout: float,
-    ) -> None:
+    def __init__(self, made: ImportedMemory, image: ImageDescriptor, timeout: float) -> None:
+        self._native, release, self._ownership = made
         super().__init__("OpenCL image", image, timeout, release)
-        self._stream = ownership.stream
-        self._native = native
-        self._ownership = ownership
 
     @property
     def native(self) -> Any:
@@ -73,23 +51,21 @@ class OpenCLImage(ImageBase):
     def acquire(self, stream: Stream) -> None:
         """Enqueue ``clEnqueueAcquireExternalMemObjectsKHR``: use before it is undefined."""
         self.check_open()
-        self._ownership.prepare_acquire(stream).run()
+        self._ownership.prepare(stream)[0].run()
 
     def release(self, stream: Stream) -> None:
         """Enqueue ``clEnqueueReleaseExternalMemObjectsKHR``: use after it is undefined."""
         self.check_open()
-        self._ownership.prepare_release(stream).run()
+        self._ownership.prepare(stream)[1].run()
 
     def copy(self, host: Any, level: int, layer: int, timeout: float, *, to_host: bool) -> None:
         """Copy on the consumer's queue (``clEnqueueReadImage``, ``clEnqueueWriteImage``)."""
-        image, stream, native = self._descriptor, self._stream, self._native
+        image = self._descriptor
         # The level follows as many coordinates as the kind of image has (cl_khr_mipmap_image).
         place = (0, 0, layer, level) if image.is_3d or image.array_layers > 1 else (0, 0, level, 0)
         origin, region = (ctypes.c_size_t * 4)(*place), (ctypes.c_size_t * 3)(*image.level_extent(level))
-        function = "clEnqueueReadImage" if to_host else "clEnqueueWriteImage"
-        places = (native.int_ptr, cl.FALSE, origin, region, 0, 0, host.ctypes.data)
-        enqueue = partial(stream.driver.call, function, stream.address, *places, 0, None, None)
-        stream.copy(enqueue, lambda: (host, native), timeout)
+        where = (self._native, origin, region, 0, 0)
+        self._ownership.stream.transfer("Image", *where, host=host, timeout=timeout, to_host=to_host)
 
     def close(self) -> None:
         """Release ownership that is still acquired, then the import. A second call does nothing."""
@@ -116,21 +92,14 @@ def import_image(stream: OpenCLStream, handle: Handle, image: ImageDescriptor, t
         raise Unsupported("mip levels", reason)
     extents = (width, height, depth, layers, image.row_pitch, 0)
     layout = (_FORMAT.pack(*wanted), _DESCRIPTION.pack(kind, *extents, levels if levels > 1 else 0, 0, 0))
-    # Missing functions are an error before the driver has the handle.
-    driver, functions = stream.driver, stream.home.ownership
-    function, discard = driver.raw(_CREATE), driver.raw("clReleaseMemObject")
-    with lend(handle, FdFate.TAKEN) as number:
-        properties = (ctypes.c_uint64 * 3)(_CODES[handle.type], number, 0)
-        arguments = (stream.context, properties, cl.MEM_READ_WRITE, *layout, None)
-        try:
-            made = cl.create(_CREATE, function, *arguments, imported="image memory", discard=discard)
-        except DriverError as error:
-            if error.code not in _NOT_THIS_KIND:
-                raise
-            raise Unsupported(f"{image.tiling} images {image.shape} of {image.format}", str(error)) from error
-        native, release = driver.adopt(made)  # in here, since the handle goes on success only
-    ownership = ExternalOwnership(functions, stream, made)
-    return OpenCLImage(native, release, ownership, image, timeout)
+    create = "clCreateImageWithProperties"
+    try:
+        made = import_object(stream, handle, create, layout, "image memory")
+    except DriverError as error:
+        if error.code not in _NOT_THIS_KIND:
+            raise
+        raise Unsupported(f"{image.tiling} images {image.shape} of {image.format}", str(error)) from error
+    return OpenCLImage(made, image, timeout)
 
 
 def _check_tiling(stream: OpenCLStream, handle_type: HandleType, image: ImageDescriptor) -> None:
@@ -142,7 +111,7 @@ def _check_tiling(stream: OpenCLStream, handle_type: HandleType, image: ImageDes
     if image.offset:
         raise InvalidArgument(f"OpenCL imports images from their first byte, got an offset of {image.offset}")
     device: int = stream.home.native_device.int_ptr
-    linear = _CODES[handle_type] in stream.driver.query_numbers(device, cl.DEVICE_LINEAR_IMAGES)
+    linear = handle_type in stream.driver.query_handles(device, cl.DEVICE_LINEAR_IMAGES, cl.MEMORY_HANDLES)
     if linear and image.tiling is not Tiling.LINEAR:
         reason = f"the OpenCL driver reads images in {handle_type} memory as rows; make them linear"
         raise Unsupported("images of optimal tiling", reason)

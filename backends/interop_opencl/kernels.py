@@ -36,32 +36,28 @@ class OpenCLModule(ModuleBase):
         super().__init__(signatures, stream, natives.clear)
         self.driver = stream.driver
         self._natives = natives
-        self._program: Any = program
+        """The program, then its kernels."""
         self.launches: weakref.WeakSet[LaunchBase] = weakref.WeakSet()
         """The launches that release their kernels when this module is closed."""
 
     def open_kernel(self, signature: Signature) -> OpenCLKernel:
         """Return a kernel of this module."""
-        native, limit = self.create(signature.name)
+        native = self.create(signature.name)
         self._natives.append(native)
-        return OpenCLKernel(self, signature, native.int_ptr, limit)
+        question = self.driver.cl.kernel_work_group_info.WORK_GROUP_SIZE
+        asked = native.get_work_group_info, question, self.stream.home.native_device
+        limit = self.driver.make("clGetKernelWorkGroupInfo", *asked)
+        return OpenCLKernel(self, signature, native.int_ptr, int(limit))
 
-    def create(self, name: str) -> tuple[Any, int]:
-        """Create a ``cl_kernel`` (``clCreateKernel``); return it and the work items of its largest group."""
-        binding = self.driver.cl
-        try:
-            native = binding.Kernel(self._program, name)
-            question = binding.kernel_work_group_info.WORK_GROUP_SIZE
-            return native, int(native.get_work_group_info(question, self._program.devices[0]))
-        except binding.Error as error:
-            raise cl.failure("clCreateKernel", error) from error
+    def create(self, name: str) -> Any:
+        """Create a ``cl_kernel`` (``clCreateKernel``)."""
+        return self.driver.make("clCreateKernel", self.driver.cl.Kernel, self._natives[0], name)
 
     def close(self) -> None:
         """Release the program and its kernels (``clReleaseProgram``). A second call does nothing."""
         for launch in list(self.launches):
             launch.kept = None  # the kernel, which keeps its arguments
         self._kernels.clear()
-        self._program = None
         super().close()
 
 
@@ -94,7 +90,7 @@ class OpenCLKernel(KernelBase):
         """
         module: OpenCLModule = self.module
         queue = self._queue(stream)
-        native, _ = module.create(self.signature.name)
+        native = module.create(self.signature.name)
         self._set_arguments(native.int_ptr, args)
         # ctypes passes its own objects on as they are, so the arguments are converted here.
         dimensions, offset, size, local = _extents(grid, group)

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import ctypes
 import weakref
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from interop.protocols import ClosedError, FdFate, Handle, check_range, check_shape, lend
-from interop.toolkit import BYTES, DeviceType, Resource, ViewBase, check_dlpack_request, to_dlpack
+from interop.protocols import ClosedError, check_range, check_shape
+from interop.toolkit import BYTES, DeviceType, Pin, Resource, ViewBase, check_dlpack_request, to_dlpack
 from interop_opencl import _driver as cl
-from interop_opencl._ownership import ExternalOwnership
+from interop_opencl._ownership import import_object
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from interop.protocols import DType, MemoryDescriptor, PreparedCall, Stream
-    from interop_opencl._ownership import Ownership
+    from interop.protocols import DType, Handle, MemoryDescriptor, PreparedCall, Stream
+    from interop_opencl._ownership import NewMemory
     from interop_opencl.stream import OpenCLStream
 
-_CREATE = "clCreateBufferWithProperties"
 _NOT_ASKED_FOR = (
     "this is OpenCL memory: its DLPack pointer is a cl_mem, which NumPy refuses and PyTorch (2.13) crashes on; "
     "a library that knows cl_mem asks with dl_device=view.__dlpack_device__(), others take view.read(array)"
 )
-_CODES = {handle_type: code for code, handle_type in cl.MEMORY_HANDLES.items()}
-_Properties = ctypes.c_uint64 * 3
 
 
 class OpenCLMemory:
@@ -36,28 +29,17 @@ class OpenCLMemory:
 
     __slots__ = ("__weakref__", "_native", "_ownership", "_release", "_size", "_views", "alive", "stream")
 
-    def __init__(
-        self,
-        stream: OpenCLStream,
-        native: Any,
-        size: int,
-        release: Callable[[], object],
-        ownership: Ownership | None = None,
-    ) -> None:
-        """Refer to a ``cl_mem``.
+    def __init__(self, stream: OpenCLStream, size: int, made: NewMemory) -> None:
+        """Take ownership of a ``cl_mem``.
 
         Args:
             stream: The queue on which views are copied.
-            native: The ``pyopencl.Buffer``.
             size: Bytes.
-            release: Releases ``native`` and the last reference.
-            ownership: How an import changes hands; None for memory of the consumer's own.
+            made: A ``pyopencl.Buffer`` and what belongs to it.
         """
         self.stream = stream
-        self._native = native
         self._size = size
-        self._release = release
-        self._ownership = ownership
+        self._native, self._release, self._ownership = made
         self._views: set[weakref.ref[OpenCLBuffer]] = set()
         self.alive = True
 
@@ -91,12 +73,12 @@ class OpenCLMemory:
     def prepare_acquire(self, stream: Stream) -> PreparedCall | None:
         """Return the acquire; for host memory, the unmap."""
         self.check_open()
-        return self._ownership.prepare_acquire(stream) if self._ownership is not None else None
+        return self._ownership.prepare(stream)[0] if self._ownership is not None else None
 
     def prepare_release(self, stream: Stream) -> PreparedCall | None:
         """Return the release; for host memory, the map."""
         self.check_open()
-        return self._ownership.prepare_release(stream) if self._ownership is not None else None
+        return self._ownership.prepare(stream)[1] if self._ownership is not None else None
 
     def part(self, view: OpenCLBuffer, offset: int, size: int) -> Any:
         """Return a ``pyopencl.Buffer`` of a part, for ``view`` to keep (``clCreateSubBuffer``).
@@ -107,15 +89,12 @@ class OpenCLMemory:
         self.check_open()
         home = self.stream.home
         check_range(offset, size, self._size, alignment=home.device.capabilities.view_alignment)
-        try:
-            made = self._native.get_sub_region(offset, size)
-        except home.driver.cl.Error as error:
-            raise cl.failure("clCreateSubBuffer", error) from error
+        made = home.driver.make("clCreateSubBuffer", self._native.get_sub_region, offset, size)
         self._views.add(weakref.ref(view, self._views.discard))
         return made
 
     def pin(self) -> Pin:
-        """Keep the ``cl_mem``, and with it the import, until the result is dropped."""
+        """Keep the ``cl_mem``, and with it the import, until the result is dropped. The driver counts references."""
         return Pin(self.stream.driver.last_reference("MemObject", self.whole.int_ptr))
 
     def close(self) -> None:
@@ -133,15 +112,6 @@ class OpenCLMemory:
 
 def _nothing() -> None:
     """Release nothing: the memory has been released."""
-
-
-class Pin:
-    """Keeps a ``cl_mem`` for an array library. The driver counts references, so the memory need not."""
-
-    __slots__ = ("__weakref__",)
-
-    def __init__(self, drop: Callable[[], object]) -> None:
-        weakref.finalize(self, drop).atexit = False
 
 
 class OpenCLBuffer(ViewBase[OpenCLMemory]):
@@ -221,11 +191,8 @@ class OpenCLBuffer(ViewBase[OpenCLMemory]):
 
     def copy(self, host: Any, timeout: float, *, to_host: bool) -> None:
         """Copy on the consumer's queue (``clEnqueueReadBuffer``, ``clEnqueueWriteBuffer``)."""
-        stream, memory = self.memory.stream, self.memory.whole
-        function = "clEnqueueReadBuffer" if to_host else "clEnqueueWriteBuffer"
-        places = (memory.int_ptr, cl.FALSE, self.first, self._nbytes, host.ctypes.data)
-        enqueue = partial(stream.driver.call, function, stream.address, *places, 0, None, None)
-        stream.copy(enqueue, lambda: (host, memory), timeout)
+        where = (self.memory.whole, self.first, self._nbytes)
+        self.memory.stream.transfer("Buffer", *where, host=host, timeout=timeout, to_host=to_host)
 
     def close(self) -> None:
         """End the view, and release memory that came from ``allocate``. A second call does nothing."""
@@ -236,28 +203,17 @@ class OpenCLBuffer(ViewBase[OpenCLMemory]):
 def import_memory(stream: OpenCLStream, handle: Handle, descriptor: MemoryDescriptor) -> OpenCLMemory:
     """Import an allocation (``clCreateBufferWithProperties``); ``handle`` is consumed on success only.
 
-    The handle is of an importable type and fits the descriptor. No device list is passed: the context has one
-    device, and the enums of the list differ between driver generations.
+    The handle is of an importable type and fits the descriptor.
     """
-    # Missing functions are an error before the driver has the handle.
-    driver, functions = stream.driver, stream.home.ownership
-    create, discard = driver.raw(_CREATE), driver.raw("clReleaseMemObject")
-    size = descriptor.allocation_size
-    with lend(handle, FdFate.TAKEN) as number:
-        properties = _Properties(_CODES[handle.type], number, 0)
-        place = (stream.context, properties, cl.MEM_READ_WRITE, size, None)
-        made = cl.create(_CREATE, create, *place, imported="memory", discard=discard)
-        native, release = driver.adopt(made)  # in here, since the handle goes on success only
-    ownership = ExternalOwnership(functions, stream, made)
-    return OpenCLMemory(stream, native, size, release, ownership)
+    create, size = "clCreateBufferWithProperties", descriptor.allocation_size
+    return OpenCLMemory(stream, size, import_object(stream, handle, create, (size,), "memory"))
 
 
 def allocate(stream: OpenCLStream, size: int, timeout: float) -> tuple[OpenCLMemory, OpenCLBuffer]:
     """Allocate device memory (``clCreateBuffer``). Closing the view releases it."""
     shape, nbytes = check_shape(size, BYTES)
-    driver, name = stream.driver, "clCreateBuffer"
-    made = cl.create(name, driver.raw(name), stream.context, cl.MEM_READ_WRITE, nbytes, None)
-    native, release = driver.adopt(made)
+    place = (stream.context, cl.MEM_READ_WRITE, nbytes, None)
+    _, native, release = stream.driver.create_memory("clCreateBuffer", place)
     owned = Resource("OpenCL memory", release)
-    memory = OpenCLMemory(stream, native, nbytes, owned.close)
+    memory = OpenCLMemory(stream, nbytes, (native, owned.close, None))
     return memory, OpenCLBuffer(memory, 0, shape, nbytes, BYTES, timeout, owner=True)

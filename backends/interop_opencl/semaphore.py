@@ -23,8 +23,6 @@ from interop_opencl import _driver as cl
 from interop_opencl.stream import stream_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from interop.protocols import Stream
     from interop_opencl._context import OpenCLContext
 
@@ -41,8 +39,8 @@ class OpenCLSemaphore(SemaphoreBase):
 
     def __init__(self, home: OpenCLContext, address: int) -> None:
         """Take ownership of a ``cl_semaphore_khr``."""
-        release = home.extension(_DESTROY)
-        super().__init__(f"OpenCL semaphore 0x{address:x}", SemaphoreKind.BINARY, _release, release, address)
+        what = f"OpenCL semaphore 0x{address:x}"
+        super().__init__(what, SemaphoreKind.BINARY, home.call, _DESTROY, address)
         self._home = home
         self._semaphores = (ctypes.c_void_p * 1)(address)
 
@@ -86,9 +84,8 @@ class OneShotSemaphore(OpenCLSemaphore):
         """Raise ``TurnError``: only the side that created the semaphore signals it."""
         self.rule.check_signal(value)
         stream_address(stream, self._home.address)
-        raise TurnError(
-            "a sync_fd carries a signal of the other side; signal a semaphore of create_semaphore"
-        )
+        text = "a sync_fd carries a signal of the other side; signal a semaphore of create_semaphore"
+        raise TurnError(text)
 
 
 class OpenCLSignals(OpenCLSemaphore):
@@ -114,25 +111,18 @@ class OpenCLSignals(OpenCLSemaphore):
         self.check_open()
         if not self._signalled:
             raise TurnError("there is no signal to export; call signal first")
-        home, code, number = self._home, _CODES[HandleType.SYNC_FD], ctypes.c_int(-1)
-        export, place = home.extension(_EXPORT), (ctypes.sizeof(number), ctypes.byref(number), None)
-        cl.check(_EXPORT, export(self._semaphores[0], home.native_device.int_ptr, code, *place))
+        home, exported, number = self._home, HandleType.SYNC_FD, ctypes.c_int(-1)
+        place = (_CODES[exported], ctypes.sizeof(number), ctypes.byref(number), None)
+        home.call(_EXPORT, self._semaphores[0], home.native_device.int_ptr, *place)
         self._signalled = False
-        identity = home.device.identity
-        return Handle(number.value, HandleType.SYNC_FD), SemaphoreDescriptor(
-            kind=SemaphoreKind.BINARY, handle_type=HandleType.SYNC_FD, device=identity
-        )
-
-
-def _release(release: Callable[[int], int], address: int) -> None:
-    cl.check(_DESTROY, release(address))
+        descriptor = SemaphoreDescriptor(kind=self.kind, handle_type=exported, device=home.device.identity)
+        return Handle(number.value, exported), descriptor
 
 
 def import_semaphore(home: OpenCLContext, handle: Handle) -> OpenCLSemaphore:
     """Import a binary semaphore (``clCreateSemaphoreWithPropertiesKHR``); ``handle`` is consumed on success only."""
-    create = _creator(home)
     with lend(handle, FdFate.TAKEN, floor=SEMAPHORE_FLOOR) as number:
-        address = create(_CODES[handle.type], number, 0, imported="binary semaphore")
+        address = _create(home, _CODES[handle.type], number, 0, imported="binary semaphore")
     kind = OneShotSemaphore if handle.type is HandleType.SYNC_FD else OpenCLSemaphore
     return kind(home, address)
 
@@ -144,28 +134,20 @@ def create_semaphore(home: OpenCLContext, kind: SemaphoreKind, export: HandleTyp
         Unsupported: The device does not export that kind of semaphore by that handle type.
     """
     supported = home.device.capabilities.exportable(kind)
-    if kind is not SemaphoreKind.BINARY or export not in supported:
-        offered = ", ".join(sorted(supported)) or "none"
-        raise Unsupported(
-            f"exporting a {kind.value} semaphore as {export.value}",
-            f"the device exports binary semaphores as: {offered}",
-        )
-    create = _creator(home, _EXPORT)
-    return OpenCLSignals(home, create(cl.SEMAPHORE_EXPORT_TYPES, _CODES[export], 0, 0))
+    if export not in supported:
+        reason = f"the device exports {kind.value} semaphores as: {', '.join(sorted(supported)) or 'none'}"
+        raise Unsupported(f"exporting a {kind.value} semaphore as {export.value}", reason)
+    home.extension(_EXPORT)  # a platform that lacks it fails before there is an object
+    return OpenCLSignals(home, _create(home, cl.SEMAPHORE_EXPORT_TYPES, _CODES[export], 0, 0))
 
 
-def _creator(home: OpenCLContext, *needed: str) -> Callable[..., int]:
-    """Return what creates a binary semaphore of further properties.
+def _create(home: OpenCLContext, *properties: int, imported: str = "") -> int:
+    """Create a binary semaphore of further properties (``clCreateSemaphoreWithPropertiesKHR``).
 
-    A platform that lacks a function must fail before it has a handle, and before there is an object to release.
+    A platform that lacks a function fails before the driver has a handle, and before there is an object to release.
     """
-    function = home.extension(_CREATE)
-    for name in (*cl.SEMAPHORE_FUNCTIONS, *needed):
+    for name in cl.SEMAPHORE_FUNCTIONS:
         home.extension(name)
-
-    def create(*properties: int, imported: str = "") -> int:
-        words = (cl.SEMAPHORE_TYPE, cl.SEMAPHORE_TYPE_BINARY, *properties)
-        given = (ctypes.c_uint64 * len(words))(*words)
-        return cl.create(_CREATE, function, home.address, given, imported=imported)
-
-    return create
+    words = (cl.SEMAPHORE_TYPE, cl.SEMAPHORE_TYPE_BINARY, *properties)
+    given = (ctypes.c_uint64 * len(words))(*words)
+    return cl.create(_CREATE, home.extension(_CREATE), home.address, given, imported=imported)

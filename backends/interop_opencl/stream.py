@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from interop.protocols import DriverError, InteropError, InvalidArgument, WaitTimeout
 from interop.toolkit import ALL_HOLDS, Notifications, StreamBase, hold_failure, poll
 from interop_opencl import _driver as cl
-from interop_opencl._events import EventGate, on_completion, user_event
+from interop_opencl._events import EventGate, user_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -22,10 +22,6 @@ _DRAIN = 0.25
 """Seconds for a closed queue to make the callbacks that it owes."""
 
 
-def _keep(_kept: object, _status: int) -> None:
-    """Keep an object until this function has been called."""
-
-
 class OpenCLStream(StreamBase):
     """An in-order command queue. Any thread may use it; calls run as they arrive."""
 
@@ -34,10 +30,8 @@ class OpenCLStream(StreamBase):
     def __init__(self, home: OpenCLContext) -> None:
         """Create a queue (``clCreateCommandQueueWithProperties``)."""
         driver = home.driver
-        try:
-            native = driver.cl.CommandQueue(home.native, home.native_device)
-        except driver.cl.Error as error:
-            raise cl.failure("clCreateCommandQueueWithProperties", error) from error
+        place = home.native, home.native_device
+        native = driver.make("clCreateCommandQueueWithProperties", driver.cl.CommandQueue, *place)
         kept: list[Any] = [native]
         self._queue: int = native.int_ptr
         self._flush = driver.raw("clFlush")
@@ -82,6 +76,21 @@ class OpenCLStream(StreamBase):
             if not poll(lambda: self._ended(event), busy=False, timeout=timeout):
                 raise WaitTimeout(self._what, timeout)
 
+    def transfer(self, kind: str, native: Any, *place: Any, host: Any, timeout: float, to_host: bool) -> None:
+        """Copy between device and host on this queue and block until it is done.
+
+        Args:
+            kind: ``"Buffer"`` or ``"Image"``, for ``clEnqueueReadBuffer`` and its like.
+            native: pyopencl's object.
+            *place: Arguments of the call that say which part.
+            host: NumPy array.
+            timeout: Seconds to wait at most.
+            to_host: Whether the device is read.
+        """
+        function = f"clEnqueue{'Read' if to_host else 'Write'}{kind}"
+        arguments = (self.address, native.int_ptr, cl.FALSE, *place, host.ctypes.data, 0, None, None)
+        self.copy(partial(self.driver.call, function, *arguments), lambda: (host, native), timeout)
+
     @contextmanager
     def _marker(self, gate: int | None = None) -> Generator[ctypes.c_void_p]:
         """Enqueue a marker and give its event, for as long as the block runs."""
@@ -96,14 +105,15 @@ class OpenCLStream(StreamBase):
     def _ended(self, event: ctypes.c_void_p) -> bool:
         status = ctypes.c_int(1)
         self.driver.call("clGetEventInfo", event, cl.EVENT_EXECUTION_STATUS, 4, ctypes.byref(status), None)
-        if status.value < 0:
-            raise DriverError("a command in the queue", status.value, cl.name_of(status.value))
+        failure = _failure(status.value)
+        if failure is not None:
+            raise failure
         return status.value == cl.COMPLETE
 
     def park(self, used: object) -> None:
         """Keep host memory until the work so far has ended: a copy in flight still uses it."""
         with suppress(InteropError), self._marker() as event:
-            on_completion(self.driver, self.home.pending, event, partial(_keep, used))
+            self.home.pending.on_completion(event, lambda _status: used)
             self.flush()
 
     def enqueue_notification(self, number: int) -> None:
@@ -112,11 +122,12 @@ class OpenCLStream(StreamBase):
         Where the marker is complete at once, PoCL (3.1) calls from inside ``clSetEventCallback``, in the caller's
         thread and under its own locks. A user event delays the marker until that call has returned.
         """
-        driver = self.driver
+        driver, pending = self.driver, self.home.pending
+        owed = self.notifications  # the callback must not keep the stream
         gate = user_event(driver, self.context)
         try:
             with self._marker(gate) as event:
-                on_completion(driver, self.home.pending, event, partial(_reached, self.notifications, number))
+                pending.on_completion(event, lambda status: owed.reached(number, _failure(status)))
         finally:
             driver.raw("clSetUserEventStatus")(gate, cl.COMPLETE)
             driver.raw("clReleaseEvent")(gate)
@@ -133,10 +144,9 @@ class OpenCLStream(StreamBase):
             self.driver.call("clEnqueueBarrierWithWaitList", other, 1, ctypes.byref(event), None)
 
 
-def _reached(owed: Notifications, number: int, status: int) -> None:
-    failed = status != cl.COMPLETE  # negative: the error of an earlier command
-    error = DriverError("a command in the queue", status, cl.name_of(status)) if failed else None
-    owed.reached(number, error)
+def _failure(status: int) -> DriverError | None:
+    """Return what the status of an event reports; a negative one is the error of the command or an earlier one."""
+    return DriverError("a command in the queue", status, cl.name_of(status)) if status < 0 else None
 
 
 def _release(gate: EventGate, owed: Notifications, kept: list[Any], drop: Callable[[], object]) -> None:

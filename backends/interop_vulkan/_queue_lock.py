@@ -21,7 +21,7 @@ class QueueLock:
         if not (self._timed or self._managed or callable(theirs)):
             msg = f"lock must be a threading.Lock, a context manager or a callable that returns one, got {theirs!r}"
             raise InvalidArgument(msg)
-        self._theirs = theirs
+        self._theirs: Any = theirs
         self._timeout = timeout
         self._own = threading.Lock()
         self._open: Any = None

@@ -230,7 +230,7 @@ def create_buffer(
 
 def describe_memory(context: Context, export: HandleType, size: int, **more: Any) -> MemoryDescriptor:
     """Return the descriptor of a new allocation, under an identifier of its own unless ``more`` says otherwise."""
-    fields = {"allocation_size": size, "allocation": os.urandom(16), **more}
+    fields: dict[str, Any] = {"allocation_size": size, "allocation": os.urandom(16), **more}
     return MemoryDescriptor(size=size, handle_type=export, device=context.info.identity, **fields)
 
 

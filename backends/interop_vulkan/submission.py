@@ -58,9 +58,9 @@ class PreparedSubmission(Child):
         self._commands = Recording(context)
         self._recording: Any = None
         with contextlib.ExitStack() as undo:
-            # The destruction of the pool frees its command buffers too.
             resettable = VK.VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT
             pool = struct("VkCommandPoolCreateInfo", flags=resettable, queueFamilyIndex=context.family)
+            # Destroying the pool frees the command buffers too.
             self._pool = context.create("CommandPool", pool, undo)
             self._takes = transfer(acquire, QUEUE_FAMILY_EXTERNAL, context.family, ORDER) if acquire else None
             self._gives = transfer(release, context.family, QUEUE_FAMILY_EXTERNAL, TO_HOST)
@@ -236,13 +236,15 @@ class PreparedSubmission(Child):
                 check("vkQueueSubmit", result)
         for semaphore in self._one_shots:
             semaphore.submitted(value, signal=semaphore is signal)
-        notes: tuple[Callable[[int], None], ...] = ()
         if native is None:
-            notes = self._kept or ()
-        elif commands.submitted:
+            for note in self._kept or ():
+                note(value)
+            return value
+        notes: tuple[Callable[[int], None], ...] = ()
+        if commands.submitted:
             notes = tuple(commands.submitted)
             commands.submitted.clear()
-        if self._repeat and native is not None:
+        if self._repeat:
             self._kept = notes
         for note in notes:
             note(value)

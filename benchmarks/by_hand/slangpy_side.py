@@ -30,7 +30,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from interop.cli.bench._measure import Contestant, race, wall
+from interop.cli._timing import wall
+from interop.cli.bench._measure import Contestant, race
 from interop.cli.bench._programs import frame_of, load
 
 if TYPE_CHECKING:

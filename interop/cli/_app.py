@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,15 +17,13 @@ from rich.text import Text
 
 from interop import __version__, registry
 from interop.cli import _doctor as diagnosis
-from interop.cli._files import write_json
 from interop.cli._measures import MEASURES
-from interop.cli._options import CONSUMER_NAMES, PRODUCER_NAME, SECONDS, Names, OutputFile, consumers
+from interop.cli._options import CONSUMERS, PRODUCER, Names, OutputFile, every_consumer, write_json
 from interop.negotiation import MEMORY_TYPES, MemoryPath, Strategy
 from interop.protocols import InteropError, InvalidArgument
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from interop.cli.compare import CompareSettings, Result
 
@@ -31,10 +31,12 @@ _out = Console()
 _err = Console(stderr=True)
 _SYNC = click.Choice(["auto", *(each.value for each in Strategy)])
 _PATH = click.Choice([each.value for each in MemoryPath])
+_HANDLE_TYPE = click.Choice([each.value for each in MEMORY_TYPES])
 
 
 @click.group(
-    no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},
 )
 @click.version_option(__version__, "-V", "--version", prog_name="interop", message="%(prog)s %(version)s")
 def app() -> None:
@@ -44,90 +46,52 @@ def app() -> None:
     """
 
 
-def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return one decorator that adds several options in the order given."""
-
-    def decorate(function: Any) -> Any:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
-
-
 _consumers = click.option(
-    "--consumers",
-    type=CONSUMER_NAMES,
-    help="Consumers, separated by commas.  [default: every registered one]",
+    "--consumers", type=CONSUMERS, help="Consumers, separated by commas.  [default: every registered one]"
 )
 _producer = click.option(
-    "--producer",
-    type=PRODUCER_NAME,
-    default="vulkan",
-    show_default=True,
-    help="The backend that owns the memory.",
+    "--producer", type=PRODUCER, default="vulkan", help="The backend that owns the memory."
 )
+_seconds = click.FloatRange(min=0, min_open=True)
 _timeout = click.option(
-    "--timeout", type=SECONDS, default=10.0, show_default=True, help="Seconds after which any wait gives up."
+    "--timeout", type=_seconds, default=10.0, help="Seconds after which any wait gives up."
 )
 _json = click.option("--json", type=OutputFile(), help="Write the report to this file; - is standard output.")
 
 
 @app.command()
-@_options(
-    _consumers,
-    _producer,
-    click.option(
-        "--frames",
-        type=click.IntRange(min=1),
-        default=600,
-        show_default=True,
-        help="Frames to verify per consumer.",
-    ),
-    click.option(
-        "--grid",
-        type=click.IntRange(2, 8192),
-        default=256,
-        show_default=True,
-        help="Heights per side of the grid.",
-    ),
-    click.option("--sync", type=_SYNC, default="auto", show_default=True, help="Synchronisation strategy."),
-    click.option("--path", type=_PATH, help="Refuse every other memory path."),
-    click.option(
-        "--handle-type",
-        type=click.Choice([each.value for each in MEMORY_TYPES]),
-        help="Refuse every other external handle type.",
-    ),
-    click.option(
-        "--producer-device", help="The producer's device: index, or part of its name, uuid or PCI address."
-    ),
-    click.option(
-        "--consumer-device",
-        help="The consumers' device. With --producer-device it vouches that both are one device.",
-    ),
-    _timeout,
-    _json,
-    click.option("--png", type=OutputFile(), help="Write a contact sheet of rendered frames to this file."),
+@_consumers
+@_producer
+@click.option("--frames", type=click.IntRange(min=1), default=600, help="Frames to verify per consumer.")
+@click.option("--grid", type=click.IntRange(2, 8192), default=256, help="Heights per side of the grid.")
+@click.option("--sync", type=_SYNC, default="auto", help="Synchronisation strategy.")
+@click.option("--path", type=_PATH, help="Refuse every other memory path.")
+@click.option("--handle-type", type=_HANDLE_TYPE, help="Refuse every other external handle type.")
+@click.option(
+    "--producer-device", help="The producer's device: index, or part of its name, uuid or PCI address."
 )
+@click.option(
+    "--consumer-device",
+    help="The consumers' device. With --producer-device it vouches that both are one device.",
+)
+@_timeout
+@_json
+@click.option("--png", type=OutputFile(), help="Write a contact sheet of rendered frames to this file.")
 def compare(
     consumers: list[str] | None, producer: str, json: Path | None, png: Path | None, **options: Any
 ) -> None:
     """Run one producer against every consumer: correctness, path, synchronisation and speed side by side."""
     from interop.cli.compare import CompareSettings, agreements, document, table, write_png
 
-    plugins = registry.default()
-    for line in plugins.prepare_environment():
-        _tell(f"[dim]{escape(line)}[/]", json)
-    results = _run_all(consumers or _every_consumer(), CompareSettings(producer=producer, **options))
+    _prepare(json)
+    results = _run_all(consumers or every_consumer(), CompareSettings(producer=producer, **options))
     agreed = agreements(results)
-    if not _is_standard_output(json):
+    if str(json) != "-":
         _out.print(table(results))
     for each in agreed:
         _tell(escape(str(each)), json)
     _print_failures()
-    if json is not None:
-        write_json(json, document(producer, results, agreed))
-        _tell(f"figures in {escape(str(json))}", json)
+    _write_figures(json, document(producer, results, agreed))
     if png is not None and write_png(png, results):
         _tell(f"pictures in {escape(str(png))}", json)
     if not any(result.available for result in results):
@@ -136,17 +100,22 @@ def compare(
     raise SystemExit(0 if all(result.correct for result in results) else 1)
 
 
-def _every_consumer() -> list[str]:
-    return consumers()
-
-
-def _is_standard_output(file: Path | None) -> bool:
-    return str(file) == "-"
-
-
 def _tell(text: str, json: Path | None) -> None:
     """Print a line of a report; on standard error where standard output carries JSON."""
-    (_err if _is_standard_output(json) else _out).print(text, highlight=False)
+    (_err if str(json) == "-" else _out).print(text, highlight=False)
+
+
+def _prepare(json: Path | None) -> None:
+    """Let plugins set up software drivers, and print what they did."""
+    for line in registry.default().prepare_environment():
+        _tell(f"[dim]{escape(line)}[/]", json)
+
+
+def _write_figures(json: Path | None, content: Any) -> None:
+    """Write the report where ``--json`` asks for it, and print where it is."""
+    if json is not None:
+        write_json(json, content)
+        _tell(f"figures in {escape(str(json))}", json)
 
 
 def _run_all(names: Sequence[str], settings: CompareSettings) -> list[Result]:
@@ -175,9 +144,7 @@ def _print_failures() -> None:
 @app.command()
 def backends() -> None:
     """List the registered backends; open none of them."""
-    listing = Table(header_style="bold")
-    for title in ("backend", "roles", "what it is"):
-        listing.add_column(title)
+    listing = Table("backend", "roles", "what it is", header_style="bold")
     for name, info in registry.backends().items():
         listing.add_row(name, ", ".join(sorted(info.roles)), info.summary)
     _out.print(listing)
@@ -185,17 +152,15 @@ def backends() -> None:
 
 
 @app.command()
-@_options(
-    _consumers,
-    _json,
-    click.option("--test", is_flag=True, help="Send bytes both ways over each pair, path and strategy."),
-    _timeout,
-)
+@_consumers
+@_json
+@click.option("--test", is_flag=True, help="Send bytes both ways over each pair, path and strategy.")
+@_timeout
 def doctor(consumers: list[str] | None, json: Path | None, timeout: float, *, test: bool) -> None:
     """Show what is here, which devices are one, and what each pair would use. For bug reports."""
     found = diagnosis.examine(consumers or ())
     passed = diagnosis.test(found, timeout) if test else True
-    if not _is_standard_output(json):
+    if str(json) != "-":
         for line in diagnosis.lines(found):
             _say(line)
     _print_failures()
@@ -217,9 +182,7 @@ def _say(line: diagnosis.Line) -> None:
     first, *rest = text.wrap(_out, room) or [text]
     parts = [first]
     if rest:  # the lines after the first have less room, so they are wrapped again
-        done = len(first)
-        while text.plain[done] == " ":
-            done += 1
+        done = len(text) - len(text.plain[len(first) :].lstrip(" "))
         parts += text[done:].wrap(_out, room - 2)
     for number, part in enumerate(parts):
         part.rstrip()
@@ -227,51 +190,35 @@ def _say(line: diagnosis.Line) -> None:
 
 
 @app.command()
-@_options(
-    _consumers,
-    _producer,
-    click.option(
-        "--measure",
-        "measures",
-        type=Names("measure", lambda: MEASURES),
-        help=f"Measures, separated by commas: {', '.join(MEASURES)}.  [default: all]",
-    ),
-    click.option(
-        "--frames", type=click.IntRange(min=1), default=200, show_default=True, help="Frames per figure."
-    ),
-    _timeout,
-    click.option(
-        "--by-hand",
-        type=click.Path(exists=True, file_okay=False),
-        help="Folder with a hand-written program per consumer to measure against; a checkout has benchmarks/by_hand.",
-    ),
-    _json,
-    click.option("--png", type=OutputFile(), help="Write a picture of the figures to this file."),
+@_consumers
+@_producer
+@click.option(
+    "--measure",
+    "measures",
+    type=Names("measure", lambda: MEASURES),
+    help=f"Measures, separated by commas: {', '.join(MEASURES)}.  [default: all]",
 )
-def bench(
-    consumers: list[str] | None,
-    measures: list[str] | None,
-    json: Path | None,
-    png: Path | None,
-    by_hand: str | None,
-    **options: Any,
-) -> None:
+@click.option("--frames", type=click.IntRange(min=1), default=200, help="Frames per figure.")
+@_timeout
+@click.option(
+    "--by-hand",
+    "against",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder with a hand-written program per consumer to measure against; a checkout has benchmarks/by_hand.",
+)
+@_json
+@click.option("--png", type=OutputFile(), help="Write a picture of the figures to this file.")
+def bench(consumers: list[str] | None, json: Path | None, png: Path | None, **options: Any) -> None:
     """Measure what sharing costs here, against the same calls by hand where such programs are given."""
-    from dataclasses import asdict
-    from pathlib import Path
-
     from interop.cli.bench import BenchSettings, check_plots, picture, run_measures, tables
 
     if png is not None:
         check_plots()
-    for line in registry.default().prepare_environment():
-        _tell(f"[dim]{escape(line)}[/]", json)
-    folder = Path(by_hand) if by_hand is not None else None
-    settings = BenchSettings(measures=measures or MEASURES, against=folder, **options)
+    _prepare(json)
     with _err.status("") as status:
-        outcome = run_measures(consumers or _every_consumer(), settings, status.update)
+        outcome = run_measures(consumers or every_consumer(), BenchSettings(**options), status.update)
     rows = outcome.document()
-    if not _is_standard_output(json):
+    if str(json) != "-":
         for each in tables(rows):
             _out.print(each)
     for note in outcome.notes:
@@ -279,9 +226,7 @@ def bench(
     if not outcome.rows:
         _err.print("[red]nothing was measured: no named consumer shares memory here[/]")
         raise SystemExit(1)
-    if json is not None:
-        write_json(json, [asdict(row) for row in rows])
-        _tell(f"figures in {escape(str(json))}", json)
+    _write_figures(json, [asdict(row) for row in rows])
     if png is not None:
         picture(png, rows)
         _tell(f"picture in {escape(str(png))}", json)
@@ -296,9 +241,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
-        status = app.main(
-            list(arguments) if arguments is not None else None, "interop", standalone_mode=False
-        )
+        status = app.main(arguments, "interop", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as help_text:
         click.echo(help_text.format_message())
         sys.exit(0)
@@ -310,10 +253,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(2)
     except click.Abort:
         sys.exit(130)
-    except InvalidArgument as error:
-        _err.print(f"[red]{type(error).__name__}[/]: {escape(str(error))}", highlight=False)
-        sys.exit(2)
     except InteropError as error:
         _err.print(f"[red]{type(error).__name__}[/]: {escape(str(error))}", highlight=False)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, InvalidArgument) else 1)
     sys.exit(status or 0)

@@ -18,10 +18,7 @@ from interop.protocols import BackendUnavailable, InteropError, InvalidArgument,
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from interop.protocols import DeviceInfo
-
-
-_DISTRIBUTION = "gpu-interop"
+    from interop.protocols import BackendInfo, DeviceInfo
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,9 +52,8 @@ class PairState:
 class Report:
     """Everything that doctor found."""
 
-    version: str
-    python: str
-    system: str
+    host: Mapping[str, str]
+    """Versions of interop, Python and the system, as :func:`host` returns them."""
     environment: Sequence[str]
     backends: Sequence[BackendState]
     pairs: Sequence[PairState]
@@ -76,16 +72,14 @@ def examine(consumers: Sequence[str] = ()) -> Report:
         raise InvalidArgument(f"no consumer {', '.join(unknown)}; there are: {', '.join(sorted(known))}")
     environment = plugins.prepare_environment()
     backends = [
-        _backend(plugins, name)
+        _backend(plugins, info)
         for name, info in plugins.backends().items()
         if not consumers or name in consumers or Role.PRODUCER in info.roles
     ]
     makers = [device for state in backends if Role.PRODUCER.value in state.roles for device in state.devices]
     takers = [device for state in backends if Role.CONSUMER.value in state.roles for device in state.devices]
     return Report(
-        version=_version(),
-        python=f"{platform.python_implementation()} {platform.python_version()}",
-        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        host=host(),
         environment=environment,
         backends=backends,
         pairs=[_pair(plugins, left, right) for left in makers for right in takers],
@@ -102,25 +96,35 @@ def test(report: Report, timeout: float) -> bool:
     return bool(trials) and all(each.passed for each in trials)
 
 
-def _backend(plugins: registry.Registry, name: str) -> BackendState:
-    info = plugins.backends()[name]
-    state = BackendState(name=name, roles=tuple(sorted(role.value for role in info.roles)))
+def _backend(plugins: registry.Registry, info: BackendInfo) -> BackendState:
+    state = BackendState(name=info.name, roles=tuple(sorted(role.value for role in info.roles)))
     try:
-        backend = plugins.load_backend(name)
+        backend = plugins.load_backend(info.name)
         state.devices = tuple(backend.devices())
         state.versions = dict(backend.versions())
-    except BackendUnavailable as error:
-        state.trouble = error.reason + (f"; to fix: {error.install_hint}" if error.install_hint else "")
     except InteropError as error:
-        state.trouble = str(error)
+        state.trouble = why(error)
     return state
 
 
-def _version() -> str:
+def why(error: InteropError) -> str:
+    """Return why a backend cannot be used, without its name."""
+    if not isinstance(error, BackendUnavailable):
+        return str(error)
+    return error.reason + (f"; to fix: {error.install_hint}" if error.install_hint else "")
+
+
+def host() -> dict[str, str]:
+    """Return the versions of interop, of Python and of the system."""
     try:
-        return metadata.version(_DISTRIBUTION)
+        version = metadata.version("gpu-interop")
     except metadata.PackageNotFoundError:  # run from a checkout, by its path
-        return f"(distribution {_DISTRIBUTION} not installed)"
+        version = "(distribution gpu-interop not installed)"
+    return {
+        "interop": version,
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+    }
 
 
 def _pair(plugins: registry.Registry, producer: DeviceInfo, consumer: DeviceInfo) -> PairState:
@@ -129,9 +133,8 @@ def _pair(plugins: registry.Registry, producer: DeviceInfo, consumer: DeviceInfo
         left, right, match = negotiation.select_devices([producer], [consumer])
         plan = negotiation.negotiate(left, right, match, veto=plugins.veto)
     except InteropError as error:
-        return PairState(
-            producer=producer, consumer=consumer, match=key, plan=None, trouble=str(error).splitlines()[0]
-        )
+        trouble = str(error).splitlines()[0]
+        return PairState(producer=producer, consumer=consumer, match=key, plan=None, trouble=trouble)
     images = offered(left, right, plan.handle_type)
     return PairState(producer=producer, consumer=consumer, match=match, plan=plan, images=images)
 
@@ -144,15 +147,15 @@ def capabilities(device: DeviceInfo) -> list[str]:
         parts = [f"{kind.value} {_names(table[kind])}" for kind in SemaphoreKind if table.get(kind)]
         return "; ".join(parts) or "none"
 
-    lines: list[str] = []
-    if offers.memory_export or any(offers.semaphore_export.values()):
-        lines.append(
-            f"exports memory {_names(offers.memory_export)}, semaphores {kinds(offers.semaphore_export)}"
-        )
-    if offers.stream_hold or offers.memory_import:
-        lines.append(
-            f"imports memory {_names(offers.memory_import)}, semaphores {kinds(offers.semaphore_import)}"
-        )
+    directions = (
+        ("exports", offers.memory_export, offers.semaphore_export, any(offers.semaphore_export.values())),
+        ("imports", offers.memory_import, offers.semaphore_import, offers.stream_hold),
+    )
+    lines = [
+        f"{verb} memory {_names(memory)}, semaphores {kinds(semaphores)}"
+        for verb, memory, semaphores, more in directions
+        if memory or more
+    ]
     return [*lines, *offers.notes, *offers.semaphore_notes]
 
 
@@ -175,7 +178,7 @@ class Line:
 
 def lines(report: Report) -> Iterator[Line]:
     """Tell what is here, what can be used first, then each pair in a block of its own."""
-    yield Line(0, "", f"interop {report.version}, {report.python}, {report.system}")
+    yield Line(0, "", f"interop {', '.join(report.host.values())}")
     for each in report.environment:
         yield Line(0, each, style="dim")
     for state in sorted(report.backends, key=lambda state: bool(state.trouble)):
@@ -235,39 +238,38 @@ def document(report: Report) -> dict[str, Any]:
             "capabilities": capabilities(info),
         }
 
+    def pair(state: PairState) -> dict[str, Any]:
+        plan = state.plan
+        return {
+            "producer": f"{state.producer.backend}:{state.producer.index}",
+            "consumer": f"{state.consumer.backend}:{state.consumer.index}",
+            "match": state.match,
+            "path": plan and plan.path.value,
+            "handle_type": plan and plan.handle_type and plan.handle_type.value,
+            "sync": {
+                "to_consumer": plan and str(plan.to_consumer),
+                "to_producer": plan and str(plan.to_producer),
+            },
+            "images": state.images and asdict(state.images),
+            "reason": state.trouble or None,
+            "trials": [asdict(each) for each in state.trials],
+            "rejected": [str(rejection) for rejection in plan.rejected] if plan else [],
+        }
+
+    def backend(state: BackendState) -> dict[str, Any]:
+        return {
+            "name": state.name,
+            "roles": list(state.roles),
+            "available": not state.trouble,
+            "reason": state.trouble or None,
+            "versions": dict(state.versions),
+            "devices": [device(info) for info in state.devices],
+        }
+
     return {
-        "interop": report.version,
-        "python": report.python,
-        "system": report.system,
+        **report.host,
         "environment": list(report.environment),
-        "backends": [
-            {
-                "name": state.name,
-                "roles": list(state.roles),
-                "available": not state.trouble,
-                "reason": state.trouble or None,
-                "versions": dict(state.versions),
-                "devices": [device(info) for info in state.devices],
-            }
-            for state in report.backends
-        ],
-        "pairs": [
-            {
-                "producer": f"{pair.producer.backend}:{pair.producer.index}",
-                "consumer": f"{pair.consumer.backend}:{pair.consumer.index}",
-                "match": pair.match,
-                "path": pair.plan.path.value if pair.plan else None,
-                "handle_type": pair.plan.handle_type.value if pair.plan and pair.plan.handle_type else None,
-                "sync": {
-                    "to_consumer": str(pair.plan.to_consumer) if pair.plan else None,
-                    "to_producer": str(pair.plan.to_producer) if pair.plan else None,
-                },
-                "images": asdict(pair.images) if pair.images else None,
-                "reason": pair.trouble or None,
-                "trials": [asdict(each) for each in pair.trials],
-                "rejected": [str(rejection) for rejection in pair.plan.rejected] if pair.plan else [],
-            }
-            for pair in report.pairs
-        ],
+        "backends": [backend(state) for state in report.backends],
+        "pairs": [pair(state) for state in report.pairs],
         "failures": list(report.failures),
     }

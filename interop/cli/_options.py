@@ -1,13 +1,16 @@
-"""Option types of the command line: names with fixed choices, checked before anything is opened."""
+"""Options of the command line: names and files, checked before anything is opened; and the file of ``--json``."""
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
 
+from interop import registry
 from interop.protocols import Role
 
 if TYPE_CHECKING:
@@ -17,23 +20,14 @@ if TYPE_CHECKING:
 else:
     _Type = click.ParamType  # a type argument needs click 8.3 at run time
 
-FIRST = ("opencl", "hip")
+_FIRST = ("opencl", "hip")
 """Consumers that reports show first, so that they stand side by side."""
 
 
-def consumers() -> list[str]:
-    """Return every registered consumer, those of :data:`FIRST` first. Loads no backend."""
-    from interop import registry
-
+def every_consumer() -> list[str]:
+    """Return every registered consumer, those of :data:`_FIRST` first. Loads no backend."""
     names = registry.backends(Role.CONSUMER)
-    return [name for name in FIRST if name in names] + sorted(set(names) - set(FIRST))
-
-
-def producers() -> list[str]:
-    """Return every registered producer. Loads no backend."""
-    from interop import registry
-
-    return sorted(registry.backends(Role.PRODUCER))
+    return [name for name in _FIRST if name in names] + sorted(set(names) - set(_FIRST))
 
 
 class Name(_Type):
@@ -45,16 +39,12 @@ class Name(_Type):
         self._what = what
         self._choices = choices
 
-    def check(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return a name, or fail with the choices."""
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the name, or fail with the choices."""
         choices = self._choices()
         if value not in choices:
             self.fail(f"no {self._what} {value!r}; choose from {', '.join(choices)}", param, ctx)
         return value
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the name."""
-        return self.check(str(value), param, ctx)
 
     def shell_complete(
         self,
@@ -74,14 +64,11 @@ class Names(Name):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
         """Return the names as a list."""
-        if isinstance(value, list):  # a default that was converted already
-            return [str(each) for each in value]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
         parts = [part.strip() for part in str(value).split(",") if part.strip()]
         if not parts:
-            self.fail(
-                f"expected names separated by commas; choose from {', '.join(self._choices())}", param, ctx
-            )
-        return [self.check(part, param, ctx) for part in parts]
+            choices = ", ".join(self._choices())
+            self.fail(f"expected names separated by commas; choose from {choices}", param, ctx)
+        return [Name.convert(self, part, param, ctx) for part in parts]
 
 
 class OutputFile(_Type):
@@ -109,6 +96,14 @@ class OutputFile(_Type):
         return path
 
 
-CONSUMER_NAMES = Names("consumer", consumers)
-PRODUCER_NAME = Name("producer", producers)
-SECONDS = click.FloatRange(min=0, min_open=True)
+def write_json(path: Path, content: Any) -> None:
+    """Write a document as UTF-8 JSON; the path ``-`` is standard output."""
+    text = json.dumps(content, indent=2) + "\n"
+    if str(path) == "-":
+        sys.stdout.write(text)
+    else:
+        path.write_text(text, encoding="utf-8")
+
+
+CONSUMERS = Names("consumer", every_consumer)
+PRODUCER = Name("producer", lambda: sorted(registry.backends(Role.PRODUCER)))

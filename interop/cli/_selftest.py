@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,18 +44,12 @@ def try_paths(plan: Plan, timeout: float) -> Iterator[PathTrial]:
     shared = [plan.handle_type] if plan.handle_type not in (None, host) else []
     if host in plan.producer.capabilities.memory_export & plan.consumer.capabilities.memory_import:
         shared.append(host)
-    for handle_type in shared:
-        for strategy in Strategy:
-            try:
-                seen = _try(plan, handle_type, strategy, timeout)
-            except (NoCommonSync, NoCommonHandleType):
-                continue
-            yield seen
-    yield _try(plan, None, Strategy.BLOCKING, timeout)
+    for handle_type, strategy in [*itertools.product(shared, Strategy), (None, Strategy.BLOCKING)]:
+        with contextlib.suppress(NoCommonSync, NoCommonHandleType):
+            yield _try(plan, handle_type, strategy, timeout)
 
 
 def _try(plan: Plan, handle_type: HandleType | None, strategy: Strategy, timeout: float) -> PathTrial:
-    trouble = ""
     path = MemoryPath.STAGED if handle_type is None else MemoryPath.ZERO_COPY
     try:
         with connect(
@@ -71,13 +67,12 @@ def _try(plan: Plan, handle_type: HandleType | None, strategy: Strategy, timeout
         raise
     except InteropError as error:
         trouble = f"{type(error).__name__}: {error}"
-    words = trouble or f"{FRAMES} frames of {4 * WORDS} bytes, both ways, every byte right"
     return PathTrial(
         path=path.value,
-        handle_type=handle_type.value if handle_type else None,
+        handle_type=handle_type and handle_type.value,
         sync=strategy.value,
         passed=not trouble,
-        words=words,
+        words=trouble or f"{FRAMES} frames of {4 * WORDS} bytes, both ways, every byte right",
     )
 
 

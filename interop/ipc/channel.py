@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 _CREDENTIALS = struct.Struct("iII")
 _INT = array.array("i").itemsize
-_RIGHTS = (socket.SOL_SOCKET, socket.SCM_RIGHTS)
-_AT_ONCE = socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT
 _CARRIERS = (Kind.PLAN, Kind.BUFFER)
 _REASON = 1000  # characters of an error that the other process is told
 _LAST_WORDS = 64  # unread messages that are searched for the reason why the other process has gone
@@ -144,7 +142,8 @@ class Channel:
 
     def _put(self, kind: Kind, body: bytes, fds: Sequence[int] = ()) -> None:
         data = wire.encode(Message(kind, self.session, self._sent, body, len(fds)))
-        self._socket.sendmsg([data], [(*_RIGHTS, array.array("i", fds))] if fds else [], _AT_ONCE)
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        self._socket.sendmsg([data], rights, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
         self._sent += 1
 
     def receive(self, what: str, timeout: float | None = None) -> Arrival:
@@ -179,17 +178,18 @@ class Channel:
         data, ancillary, flags, _ = self._socket.recvmsg(
             wire.MAX_MESSAGE, space, socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
         )
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS)
         with ExitStack() as undo:
             fds = array.array("i")
             for level, kind, payload in ancillary:
-                if (level, kind) == _RIGHTS:
+                if (level, kind) == rights:
                     fds.frombytes(payload[: len(payload) // _INT * _INT])
             for fd in fds:
                 undo.callback(os.close, fd)
             if not data and not fds:
                 raise self._lost()
             try:
-                _check_whole(flags, foreign=any((level, kind) != _RIGHTS for level, kind, _ in ancillary))
+                _check_whole(flags, foreign=any((level, kind) != rights for level, kind, _ in ancillary))
                 message = wire.decode(data, len(fds))
                 self._check_order(message)
                 reason = ""

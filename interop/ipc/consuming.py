@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
-from threading import get_ident
 from typing import TYPE_CHECKING, overload
 
 from interop.ipc import _arrivals as arrivals
@@ -159,7 +158,7 @@ class ConsumerSession(Session[RemoteBuffer, ExternalSemaphore]):
         for buffer in buffers:
             if buffer.ownership.state is OwnershipState.PRODUCED:
                 buffer.memory.acquire(stream)
-            buffer.ownership.acquire(get_ident())
+            buffer.ownership.acquire()
         self._open = True
         return views
 

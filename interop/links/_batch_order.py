@@ -6,7 +6,6 @@ where the signal would block the caller.
 
 from __future__ import annotations
 
-from threading import get_ident
 from typing import TYPE_CHECKING
 
 from interop.protocols import ClosedError, TurnError, WaitTimeout
@@ -63,7 +62,7 @@ class BatchOrder:
                 block.to_consumer.wait(self._order.stream, record.value)
                 waited = True
             block.memory.acquire(self._order.stream)
-            record.acquire(get_ident())
+            record.acquire()
         except BaseException as error:
             if waited or not isinstance(error, _HARMLESS):
                 self._order.fail(error)

@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING
 
 from interop.protocols import ClosedError, DriverError, InteropError, WaitTimeout
-from interop.toolkit import HOLD
 
 if TYPE_CHECKING:
     from interop.links.order import Order
@@ -28,6 +27,8 @@ def drain(producer: Producer, consumer: Consumer, order: Order, timeout: float) 
     try:
         consumer.stream.synchronize(timeout)
     except DriverError as error:  # the stream knows that a gate failed, and the direction knows why
+        from interop.toolkit import HOLD
+
         if error.function != HOLD or order.to_consumer.failure is None:
             raise
         raise order.to_consumer.failure from error

@@ -30,23 +30,27 @@ class Case(Protocol):
     """Whether the submission itself signals a binary semaphore."""
 
 
-class ConsumerHandOver(Protocol):
-    """A consumer turn."""
+class TurnHandOver(Protocol):
+    """A turn of either side."""
 
     records: tuple[Ownership, ...]
-    acquires: tuple[tuple[Ownership, Callable[[Stream], None]], ...]
-    shared: bool
-    """Whether the consumer must acquire memory that nobody has used."""
 
     def name_of(self, record: Ownership) -> str:
         """Return the buffer of a record, for messages."""
         ...
 
 
-class ProducerHandOver(Protocol):
+class ConsumerHandOver(TurnHandOver, Protocol):
+    """A consumer turn."""
+
+    acquires: tuple[tuple[Ownership, Callable[[Stream], None]], ...]
+    shared: bool
+    """Whether the consumer must acquire memory that nobody has used."""
+
+
+class ProducerHandOver(TurnHandOver, Protocol):
     """A producer turn."""
 
-    records: tuple[Ownership, ...]
     case: Any
     """The :class:`Case` of the last turn."""
     submission: Any
@@ -54,10 +58,6 @@ class ProducerHandOver(Protocol):
     signals: bool
     wait_value: int
     progress: int
-
-    def name_of(self, record: Ownership) -> str:
-        """Return the buffer of a record, for messages."""
-        ...
 
     def choose(self) -> Any:
         """Return the case of the present states."""

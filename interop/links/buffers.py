@@ -116,20 +116,15 @@ class StagedTransfer:
     shared = False
 
     def __init__(
-        self,
-        producer: Producer,
-        buffer: ProducerBuffer,
-        view: MappedBuffer,
-        staging: ProducerBuffer,
-        timeout: float,
+        self, home: BufferHome, buffer: ProducerBuffer, view: MappedBuffer, staging: ProducerBuffer
     ) -> None:
-        self._producer = producer
+        self._producer = home.producer
         self._buffer = buffer
         self._view = view
         self._staging = staging
         self._host = staging.host_view()[: buffer.size]
-        self._download = producer.prepare(timeout=timeout)
-        self._timeout = timeout
+        self._timeout = home.timeout
+        self._download = home.producer.prepare(timeout=home.timeout)
 
     def to_consumer(self, stream: Stream) -> None:  # noqa: ARG002 - the copy has ended when this returns
         """Copy from the producer to the host and on to the consumer."""
@@ -160,31 +155,16 @@ class Buffer:
     The bytes belong to the side that has the turn. All attributes are read-only for callers.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_home",
-        "_resources",
-        "consumer_view",
-        "dtype",
-        "external",
-        "nbytes",
-        "ownership",
-        "path",
-        "producer_buffer",
-        "shape",
-        "transfer",
-    )
-
     def __init__(
         self,
         home: BufferHome,
         layout: Layout,
-        *,
         producer_buffer: BufferPart,
         consumer_view: MappedBuffer,
         transfer: Transfer,
-        external: ExternalMemory | None,
         resources: ExitStack,
+        *,
+        external: ExternalMemory | None,
     ) -> None:
         self._home = home
         self.shape, self.dtype, self.nbytes = layout
@@ -322,15 +302,7 @@ def _imported(
     undo.callback(memory.close)
     view = memory.map_buffer(size=layout.nbytes, shape=layout.shape, dtype=layout.dtype, timeout=home.timeout)
     undo.callback(view.close)
-    return Buffer(
-        home,
-        layout,
-        producer_buffer=buffer,
-        consumer_view=view,
-        transfer=SharedTransfer(memory),
-        external=memory,
-        resources=undo.pop_all(),
-    )
+    return Buffer(home, layout, buffer, view, SharedTransfer(memory), undo.pop_all(), external=memory)
 
 
 def _staged(home: BufferHome, layout: Layout, buffer: ProducerBuffer, undo: ExitStack) -> Buffer:
@@ -341,17 +313,9 @@ def _staged(home: BufferHome, layout: Layout, buffer: ProducerBuffer, undo: Exit
     undo.callback(own.close)
     view = own.view(layout.shape, layout.dtype)
     undo.callback(view.close)
-    transfer = StagedTransfer(home.producer, buffer, view, staging, home.timeout)
+    transfer = StagedTransfer(home, buffer, view, staging)
     undo.callback(transfer.close)
-    return Buffer(
-        home,
-        layout,
-        producer_buffer=buffer,
-        consumer_view=view,
-        transfer=transfer,
-        external=None,
-        resources=undo.pop_all(),
-    )
+    return Buffer(home, layout, buffer, view, transfer, undo.pop_all(), external=None)
 
 
 def adopt_buffer(

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from interop import negotiation
 from interop.links.link import DEFAULT_TIMEOUT, Link
+from interop.negotiation import MemoryPath, Strategy, negotiate, select_devices
 from interop.protocols import HandleType, InvalidArgument
 from interop.toolkit import Deferred, check_connect
 
@@ -34,8 +34,8 @@ def connect(
     *,
     producer_device: int | str | None = None,
     consumer_device: int | str | None = None,
-    sync: Sync | negotiation.Strategy = "auto",
-    path: PathName | negotiation.MemoryPath | None = None,
+    sync: Sync | Strategy = "auto",
+    path: PathName | MemoryPath | None = None,
     handle_type: HandleName | HandleType | None = None,
     timeout: float = DEFAULT_TIMEOUT,
     check: bool | None = None,
@@ -47,8 +47,8 @@ def connect(
     *,
     producer_device: int | str | None = None,
     consumer_device: int | str | None = None,
-    sync: Sync | negotiation.Strategy = "auto",
-    path: PathName | negotiation.MemoryPath | None = None,
+    sync: Sync | Strategy = "auto",
+    path: PathName | MemoryPath | None = None,
     handle_type: HandleName | HandleType | None = None,
     timeout: float = DEFAULT_TIMEOUT,
     check: bool | None = None,
@@ -60,8 +60,8 @@ def connect(
     *,
     producer_device: int | str | None = None,
     consumer_device: int | str | None = None,
-    sync: Sync | negotiation.Strategy = "auto",
-    path: PathName | negotiation.MemoryPath | None = None,
+    sync: Sync | Strategy = "auto",
+    path: PathName | MemoryPath | None = None,
     handle_type: HandleName | HandleType | None = None,
     timeout: float = DEFAULT_TIMEOUT,
     check: bool | None = None,
@@ -72,8 +72,8 @@ def connect(
     *,
     producer_device: int | str | None = None,
     consumer_device: int | str | None = None,
-    sync: Sync | negotiation.Strategy = "auto",
-    path: PathName | negotiation.MemoryPath | None = None,
+    sync: Sync | Strategy = "auto",
+    path: PathName | MemoryPath | None = None,
     handle_type: HandleName | HandleType | None = None,
     timeout: float = DEFAULT_TIMEOUT,
     check: bool | None = None,
@@ -109,14 +109,14 @@ def connect(
         Unsupported: This process is a forked child of one that had connected.
     """
     _check_arguments(producer, consumer, producer_device, consumer_device, timeout)
-    from interop import registry
     from interop.links._verify import settle
+    from interop.registry import default
 
     check_connect()
     opening: Callable[[DeviceInfo], Producer]
     taking: Callable[[DeviceInfo], Consumer]
     with Deferred() as interrupt:
-        plugins = registry.default()
+        plugins = default()
         if isinstance(producer, str):
             producing = plugins.load_producer(producer)
             producers, opening = producing.devices(), producing.open_producer
@@ -127,17 +127,14 @@ def connect(
             consumers, taking = consuming.devices(), consuming.open_consumer
         else:
             consumers, taking = [consumer.device], _given(consumer)
-        left, right, match = negotiation.select_devices(
+        left, right, match = select_devices(
             producers,
             consumers,
             producer_choice=producer_device,
             consumer_choice=consumer_device,
-            allow_mismatch=negotiation.MemoryPath.STAGED.value == path
-            or HandleType.HOST_ALLOCATION.value == handle_type,
+            allow_mismatch=MemoryPath.STAGED.value == path or HandleType.HOST_ALLOCATION.value == handle_type,
         )
-        choose = partial(
-            negotiation.negotiate, left, right, match, sync=sync, path=path, handle_type=handle_type
-        )
+        choose = partial(negotiate, left, right, match, sync=sync, path=path, handle_type=handle_type)
         choose(veto=plugins.veto)  # nothing is opened for a pair that cannot be joined
         with ExitStack() as undo:
             opened_producer = opening(left)

@@ -13,9 +13,8 @@ from interop.links._drain import GRACE, drain, drain_open_sides, rescue
 from interop.links._turn_cache import TurnCache
 from interop.links.buffers import Buffer, adopt_buffer, layout_of, open_buffer, open_parts
 from interop.links.order import Order
-from interop.links.rings import FrameRing, LatestRing, RingLayout, as_count
 from interop.links.sync import open_directions
-from interop.protocols import ClosedError, InteropError, InvalidArgument, ProducerT_co, TurnError
+from interop.protocols import InteropError, InvalidArgument, ProducerT_co, TurnError
 from interop.toolkit import Deferred, close_in_children
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from interop.links.queue_turns import QueueTurn
-    from interop.links.rings import Source
+    from interop.links.rings import FrameRing, LatestRing, Source
     from interop.links.turns import ConsumerTurn, ProducerTurn
     from interop.negotiation import MemoryPath, Plan
     from interop.protocols import BufferPart, CommandsT, Consumer, MappedBuffer, Producer
@@ -58,9 +57,11 @@ class Link(Generic[ProducerT_co]):
         self._buffers: set[Buffer] = set()
         self._open_rings: set[FrameRing | LatestRing] = set()
         to_consumer, to_producer = open_directions(plan, producer, consumer, timeout)
-        self._order = Order(consumer.stream, to_consumer, to_producer, timeout)
-        self._batches = BatchOrder(self._order)
-        self._turns = TurnCache(self._order, producer)
+        self.order = Order(consumer.stream, to_consumer, to_producer, timeout)
+        """The order engine, for the link's own buffers and rings."""
+        self.batches = BatchOrder(self.order)
+        """The part of the order engine for batches, for the link's own rings."""
+        self._turns = TurnCache(self.order, producer, self._buffers)
         self._owned = owned.pop_all() if owned is not None else ExitStack()
         self._finalizer = weakref.finalize(self, _dropped, plan)
         self._finalizer.atexit = False
@@ -92,19 +93,9 @@ class Link(Generic[ProducerT_co]):
         return self._timeout
 
     @property
-    def order(self) -> Order:
-        """The order engine, for the link's own buffers and rings."""
-        return self._order
-
-    @property
-    def batches(self) -> BatchOrder:
-        """The part of the order engine for batches, for the link's own rings."""
-        return self._batches
-
-    @property
     def closed(self) -> bool:
         """Whether :meth:`close` was called."""
-        return self._order.closed
+        return self.order.closed
 
     def explain(self) -> str:
         """Return in a few lines the choices of the plan, and why each alternative was rejected."""
@@ -126,7 +117,7 @@ class Link(Generic[ProducerT_co]):
         """
         layout = layout_of(shape, dtype)
         # Ctrl-C waits until the link has the buffer, so that closing the link frees it.
-        with self._order.open_link(), Deferred():
+        with self.order.open_link(), Deferred():
             buffer = open_buffer(self, layout)
             self._buffers.add(buffer)
         return buffer
@@ -150,7 +141,7 @@ class Link(Generic[ProducerT_co]):
         if not layouts:
             raise InvalidArgument("Link.buffers needs at least one layout: a shape and a dtype")
         wanted = [layout_of(shape, dtype) for shape, dtype in layouts]
-        with self._order.open_link(), Deferred():  # as above
+        with self.order.open_link(), Deferred():  # as above
             made = open_parts(self, wanted)
             self._buffers.update(made)
         return tuple(made)
@@ -176,7 +167,7 @@ class Link(Generic[ProducerT_co]):
         Note:
             One export and one import.
         """
-        with self._order.open_link(), Deferred():  # as above
+        with self.order.open_link(), Deferred():  # as above
             buffer = adopt_buffer(self, given, shape, dtype)
             self._buffers.add(buffer)
         return buffer
@@ -235,6 +226,8 @@ class Link(Generic[ProducerT_co]):
             One allocation, export and import for each batch of slots, and a pair of binary semaphores where the plan
             has them.
         """
+        from interop.links.rings import FrameRing, LatestRing, RingLayout, as_count
+
         frame = layout_of(shape, dtype)
         kinds: dict[object, type[FrameRing | LatestRing]] = {"throughput": FrameRing, "latency": LatestRing}
         kind = kinds.get(mode)
@@ -242,7 +235,7 @@ class Link(Generic[ProducerT_co]):
             raise InvalidArgument(f"mode must be one of throughput, latency, got {mode!r}")
         slots, batch = kind.sizes(as_count("slots", slots), as_count("batch", batch))
         layout = RingLayout(frame=frame, slots=slots, batch=batch, source=source)
-        with self._order.open_link(), Deferred():  # as above
+        with self.order.open_link(), Deferred():  # as above
             ring = kind(self, layout)
             self._open_rings.add(ring)
         return ring
@@ -268,14 +261,8 @@ class Link(Generic[ProducerT_co]):
             TurnError: An argument is no buffer of this link, or is given twice.
             ClosedError: The link is closed.
         """
-        try:
-            turn = self._turns.consumer.get(buffers)
-        except TypeError:  # a list cannot be a key; the check below names it
-            turn = None
-        if turn is None:
-            self._check_buffers(buffers)
-            turn = self._turns.add_consumer(buffers)
-        return cast("ConsumerTurn[MappedBuffer]", turn)  # the overloads tell which of the two it is
+        # The overloads tell which of the two it is.
+        return cast("ConsumerTurn[MappedBuffer]", self._turns.consumer.of(buffers))
 
     def producer_turn(self: Link[Producer[CommandsT]], *buffers: Buffer) -> ProducerTurn[CommandsT]:
         """Return the turn in which the producer owns ``buffers``: a context manager that yields its recorder.
@@ -290,14 +277,7 @@ class Link(Generic[ProducerT_co]):
             TurnError: An argument is no buffer of this link, or is given twice.
             ClosedError: The link is closed.
         """
-        try:
-            turn = self._turns.producer.get(buffers)
-        except TypeError:  # a list cannot be a key; the check below names it
-            turn = None
-        if turn is None:
-            self._check_buffers(buffers)
-            turn = self._turns.add_producer(buffers)
-        return turn
+        return self._turns.producer.of(buffers)
 
     def queue_turn(self: Link[Producer[CommandsT]], *buffers: Buffer) -> QueueTurn[CommandsT]:
         """Return the turn in which the caller's own submissions to the producer's queue own ``buffers``.
@@ -312,41 +292,19 @@ class Link(Generic[ProducerT_co]):
             TurnError: An argument is no buffer of this link, or is given twice.
             ClosedError: The link is closed.
         """
-        try:
-            turn = self._turns.queue.get(buffers)
-        except TypeError:  # a list cannot be a key; the check below names it
-            turn = None
-        if turn is None:
-            self._check_buffers(buffers)
-            turn = self._turns.add_queue(buffers)
-        return turn
-
-    def _check_buffers(self, buffers: tuple[object, ...]) -> None:
-        self._order.check_open()
-        for buffer in buffers:
-            if isinstance(buffer, (list, tuple)):
-                raise TurnError(f"a turn takes buffers, got {buffer!r}; write the turn with *buffers instead")
-            if not isinstance(buffer, Buffer):
-                raise TurnError(f"a turn takes buffers of Link.buffer, got {buffer!r}")
-        if not buffers or len(set(buffers)) != len(buffers):
-            raise TurnError(f"a turn takes one or more different buffers, got {len(buffers)}: {buffers!r}")
-        for buffer in buffers:
-            if buffer not in self._buffers:
-                if isinstance(buffer, Buffer) and buffer.closed:
-                    raise ClosedError(f"{buffer!r} is closed")
-                raise TurnError(f"{buffer!r} does not belong to this link")
+        return self._turns.queue.of(buffers)
 
     def close_buffer(self, buffer: Buffer) -> None:
         """Wait for the work that uses a buffer, forget it and free it; see :meth:`Buffer.close`."""
-        if self._order.closed:
+        if self.order.closed:
             return
-        with self._order.exclusive(f"closing {buffer!r}"):
+        with self.order.exclusive(f"closing {buffer!r}"):
             if buffer.in_turn:
                 raise TurnError(f"{buffer!r} is in an open turn; leave the turn before closing the buffer")
             if buffer.ownership.external:
                 self.drain(self._timeout)
             with Deferred(), ExitStack() as stack:
-                self._order.forget(buffer.ownership)
+                self.order.forget(buffer.ownership)
                 self._buffers.discard(buffer)
                 stack.callback(buffer.release)
                 stack.callback(self._turns.forget, buffer)
@@ -357,9 +315,9 @@ class Link(Generic[ProducerT_co]):
 
     def orphan(self, why: str) -> None:
         """Close the link in a forked child. Calls no driver."""
-        if not self._order.closed:
+        if not self.order.closed:
             self._finalizer.detach()
-            self._order.orphan(why)
+            self.order.orphan(why)
 
     def synchronize(self, timeout: float | None = None) -> None:
         """Block until both sides have done all that was enqueued.
@@ -371,13 +329,13 @@ class Link(Generic[ProducerT_co]):
             WaitTimeout: The work did not end in time.
             DriverError: The work failed.
         """
-        with self._order.open_link():
+        with self.order.open_link():
             pass
         self.drain(self._timeout if timeout is None else timeout)
 
     def drain(self, timeout: float) -> None:
         """Block until both sides have done all that was enqueued, for the link's own buffers and rings."""
-        drain(self._producer, self._consumer, self._order, timeout)
+        drain(self._producer, self._consumer, self.order, timeout)
 
     def close(self) -> None:
         """Wait for the work in flight, then release everything in reverse order. A second call does nothing.
@@ -393,7 +351,7 @@ class Link(Generic[ProducerT_co]):
             ClosedError: A device was closed before its link. Everything that can be released was released.
             DriverError: The work failed. Everything was released.
         """
-        order = self._order
+        order = self.order
         if order.closed:
             return
         with order.exclusive(f"closing {self!r}"):
@@ -417,10 +375,10 @@ class Link(Generic[ProducerT_co]):
         """Release everything in reverse order. Work must have ended."""
         with Deferred(), ExitStack() as stack:
             stack.push(self._owned)
-            stack.callback(self._order.to_consumer.close)
-            stack.callback(self._order.to_producer.close)
+            stack.callback(self.order.to_consumer.close)
+            stack.callback(self.order.to_producer.close)
             for buffer in self._buffers:
-                self._order.forget(buffer.ownership)
+                self.order.forget(buffer.ownership)
                 stack.callback(buffer.release)
             stack.callback(self._turns.close)
             for ring in self._open_rings:

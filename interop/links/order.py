@@ -38,37 +38,19 @@ from interop.toolkit import OwnershipState
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from interop.links._hand_overs import Case, ConsumerHandOver, ProducerHandOver
+    from interop.links._hand_overs import Case, ConsumerHandOver, ProducerHandOver, TurnHandOver
     from interop.links.sync import BinaryPair, ToConsumer, ToProducer
     from interop.protocols import Stream
     from interop.toolkit import Ownership
 
 _FREE, _PRODUCING, _PRODUCED = OwnershipState.FREE, OwnershipState.PRODUCING, OwnershipState.PRODUCED
 _ACQUIRED, _LEFT = OwnershipState.ACQUIRED, OwnershipState.LEFT
+_OUTSIDE = (_FREE, _PRODUCED, _LEFT)
+"""The states of buffers between turns."""
 
 
 class Order:
     """The order engine of one link."""
-
-    __slots__ = (
-        "_left",
-        "_waiting",
-        "barred",
-        "binary",
-        "closed",
-        "failure",
-        "last",
-        "lock",
-        "seen",
-        "signals",
-        "stream",
-        "thread",
-        "timeout",
-        "to_consumer",
-        "to_producer",
-        "turn",
-        "why",
-    )
 
     def __init__(
         self, stream: Stream, to_consumer: ToConsumer, to_producer: ToProducer, timeout: float
@@ -139,9 +121,7 @@ class Order:
 
     def _enter_mixed(self, turn: ConsumerHandOver) -> None:
         """Acquire buffers of which some do not come from the producer. The caller has the lock."""
-        for record in turn.records:
-            if record.state is not _LEFT and record.state is not _FREE and record.state is not _PRODUCED:
-                record.check(turn.name_of(record), "consumer", (_FREE, _PRODUCED, _LEFT))
+        _check_states(turn, "consumer")
         produced = [record.value for record in turn.records if record.state is _PRODUCED]
         try:
             if produced and max(produced) > self.seen:
@@ -171,7 +151,8 @@ class Order:
                 case = turn.case
                 for record, state in case.states:
                     if record.state is not state:
-                        case = self._choose(turn)
+                        _check_states(turn, "producer")
+                        case = turn.choose()
                         break
                 binary = self.binary
                 stream = self.stream
@@ -216,12 +197,6 @@ class Order:
             lock.release()
         self.await_turn()
         return self.enter_producer(turn)
-
-    def _choose(self, turn: ProducerHandOver) -> Any:
-        for record in turn.records:
-            if record.state is not _LEFT and record.state is not _FREE and record.state is not _PRODUCED:
-                record.check(turn.name_of(record), "producer", (_FREE, _PRODUCED, _LEFT))
-        return turn.choose()
 
     def leave_producer(self, turn: ProducerHandOver, *, failed: bool) -> None:
         """Submit the turn: PRODUCING -> PRODUCED. Any thread. ``failed`` submits the hand-over alone."""
@@ -381,3 +356,10 @@ class Order:
             self.turn.submission = None  # leaving the turn in the child calls no driver
             self.turn = None
         self.close(why)
+
+
+def _check_states(turn: TurnHandOver, side: str) -> None:
+    """Raise an error if a buffer of a turn is closed or in an open turn."""
+    for record in turn.records:
+        if record.state not in _OUTSIDE:
+            record.check(turn.name_of(record), side, _OUTSIDE)

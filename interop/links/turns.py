@@ -56,15 +56,9 @@ class TurnCase:
         ]
         self.changed = bool(taken)
         self.leaving = tuple([buffer.transfer.leave_consumer for buffer in taken])
-        self.returning = tuple(
-            [buffer.transfer.to_producer for buffer in taken if not buffer.transfer.shared]
-        )
+        self.returning = tuple([each.transfer.to_producer for each in taken if not each.transfer.shared])
         self.acquired = tuple(
-            [
-                buffer.producer_buffer
-                for buffer in buffers
-                if buffer.transfer.shared and buffer.ownership.external
-            ]
+            [each.producer_buffer for each in buffers if each.transfer.shared and each.ownership.external]
         )
         """The buffers that need a queue-family acquire from another API."""
         self.silent: Submission[Any] | None = None
@@ -81,7 +75,7 @@ class TurnCase:
             self.silent = submission
 
 
-class Turn:
+class TurnBase:
     """The buffers of a turn, and how messages name them."""
 
     __slots__ = ("__weakref__", "_buffers", "_order", "records")
@@ -103,7 +97,7 @@ class Turn:
         return f"the {self._kind} turn on {', '.join(map(repr, self._buffers))}"
 
 
-class ConsumerTurn(Turn, Generic[Views]):
+class ConsumerTurn(TurnBase, Generic[Views]):
     """``with`` this, the consumer owns the buffers; yields the view, or a tuple of views for several."""
 
     __slots__ = ("_views", "acquires", "shared")
@@ -140,7 +134,7 @@ class ConsumerTurn(Turn, Generic[Views]):
         self._order.leave_consumer(self)
 
 
-class ProducerTurn(Turn, Generic[CommandsT_co]):
+class ProducerTurn(TurnBase, Generic[CommandsT_co]):
     """``with`` this, the producer owns the buffers; yields its recorder and submits at the end."""
 
     __slots__ = ("_cases", "_home", "_producer", "case", "progress", "signals", "submission", "wait_value")

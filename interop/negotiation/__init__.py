@@ -6,20 +6,27 @@ can imitate any machine.
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from interop.negotiation.candidates import Veto, missing
 from interop.negotiation.choose import negotiate
 from interop.negotiation.devices import matching_devices, select_devices
-from interop.negotiation.images import ImageOffer, offered
 from interop.negotiation.memory import MEMORY_TYPES
 from interop.negotiation.plan import Direction, MemoryPath, Plan, Rejection, Strategy, SyncPlan
 from interop.negotiation.quirks import Quirk
 from interop.negotiation.sync import SEMAPHORE_TYPES
 
-__all__ = ["Veto", "missing"]
-__all__ += ["negotiate"]
-__all__ += ["matching_devices", "select_devices"]
-__all__ += ["ImageOffer", "offered"]
-__all__ += ["MEMORY_TYPES"]
-__all__ += ["Direction", "MemoryPath", "Plan", "Rejection", "Strategy", "SyncPlan"]
-__all__ += ["Quirk"]
-__all__ += ["SEMAPHORE_TYPES"]
+if TYPE_CHECKING:
+    from interop.negotiation.images import ImageOffer, offered
+
+__all__ = ["MEMORY_TYPES", "SEMAPHORE_TYPES", "Direction", "ImageOffer", "MemoryPath", "Plan", "Quirk"]
+__all__ += ["Rejection", "Strategy", "SyncPlan", "Veto", "matching_devices", "missing", "negotiate"]
+__all__ += ["offered", "select_devices"]
+
+
+def __getattr__(name: str) -> object:
+    """Load the negotiation of images when it is first asked for."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.images"), name)

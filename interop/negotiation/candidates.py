@@ -33,11 +33,8 @@ def missing(
         consumer: The importing device.
     """
     lacking = [
-        text
-        for types, text in (
-            (exportable, f"{producer.backend} does not export it"),
-            (importable, f"{consumer.backend} does not import it"),
-        )
+        f"{device.backend} does not {verb} it"
+        for device, verb, types in ((producer, "export", exportable), (consumer, "import", importable))
         if handle_type not in types
     ]
     return " and ".join(lacking) or None

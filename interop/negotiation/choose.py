@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from interop.negotiation.memory import MEMORY_TYPES, choose_memory
@@ -65,14 +66,10 @@ def negotiate(
     if chosen is None:
         to_consumer = to_producer = _staged(strategy, rejected)
     else:
-        choices = [
-            SyncChoice(
-                producer=producer, consumer=consumer, match=match, direction=direction, veto=rule, apart=apart
-            )
-            for direction in Direction
-        ]
-        to_consumer, to_producer = (choice.choose(strategy) for choice in choices)
-        rejected += [reason for choice in choices for reason in choice.reasons]
+        make = partial(SyncChoice, producer=producer, consumer=consumer, match=match, veto=rule, apart=apart)
+        choices = [make(direction=direction) for direction in Direction]
+        to_consumer, to_producer = (each.choose(strategy) for each in choices)
+        rejected += [reason for each in choices for reason in each.reasons]
     return Plan(
         producer=producer,
         consumer=consumer,
@@ -91,8 +88,7 @@ def _wanted(sync: str) -> Strategy | None:
         return None
     if sync not in tuple(Strategy):
         choices = ", ".join(repr(each.value) for each in Strategy)
-        msg = f"sync must be one of 'auto', {choices}, got {sync!r}"
-        raise InvalidArgument(msg)
+        raise InvalidArgument(f"sync must be one of 'auto', {choices}, got {sync!r}")
     return Strategy(sync)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING
 
 from interop.protocols import DeviceMismatch, InvalidArgument, MatchKey, as_integer
@@ -43,9 +44,7 @@ def select_devices(
     """
     left = matching_devices(producers, producer_choice)
     right = matching_devices(consumers, consumer_choice)
-    pairs = sorted(
-        ((p, c) for p in left for c in right), key=lambda pair: (pair[0].software, pair[1].software)
-    )
+    pairs = sorted(product(left, right), key=lambda pair: (pair[0].software, pair[1].software))
     for producer, consumer in pairs:
         key = producer.identity.match(consumer.identity)
         if key is not None:

@@ -50,15 +50,11 @@ def choose_memory(
     if match is None:
         rejected.append(Rejection("device memory", "producer and consumer are not the same device"))
         types = [each for each in types if each is HandleType.HOST_ALLOCATION]
+    exported, imported = producer.capabilities.memory_export, consumer.capabilities.memory_import
     chosen = None
     for handle_type in types:
-        reason = missing(
-            handle_type,
-            producer.capabilities.memory_export,
-            consumer.capabilities.memory_import,
-            producer,
-            consumer,
-        ) or veto(producer, consumer, handle_type, "memory")
+        reason = missing(handle_type, exported, imported, producer, consumer)
+        reason = reason or veto(producer, consumer, handle_type, "memory")
         if reason is None and apart and handle_type is HandleType.HOST_ALLOCATION:
             reason = "an address is valid in one process alone"
         if reason is None and chosen is None:
@@ -75,7 +71,6 @@ def choose_memory(
 
 def _is_foreign(handle_type: HandleType, producer: DeviceInfo, consumer: DeviceInfo) -> bool:
     """Whether neither device supports any handle of this kind, as Windows handles on Linux."""
-    known: set[HandleType] = set()
-    for capabilities in (producer.capabilities, consumer.capabilities):
-        known |= capabilities.memory_export | capabilities.memory_import
-    return not handle_type.is_fd and handle_type not in known
+    devices = (producer.capabilities, consumer.capabilities)
+    known = any(handle_type in each.memory_export | each.memory_import for each in devices)
+    return not handle_type.is_fd and not known

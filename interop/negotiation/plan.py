@@ -56,9 +56,8 @@ class SyncPlan:
 
     def __str__(self) -> str:
         parts = [self.kind.value, self.handle_type.value] if self.kind and self.handle_type else []
-        return f"{self.strategy.value}" + (
-            f" ({', '.join([*parts, self.means]).strip(', ')})" if parts or self.means else ""
-        )
+        parts += [self.means] if self.means else []
+        return self.strategy.value + (f" ({', '.join(parts)})" if parts else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +96,8 @@ class Plan:
 
     def explain(self) -> str:
         """Return the plan as lines of text: devices, memory, both directions, and the rejected candidates."""
-        memory = f"{self.path.value}" + (
-            f" by {self.handle_type.value}" if self.handle_type else " through host memory"
-        )
+        how = f"by {self.handle_type.value}" if self.handle_type else "through host memory"
+        memory = f"{self.path.value} {how}"
         if self.handle_type is HandleType.HOST_ALLOCATION and self.consumer.capabilities.host_memory:
             memory += f" ({self.consumer.capabilities.host_memory})"
         lines = [
@@ -117,9 +115,6 @@ class Plan:
 
 def describe(device: DeviceInfo) -> str:
     """Return a device as text: backend, name, and whether it is software or runs on another API."""
-    tags = [
-        tag
-        for tag in ("software" if device.software else "", device.layered and f"on {device.layered}")
-        if tag
-    ]
+    tags = ["software"] if device.software else []
+    tags += [f"on {device.layered}"] if device.layered else []
     return f"{device.backend}: {device.name}" + (f" ({', '.join(tags)})" if tags else "")

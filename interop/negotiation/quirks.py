@@ -6,14 +6,13 @@ belongs in that backend. A fault of a single site's machines belongs in a plugin
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from interop.protocols import HandleType, is_driver
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from interop.negotiation.candidates import Veto
     from interop.protocols import DeviceInfo
 
@@ -65,16 +64,14 @@ KNOWN: tuple[Quirk, ...] = (
 """All quirks that negotiation applies."""
 
 
-def heed(veto: Veto | None, quirks: Sequence[Quirk] = KNOWN) -> Veto:
-    """Return a veto that applies the quirks of both devices, and then `veto`."""
+def heed(veto: Veto | None) -> Veto:
+    """Return a veto that applies the known quirks of both devices, and then `veto`."""
 
     def rule(producer: DeviceInfo, consumer: DeviceInfo, handle_type: HandleType, purpose: str) -> str | None:
-        for quirk in quirks:
-            if quirk.handle_type is not handle_type or purpose not in quirk.purposes:
-                continue
-            for device in (producer, consumer):
-                if quirk.concerns(device):
-                    return f"{device.driver or device.name}: {quirk.trouble} ({quirk.reference})"
+        for quirk, device in itertools.product(KNOWN, (producer, consumer)):
+            fits = quirk.handle_type is handle_type and purpose in quirk.purposes
+            if fits and quirk.concerns(device):
+                return f"{device.driver or device.name}: {quirk.trouble} ({quirk.reference})"
         return veto(producer, consumer, handle_type, purpose) if veto else None
 
     return rule

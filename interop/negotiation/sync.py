@@ -10,8 +10,6 @@ from interop.negotiation.plan import Direction, Rejection, Strategy, SyncPlan
 from interop.protocols import ONE_SHOT, HandleType, NoCommonSync, SemaphoreKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from interop.negotiation.candidates import Veto
     from interop.protocols import DeviceInfo, MatchKey
 
@@ -45,15 +43,12 @@ class SyncChoice:
         Raises:
             NoCommonSync: The wanted strategy is not possible. The error has the reason against each candidate.
         """
-        attempts: dict[Strategy, Callable[[], SyncPlan | None]] = {
-            Strategy.NATIVE: self._native,
-            Strategy.BRIDGED: self._bridged,
-            Strategy.BLOCKING: _blocking,
-        }
-        for strategy in Strategy:
-            plan = attempts[strategy]() if wanted in (None, strategy) else None
-            if plan is not None:
-                return plan
+        if wanted in (None, Strategy.NATIVE) and (plan := self._native()) is not None:
+            return plan
+        if wanted in (None, Strategy.BRIDGED) and (plan := self._bridged()) is not None:
+            return plan
+        if wanted in (None, Strategy.BLOCKING):
+            return SyncPlan(strategy=Strategy.BLOCKING, means="the caller waits")
         pair = f"{self.producer.backend} and {self.consumer.backend}"
         notes = (*self.producer.capabilities.semaphore_notes, *self.consumer.capabilities.semaphore_notes)
         what = f"{wanted} synchronisation, {self.direction.value}, between {pair}"
@@ -127,7 +122,3 @@ class SyncChoice:
             return SyncPlan(strategy=Strategy.BRIDGED, means=means)
         self._reject("bridged", reason)
         return None
-
-
-def _blocking() -> SyncPlan:
-    return SyncPlan(strategy=Strategy.BLOCKING, means="the caller waits")

@@ -8,16 +8,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from interop.protocols.abilities import (
-    ComputeCommands,
-    ComputePipeline,
-    ComputeProducer,
-    GpuCommands,
-    GpuProducer,
-    Mesh,
-    MeshCommands,
-    MeshProducer,
-)
 from interop.protocols.arguments import MAX_BYTES, as_choice, as_integer, check_range, round_up
 from interop.protocols.backend import (
     API_VERSION,
@@ -54,8 +44,6 @@ from interop.protocols.errors import (
 from interop.protocols.formats import FORMATS, ImageFormat, ImageTypes, Numbers, Tiling, TilingLike, as_format
 from interop.protocols.handles import FD_TYPES, Handle, HandleType, HandleTypeLike, check_fd, check_value
 from interop.protocols.identity import DeviceIdentity, MatchKey, PciAddress, host_identity
-from interop.protocols.images import ImageConsumer, ImageDescriptor, ImageProducer, MappedImage, ProducerImage
-from interop.protocols.kernels import Kernel, Launch, Module, Parameter, Signature
 from interop.protocols.lending import MEMORY_FLOOR, SEMAPHORE_FLOOR, FdFate, lend, widen_table
 from interop.protocols.memory import (
     DEFAULT_TIMEOUT,
@@ -100,50 +88,65 @@ from interop.protocols.sync_files import (
 from interop.protocols.win32 import is_windows
 
 if TYPE_CHECKING:
+    from interop.protocols.abilities import (
+        ComputeCommands,
+        ComputePipeline,
+        ComputeProducer,
+        GpuCommands,
+        GpuProducer,
+        Mesh,
+        MeshCommands,
+        MeshProducer,
+    )
     from interop.protocols.conformance import ConformanceProfile, DriverFault, find_declared
     from interop.protocols.hookspecs import hookimpl
+    from interop.protocols.images import (
+        ImageConsumer,
+        ImageDescriptor,
+        ImageProducer,
+        MappedImage,
+        ProducerImage,
+    )
+    from interop.protocols.kernels import Kernel, Launch, Module, Parameter, Signature
 
-__all__ = ["ComputeCommands", "ComputePipeline", "ComputeProducer", "GpuCommands", "GpuProducer", "Mesh"]
-__all__ += ["MeshCommands", "MeshProducer"]
-__all__ += ["MAX_BYTES", "as_choice", "as_integer", "check_range", "round_up"]
-__all__ += ["API_VERSION", "Backend", "BackendInfo", "ConsumerBackend", "ProducerBackend", "Role"]
-__all__ += ["ConformanceProfile", "DriverFault", "find_declared"]
-__all__ += ["Consumer"]
-__all__ += ["Capabilities", "DeviceInfo", "is_driver"]
-__all__ += ["DTYPES", "DType", "as_dtype", "check_shape"]
-__all__ += ["ArgumentError", "BackendUnavailable", "ClosedError", "ClosedMisuse", "CompileError"]
-__all__ += ["DeviceMismatch", "DriverError", "HandleError", "InteropError", "InvalidArgument"]
-__all__ += ["KernelError", "Misuse", "NoCommonHandleType", "NoCommonSync", "RegistryError", "TurnError"]
-__all__ += ["UnknownBackend", "Unsupported", "WaitTimeout"]
-__all__ += ["FORMATS", "ImageFormat", "ImageTypes", "Numbers", "Tiling", "TilingLike", "as_format"]
-__all__ += ["FD_TYPES", "Handle", "HandleType", "HandleTypeLike", "check_fd", "check_value"]
-__all__ += ["hookimpl"]
-__all__ += ["DeviceIdentity", "MatchKey", "PciAddress", "host_identity"]
-__all__ += ["ImageConsumer", "ImageDescriptor", "ImageProducer", "MappedImage", "ProducerImage"]
-__all__ += ["Kernel", "Launch", "Module", "Parameter", "Signature"]
-__all__ += ["MEMORY_FLOOR", "SEMAPHORE_FLOOR", "FdFate", "lend", "widen_table"]
-__all__ += ["DEFAULT_TIMEOUT", "ExternalMemory", "HostBytes", "MappedBuffer", "MemoryDescriptor"]
-__all__ += ["BufferPart", "Commands", "CommandsT", "CommandsT_co", "Producer", "ProducerBuffer"]
-__all__ += ["ProducerSemaphore", "ProducerT", "ProducerT_co", "Submission"]
-__all__ += ["ExternalSemaphore", "SemaphoreDescriptor", "SemaphoreKind", "SemaphoreKindLike"]
-__all__ += ["CommandList", "LaunchCall", "OwnershipCalls", "PreparedCall", "SemaphoreCalls", "Stream"]
-__all__ += ["ONE_SHOT", "ConsumerSemaphore", "ExportingConsumer", "ImportingProducer"]
-__all__ += ["ImportingSemaphore"]
-__all__ += ["is_windows"]
+__all__ = ["API_VERSION", "DEFAULT_TIMEOUT", "DTYPES", "FD_TYPES", "FORMATS", "MAX_BYTES", "MEMORY_FLOOR"]
+__all__ += ["ONE_SHOT", "SEMAPHORE_FLOOR", "ArgumentError", "Backend", "BackendInfo", "BackendUnavailable"]
+__all__ += ["BufferPart", "Capabilities", "ClosedError", "ClosedMisuse", "CommandList", "Commands"]
+__all__ += ["CommandsT", "CommandsT_co", "CompileError", "ComputeCommands", "ComputePipeline"]
+__all__ += ["ComputeProducer", "ConformanceProfile", "Consumer", "ConsumerBackend", "ConsumerSemaphore"]
+__all__ += ["DType", "DeviceIdentity", "DeviceInfo", "DeviceMismatch", "DriverError", "DriverFault"]
+__all__ += ["ExportingConsumer", "ExternalMemory", "ExternalSemaphore", "FdFate", "GpuCommands"]
+__all__ += ["GpuProducer", "Handle", "HandleError", "HandleType", "HandleTypeLike", "HostBytes"]
+__all__ += ["ImageConsumer", "ImageDescriptor", "ImageFormat", "ImageProducer", "ImageTypes"]
+__all__ += ["ImportingProducer", "ImportingSemaphore", "InteropError", "InvalidArgument", "Kernel"]
+__all__ += ["KernelError", "Launch", "LaunchCall", "MappedBuffer", "MappedImage", "MatchKey"]
+__all__ += ["MemoryDescriptor", "Mesh", "MeshCommands", "MeshProducer", "Misuse", "Module"]
+__all__ += ["NoCommonHandleType", "NoCommonSync", "Numbers", "OwnershipCalls", "Parameter", "PciAddress"]
+__all__ += ["PreparedCall", "Producer", "ProducerBackend", "ProducerBuffer", "ProducerImage"]
+__all__ += ["ProducerSemaphore", "ProducerT", "ProducerT_co", "RegistryError", "Role", "SemaphoreCalls"]
+__all__ += ["SemaphoreDescriptor", "SemaphoreKind", "SemaphoreKindLike", "Signature", "Stream", "Submission"]
+__all__ += ["Tiling", "TilingLike", "TurnError", "UnknownBackend", "Unsupported", "WaitTimeout", "as_choice"]
+__all__ += ["as_dtype", "as_format", "as_integer", "check_fd", "check_range", "check_shape", "check_value"]
+__all__ += ["find_declared", "hookimpl", "host_identity", "is_driver", "is_windows", "lend", "round_up"]
+__all__ += ["widen_table"]
 
 
 _LATER = {
-    "ConformanceProfile": "conformance",
-    "DriverFault": "conformance",
-    "find_declared": "conformance",
-    "hookimpl": "hookspecs",
+    "abilities": "ComputeCommands ComputePipeline ComputeProducer GpuCommands GpuProducer Mesh MeshCommands"
+    " MeshProducer",
+    "conformance": "ConformanceProfile DriverFault find_declared",
+    "hookspecs": "hookimpl",
+    "images": "ImageConsumer ImageDescriptor ImageProducer MappedImage ProducerImage",
+    "kernels": "Kernel Launch Module Parameter Signature",
 }
-"""Names that plugins alone use, with their modules. `import interop` needs neither them nor pluggy."""
+"""Names that a first frame does not need, by their modules."""
+_HOME = {name: module for module, names in _LATER.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> object:
-    """Import the module of a name in `_LATER`."""
-    if name not in _LATER:
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg)
-    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    """Load the module of a name, and keep the name here."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found: object = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = found
+    return found

@@ -35,7 +35,6 @@ class Mesh(Protocol):
 
     def close(self) -> None:
         """Free the pipeline, the picture and the vertices. Idempotent."""
-        ...
 
 
 @runtime_checkable
@@ -49,7 +48,6 @@ class MeshCommands(Commands, Protocol):
             mesh: A mesh of the same producer.
             heights: A buffer with one float32 height for each point of the grid, row-major.
         """
-        ...
 
 
 @runtime_checkable
@@ -78,7 +76,6 @@ class ComputePipeline(Protocol):
 
     def close(self) -> None:
         """Free the pipeline. Idempotent."""
-        ...
 
 
 @runtime_checkable
@@ -102,7 +99,6 @@ class ComputeCommands(Commands, Protocol):
         Note:
             `vkCmdDispatch`.
         """
-        ...
 
 
 @runtime_checkable

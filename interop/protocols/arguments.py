@@ -34,8 +34,7 @@ def as_integer(value: object, argument: str) -> int:
             return operator.index(value)  # type: ignore[arg-type]  # the error below is ours
         except TypeError:
             pass
-    msg = f"{argument} must be an integer, got {value!r}"
-    raise InvalidArgument(msg)
+    raise InvalidArgument(f"{argument} must be an integer, got {value!r}")
 
 
 def as_choice(kind: type[_Choice], value: object, argument: str, *, among: Iterable[_Choice] = ()) -> _Choice:
@@ -53,8 +52,6 @@ def as_choice(kind: type[_Choice], value: object, argument: str, *, among: Itera
     if isinstance(value, kind) and not among:
         return value
     allowed = tuple(among) or tuple(kind)
-    if isinstance(value, kind) and value in allowed:
-        return value
     try:
         member = kind(value)
     except ValueError:
@@ -62,8 +59,7 @@ def as_choice(kind: type[_Choice], value: object, argument: str, *, among: Itera
     if member is None or member not in allowed:
         choices = ", ".join(repr(each.value) for each in allowed)
         given = value.value if isinstance(value, enum.Enum) else value
-        msg = f"{argument} must be one of {choices}, got {given!r}"
-        raise InvalidArgument(msg)
+        raise InvalidArgument(f"{argument} must be one of {choices}, got {given!r}")
     return member
 
 
@@ -81,17 +77,14 @@ def check_range(offset: int, size: int, total: int, *, alignment: int = 1) -> No
     """
     offset, size = as_integer(offset, "offset"), as_integer(size, "size")
     if not 0 <= offset <= MAX_BYTES:
-        msg = f"offset must be from 0 to 2**63 - 1 bytes, got {offset}"
-        raise InvalidArgument(msg)
+        raise InvalidArgument(f"offset must be from 0 to 2**63 - 1 bytes, got {offset}")
     if not 0 < size <= MAX_BYTES:
-        msg = f"size must be from 1 to 2**63 - 1 bytes, got {size}"
-        raise InvalidArgument(msg)
+        raise InvalidArgument(f"size must be from 1 to 2**63 - 1 bytes, got {size}")
     if offset + size > total:
         msg = f"offset {offset} + size {size} = {offset + size} bytes, past the end of {total} bytes"
         raise InvalidArgument(msg)
     if offset % alignment:
-        msg = f"offset must be a multiple of {alignment} bytes, got {offset}"
-        raise InvalidArgument(msg)
+        raise InvalidArgument(f"offset must be a multiple of {alignment} bytes, got {offset}")
 
 
 def round_up(value: int, alignment: int) -> int:

@@ -111,4 +111,3 @@ class Consumer(Protocol):
 
     def close(self) -> None:
         """Close the device and everything that it created. Enqueued work must have ended. Idempotent."""
-        ...

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from interop.protocols.semaphores import SemaphoreKind
 
 
-_VERSION = re.compile(r"\d+(?:\.\d+)+")
+_VERSION = r"\d+(?:\.\d+)+"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,7 @@ class DeviceInfo:
 
 
 _NOTHING: frozenset[HandleType] = frozenset()
+_ByKind = dict["SemaphoreKind", "frozenset[HandleType]"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +57,9 @@ class Capabilities:
     """Consumer: handle types by which the device imports memory."""
     memory_export: frozenset[HandleType] = frozenset()
     """Producer: handle types by which the device exports memory."""
-    semaphore_import: Mapping[SemaphoreKind, frozenset[HandleType]] = field(
-        default_factory=dict["SemaphoreKind", "frozenset[HandleType]"]
-    )
+    semaphore_import: Mapping[SemaphoreKind, frozenset[HandleType]] = field(default_factory=_ByKind)
     """Handle types by which the device imports semaphores, by kind."""
-    semaphore_export: Mapping[SemaphoreKind, frozenset[HandleType]] = field(
-        default_factory=dict["SemaphoreKind", "frozenset[HandleType]"]
-    )
+    semaphore_export: Mapping[SemaphoreKind, frozenset[HandleType]] = field(default_factory=_ByKind)
     """Handle types by which the device exports semaphores, by kind."""
     host_timeline: bool = False
     """Producer: whether the host can wait for and signal a timeline semaphore (`vkWaitSemaphores`)."""
@@ -107,7 +104,7 @@ def is_driver(
     """
     if re.search(driver, f"{device.driver}: {device.name}", re.IGNORECASE) is None:
         return False
-    found = _VERSION.search(device.driver)
+    found = re.search(_VERSION, device.driver)
     if found is None:
         return True
     version = tuple(map(int, found.group().split(".")))

@@ -86,8 +86,7 @@ def as_dtype(dtype: object) -> DType:
         return dtype
     found = _BY_NAME.get(_name(dtype))
     if found is None:
-        msg = f"dtype {dtype!r} is unknown; use one of: {', '.join(DTYPES)}"
-        raise InvalidArgument(msg)
+        raise InvalidArgument(f"dtype {dtype!r} is unknown; use one of: {', '.join(DTYPES)}")
     return found
 
 
@@ -123,18 +122,15 @@ def check_shape(shape: SupportsIndex | Iterable[SupportsIndex], dtype: DType) ->
     except TypeError:
         given = (shape,)
     if not given:
-        msg = "shape must have at least one dimension, got ()"
-        raise InvalidArgument(msg)
+        raise InvalidArgument("shape must have at least one dimension, got ()")
     dimensions: list[int] = []
     nbytes = dtype.itemsize
     for dimension in given:
         length = as_integer(dimension, "every dimension of shape")
         if length <= 0:
-            msg = f"every dimension of shape must be 1 or more, got {length} in {shape!r}"
-            raise InvalidArgument(msg)
+            raise InvalidArgument(f"every dimension of shape must be 1 or more, got {length} in {shape!r}")
         dimensions.append(length)
         nbytes *= length
     if nbytes > MAX_BYTES:
-        msg = f"shape {shape!r} of {dtype.name} needs {nbytes} bytes, more than 2**63 - 1"
-        raise InvalidArgument(msg)
+        raise InvalidArgument(f"shape {shape!r} of {dtype.name} needs {nbytes} bytes, more than 2**63 - 1")
     return tuple(dimensions), nbytes

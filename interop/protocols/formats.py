@@ -111,8 +111,7 @@ def as_format(given: object) -> ImageFormat:
         return given
     found = FORMATS.get(given) if isinstance(given, str) else None
     if found is None:
-        msg = f"format {given!r} is unknown; use one of: {', '.join(FORMATS)}"
-        raise InvalidArgument(msg)
+        raise InvalidArgument(f"format {given!r} is unknown; use one of: {', '.join(FORMATS)}")
     return found
 
 

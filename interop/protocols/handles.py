@@ -67,16 +67,14 @@ _WIN32_TYPES = frozenset({HandleType.OPAQUE_WIN32, HandleType.OPAQUE_WIN32_KMT})
 
 def _drop(value: int, handle_type: HandleType) -> None:
     """Release the object behind a handle. Errors become warnings, because no caller could act on them."""
-    if handle_type in FD_TYPES and value >= 0:
-        try:
+    try:
+        if handle_type in FD_TYPES and value >= 0:
             os.close(value)
-        except OSError as error:
-            warnings.warn(f"closing fd {value} failed: {error}", ResourceWarning, stacklevel=3)
-    elif handle_type is HandleType.OPAQUE_WIN32:
-        try:
+        elif handle_type is HandleType.OPAQUE_WIN32:
             win32.close(value)
-        except HandleError as error:
-            warnings.warn(f"closing NT handle {value:#x} failed: {error}", ResourceWarning, stacklevel=3)
+    except (OSError, HandleError) as error:
+        what = f"fd {value}" if handle_type in FD_TYPES else f"NT handle {value:#x}"
+        warnings.warn(f"closing {what} failed: {error}", ResourceWarning, stacklevel=3)
 
 
 _open: dict[int, ref[Handle]] = {}
@@ -108,7 +106,9 @@ class Handle:
     __slots__ = ("__weakref__", "_keep", "_value", "type")
 
     def __init__(self, value: int, handle_type: HandleTypeLike, *, keep: object = None) -> None:
-        kind = as_choice(HandleType, handle_type, "handle_type")
+        kind = handle_type
+        if type(kind) is not HandleType:
+            kind = as_choice(HandleType, kind, "handle_type")
         self._value = value
         self._keep = keep
         self.type = kind
@@ -249,11 +249,9 @@ def check_fd(fd: int) -> os.stat_result:
         HandleError: `fd` is negative or not open.
     """
     if fd < 0:
-        msg = f"file descriptor must not be negative, got {fd}"
-        raise HandleError(msg)
+        raise HandleError(f"file descriptor must not be negative, got {fd}")
     try:
         return os.fstat(fd)
     except (OSError, OverflowError) as error:
         why = error.strerror if isinstance(error, OSError) else "the number is too large"
-        msg = f"file descriptor {fd} is not open ({why})"
-        raise HandleError(msg) from error
+        raise HandleError(f"file descriptor {fd} is not open ({why})") from error

@@ -10,7 +10,7 @@ from interop.protocols.errors import InvalidArgument
 
 _UUID_SIZE = 16
 _LUID_SIZE = 8
-_PCI = re.compile(r"^(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}):([0-9a-f]{2})\.?([0-7])?$", re.IGNORECASE)
+_PCI = r"^(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}):([0-9a-f]{2})\.?([0-7])?$"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -36,10 +36,9 @@ class PciAddress:
         Raises:
             InvalidArgument: The text has another form.
         """
-        match = _PCI.match(text.strip())
+        match = re.match(_PCI, text.strip(), re.IGNORECASE)
         if match is None:
-            msg = f"a PCI address must look like '0000:c1:00.0', got {text!r}"
-            raise InvalidArgument(msg)
+            raise InvalidArgument(f"a PCI address must look like '0000:c1:00.0', got {text!r}")
         domain, bus, device, function = match.groups()
         return cls(int(domain or "0", 16), int(bus, 16), int(device, 16), int(function or "0"))
 
@@ -94,8 +93,7 @@ class DeviceIdentity:
             *(("alternate uuid", other, _UUID_SIZE) for other in self.alternate_uuids),
         ):
             if value is not None and len(value) != size:
-                msg = f"{name} must be {size} bytes, got {len(value)}"
-                raise InvalidArgument(msg)
+                raise InvalidArgument(f"{name} must be {size} bytes, got {len(value)}")
 
     @property
     def uuids(self) -> frozenset[bytes]:

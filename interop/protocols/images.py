@@ -93,21 +93,18 @@ class ImageDescriptor:
             msg = f"mip_levels must be from 1 to {most} for an extent of {self.extent}, got {self.mip_levels}"
             raise InvalidArgument(msg)
         if not 0 < self.array_layers <= _LONGEST:
-            msg = f"array_layers must be from 1 to {_LONGEST}, got {self.array_layers}"
-            raise InvalidArgument(msg)
+            raise InvalidArgument(f"array_layers must be from 1 to {_LONGEST}, got {self.array_layers}")
         if self.extent[2] > 1 and self.array_layers > 1:
             msg = f"array_layers must be 1 for a depth of {self.extent[2]}, got {self.array_layers}"
             raise InvalidArgument(msg)
         if not 0 <= self.offset <= MAX_BYTES:
-            msg = f"offset must be from 0 to 2**63 - 1 bytes, got {self.offset}"
-            raise InvalidArgument(msg)
+            raise InvalidArgument(f"offset must be from 0 to 2**63 - 1 bytes, got {self.offset}")
         self._check_pitch()
 
     def _check_pitch(self) -> None:
         if self.tiling is not Tiling.LINEAR:
             if self.row_pitch:
-                msg = f"row_pitch must be 0 for optimal tiling, got {self.row_pitch}"
-                raise InvalidArgument(msg)
+                raise InvalidArgument(f"row_pitch must be 0 for optimal tiling, got {self.row_pitch}")
             return
         if self.mip_levels > 1 or self.array_layers > 1 or self.extent[2] > 1:
             msg = (
@@ -135,8 +132,7 @@ class ImageDescriptor:
     def level_extent(self, level: int) -> tuple[int, int, int]:
         """Return width, height and depth of a level. Raises `InvalidArgument` for a missing level."""
         if not 0 <= level < self.mip_levels:
-            msg = f"level must be from 0 to {self.mip_levels - 1}, got {level}"
-            raise InvalidArgument(msg)
+            raise InvalidArgument(f"level must be from 0 to {self.mip_levels - 1}, got {level}")
         width, height, depth = (max(1, length >> level) for length in self.extent)
         return width, height, depth
 
@@ -147,8 +143,7 @@ class ImageDescriptor:
         layer that does not exist.
         """
         if not 0 <= layer < self.array_layers:
-            msg = f"layer must be from 0 to {self.array_layers - 1}, got {layer}"
-            raise InvalidArgument(msg)
+            raise InvalidArgument(f"layer must be from 0 to {self.array_layers - 1}, got {layer}")
         width, height, depth = self.level_extent(level)
         return (*((depth,) if self.is_3d else ()), height, width, self.format.components)
 
@@ -181,7 +176,6 @@ class MappedImage(Protocol):
     @property
     def native(self) -> object:
         """The API's own object: a `CUmipmappedArray` or `hipMipmappedArray_t` (int), or a `pyopencl.Image`."""
-        ...
 
     def read(
         self, target: HostBytes, *, level: int = 0, layer: int = 0, timeout: float | None = None
@@ -199,7 +193,6 @@ class MappedImage(Protocol):
             WaitTimeout: Earlier work of the stream did not end in time. `target` may be partly written.
             DriverError: The driver refused the copy, or earlier work failed.
         """
-        ...
 
     def write(
         self, source: HostBytes, *, level: int = 0, layer: int = 0, timeout: float | None = None
@@ -219,19 +212,15 @@ class MappedImage(Protocol):
             WaitTimeout: Earlier work of the stream did not end in time. The image may be partly written.
             DriverError: The driver refused the copy, or earlier work failed.
         """
-        ...
 
     def acquire(self, stream: Stream) -> None:
         """Enqueue the acquire of ownership on a stream. Does nothing where the API has no ownership."""
-        ...
 
     def release(self, stream: Stream) -> None:
         """Enqueue the release of ownership on a stream. Does nothing where the API has no ownership."""
-        ...
 
     def close(self) -> None:
         """Release the import. Work that uses it must have ended. Idempotent."""
-        ...
 
 
 @runtime_checkable
@@ -286,7 +275,6 @@ class ProducerImage(Protocol):
     @property
     def native(self) -> object:
         """The API's own object (`VkImage`)."""
-        ...
 
     def export_memory(self) -> tuple[Handle, MemoryDescriptor]:
         """Export the allocation.
@@ -305,11 +293,9 @@ class ProducerImage(Protocol):
 
     def acquire(self, commands: Commands) -> None:
         """Record the acquire of the image from the consumer into the producer's `Commands`."""
-        ...
 
     def release(self, commands: Commands) -> None:
         """Record the release of the image to the consumer into the producer's `Commands`."""
-        ...
 
     def read(
         self, target: HostBytes, *, level: int = 0, layer: int = 0, timeout: float | None = None
@@ -326,7 +312,6 @@ class ProducerImage(Protocol):
             InvalidArgument: The level or layer does not exist, or `target` has another size.
             WaitTimeout: The copy did not end in time.
         """
-        ...
 
     def write(
         self, source: HostBytes, *, level: int = 0, layer: int = 0, timeout: float | None = None
@@ -343,11 +328,9 @@ class ProducerImage(Protocol):
             InvalidArgument: The level or layer does not exist, or `source` has another size.
             WaitTimeout: The copy did not end in time.
         """
-        ...
 
     def close(self) -> None:
         """Free the image and its allocation. Importers keep their references. Idempotent."""
-        ...
 
 
 @runtime_checkable
@@ -379,11 +362,8 @@ def _extent(given: Sequence[int]) -> tuple[int, int, int]:
         lengths = tuple(index(length) for length in given)
     except TypeError:
         lengths = ()
-    if not lengths or not all(0 < length <= _LONGEST for length in lengths):
-        lengths = ()
-    if len(lengths) == 2:  # noqa: PLR2004 - width and height
-        return (*lengths, 1)
-    if len(lengths) != 3:  # noqa: PLR2004
+    if len(lengths) not in (2, 3) or not all(0 < length <= _LONGEST for length in lengths):
         msg = f"extent must be width, height and depth, each from 1 to {_LONGEST}, got {given}"
         raise InvalidArgument(msg)
-    return lengths
+    width, height, depth = (*lengths, 1)[:3]
+    return width, height, depth

@@ -67,11 +67,9 @@ class Launch(Protocol):
             ClosedError: The module, the stream or a memory argument was closed.
             DriverError: The driver refused the launch.
         """
-        ...
 
     def check_open(self) -> None:
         """Raise `ClosedError` if the module, the stream or a memory argument was closed."""
-        ...
 
     def prepare_call(self) -> PreparedCall:
         """Return the driver call of the launch. The caller runs `check_open` before each use of the call."""
@@ -111,7 +109,6 @@ class Kernel(Protocol):
         Note:
             `hipModuleLaunchKernel`, `cuLaunchKernel`, `clEnqueueNDRangeKernel`.
         """
-        ...
 
     def prepare(
         self,
@@ -157,4 +154,3 @@ class Module(Protocol):
 
     def close(self) -> None:
         """Unload the module. Its launches must have ended. Idempotent."""
-        ...

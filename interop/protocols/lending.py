@@ -26,7 +26,7 @@ class FdFate(enum.Enum):
     """The runtime below decides (HIP over CUDA). The caller closes the number if it still names the same file."""
 
 
-_TAKEN = FdFate.TAKEN
+_TAKEN, _VARIES = FdFate.TAKEN, FdFate.VARIES
 
 MEMORY_FLOOR = 200
 """Lowest number of a duplicate that is lent for memory. Other threads open and close lower numbers all the time."""
@@ -92,17 +92,14 @@ class lend:  # noqa: N801 - called like a function, as in contextlib; a generato
         return number
 
     def __exit__(self, kind: object, *_: object) -> None:
-        number = self._number
-        if kind is not None:
-            if number is not None:
+        number, fate = self._number, self._fate if kind is None else _VARIES
+        if number is not None and fate is not _TAKEN:
+            if fate is _VARIES:
                 _close_if_same(number, self._handle)
-            return
-        if number is not None and self._fate is not _TAKEN:
-            if self._fate is FdFate.KEPT:
-                os.close(number)
             else:
-                _close_if_same(number, self._handle)
-        self._handle.close()
+                os.close(number)
+        if kind is None:
+            self._handle.close()
 
 
 def _close_if_same(number: int, handle: Handle) -> None:

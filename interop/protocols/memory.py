@@ -111,7 +111,6 @@ class MappedBuffer(Protocol):
     @property
     def native(self) -> object:
         """The API's own object: a device address (int), a `pyopencl.Buffer` or a NumPy array."""
-        ...
 
     def view(self, shape: tuple[int, ...], dtype: DType, *, offset: int = 0) -> MappedBuffer:
         """Return a view of a part of this memory, with another shape and element type. Calls no import.
@@ -145,7 +144,6 @@ class MappedBuffer(Protocol):
         Note:
             `hipMemcpyDtoHAsync`, `cuMemcpyDtoHAsync`, `clEnqueueReadBuffer`.
         """
-        ...
 
     def write(self, source: HostBytes, *, timeout: float | None = None) -> None:
         """Copy host bytes to this memory, behind earlier work of the consumer's stream.
@@ -164,11 +162,9 @@ class MappedBuffer(Protocol):
         Note:
             `hipMemcpyHtoDAsync`, `cuMemcpyHtoDAsync`, `clEnqueueWriteBuffer`.
         """
-        ...
 
     def close(self) -> None:
         """Close the view. The last view of an import unmaps it. Idempotent."""
-        ...
 
 
 @runtime_checkable
@@ -216,7 +212,6 @@ class ExternalMemory(Protocol):
         Note:
             `clEnqueueAcquireExternalMemObjectsKHR`.
         """
-        ...
 
     def release(self, stream: Stream) -> None:
         """Enqueue the release of ownership on a stream. Does nothing where the API has no ownership.
@@ -224,7 +219,6 @@ class ExternalMemory(Protocol):
         Note:
             `clEnqueueReleaseExternalMemObjectsKHR`.
         """
-        ...
 
     def prepare_acquire(self, stream: Stream) -> PreparedCall | None:
         """Return the call that `acquire` makes on a stream, or None where the API has no ownership.
@@ -235,7 +229,6 @@ class ExternalMemory(Protocol):
             ClosedError: The memory or the stream was closed.
             InvalidArgument: The stream belongs to another backend or device.
         """
-        ...
 
     def prepare_release(self, stream: Stream) -> PreparedCall | None:
         """Return the call that `release` makes on a stream, or None where the API has no ownership.
@@ -244,8 +237,6 @@ class ExternalMemory(Protocol):
             ClosedError: The memory or the stream was closed.
             InvalidArgument: The stream belongs to another backend or device.
         """
-        ...
 
     def close(self) -> None:
         """Unmap and release the import. Work that uses it must have ended. Idempotent."""
-        ...

@@ -38,7 +38,6 @@ class BufferPart(Protocol):
     @property
     def native(self) -> object:
         """The API's own object (`VkBuffer`). It may be larger than the range."""
-        ...
 
     def part(self, offset: int, size: int) -> BufferPart:
         """Return a smaller range of this range. The buffer owns it and closes it.
@@ -89,7 +88,6 @@ class ProducerBuffer(BufferPart, Protocol):
 
     def close(self) -> None:
         """Free the buffer and its allocation. Importers keep their references. Idempotent."""
-        ...
 
 
 @runtime_checkable
@@ -104,7 +102,6 @@ class ProducerSemaphore(Protocol):
     @property
     def native(self) -> object:
         """The API's own object (`VkSemaphore`)."""
-        ...
 
     def export_semaphore(self) -> tuple[Handle, SemaphoreDescriptor]:
         """Export the semaphore.
@@ -151,7 +148,6 @@ class ProducerSemaphore(Protocol):
         Note:
             `vkSignalSemaphore`.
         """
-        ...
 
     def counter(self) -> int:
         """Return the present value of a timeline semaphore (`vkGetSemaphoreCounterValue`).
@@ -163,7 +159,6 @@ class ProducerSemaphore(Protocol):
 
     def close(self) -> None:
         """Destroy the semaphore. Work that uses it must have ended. Idempotent."""
-        ...
 
 
 @runtime_checkable
@@ -173,7 +168,6 @@ class Commands(Protocol):
     @property
     def native(self) -> object:
         """The API's own recorder (a `VkCommandBuffer` in the recording state)."""
-        ...
 
     def fill(self, buffer: object, word: int) -> None:
         """Record a fill of a buffer.
@@ -185,7 +179,6 @@ class Commands(Protocol):
         Note:
             `vkCmdFillBuffer`.
         """
-        ...
 
     def copy(self, source: object, target: object) -> None:
         """Record a copy of all bytes of one buffer to the start of another.
@@ -197,15 +190,13 @@ class Commands(Protocol):
         Note:
             `vkCmdCopyBuffer`.
         """
-        ...
 
 
+CommandsT = TypeVar("CommandsT", bound=Commands)
 # Python 3.11 has no defaults of type variables. Type checkers alone need them.
 if TYPE_CHECKING:
-    CommandsT = TypeVar("CommandsT", bound=Commands)
     CommandsT_co = TypeVar("CommandsT_co", bound=Commands, covariant=True, default=Commands)
 else:
-    CommandsT = TypeVar("CommandsT", bound=Commands)
     CommandsT_co = TypeVar("CommandsT_co", bound=Commands, covariant=True)
 
 
@@ -256,11 +247,9 @@ class Submission(Protocol[CommandsT_co]):
 
     def abandon(self) -> None:
         """Discard the open recording without submitting it."""
-        ...
 
     def close(self) -> None:
         """Free the submission. The submitted work must have ended. Idempotent."""
-        ...
 
 
 @runtime_checkable
@@ -355,16 +344,13 @@ class Producer(Protocol[CommandsT_co]):
         Raises:
             WaitTimeout: The work did not end in time.
         """
-        ...
 
     def close(self) -> None:
         """Close the device and everything that it created. Submitted work must have ended. Idempotent."""
-        ...
 
 
+ProducerT = TypeVar("ProducerT", bound=Producer)
 if TYPE_CHECKING:
-    ProducerT = TypeVar("ProducerT", bound=Producer)
     ProducerT_co = TypeVar("ProducerT_co", bound=Producer, covariant=True, default=Producer)
 else:
-    ProducerT = TypeVar("ProducerT", bound=Producer)
     ProducerT_co = TypeVar("ProducerT_co", bound=Producer, covariant=True)

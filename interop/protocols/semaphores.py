@@ -82,7 +82,6 @@ class ExternalSemaphore(Protocol):
         Note:
             `hipWaitExternalSemaphoresAsync`, `cuWaitExternalSemaphoresAsync`, `clEnqueueWaitSemaphoresKHR`.
         """
-        ...
 
     def signal(self, stream: Stream, value: int | None = None) -> None:
         """Enqueue a signal behind all earlier work, and submit it to the device. Returns immediately.
@@ -99,7 +98,6 @@ class ExternalSemaphore(Protocol):
         Note:
             `hipSignalExternalSemaphoresAsync`, `cuSignalExternalSemaphoresAsync`, `clEnqueueSignalSemaphoresKHR`.
         """
-        ...
 
     def prepare_wait(self, stream: Stream) -> PreparedCall:
         """Return the call that `wait` makes on a stream, with its arguments converted.
@@ -124,4 +122,3 @@ class ExternalSemaphore(Protocol):
 
         An import of a sync file serves a single wait, and no signal. It may be closed when that wait is enqueued.
         """
-        ...

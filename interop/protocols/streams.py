@@ -52,11 +52,9 @@ class OwnershipCalls(Protocol):
 
     def prepare_acquire(self, stream: Stream) -> PreparedCall | None:
         """Return the acquire, or None where the API has no ownership."""
-        ...
 
     def prepare_release(self, stream: Stream) -> PreparedCall | None:
         """Return the release, or None where the API has no ownership."""
-        ...
 
 
 class LaunchCall(Protocol):
@@ -77,23 +75,18 @@ class CommandList(Protocol):
 
     def wait(self, semaphore: SemaphoreCalls) -> None:
         """Add a wait for a semaphore; `submit` gives its timeline value."""
-        ...
 
     def acquire(self, memory: OwnershipCalls) -> None:
         """Add the acquire of a memory. Adds nothing where the API has no ownership."""
-        ...
 
     def launch(self, launch: LaunchCall) -> None:
         """Add a prepared kernel launch."""
-        ...
 
     def release(self, memory: OwnershipCalls) -> None:
         """Add the release of a memory. Adds nothing where the API has no ownership."""
-        ...
 
     def signal(self, semaphore: SemaphoreCalls) -> None:
         """Add a signal of a semaphore; `submit` gives its timeline value."""
-        ...
 
     def submit(self, wait_value: int = 0, signal_value: int = 0) -> BaseException | None:
         """Enqueue all calls. Returns immediately; does not flush the stream.
@@ -109,7 +102,6 @@ class CommandList(Protocol):
         Raises:
             DriverError: A driver refused a wait, acquire, release or signal. The calls before it are enqueued.
         """
-        ...
 
 
 @runtime_checkable
@@ -123,7 +115,6 @@ class Stream(Protocol):
     @property
     def native(self) -> object:
         """The API's own object: the address of a stream (int) or a `pyopencl.CommandQueue`."""
-        ...
 
     def flush(self) -> None:
         """Submit the enqueued work to the device and return immediately.
@@ -131,7 +122,6 @@ class Stream(Protocol):
         Note:
             `clFlush`. HIP and CUDA submit each call at once, so the method does nothing there.
         """
-        ...
 
     def synchronize(self, timeout: float) -> None:
         """Block until all work enqueued before this call has ended. Releases the GIL.
@@ -143,7 +133,6 @@ class Stream(Protocol):
             WaitTimeout: The work did not end in time. It stays enqueued.
             DriverError: The work failed, or a gate was opened as failed since the last call.
         """
-        ...
 
     def hold(self, value: int) -> None:
         """Enqueue a gate: later work waits until `release` has been called with `value` or more. Never blocks.
@@ -158,7 +147,6 @@ class Stream(Protocol):
         Note:
             `hipStreamWaitValue32`, `cuStreamWaitValue32`, `clCreateUserEvent`.
         """
-        ...
 
     def release(self, value: int, *, failed: bool = False) -> None:
         """Open every gate up to `value`. Any thread may call it. A smaller value than before changes nothing.
@@ -168,7 +156,6 @@ class Stream(Protocol):
             failed: The awaited work failed. An API that can drop the work behind the gates drops it. Otherwise
                 that work runs on undefined data, and the next `synchronize` raises.
         """
-        ...
 
     def notify(
         self,
@@ -196,7 +183,6 @@ class Stream(Protocol):
         Note:
             `hipLaunchHostFunc`, `cuLaunchHostFunc`, `clSetEventCallback`.
         """
-        ...
 
     def command_list(self) -> CommandList:
         """Return a new, empty list of prepared calls for this stream."""
@@ -204,4 +190,3 @@ class Stream(Protocol):
 
     def close(self) -> None:
         """Close the stream. Its work must have ended. Idempotent."""
-        ...

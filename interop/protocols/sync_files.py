@@ -40,7 +40,6 @@ class ConsumerSemaphore(Protocol):
             TurnError: A value was given, or the last signal has not been exported.
             DriverError: The driver refused the signal.
         """
-        ...
 
     def export_semaphore(self) -> tuple[Handle, SemaphoreDescriptor]:
         """Export the last signal, whether or not it has run. The export consumes the signal, as a wait would.
@@ -60,7 +59,6 @@ class ConsumerSemaphore(Protocol):
 
     def close(self) -> None:
         """Release the semaphore. Exported signals stay valid. Idempotent."""
-        ...
 
 
 @runtime_checkable
@@ -98,7 +96,6 @@ class ImportingSemaphore(ProducerSemaphore, Protocol):
         Note:
             `vkImportSemaphoreFdKHR` with `VK_SEMAPHORE_IMPORT_TEMPORARY_BIT`.
         """
-        ...
 
 
 @runtime_checkable

@@ -11,10 +11,10 @@ from __future__ import annotations
 import os
 import re
 import sys
+from dataclasses import dataclass
 from functools import reduce
 from importlib import import_module
 from importlib.machinery import PathFinder
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,21 +27,23 @@ _MOST = 1 << 16
 _SEPARATORS = re.compile(r"[-_.]+")
 
 
+@dataclass(frozen=True, slots=True)
 class Declared:
     """An entry point of a distribution; the part of ``importlib.metadata.EntryPoint`` that the registry uses."""
 
-    def __init__(self, name: str, value: str, place: str) -> None:
-        """``value`` is ``module`` or ``module:object``, ``place`` the folder of the distribution's metadata."""
-        self.name = name
-        self.value = value
-        self._place = place
+    name: str
+    value: str
+    """``module`` or ``module:object``."""
+    place: str
+    """The folder of the distribution's metadata."""
 
     @property
     def dist(self) -> Distribution:
         """The distribution that declares the entry point. Its metadata is read on demand."""
         from importlib.metadata import PathDistribution
+        from pathlib import Path
 
-        return PathDistribution(Path(self._place))
+        return PathDistribution(Path(self.place))
 
     def load(self) -> Any:
         """Import the module and return it, or the named object in it.
@@ -73,8 +75,10 @@ def entry_points(group: str) -> Iterable[EntryPoint | Declared]:
 
 def _parsed(place: str, group: str) -> Iterator[Declared]:
     section = None
-    text = Path(place, "entry_points.txt").read_text(encoding="utf-8", errors="replace")
-    for line in map(str.strip, text.splitlines()):
+    name = f"{place}{os.sep}entry_points.txt"
+    with open(name, encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - pathlib loads seven modules more
+        lines = file.read().splitlines()
+    for line in map(str.strip, lines):
         if line.startswith("[") and line.endswith("]"):
             section = line.strip("[]")
         elif line and not line.startswith("#") and section == group:
@@ -105,14 +109,12 @@ def _names(path: str, group: bytes) -> bool:
     """Return whether a file contains these bytes, or is too long to tell."""
     try:
         file = os.open(path, os.O_RDONLY)
-    except OSError:  # most distributions have no such file; importlib.metadata ignores unreadable ones too
+        try:
+            text = os.read(file, _MOST)
+        finally:
+            os.close(file)
+    except OSError:  # most have no such file; importlib.metadata ignores unreadable ones and folders too
         return False
-    try:
-        text = os.read(file, _MOST)
-    except OSError:  # a folder
-        return False
-    finally:
-        os.close(file)
     return group in text or len(text) == _MOST
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import pluggy
 
@@ -30,12 +30,14 @@ from interop.protocols import (
 from interop.registry import _entry_points as discovery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from importlib.metadata import EntryPoint
 
     from interop.protocols import DeviceInfo, HandleType
     from interop.registry._entry_points import Declared
 
+_Answer = TypeVar("_Answer")
+_EntryPoint: TypeAlias = "EntryPoint | Declared"
 
 DISTRIBUTIONS = {
     "cuda": "interop-cuda",
@@ -62,49 +64,43 @@ class PluginFailure:
 class Registry:
     """Plugins, the backends that they declare, and the backends loaded so far. Safe for any thread."""
 
-    def __init__(self, entry_points: Iterable[EntryPoint | Declared] | None = None) -> None:
+    def __init__(self, entry_points: Iterable[_EntryPoint] | None = None) -> None:
         """Load the plugins of ``entry_points``; by default those of all installed distributions."""
         self._lock = threading.RLock()
         self._manager = pluggy.PluginManager(hookspecs.GROUP)
         self._manager.add_hookspecs(hookspecs)
         self._failures: list[PluginFailure] = []
-        self._origin: dict[str, EntryPoint | Declared | str] = {}
+        self._origin: dict[str, _EntryPoint | str] = {}
         self._infos: dict[str, BackendInfo] = {}
-        self._owner: dict[str, EntryPoint | Declared | str] = {}
-        self._duplicates: dict[str, str] = {}
+        self._claims: dict[str, list[_EntryPoint | str]] = {}
         self._loaded: dict[str, Backend] = {}
         self._environment: tuple[str, ...] | None = None
         found = discovery.entry_points(hookspecs.GROUP) if entry_points is None else entry_points
         seen: set[tuple[str, str]] = set()
         for entry_point in sorted(found, key=lambda entry: entry.name):
-            if (entry_point.name, entry_point.value) not in seen:
-                seen.add((entry_point.name, entry_point.value))
-                self._load_plugin(entry_point)
+            if (entry_point.name, entry_point.value) in seen:
+                continue
+            seen.add((entry_point.name, entry_point.value))
+            try:
+                self.register(entry_point.load(), entry_point.name, entry_point)
+            except Exception as error:  # noqa: BLE001 - an error of one plugin must not reach the others
+                self._fail(entry_point.name, entry_point, f"{type(error).__name__}: {error}")
 
-    def _load_plugin(self, entry_point: EntryPoint | Declared) -> None:
-        try:
-            self._register(entry_point.load(), entry_point.name, entry_point)
-        except Exception as error:  # noqa: BLE001 - an error of one plugin must not reach the others
-            self._fail(entry_point.name, entry_point, f"{type(error).__name__}: {error}")
-
-    def _fail(self, plugin: str, origin: EntryPoint | Declared | str, reason: str) -> None:
+    def _fail(self, plugin: str, origin: _EntryPoint | str, reason: str) -> None:
         self._failures.append(PluginFailure(plugin, _distribution(origin), reason))
 
-    def register(self, plugin: object, name: str, distribution: str = "this program") -> None:
-        """Add a plugin that no distribution declares.
+    def register(self, plugin: object, name: str, distribution: _EntryPoint | str = "this program") -> None:
+        """Add a plugin.
 
         Args:
             plugin: A module or object with hook implementations.
             name: The plugin's name; must be unused.
-            distribution: Text that names the plugin's origin in errors.
+            distribution: Text that names the plugin's origin in errors, or the entry point of a distribution.
 
         Raises:
             RegistryError: The plugin implements a hook that does not exist, declares no valid backend, or is
                 registered already.
         """
-        self._register(plugin, name, distribution)
-
-    def _register(self, plugin: object, name: str, origin: EntryPoint | Declared | str) -> None:
         with self._lock:
             unknown = [
                 attribute
@@ -114,43 +110,55 @@ class Registry:
                 and not hasattr(hookspecs, attribute)
             ]
             if unknown:
-                msg = f"plugin {name!r} implements hooks that do not exist: {', '.join(unknown)}"
-                raise RegistryError(msg)
+                names = ", ".join(unknown)
+                raise RegistryError(f"plugin {name!r} implements hooks that do not exist: {names}")
             try:
                 self._manager.register(plugin, name=name)
             except ValueError as error:
                 raise RegistryError(str(error)) from error
-            self._origin[name] = origin
+            self._origin[name] = distribution
             try:
                 for infos in self._call(plugin, "interop_register_backends"):
                     for info in infos:
-                        self._declare(info, origin)
+                        self._declare(info, distribution)
             except BaseException:
                 self._manager.unregister(plugin)
                 raise
 
-    def _call(self, plugin: object, hook: str, **arguments: object) -> list[Iterable[BackendInfo]]:
+    def _call(self, plugin: object, hook: str, **arguments: object) -> list[Any]:
         others = [other for other in self._manager.get_plugins() if other is not plugin]
         caller = self._manager.subset_hook_caller(hook, remove_plugins=others)
         return [result for result in caller(**arguments) if result is not None]
 
-    def _declare(self, info: object, origin: EntryPoint | Declared | str) -> None:
+    def _ask(
+        self, hook: str, take: Callable[[Any], _Answer], **arguments: object
+    ) -> Iterator[tuple[str, _Answer]]:
+        """Yield the name of each plugin that answers a hook, and what `take` makes of the answer.
+
+        A plugin that raises is recorded in `failures` and skipped.
+        """
+        for name, plugin in self._manager.list_name_plugin():
+            try:
+                answers = [take(answer) for answer in self._call(plugin, hook, **arguments)]
+            except Exception as error:  # noqa: BLE001 - an error of one plugin must not reach the others
+                self._fail(name, self._origin[name], f"{hook}: {error}")
+                continue
+            yield from ((name, answer) for answer in answers)
+
+    def _declare(self, info: object, origin: _EntryPoint | str) -> None:
         if not isinstance(info, BackendInfo):
-            msg = f"interop_register_backends must return BackendInfo objects, got {info!r}"
-            raise RegistryError(msg)
+            raise RegistryError(f"interop_register_backends must return BackendInfo objects, got {info!r}")
         if info.api_version != API_VERSION:
-            msg = (
-                f"backend {info.name!r} is written for API version {info.api_version}; this is {API_VERSION}"
-            )
-            raise RegistryError(msg)
-        if info.name in self._infos:
-            first = self._duplicates.get(info.name) or _distribution(self._owner[info.name])
-            distribution = _distribution(origin)
-            self._duplicates[info.name] = f"{first} and {distribution}"
-            msg = f"backend {info.name!r} is registered by both {first} and {distribution}; uninstall one"
-            raise RegistryError(msg)
+            written = f"backend {info.name!r} is written for API version {info.api_version}"
+            raise RegistryError(f"{written}; this is {API_VERSION}")
+        self._claims.setdefault(info.name, []).append(origin)
+        self._check_claims(info.name)
         self._infos[info.name] = info
-        self._owner[info.name] = origin
+
+    def _check_claims(self, backend: str) -> None:
+        if len(self._claims[backend]) > 1:
+            names = " and ".join(map(_distribution, self._claims[backend]))
+            raise RegistryError(f"backend {backend!r} is registered by both {names}; uninstall one of them")
 
     @property
     def failures(self) -> tuple[PluginFailure, ...]:
@@ -166,14 +174,8 @@ class Registry:
         """Let plugins set up software drivers, once, before any driver is opened; return one line for each step."""
         with self._lock:
             if self._environment is None:
-                lines: list[str] = []
-                for name, plugin in self._manager.list_name_plugin():
-                    try:
-                        for result in self._call(plugin, "interop_prepare_environment"):
-                            lines += [str(line) for line in result]
-                    except Exception as error:  # noqa: BLE001 - as above
-                        self._fail(name, self._origin[name], f"interop_prepare_environment: {error}")
-                self._environment = tuple(lines)
+                steps = self._ask("interop_prepare_environment", lambda lines: [str(line) for line in lines])
+                self._environment = tuple(line for _plugin, lines in steps for line in lines)
             return self._environment
 
     def load_backend(self, name: str, role: Role | None = None) -> Backend:
@@ -195,11 +197,7 @@ class Registry:
                 if info is None and name in DISTRIBUTIONS:
                     notes.insert(0, f"to add it: pip install '{DISTRIBUTIONS[name]}'")
                 raise UnknownBackend(name, role.value if role else "backend", self.backends(role), notes)
-            if name in self._duplicates:
-                msg = (
-                    f"backend {name!r} is registered by both {self._duplicates[name]}; uninstall one of them"
-                )
-                raise RegistryError(msg)
+            self._check_claims(name)
             if name not in self._loaded:
                 self.prepare_environment()
                 widen_table()
@@ -210,55 +208,37 @@ class Registry:
         """Return a backend that can produce; raises like ``load_backend``."""
         backend = self.load_backend(name, Role.PRODUCER)
         if not isinstance(backend, ProducerBackend):
-            msg = f"backend {name!r} declares the role producer but has no open_producer"
-            raise RegistryError(msg)
+            raise RegistryError(f"backend {name!r} declares the role producer but has no open_producer")
         return backend
 
     def load_consumer(self, name: str) -> ConsumerBackend:
         """Return a backend that can consume; raises like ``load_backend``."""
         backend = self.load_backend(name, Role.CONSUMER)
         if not isinstance(backend, ConsumerBackend):
-            msg = f"backend {name!r} declares the role consumer but has no open_consumer"
-            raise RegistryError(msg)
+            raise RegistryError(f"backend {name!r} declares the role consumer but has no open_consumer")
         return backend
 
     def veto(
         self, producer: DeviceInfo, consumer: DeviceInfo, handle_type: HandleType, purpose: str
     ) -> str | None:
         """Return the first plugin's reason against a handle type for this pair, or None."""
-        for name, plugin in self._manager.list_name_plugin():
-            try:
-                reasons = self._call(
-                    plugin,
-                    "interop_veto_handle",
-                    producer=producer,
-                    consumer=consumer,
-                    handle_type=handle_type,
-                    purpose=purpose,
-                )
-            except Exception as error:  # noqa: BLE001 - as above
-                self._fail(name, self._origin[name], f"interop_veto_handle: {error}")
-                continue
-            if reasons:
-                return f"{reasons[0]} (said by plugin {name!r})"
+        pair = {"producer": producer, "consumer": consumer, "handle_type": handle_type}
+        for name, reason in self._ask("interop_veto_handle", str, **pair, purpose=purpose):
+            return f"{reason} (said by plugin {name!r})"
         return None
 
     def conformance_profile(self, backend: str) -> object:
         """Return the conformance profile that a plugin gives for a backend, or None."""
-        for _name, plugin in self._manager.list_name_plugin():
-            profiles = self._call(plugin, "interop_conformance_profile", backend=backend)
-            if profiles:
-                return profiles[0]
-        return None
+        profiles = self._manager.hook.interop_conformance_profile(backend=backend)
+        # pluggy asks the plugin that was registered first last.
+        return profiles[-1] if profiles else None
 
     def live_objects(self, backend: str) -> list[Callable[[], Mapping[str, int]]]:
         """Return the functions by which plugins count the live driver objects of a backend."""
-        plugins = [plugin for _name, plugin in self._manager.list_name_plugin()]
-        found: list[Any] = [self._call(plugin, "interop_live_objects", backend=backend) for plugin in plugins]
-        return [counter for counters in found for counter in counters]
+        return list(self._manager.hook.interop_live_objects(backend=backend))
 
 
-def _distribution(origin: EntryPoint | Declared | str) -> str:
+def _distribution(origin: _EntryPoint | str) -> str:
     """Return the name of the distribution. Reads its metadata only now."""
     if isinstance(origin, str):
         return origin

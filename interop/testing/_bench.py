@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from interop.protocols import ImageConsumer, ImageProducer, Unsupported, WaitTimeout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from interop.protocols import (
         Consumer,
@@ -110,23 +110,25 @@ class Bench:
 
     def _reached(self, point: int) -> None:
         if not self.producer.progress.wait_host(point, self.timeout):
-            who = "the producer's queue"
-            raise WaitTimeout(who, self.timeout)
+            raise WaitTimeout("the producer's queue", self.timeout)
+
+    @contextmanager
+    def _owned(self, memory: ExternalMemory | MappedImage) -> Generator[None]:
+        """Have the consumer own memory for a while, and wait until it has given it back."""
+        memory.acquire(self.consumer.stream)
+        yield
+        memory.release(self.consumer.stream)
+        self.consumer.stream.synchronize(self.timeout)
 
     def write(self, memory: ExternalMemory, view: MappedBuffer, data: bytes) -> None:
         """Write through the consumer, as its owner."""
-        memory.acquire(self.consumer.stream)
-        view.write(data, timeout=self.timeout)
-        memory.release(self.consumer.stream)
-        self.consumer.stream.synchronize(self.timeout)
+        with self._owned(memory):
+            view.write(data, timeout=self.timeout)
 
     def read(self, memory: ExternalMemory, view: MappedBuffer) -> bytes:
         """Read through the consumer, as its owner."""
-        memory.acquire(self.consumer.stream)
-        data = self.peek(view)
-        memory.release(self.consumer.stream)
-        self.consumer.stream.synchronize(self.timeout)
-        return data
+        with self._owned(memory):
+            return self.peek(view)
 
     def peek(self, view: MappedBuffer) -> bytes:
         """Read a view's bytes."""
@@ -155,13 +157,19 @@ class Bench:
 
     def put_image(self, image: ProducerImage, texels: Sequence[bytes]) -> None:
         """Write every part of an image from the producer's queue, and give it to the consumer."""
-        for (level, layer), data in zip(parts(image.descriptor), texels, strict=True):
-            image.write(data, level=level, layer=layer, timeout=self.timeout)
+        self._write(image, texels)
         self._hand_over(image.release)
 
     def get_image(self, image: ProducerImage) -> list[bytes]:
         """Take an image from the consumer, and read every part of it through the producer's queue."""
         self._hand_over(image.acquire)
+        return self._read(image)
+
+    def _write(self, image: ProducerImage | MappedImage, texels: Sequence[bytes]) -> None:
+        for (level, layer), data in zip(parts(image.descriptor), texels, strict=True):
+            image.write(data, level=level, layer=layer, timeout=self.timeout)
+
+    def _read(self, image: ProducerImage | MappedImage) -> list[bytes]:
         found: list[bytes] = []
         for level, layer in parts(image.descriptor):
             target = bytearray(image.descriptor.part_nbytes(level, layer))
@@ -176,23 +184,13 @@ class Bench:
 
     def write_image(self, mapped: MappedImage, texels: Sequence[bytes]) -> None:
         """Write every part of an image through the consumer, as its owner."""
-        mapped.acquire(self.consumer.stream)
-        for (level, layer), data in zip(parts(mapped.descriptor), texels, strict=True):
-            mapped.write(data, level=level, layer=layer, timeout=self.timeout)
-        mapped.release(self.consumer.stream)
-        self.consumer.stream.synchronize(self.timeout)
+        with self._owned(mapped):
+            self._write(mapped, texels)
 
     def read_image(self, mapped: MappedImage) -> list[bytes]:
         """Read every part of an image through the consumer, as its owner."""
-        mapped.acquire(self.consumer.stream)
-        found: list[bytes] = []
-        for level, layer in parts(mapped.descriptor):
-            target = bytearray(mapped.descriptor.part_nbytes(level, layer))
-            mapped.read(target, level=level, layer=layer, timeout=self.timeout)
-            found.append(bytes(target))
-        mapped.release(self.consumer.stream)
-        self.consumer.stream.synchronize(self.timeout)
-        return found
+        with self._owned(mapped):
+            return self._read(mapped)
 
     def close(self) -> None:
         """Wait for both sides and close what was made."""
@@ -207,8 +205,7 @@ def same(actual: bytes | bytearray, expected: bytes | bytearray) -> None:
     Not by a bare ``assert``: pytest explains a difference by comparing line by line, which takes minutes for a
     buffer where it is told not to cut explanations short, as it is on most CI servers.
     """
-    equal = bytes(actual) == bytes(expected)
-    if equal:
+    if bytes(actual) == bytes(expected):
         return
     if len(actual) != len(expected):
         raise AssertionError(f"{len(actual)} bytes where {len(expected)} are expected")

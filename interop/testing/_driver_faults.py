@@ -22,14 +22,12 @@ def blame_driver(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.
         Whether the report is about the former.
     """
     fault = item.stash[FAULT]
-    if report.failed:
-        if call.excinfo is not None and fault.explains(call.excinfo.exconly()):
+    if report.failed or report.skipped:
+        # One failure is enough. A case that is skipped has not come to where the fault would show.
+        item.stash[_SHOWN] = True
+        if report.failed and call.excinfo is not None and fault.explains(call.excinfo.exconly()):
             report.outcome, report.wasxfail = "skipped", str(fault)
-            item.stash[_SHOWN] = True
             return True
-        item.stash[_SHOWN] = True  # one failure is enough
-    elif report.skipped:
-        item.stash[_SHOWN] = True  # the case has not come to where the fault would show
     elif report.when == "teardown" and not item.stash.get(_SHOWN, False):
         report.outcome = "failed"
         report.longrepr = f"this driver does not have the fault that it is declared with: {fault}"

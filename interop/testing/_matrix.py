@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from interop.testing._pair import Pair
@@ -34,11 +34,6 @@ class MatrixRow:
     """Why it was not run, or what failed."""
     seconds: float = 0.0
 
-    @property
-    def theme(self) -> str:
-        """The file that the case is in."""
-        return self.case.split("::", maxsplit=1)[0]
-
 
 @dataclass(slots=True, kw_only=True)
 class Matrix:
@@ -57,12 +52,8 @@ class Matrix:
         """Return the rows by theme, in the order in which they came."""
         found: dict[str, list[MatrixRow]] = {}
         for row in self.rows.values():
-            found.setdefault(row.theme, []).append(row)
+            found.setdefault(row.case.partition("::")[0], []).append(row)
         return found
-
-    def score(self) -> tuple[int, int]:
-        """Return how many cases passed, of how many that apply to this pair."""
-        return _score(list(self.rows.values()))
 
     def lines(self, pair: Pair) -> Iterator[str]:
         """Write the summary for people."""
@@ -73,12 +64,12 @@ class Matrix:
             yield f"{theme:<10}{f'{passed}/{applicable}':>8}" if applicable else f"{theme:<10}{'-':>8}"
             for outcome in (FAILED, EXPECTED, DRIVER, UNSUPPORTED, NOT_OFFERED, SKIPPED):
                 yield from _grouped(outcome, [row for row in rows if row.outcome == outcome])
-        passed, applicable = self.score()
+        passed, applicable = _score(self.rows.values())
         yield f"{'score':<10}{f'{passed}/{applicable}':>8}"
 
     def write(self, path: Path, pair: Pair) -> None:
         """Write everything as JSON."""
-        passed, applicable = self.score()
+        passed, applicable = _score(self.rows.values())
         content = {
             "backend": pair.consumer.backend,
             "producer": str(pair.producer),
@@ -96,7 +87,7 @@ class Matrix:
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _score(rows: list[MatrixRow]) -> tuple[int, int]:
+def _score(rows: Iterable[MatrixRow]) -> tuple[int, int]:
     applicable = [row for row in rows if row.outcome not in NOT_RUN]
     return sum(row.outcome == PASSED for row in applicable), len(applicable)
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from interop import negotiation
-from interop.negotiation import MemoryPath, missing, offered
+from interop.negotiation import missing, offered
 from interop.protocols import ONE_SHOT, HandleType, InteropError, InvalidArgument, SemaphoreKind
 
 if TYPE_CHECKING:
     from interop.negotiation import Plan
-    from interop.protocols import ConsumerBackend, DeviceInfo, ProducerBackend, Tiling
+    from interop.protocols import Consumer, ConsumerBackend, DeviceInfo, Producer, ProducerBackend, Tiling
     from interop.registry import Registry
 
 
@@ -35,19 +36,16 @@ class Pair:
         registry: Registry,
         producer: str,
         consumer: str,
-        device: str | None,
-        consumer_device: str | None,
         *,
         handle_type: str | None = None,
+        **choices: Any,
     ) -> Pair:
-        """Load both backends and choose devices as ``interop.connect`` does. Raises what that raises."""
+        """Load both backends and choose devices as ``interop.connect`` does. Raises what that raises.
+
+        ``choices``: ``producer_choice`` and ``consumer_choice``, an index or part of the text of a device.
+        """
         producers, consumers = registry.load_producer(producer), registry.load_consumer(consumer)
-        left, right, match = negotiation.select_devices(
-            producers.devices(),
-            consumers.devices(),
-            producer_choice=choice(device),
-            consumer_choice=choice(consumer_device),
-        )
+        left, right, match = negotiation.select_devices(producers.devices(), consumers.devices(), **choices)
         plan = negotiation.negotiate(left, right, match, handle_type=handle_type, veto=registry.veto)
         return cls(
             registry=registry,
@@ -59,24 +57,30 @@ class Pair:
             asked=handle_type,
         )
 
+    def open_producer(self) -> contextlib.closing[Producer]:
+        """Open the producer's device for a ``with`` block."""
+        return contextlib.closing(self.producers.open_producer(self.producer))
+
+    def open_consumer(self) -> contextlib.closing[Consumer]:
+        """Open the consumer's device for a ``with`` block."""
+        return contextlib.closing(self.consumers.open_consumer(self.consumer))
+
     @property
     def handle_type(self) -> HandleType:
         """By which type memory travels; ask :meth:`lacks` for ``"zero-copy"`` first."""
         if self.plan.handle_type is None:
-            msg = "this pair shares no memory"
-            raise InvalidArgument(msg)
+            raise InvalidArgument("this pair shares no memory")
         return self.plan.handle_type
 
     def lacks(self, need: str) -> str | None:
         """Return why the pair does not offer ``need``, or None where it does."""
-        if need in ("descriptors", "host-memory") and self.plan.handle_type is not None:
-            by_host = self.plan.handle_type is HandleType.HOST_ALLOCATION
-            fits = by_host if need == "host-memory" else self.plan.handle_type.is_fd
-            return None if fits else f"memory travels by {self.plan.handle_type.value} here"
+        handle_type = self.plan.handle_type
         if need in ("zero-copy", "descriptors", "host-memory"):
-            if self.plan.path is MemoryPath.ZERO_COPY:
-                return None
-            return "; ".join(map(str, self.plan.rejected)) or "no common handle type"
+            if handle_type is None:
+                return "; ".join(map(str, self.plan.rejected)) or "no common handle type"
+            by_host = handle_type is HandleType.HOST_ALLOCATION
+            fits = {"zero-copy": True, "descriptors": handle_type.is_fd, "host-memory": by_host}[need]
+            return None if fits else f"memory travels by {handle_type.value} here"
         if need in ("signals-in", "signals-out"):
             sides = self.producer, self.consumer
             signals, waits = sides if need == "signals-in" else sides[::-1]
@@ -90,19 +94,15 @@ class Pair:
             "stream-notify": self.consumer.capabilities.stream_notify,
         }
         if need not in capability:
-            msg = f"no such need: {need!r}"
-            raise InvalidArgument(msg)
+            raise InvalidArgument(f"no such need: {need!r}")
         return None if capability[need] else f"{self.consumer.name} offers no {need.replace('-', ' ')}"
 
     def semaphore_type(self, kind: SemaphoreKind) -> HandleType | None:
         """Return the handle type by which semaphores of a kind travel both ways, or None."""
+        sides = self.producer, self.consumer
         common = self.producer.capabilities.exportable(kind) & self.consumer.capabilities.importable(kind)
-        for handle_type in negotiation.SEMAPHORE_TYPES:
-            if handle_type in common and not self.registry.veto(
-                self.producer, self.consumer, handle_type, kind.value
-            ):
-                return handle_type
-        return None
+        types = (each for each in negotiation.SEMAPHORE_TYPES if each in common)
+        return next((each for each in types if not self.registry.veto(*sides, each, kind.value)), None)
 
     def lacks_kind(self, kind: SemaphoreKind) -> str | None:
         """Return why semaphores of ``kind`` cannot be shared, or None where they can."""
@@ -111,16 +111,13 @@ class Pair:
         exported = ", ".join(self.producer.capabilities.exportable(kind)) or "nothing"
         imported = ", ".join(self.consumer.capabilities.importable(kind)) or "nothing"
         notes = self.consumer.capabilities.semaphore_notes
-        return "; ".join(
-            [f"{self.producer.name} exports {exported}, {self.consumer.name} imports {imported}", *notes]
-        )
+        lacking = f"{self.producer.name} exports {exported}, {self.consumer.name} imports {imported}"
+        return "; ".join([lacking, *notes])
 
     def lacks_tiling(self, tiling: Tiling) -> str | None:
         """Return why images of a tiling cannot be shared, or None where they can."""
         found = offered(self.producer, self.consumer, self.plan.handle_type)
-        if tiling in found.tilings:
-            return None
-        return "; ".join(found.reasons)
+        return None if tiling in found.tilings else "; ".join(found.reasons)
 
     def lacks_sync(self, strategy: str) -> str | None:
         """Return why a strategy cannot order the two, or None where it can."""
@@ -136,8 +133,3 @@ class Pair:
         except InteropError as error:
             return " ".join(str(error).split())
         return None
-
-
-def choice(text: str | None) -> int | str | None:
-    """Read a device from the command line: a number is an index, anything else part of its name."""
-    return int(text) if text is not None and text.isdecimal() else text

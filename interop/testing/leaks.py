@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 _FDS = Path("/proc/self/fd")
 _TASKS = Path("/proc/self/task")
-SETTLE_SECONDS = 1.0
-"""How long a driver may take to end its threads after a close."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,14 +31,11 @@ class Resources:
 
     def beyond(self, before: Resources) -> list[str]:
         """Name what is held now in excess of ``before``. Less than before is fine."""
+        more = Counter(self.objects) - Counter(before.objects)  # keeps what is above zero
         return [
             *_excess("descriptor", before.descriptors, self.descriptors),
             *_excess("thread", before.threads, self.threads),
-            *(
-                f"{number - before.objects.get(kind, 0)} of the driver's objects of kind {kind}"
-                for kind, number in self.objects.items()
-                if number > before.objects.get(kind, 0)
-            ),
+            *(f"{number} of the driver's objects of kind {kind}" for kind, number in more.items()),
         ]
 
 
@@ -52,7 +47,10 @@ def _excess(what: str, before: dict[int, str], now: dict[int, str]) -> list[str]
 
 
 def _names(folder: Path, *, link: bool) -> dict[int, str]:
+    """Return the number and the name of every entry; nothing where the system has no such folder."""
     found: dict[int, str] = {}
+    if not folder.exists():
+        return found
     for entry in os.listdir(folder):  # noqa: PTH208 - iterdir keeps no descriptor of its own open either, but is slower
         path = folder / entry
         try:
@@ -68,23 +66,15 @@ def snapshot(counters: Iterable[Callable[[], Mapping[str, int]]] = ()) -> Resour
     ``counters`` tell the objects of drivers, by kind, from the hook ``interop_live_objects``.
     """
     gc.collect()
-    threads = (
-        _names(_TASKS, link=False)
-        if _TASKS.exists()
-        else {thread.ident or 0: thread.name for thread in threading.enumerate()}
-    )
+    threads = _names(_TASKS, link=False) or {each.ident or 0: each.name for each in threading.enumerate()}
     objects: Counter[str] = Counter()
     for counter in counters:
         objects.update(counter())
-    descriptors = _names(_FDS, link=True) if _FDS.exists() else {}
-    return Resources(descriptors=descriptors, threads=threads, objects=dict(objects))
+    return Resources(descriptors=_names(_FDS, link=True), threads=threads, objects=dict(objects))
 
 
 def leaked_since(
-    before: Resources,
-    *,
-    settle: float = SETTLE_SECONDS,
-    counters: Iterable[Callable[[], Mapping[str, int]]] = (),
+    before: Resources, *, settle: float = 1.0, counters: Iterable[Callable[[], Mapping[str, int]]] = ()
 ) -> list[str]:
     """Name what has been left open since ``before``, giving drivers up to ``settle`` seconds to let go of it."""
     deadline = time.monotonic() + settle

@@ -7,6 +7,7 @@ machine.
 from __future__ import annotations
 
 import contextlib
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,7 +27,7 @@ from interop.testing import _matrix as matrix
 from interop.testing import leaks
 from interop.testing._bench import Bench
 from interop.testing._driver_faults import FAULT, blame_driver
-from interop.testing._pair import Pair, choice
+from interop.testing._pair import Pair
 from interop.testing.conformance import _sources as sources
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ class Run:
         option: Any = config.getoption  # typed where they are declared
         self.backend: str | None = option("--interop-backend")
         self.producer: str = option("--interop-producer")
-        self.device: str | None = option("--interop-device")
-        self.consumer_device: str | None = option("--interop-consumer-device")
+        self.device: int | str | None = option("--interop-device")
+        self.consumer_device: int | str | None = option("--interop-consumer-device")
         self.sync: Any = option("--interop-sync")
         self.handle_type: Any = option("--interop-handle-type")
         self.timeout: float = option("--interop-timeout")
@@ -64,36 +65,38 @@ class Run:
         self.file: Path | None = option("--interop-matrix")
         self.profile = ConformanceProfile()
         self.matrix = matrix.Matrix()
-        self._pair: Pair | None = None
 
-    @property
+    @functools.cached_property
     def pair(self) -> Pair:
         """The devices under test, found on first use. Raises what ``interop.connect`` would raise."""
-        if self._pair is None:
-            if self.backend is None:
-                message = "name the backend to test: --interop-backend=NAME"
-                raise pytest.UsageError(message)
-            plugins = registry.default()
-            self._pair = Pair.find(
-                plugins,
-                self.producer,
-                self.backend,
-                self.device,
-                self.consumer_device,
-                handle_type=self.handle_type,
+        if self.backend is None:
+            raise pytest.UsageError("name the backend to test: --interop-backend=NAME")
+        plugins = registry.default()
+        devices = {"producer_choice": self.device, "consumer_choice": self.consumer_device}
+        pair = Pair.find(plugins, self.producer, self.backend, handle_type=self.handle_type, **devices)
+        profile = plugins.conformance_profile(self.backend)
+        if isinstance(profile, ConformanceProfile):
+            self.profile = profile
+        elif profile is not None:
+            raise pytest.UsageError(
+                f"the conformance profile of {self.backend} is a {type(profile).__name__}"
             )
-            profile = plugins.conformance_profile(self.backend)
-            if isinstance(profile, ConformanceProfile):
-                self.profile = profile
-            elif profile is not None:
-                message = f"the conformance profile of {self.backend} is a {type(profile).__name__}"
-                raise pytest.UsageError(message)
-        return self._pair
+        return pair
 
-    @property
-    def found(self) -> bool:
-        """Whether a pair is under test."""
-        return self._pair is not None
+    def connect(self, *, sync: Any = "auto", path: Any | None = None, timeout: float | None = None) -> Link:
+        """Connect the pair; the arguments are those of ``interop.connect``."""
+        import interop
+
+        return interop.connect(
+            producer=self.producer,
+            consumer=str(self.backend),
+            producer_device=self.device,
+            consumer_device=self.consumer_device,
+            sync=sync,
+            path=path,
+            handle_type=None if path == MemoryPath.STAGED.value else self.handle_type,
+            timeout=timeout or self.timeout,
+        )
 
     def not_offered(self, item: pytest.Function) -> str | None:
         """Return why the pair does not offer what a case is about, or None where it does."""
@@ -102,8 +105,7 @@ class Run:
             for need in mark.args:
                 if need == "asynchronous" and parameters.get("sync") == "blocking":
                     return "blocking is not asynchronous"
-                reason = None if need == "asynchronous" else self.pair.lacks(need)
-                if reason is not None:
+                if need != "asynchronous" and (reason := self.pair.lacks(need)) is not None:
                     return reason
         if "tiling" in parameters:
             return self.pair.lacks_tiling(parameters["tiling"])
@@ -115,25 +117,23 @@ class Run:
         return None
 
 
+def _choice(text: str) -> int | str:
+    """Read a device from the command line: a number is an index, anything else part of its name."""
+    return int(text) if text.isdecimal() else text
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the kit's options."""
     group = parser.getgroup("interop", "interop conformance kit")
     add = group.addoption
     add("--interop-backend", metavar="NAME", help="the consumer to test; it fails where it is not available")
     add("--interop-producer", metavar="NAME", default="vulkan", help="the producer to test it with")
-    add("--interop-device", metavar="N", help="producer's device: index, or part of its name")
-    add("--interop-consumer-device", metavar="N", help="consumer's device: index, or part of its name")
-    add(
-        "--interop-sync",
-        choices=("auto", *_STRATEGIES),
-        default="auto",
-        help="auto: all that the pair offers",
-    )
-    add(
-        "--interop-handle-type",
-        metavar="TYPE",
-        help="how memory is to travel, for instance host_allocation; the best by default",
-    )
+    for side, option in (("producer", "--interop-device"), ("consumer", "--interop-consumer-device")):
+        add(option, metavar="N", type=_choice, help=f"{side}'s device: index, or part of its name")
+    strategies = ("auto", *_STRATEGIES)
+    add("--interop-sync", choices=strategies, default="auto", help="auto: all that the pair offers")
+    travels = "how memory is to travel, for instance host_allocation; the best by default"
+    add("--interop-handle-type", metavar="TYPE", help=travels)
     add("--interop-timeout", metavar="SECONDS", type=float, default=10.0, help="bound of every wait")
     add("--interop-frames", metavar="N", type=int, default=50, help="frames of each ping-pong")
     add("--interop-matrix", metavar="FILE", type=Path, help="write the results as JSON")
@@ -192,11 +192,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.stash[FAULT] = fault[1]
     whole = {item.path for item in cases} >= set(_CASES.glob("test_*.py")) and not config.getoption("keyword")
     if unused and whole and not any("::" in argument for argument in config.args):
-        raise pytest.UsageError(
-            f"the conformance profile names cases that do not exist: {', '.join(sorted(unused))}"
-        )
-    gone = set(dropped)
-    items[:] = [item for item in items if item not in gone]
+        names = ", ".join(sorted(unused))
+        raise pytest.UsageError(f"the conformance profile names cases that do not exist: {names}")
+    items[:] = [item for item in items if item not in dropped]
     config.hook.pytest_deselected(items=dropped)
 
 
@@ -223,7 +221,7 @@ def pytest_runtest_makereport(
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Print the matrix, and write it where that was asked for."""
     run = config.stash[_RUN]
-    if not run.found or not run.matrix.rows:
+    if not run.matrix.rows:
         return
     terminalreporter.section(f"interop conformance of {run.backend} with {run.producer}")
     for line in run.matrix.lines(run.pair):
@@ -255,8 +253,8 @@ def interop_run(pytestconfig: pytest.Config) -> Iterator[Run]:
     pair = run.pair
     with contextlib.ExitStack() as opened:
         with contextlib.suppress(InteropError):  # a case will fail and say more
-            opened.enter_context(contextlib.closing(pair.producers.open_producer(pair.producer)))
-            consumer = opened.enter_context(contextlib.closing(pair.consumers.open_consumer(pair.consumer)))
+            opened.enter_context(pair.open_producer())
+            consumer = opened.enter_context(pair.open_consumer())
             for source in sources.EVERY:
                 with contextlib.suppress(InteropError):
                     consumer.compile(source).close()
@@ -274,8 +272,8 @@ def _share_an_image(run: Run, tiling: Tiling) -> None:
     """Let both drivers make and import an image, and copy its texels."""
     pair = run.pair
     with (
-        contextlib.closing(pair.producers.open_producer(pair.producer)) as producer,
-        contextlib.closing(pair.consumers.open_consumer(pair.consumer)) as consumer,
+        pair.open_producer() as producer,
+        pair.open_consumer() as consumer,
         contextlib.closing(Bench(pair, producer, consumer, run.timeout)) as bench,
     ):
         image, mapped = bench.share_image(
@@ -288,17 +286,7 @@ def _share_an_image(run: Run, tiling: Tiling) -> None:
 
 def _use_once(run: Run, sync: Any) -> None:
     """Let both drivers import, wait, signal and copy."""
-    import interop
-
-    with interop.connect(
-        producer=run.producer,
-        consumer=str(run.backend),
-        producer_device=choice(run.device),
-        consumer_device=choice(run.consumer_device),
-        sync=sync,
-        handle_type=run.handle_type,
-        timeout=run.timeout,
-    ) as link:
+    with run.connect(sync=sync) as link:
         buffer = link.buffer(1024, "uint32")
         for _ in range(2):
             with link.producer_turn(buffer) as commands:
@@ -311,16 +299,14 @@ def _use_once(run: Run, sync: Any) -> None:
 @pytest.fixture
 def producer(interop_run: Run, descriptor_counts: leaks.Resources) -> Iterator[Producer]:  # noqa: ARG001 - counts around it
     """The producer's device, opened for this test."""
-    pair = interop_run.pair
-    with contextlib.closing(pair.producers.open_producer(pair.producer)) as opened:
+    with interop_run.pair.open_producer() as opened:
         yield opened
 
 
 @pytest.fixture
 def consumer(interop_run: Run, descriptor_counts: leaks.Resources) -> Iterator[Consumer]:  # noqa: ARG001 - counts around it
     """The consumer's device, opened for this test."""
-    pair = interop_run.pair
-    with contextlib.closing(pair.consumers.open_consumer(pair.consumer)) as opened:
+    with interop_run.pair.open_consumer() as opened:
         yield opened
 
 
@@ -334,22 +320,5 @@ def bench(interop_run: Run, producer: Producer, consumer: Consumer) -> Iterator[
 @pytest.fixture
 def link_factory(interop_run: Run, descriptor_counts: leaks.Resources) -> Iterator[LinkFactory]:  # noqa: ARG001 - counts around it
     """Make links of the pair under test."""
-    import interop
-
     with contextlib.ExitStack() as links:
-
-        def connect(*, sync: Any = "auto", path: Any | None = None, timeout: float | None = None) -> Link:
-            return links.enter_context(
-                interop.connect(
-                    producer=interop_run.producer,
-                    consumer=str(interop_run.backend),
-                    producer_device=choice(interop_run.device),
-                    consumer_device=choice(interop_run.consumer_device),
-                    sync=sync,
-                    path=path,
-                    handle_type=None if path == MemoryPath.STAGED.value else interop_run.handle_type,
-                    timeout=timeout or interop_run.timeout,
-                )
-            )
-
-        yield connect
+        yield lambda **options: links.enter_context(interop_run.connect(**options))

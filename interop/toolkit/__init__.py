@@ -9,28 +9,26 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from interop.toolkit.forks import Orphan, check_connect, close_in_children, first_in_child, fork_generation
+from interop.toolkit.notifications import HOLD, Notifications, run_callback
+from interop.toolkit.ownership import OPEN_TURN, WITH_CONSUMER, Owner, Ownership, OwnershipState
+from interop.toolkit.sigint import Deferred
+from interop.toolkit.views import BYTES, PART_ALIGNMENT, ViewBase, host_bytes, part_offsets, resolve_view
+
 if TYPE_CHECKING:
     from interop.toolkit.bases import ConsumerBase, ImageConsumerBase
     from interop.toolkit.checks import ValueRule, check_image, check_import_memory, check_import_semaphore
     from interop.toolkit.command_list import StandardCommandList
     from interop.toolkit.device_consumers import DeviceConsumer
-    from interop.toolkit.device_images import DeviceImage, ImageBase, map_image
+    from interop.toolkit.device_images import DeviceImage, ImageBase
     from interop.toolkit.device_kernels import DeviceKernel, DeviceModule
-    from interop.toolkit.device_memory import DeviceMemory
+    from interop.toolkit.device_memory import DeviceMemory, DeviceView
     from interop.toolkit.device_streams import DeviceStream, settle
-    from interop.toolkit.device_views import DeviceView
     from interop.toolkit.dlpack import DeviceType, check_dlpack_request, live_tensors, to_dlpack
     from interop.toolkit.drivers import NO_HINTS, DriverLibrary, decode, made_nothing, preconverted, typed
-    from interop.toolkit.forks import (
-        Orphan,
-        check_connect,
-        close_in_children,
-        first_in_child,
-        fork_generation,
-    )
     from interop.toolkit.gates import ALL_HOLDS, HOST_FUNCTION, CallbackGate, Gate, HostFunctions, WordGate
     from interop.toolkit.host_kernels import GROUP_LIMIT, compile_c, find_compiler, to_c
-    from interop.toolkit.host_memory import HOST_IMPORTABLE, HostMemory, HostView
+    from interop.toolkit.host_memory import HOST_IMPORTABLE, HostMemory, HostView, payload_range
     from interop.toolkit.host_pages import PAGE_SIZE, HostPages, PinCounts, bytes_at, find_host_pages
     from interop.toolkit.import_cache import ImportCache, ImportedAllocation, Share
     from interop.toolkit.kernel_source import (
@@ -41,77 +39,60 @@ if TYPE_CHECKING:
         unknown_kernel,
     )
     from interop.toolkit.kernels import EagerLaunch, KernelBase, LaunchBase, ModuleBase, three_extents
-    from interop.toolkit.notifications import HOLD, Notifications, run_callback
-    from interop.toolkit.ownership import OPEN_TURN, WITH_CONSUMER, Owner, Ownership, OwnershipState
     from interop.toolkit.polling import Status, poll
-    from interop.toolkit.resource import Children, Closable, Resource, adopt, undo_all
+    from interop.toolkit.resource import Children, Closable, Pin, Resource, adopt, undo_all
     from interop.toolkit.runtimes import DeviceRuntime, put_handle
     from interop.toolkit.semaphores import DeviceSemaphore, SemaphoreBase
-    from interop.toolkit.sigint import Deferred
-    from interop.toolkit.software_memory import payload_range
     from interop.toolkit.streams import EagerStream, StreamBase, hold_failure
-    from interop.toolkit.views import BYTES, PART_ALIGNMENT, ViewBase, host_bytes, part_offsets, resolve_view
 
-__all__ = ["ConsumerBase", "ImageConsumerBase"]
-__all__ += ["ValueRule", "check_image", "check_import_memory", "check_import_semaphore"]
-__all__ += ["StandardCommandList"]
-__all__ += ["DeviceConsumer"]
-__all__ += ["DeviceImage", "ImageBase", "map_image"]
-__all__ += ["DeviceKernel", "DeviceModule"]
-__all__ += ["DeviceMemory"]
-__all__ += ["DeviceStream", "settle"]
-__all__ += ["DeviceView"]
-__all__ += ["DeviceType", "check_dlpack_request", "live_tensors", "to_dlpack"]
-__all__ += ["NO_HINTS", "DriverLibrary", "decode", "made_nothing", "preconverted", "typed"]
-__all__ += ["Orphan", "check_connect", "close_in_children", "first_in_child", "fork_generation"]
-__all__ += ["ALL_HOLDS", "HOST_FUNCTION", "CallbackGate", "Gate", "HostFunctions", "WordGate"]
-__all__ += ["GROUP_LIMIT", "compile_c", "find_compiler", "to_c"]
-__all__ += ["HOST_IMPORTABLE", "HostMemory", "HostView"]
-__all__ += ["PAGE_SIZE", "HostPages", "PinCounts", "bytes_at", "find_host_pages"]
-__all__ += ["ImportCache", "ImportedAllocation", "Share"]
-__all__ += ["check_arguments", "check_grid", "parse_kernels", "pick_source", "unknown_kernel"]
-__all__ += ["EagerLaunch", "KernelBase", "LaunchBase", "ModuleBase", "three_extents"]
-__all__ += ["HOLD", "Notifications", "run_callback"]
-__all__ += ["OPEN_TURN", "WITH_CONSUMER", "Owner", "Ownership", "OwnershipState"]
-__all__ += ["Status", "poll"]
-__all__ += ["Children", "Closable", "Resource", "adopt", "undo_all"]
-__all__ += ["DeviceRuntime", "put_handle"]
-__all__ += ["DeviceSemaphore", "SemaphoreBase"]
-__all__ += ["Deferred"]
-__all__ += ["payload_range"]
-__all__ += ["EagerStream", "StreamBase", "hold_failure"]
-__all__ += ["BYTES", "PART_ALIGNMENT", "ViewBase", "host_bytes", "part_offsets", "resolve_view"]
+__all__ = ["ALL_HOLDS", "BYTES", "GROUP_LIMIT", "HOLD", "HOST_FUNCTION", "HOST_IMPORTABLE", "NO_HINTS"]
+__all__ += ["OPEN_TURN", "PAGE_SIZE", "PART_ALIGNMENT", "WITH_CONSUMER", "CallbackGate", "Children"]
+__all__ += ["Closable", "ConsumerBase", "Deferred", "DeviceConsumer", "DeviceImage", "DeviceKernel"]
+__all__ += ["DeviceMemory", "DeviceModule", "DeviceRuntime", "DeviceSemaphore", "DeviceStream", "DeviceType"]
+__all__ += ["DeviceView", "DriverLibrary", "EagerLaunch", "EagerStream", "Gate", "HostFunctions"]
+__all__ += ["HostMemory", "HostPages", "HostView", "ImageBase", "ImageConsumerBase", "ImportCache"]
+__all__ += ["ImportedAllocation", "KernelBase", "LaunchBase", "ModuleBase", "Notifications", "Orphan"]
+__all__ += ["Owner", "Ownership", "OwnershipState", "Pin", "PinCounts", "Resource", "SemaphoreBase"]
+__all__ += [
+    "Share",
+    "StandardCommandList",
+    "Status",
+    "StreamBase",
+    "ValueRule",
+    "ViewBase",
+    "WordGate",
+    "adopt",
+]
+__all__ += ["bytes_at", "check_arguments", "check_connect", "check_dlpack_request", "check_grid"]
+__all__ += ["check_image", "check_import_memory", "check_import_semaphore", "close_in_children", "compile_c"]
+__all__ += ["decode", "find_compiler", "find_host_pages", "first_in_child", "fork_generation", "hold_failure"]
+__all__ += ["host_bytes", "live_tensors", "made_nothing", "parse_kernels", "part_offsets", "payload_range"]
+__all__ += ["pick_source", "poll", "preconverted", "put_handle", "resolve_view", "run_callback", "settle"]
+__all__ += ["three_extents", "to_c", "to_dlpack", "typed", "undo_all", "unknown_kernel"]
 
 _NAMES = {
     "bases": "ConsumerBase ImageConsumerBase",
     "checks": "ValueRule check_image check_import_memory check_import_semaphore",
     "command_list": "StandardCommandList",
     "device_consumers": "DeviceConsumer",
-    "device_images": "DeviceImage ImageBase map_image",
+    "device_images": "DeviceImage ImageBase",
     "device_kernels": "DeviceKernel DeviceModule",
-    "device_memory": "DeviceMemory",
+    "device_memory": "DeviceMemory DeviceView",
     "device_streams": "DeviceStream settle",
-    "device_views": "DeviceView",
     "dlpack": "DeviceType check_dlpack_request live_tensors to_dlpack",
     "drivers": "NO_HINTS DriverLibrary decode made_nothing preconverted typed",
-    "forks": "Orphan check_connect close_in_children first_in_child fork_generation",
     "gates": "ALL_HOLDS HOST_FUNCTION CallbackGate Gate HostFunctions WordGate",
     "host_kernels": "GROUP_LIMIT compile_c find_compiler to_c",
-    "host_memory": "HOST_IMPORTABLE HostMemory HostView",
+    "host_memory": "HOST_IMPORTABLE HostMemory HostView payload_range",
     "host_pages": "PAGE_SIZE HostPages PinCounts bytes_at find_host_pages",
     "import_cache": "ImportCache ImportedAllocation Share",
     "kernel_source": "check_arguments check_grid parse_kernels pick_source unknown_kernel",
     "kernels": "EagerLaunch KernelBase LaunchBase ModuleBase three_extents",
-    "notifications": "HOLD Notifications run_callback",
-    "ownership": "OPEN_TURN WITH_CONSUMER Owner Ownership OwnershipState",
     "polling": "Status poll",
-    "resource": "Children Closable Resource adopt undo_all",
+    "resource": "Children Closable Pin Resource adopt undo_all",
     "runtimes": "DeviceRuntime put_handle",
     "semaphores": "DeviceSemaphore SemaphoreBase",
-    "sigint": "Deferred",
-    "software_memory": "payload_range",
     "streams": "EagerStream StreamBase hold_failure",
-    "views": "BYTES PART_ALIGNMENT ViewBase host_bytes part_offsets resolve_view",
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 
@@ -120,8 +101,7 @@ def __getattr__(name: str) -> object:
     """Load the module of a name, and keep the name here."""
     home = _HOME.get(name)
     if home is None:
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     found: object = getattr(import_module(f"{__name__}.{home}"), name)
     globals()[name] = found
     return found

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from interop.protocols import DEFAULT_TIMEOUT, MappedBuffer, Module, Unsupported
+from interop.protocols import DEFAULT_TIMEOUT, SemaphoreKind, Unsupported
 from interop.toolkit.checks import check_image, check_import_memory, check_import_semaphore
 from interop.toolkit.import_cache import ImportCache, View
 from interop.toolkit.resource import Children, Resource
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
         ExternalSemaphore,
         Handle,
         ImageDescriptor,
+        MappedBuffer,
         MappedImage,
         MemoryDescriptor,
+        Module,
         SemaphoreDescriptor,
     )
     from interop.toolkit.import_cache import ImportedAllocation, Share
@@ -38,6 +40,8 @@ class ConsumerBase(Resource, ABC, Generic[View, Stream]):
 
     no_semaphores = ""
     """Why the API imports no semaphores at all; empty where it does."""
+    no_timelines = ""
+    """Why the API imports no timeline semaphores; empty where it does."""
 
     def __init__(self, device: DeviceInfo, *release: Callable[[], object]) -> None:
         """Create the default stream. What :meth:`open_stream` needs must be set before.
@@ -117,13 +121,15 @@ class ConsumerBase(Resource, ABC, Generic[View, Stream]):
         """Import a semaphore. ``handle`` is consumed when this returns and untouched when it raises.
 
         Raises:
-            Unsupported: The API has no semaphores.
+            Unsupported: The API has no semaphores of that kind.
             HandleError: The handle contradicts the descriptor, or cannot be imported as a semaphore of that kind.
         """
         self.check_open()
-        if self.no_semaphores:
-            raise Unsupported(f"import of a {descriptor.kind.value} semaphore", self.no_semaphores)
-        check_import_semaphore(handle, descriptor, self.device.capabilities.importable(descriptor.kind))
+        kind = descriptor.kind
+        reason = self.no_semaphores or (self.no_timelines if kind is SemaphoreKind.TIMELINE else "")
+        if reason:
+            raise Unsupported(f"import of a {kind.value} semaphore", reason)
+        check_import_semaphore(handle, descriptor, self.device.capabilities.importable(kind))
         made: ExternalSemaphore = self.keep(self.open_semaphore(handle, descriptor))
         return made
 

@@ -35,12 +35,10 @@ def check_import_memory(
     """
     kind = handle.type
     if kind is not descriptor.handle_type:
-        msg = f"the handle is {kind.value}, the descriptor says {descriptor.handle_type.value}"
-        raise HandleError(msg)
+        raise HandleError(f"the handle is {kind.value}, the descriptor says {descriptor.handle_type.value}")
     if kind not in supported:
         names = ", ".join(sorted(supported)) or "none"
-        msg = f"{kind.value} memory cannot be imported here; importable: {names}"
-        raise HandleError(msg)
+        raise HandleError(f"{kind.value} memory cannot be imported here; importable: {names}")
     if kind not in FD_TYPES:
         if kind is HandleType.HOST_ALLOCATION:
             from interop.toolkit.host_pages import find_host_pages
@@ -95,20 +93,17 @@ class ValueRule:
         """Return the value to wait for (0 for binary), or raise :class:`TurnError`."""
         if self._kind is SemaphoreKind.BINARY:
             if value is not None:
-                msg = f"a binary semaphore is waited on without a value, got {value}"
-                raise TurnError(msg)
+                raise TurnError(f"a binary semaphore is waited on without a value, got {value}")
             return 0
         if value is None or not 0 <= value < 2**64:
-            msg = f"waiting on a timeline semaphore needs a value from 0 to 2**64 - 1, got {value}"
-            raise TurnError(msg)
+            raise TurnError(f"waiting on a timeline semaphore needs a value from 0 to 2**64 - 1, got {value}")
         return value
 
     def check_signal(self, value: int | None) -> int:
         """Return the value to signal (0 for binary) and remember it, or raise :class:`TurnError`."""
         if self._kind is SemaphoreKind.BINARY:
             if value is not None:
-                msg = f"a binary semaphore is signalled without a value, got {value}"
-                raise TurnError(msg)
+                raise TurnError(f"a binary semaphore is signalled without a value, got {value}")
             return 0
         if value is None or not self._last < value < 2**64:
             msg = f"signalling a timeline semaphore needs a value above the last one ({self._last}), got {value}"

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
     from interop.protocols import LaunchCall, OwnershipCalls, PreparedCall, SemaphoreCalls, Stream
 
+    Setters = list[Callable[[int], object]]
+    """Functions that set a timeline value."""
+
 
 class StandardCommandList:
     """Prepared calls for one stream. Fulfils :class:`interop.protocols.CommandList`."""
@@ -19,8 +22,8 @@ class StandardCommandList:
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._begins: dict[Callable[[], object], None] = {}
-        self._waits: list[Callable[[int], object]] = []
-        self._signals: list[Callable[[int], object]] = []
+        self._waits: Setters = []
+        self._signals: Setters = []
         self._calls: list[Callable[[], int]] = []
         self._fails: list[Callable[[int], object]] = []
         """For each call, the function that raises the error of its status."""
@@ -48,11 +51,7 @@ class StandardCommandList:
         self._add(semaphore.prepare_signal(self._stream), values=self._signals)
 
     def _add(
-        self,
-        prepared: PreparedCall | None,
-        *,
-        values: list[Callable[[int], object]] | None = None,
-        launch: bool = False,
+        self, prepared: PreparedCall | None, *, values: Setters | None = None, launch: bool = False
     ) -> None:
         if prepared is None:
             return

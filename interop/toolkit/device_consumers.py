@@ -6,13 +6,13 @@ from abc import abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING
 
-from interop.protocols import DEFAULT_TIMEOUT, HandleType
+from interop.protocols import DEFAULT_TIMEOUT, SEMAPHORE_FLOOR, HandleType, check_shape, lend
 from interop.toolkit.bases import ImageConsumerBase
-from interop.toolkit.device_memory import DeviceMemory, allocate, import_external, pin_host, release_memory
+from interop.toolkit.device_memory import DeviceMemory, DeviceView, import_external, pin_host, release_memory
 from interop.toolkit.device_streams import DeviceStream
-from interop.toolkit.device_views import DeviceView
-from interop.toolkit.kernel_source import pick_source
-from interop.toolkit.semaphores import DeviceSemaphore, import_semaphore
+from interop.toolkit.resource import adopt
+from interop.toolkit.semaphores import DeviceSemaphore
+from interop.toolkit.views import BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,31 +53,47 @@ class DeviceConsumer(ImageConsumerBase[DeviceView, DeviceStream]):
         )
 
     def open_semaphore(self, handle: Handle, descriptor: SemaphoreDescriptor) -> DeviceSemaphore:
-        """Import a semaphore."""
-        return import_semaphore(self.stream, handle, descriptor)
+        """Import a semaphore that has been checked; ``handle`` is consumed on success only."""
+        runtime = self.runtime
+        for name in (runtime.signal_semaphores, runtime.wait_semaphores):
+            runtime.raw(name)  # a driver without them must fail before it has the handle
+        with runtime.current, lend(handle, runtime.fate, floor=SEMAPHORE_FLOOR) as number:
+            address = runtime.import_semaphore(number, handle.type, descriptor.kind)
+        return DeviceSemaphore(runtime, descriptor.kind, address)
 
     @abstractmethod
+    def image_type(self) -> type[DeviceImage]:
+        """Load the class of the backend's images."""
+
     def open_image(
         self, handle: Handle, memory: MemoryDescriptor, image: ImageDescriptor, timeout: float
     ) -> DeviceImage:
         """Import an image that has been checked; ``handle`` is consumed on success only."""
+        return self.image_type()(self.stream, handle, memory, image, timeout)
 
     def allocate(self, size: int, *, timeout: float = DEFAULT_TIMEOUT) -> DeviceView:
         """Allocate device memory; the caller closes the view."""
-        memory, view = allocate(self.stream, size, timeout)
-        self.keep(memory)
-        return view
+        shape, nbytes = check_shape(size, BYTES)
+        memory = self.keep(DeviceMemory.allocate(self.stream, nbytes))
+        return DeviceView(memory, 0, shape, nbytes, BYTES, timeout, owner=True)
 
     def compile(self, source: str | Mapping[str, str]) -> DeviceModule:
         """Compile portable source, or the entry of a mapping that is named after the backend."""
-        from interop.toolkit.device_kernels import PORTABLE_NAMES, PRELUDE, load_module
+        from interop.toolkit.device_kernels import PORTABLE_NAMES, PRELUDE, DeviceModule
+        from interop.toolkit.kernel_source import pick_source
 
-        stream, backend = self.stream, self.device.backend
+        stream, backend, runtime = self.stream, self.device.backend, self.runtime
         own = not isinstance(source, str) and backend in source
         prelude = PRELUDE if own else PRELUDE + PORTABLE_NAMES + self.more_names
         text, signatures = pick_source(backend, source, prelude)
         limit = int(self.device.details["largest group"])
-        return self.keep(load_module(stream, self.compile_text(text), signatures, limit, self.load_hints))
+        code = self.compile_text(text)
+
+        def load() -> int:
+            with runtime.current:
+                return runtime.make(runtime.load_module, code, hints=self.load_hints)
+
+        return self.keep(adopt(load, partial(DeviceModule, stream, signatures, limit)))
 
     more_names = ""
     """What portable source needs of the API's compiler besides ``PORTABLE_NAMES``."""

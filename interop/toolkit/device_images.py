@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from interop.toolkit.device_streams import DeviceStream
     from interop.toolkit.runtimes import DeviceRuntime
 
-_NOT_THIS_KIND = frozenset(
-    {1, 999}
-)  # invalid value, unknown: the answers to an image that the driver does not map
+# Invalid value and unknown: the answers to an image that the driver does not map.
+_NOT_THIS_KIND = frozenset({1, 999})
 
 
 class ImageBase(Resource, ABC):
@@ -100,12 +99,35 @@ class DeviceImage(ImageBase):
     def __init__(
         self,
         stream: DeviceStream,
-        external: int,
-        mapping: ImageMapping,
+        handle: Handle,
+        memory: MemoryDescriptor,
         descriptor: ImageDescriptor,
         timeout: float,
     ) -> None:
+        """Import an image that has been checked and map it; ``handle`` is consumed on success only.
+
+        Note:
+            ``cuExternalMemoryGetMappedMipmappedArray`` or HIP's twin, which HIP on Linux before ROCm 7 does not
+            export; for a linear image ``cuExternalMemoryGetMappedBuffer``, as arrays are never linear.
+        """
         runtime = stream.runtime
+
+        def mapped(external: int, memory: MemoryDescriptor, undo: list[Callable[[], object]]) -> ImageMapping:
+            if descriptor.tiling is Tiling.LINEAR:
+                return ImageMapping(runtime.map_memory(external, memory, undo), runtime.free, ())
+            try:
+                native = runtime.make(runtime.map_array, external, self.describe(runtime, descriptor))
+            except DriverError as error:
+                if error.code not in _NOT_THIS_KIND:
+                    raise
+                images = f"{descriptor.tiling} images {descriptor.shape} of {descriptor.format}"
+                raise Unsupported(images, str(error)) from error
+            undo.append(partial(runtime.call, runtime.free_array, native))
+            levels = range(descriptor.mip_levels)
+            arrays = tuple(runtime.make(runtime.array_level, native, level) for level in levels)
+            return ImageMapping(native, runtime.free_array, arrays)
+
+        external, mapping = import_external(runtime, handle, memory, mapped)
         kept = (runtime.hold(), external, mapping)
         super().__init__(f"{runtime.api} image", descriptor, timeout, _release, *kept)
         self._stream = stream
@@ -130,20 +152,17 @@ class DeviceImage(ImageBase):
     def copy(self, host: Any, level: int, layer: int, timeout: float, *, to_host: bool) -> None:
         """Copy on the consumer's stream."""
         stream = self._stream
-        enqueue = partial(
-            self.enqueue_copy, stream.runtime, stream.native, host.ctypes.data, level, layer, to_host
-        )
+        place = (stream.runtime, stream.native, host.ctypes.data, level, layer)
+        enqueue = partial(self.enqueue_copy, *place, to_host=to_host)
         stream.copy(enqueue, lambda: (host, self), timeout)
 
     @abstractmethod
+    def describe(self, runtime: Any, image: ImageDescriptor, /) -> object:
+        """Return a reference to the driver's descriptor of the mipmapped array that an image is."""
+
+    @abstractmethod
     def enqueue_copy(
-        self,
-        runtime: Any,
-        stream: int,
-        host: int,
-        level: int,
-        layer: int,
-        to_host: bool,  # noqa: FBT001 - bound by position
+        self, runtime: Any, stream: int, host: int, level: int, layer: int, *, to_host: bool
     ) -> None:
         """Enqueue a copy between a level of a layer and ``host``, rows without gaps."""
 
@@ -153,41 +172,3 @@ def _release(runtime: DeviceRuntime, external: int, mapping: ImageMapping) -> No
     with runtime.releasing(leaked), ExitStack() as every:
         every.callback(runtime.call, runtime.destroy_memory, external)
         every.callback(runtime.call, mapping.destroy, mapping.base)
-
-
-def map_image(
-    stream: DeviceStream,
-    handle: Handle,
-    memory: MemoryDescriptor,
-    image: ImageDescriptor,
-    describe: Callable[[ImageDescriptor], object],
-) -> tuple[int, ImageMapping]:
-    """Import an image that has been checked and map it; ``handle`` is consumed on success only.
-
-    Args:
-        stream: Stream of the consumer.
-        handle: Handle of the allocation.
-        memory: Descriptor of the allocation.
-        image: Descriptor of the image.
-        describe: Returns a reference to the driver's descriptor of a mipmapped array for an image.
-
-    Note:
-        ``cuExternalMemoryGetMappedMipmappedArray`` or HIP's twin, which HIP on Linux before ROCm 7 does not export;
-        for a linear image ``cuExternalMemoryGetMappedBuffer``, as arrays are never linear.
-    """
-    runtime = stream.runtime
-
-    def mapped(external: int, memory: MemoryDescriptor, undo: list[Callable[[], object]]) -> ImageMapping:
-        if image.tiling is Tiling.LINEAR:
-            return ImageMapping(runtime.map_memory(external, memory, undo), runtime.free, ())
-        try:
-            native = runtime.make(runtime.map_array, external, describe(image))
-        except DriverError as error:
-            if error.code not in _NOT_THIS_KIND:
-                raise
-            raise Unsupported(f"{image.tiling} images {image.shape} of {image.format}", str(error)) from error
-        undo.append(partial(runtime.call, runtime.free_array, native))
-        levels = [runtime.make(runtime.array_level, native, level) for level in range(image.mip_levels)]
-        return ImageMapping(native, runtime.free_array, tuple(levels))
-
-    return import_external(runtime, handle, memory, mapped)

@@ -8,11 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from interop.protocols import ArgumentError, PreparedCall
+from interop.toolkit.device_memory import DeviceView
 from interop.toolkit.device_streams import stream_address
-from interop.toolkit.device_views import DeviceView
 from interop.toolkit.drivers import preconverted
 from interop.toolkit.kernels import KernelBase, LaunchBase, ModuleBase
-from interop.toolkit.resource import adopt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -85,23 +84,6 @@ class DeviceModule(ModuleBase):
 def _unload(runtime: DeviceRuntime, address: int) -> None:
     with runtime.releasing():
         runtime.call(runtime.unload_module, address)
-
-
-def load_module(
-    stream: DeviceStream,
-    code: object,
-    signatures: Mapping[str, Signature],
-    limit: int,
-    hints: Mapping[int, str],
-) -> DeviceModule:
-    """Load compiled code (``cuModuleLoadData``, ``hipModuleLoadData``)."""
-    runtime = stream.runtime
-
-    def load() -> int:
-        with runtime.current:
-            return runtime.make(runtime.load_module, code, hints=hints)
-
-    return adopt(load, partial(DeviceModule, stream, signatures, limit))
 
 
 class _Block:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import threading
 import warnings
-import weakref
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from interop.protocols import ClosedError, FdFate, InteropError, check_shape, lend
+from interop.protocols import ClosedError, FdFate, InteropError, lend
 from interop.toolkit.device_streams import DeviceStream, stream_address
-from interop.toolkit.device_views import DeviceView
+from interop.toolkit.dlpack import check_dlpack_request, to_dlpack
 from interop.toolkit.host_pages import PinCounts, find_host_pages
-from interop.toolkit.resource import Resource, undo_all
-from interop.toolkit.views import BYTES
+from interop.toolkit.resource import Pin, Resource, undo_all
+from interop.toolkit.views import ViewBase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Self
 
     from interop.protocols import DType, Handle, MemoryDescriptor, Stream
     from interop.toolkit.runtimes import DeviceRuntime
@@ -65,6 +65,16 @@ class DeviceMemory:
         """The stream of the consumer, on which views are read and written."""
         self.given_up = False
 
+    @classmethod
+    def allocate(cls, stream: DeviceStream, size: int) -> Self:
+        """Allocate device memory. Closing it releases it."""
+        runtime = stream.runtime
+        with runtime.current:
+            address = runtime.make(runtime.allocate, size)
+        what = f"{runtime.api} memory"
+        owner = Resource(f"{what} at 0x{address:x}", release_memory, runtime.hold(), address, None)
+        return cls(what, stream, address, owner.close)
+
     @property
     def closed(self) -> bool:
         """Whether :meth:`close` has been called."""
@@ -100,7 +110,7 @@ class DeviceMemory:
         with _counting:
             self.check_open()
             self._pins += 1
-        return Pin(self)
+        return Pin(self.unpin)
 
     def unpin(self) -> None:
         """Drop one pin. Raises nothing, because garbage collections call it."""
@@ -136,13 +146,89 @@ def _nothing() -> None:
     """Release nothing: the memory has been released."""
 
 
-class Pin:
-    """Keeps memory valid for an array library."""
+class DeviceView(ViewBase[DeviceMemory]):
+    """A view of device memory of a CUDA-like runtime."""
 
-    __slots__ = ("__weakref__",)
+    __slots__ = ()
 
-    def __init__(self, memory: DeviceMemory) -> None:
-        weakref.finalize(self, memory.unpin).atexit = False
+    @property
+    def native(self) -> int:
+        """Device address of the first element."""
+        if self._closed:
+            self.check_open()
+        return self.memory.address + self.first  # which checks that the memory is open
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, object]:
+        """Version 3 of the CUDA array interface, which PyTorch, CuPy and Numba read on ROCm too.
+
+        The reader must keep this view open. DLPack is the way for memory to outlive it.
+        """
+        return {
+            "shape": self._shape,
+            "typestr": self._dtype.typestr,
+            "data": (self.native, False),
+            "strides": None,
+            "stream": self.memory.stream.native,
+            "version": 3,
+        }
+
+    def __dlpack__(
+        self,
+        *,
+        stream: object = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> object:
+        """Export the memory to an array library. It stays imported until that library has freed its tensor.
+
+        Args:
+            stream: Stream of the library, as an integer of the API; it waits for the work of the consumer's stream
+                so far. None: the API's default stream. -1: no order.
+            max_version: Newest DLPack version that the library takes.
+            dl_device: Device that the library wants the memory on.
+            copy: Whether the library wants a copy.
+
+        Raises:
+            BufferError: The library asks for another device, for a copy, or for a stream that is ambiguous.
+            DriverError: The runtime does not know the stream.
+        """
+        own = self.memory.stream
+        runtime, address = own.runtime, self.native
+        theirs = runtime.default_stream if stream is None else stream
+        if theirs in runtime.ambiguous_streams:
+            raise BufferError(
+                f"stream {theirs} is ambiguous in {runtime.api}; pass 1 (legacy) or 2 (per thread)"
+            )
+        device = (runtime.array_type, runtime.index)
+        check_dlpack_request(device, stream=theirs, dl_device=dl_device, copy=copy, order=own.precede)
+        return to_dlpack(
+            self.memory.pin(),
+            address=address,
+            shape=self._shape,
+            dtype=self._dtype,
+            device=device,
+            max_version=max_version,
+        )
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Return DLPack's type of the device, and its ordinal."""
+        runtime = self.memory.stream.runtime
+        return int(runtime.array_type), runtime.index
+
+    def copy(self, host: Any, timeout: float, *, to_host: bool) -> None:
+        """Copy on the consumer's stream."""
+        stream, address, data = self.memory.stream, self.native, host.ctypes.data
+        target, source = (data, address) if to_host else (address, data)
+
+        def enqueue() -> None:
+            stream.runtime.copy(target, source, self._nbytes, stream.native, to_host=to_host)
+
+        stream.copy(enqueue, lambda: (host, self.memory.pin()), timeout)
+
+    def __repr__(self) -> str:
+        return f"<{self.memory.stream.runtime.api} buffer {self._shape} {self._dtype}>"
 
 
 def release_memory(runtime: DeviceRuntime, address: int, external: int | PinnedHost | None) -> None:
@@ -201,15 +287,3 @@ def import_external(
             undo_all(undo)
             raise
     return external, result
-
-
-def allocate(stream: DeviceStream, size: int, timeout: float) -> tuple[DeviceMemory, DeviceView]:
-    """Allocate device memory. Closing the view releases it."""
-    shape, nbytes = check_shape(size, BYTES)
-    runtime = stream.runtime
-    with runtime.current:
-        address = runtime.make(runtime.allocate, nbytes)
-    what = f"{runtime.api} memory"
-    owner = Resource(f"{what} at 0x{address:x}", release_memory, runtime.hold(), address, None)
-    memory = DeviceMemory(what, stream, address, owner.close)
-    return memory, DeviceView(memory, 0, shape, nbytes, BYTES, timeout, owner=True)

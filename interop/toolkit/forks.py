@@ -22,7 +22,6 @@ class Orphan(Protocol):
 
     def orphan(self, why: str) -> None:
         """Close the object in the child without calling a driver; ``why`` is the text of later errors."""
-        ...
 
 
 _generation = 0

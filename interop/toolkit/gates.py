@@ -22,15 +22,12 @@ class Gate(Protocol):
 
     def hold(self, value: int) -> None:
         """Enqueue a wait for the release of ``value``."""
-        ...
 
     def release(self, value: int, *, failed: bool = False) -> None:
         """End the waits up to ``value``. A smaller value than before changes nothing."""
-        ...
 
     def close(self) -> None:
         """Free the gate. No stream may wait on it any more."""
-        ...
 
 
 class WordGate(ABC):

@@ -7,12 +7,14 @@ A backend derives from :class:`HostView` to return the objects of its binding.
 from __future__ import annotations
 
 import mmap
+import os
+import re
+import struct
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from interop.protocols import DEFAULT_TIMEOUT, FdFate, HandleError, HandleType, check_range, lend
 from interop.toolkit.host_pages import bytes_at, find_host_pages
 from interop.toolkit.resource import Resource
-from interop.toolkit.software_memory import payload_range
 from interop.toolkit.views import BYTES, ViewBase
 
 if TYPE_CHECKING:
@@ -24,6 +26,34 @@ if TYPE_CHECKING:
 HOST_IMPORTABLE = frozenset({HandleType.OPAQUE_FD, HandleType.HOST_ALLOCATION})
 """Handle types that :meth:`HostMemory.open` takes."""
 _View = TypeVar("_View", bound="HostView")
+_SWIFTSHADER = re.compile(r"SwiftShader\.Memory(\.\d+)?")  # numbered within the process
+_SWIFTSHADER_PADDING = 15  # SwiftShader aligns the start by hand, so the file is longer than the allocation
+_LAVAPIPE = "llvmpipe memory fd"
+_LAVAPIPE_HEADER = struct.Struct("<QQ")  # size of the whole file, offset of the data
+
+
+def payload_range(fd: int) -> tuple[int, int]:
+    """Return offset and size, in bytes, of the allocation inside the file behind an opaque fd.
+
+    An opaque fd has a meaning only to the driver that exported it. The two software drivers export memfds with names
+    of their own.
+
+    Raises:
+        HandleError: Any other file. Mapping it could change another program's data.
+    """
+    size = os.fstat(fd).st_size
+    target = os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115 - pathlib takes as long as the rest of an import
+    name = target.removeprefix("/memfd:").removesuffix(" (deleted)") if target.startswith("/memfd:") else ""
+    if _SWIFTSHADER.fullmatch(name) and size > _SWIFTSHADER_PADDING:
+        return 0, size - _SWIFTSHADER_PADDING
+    if name == _LAVAPIPE and size > _LAVAPIPE_HEADER.size:
+        stated, offset = _LAVAPIPE_HEADER.unpack(os.pread(fd, _LAVAPIPE_HEADER.size, 0))
+        # The layout is Mesa's own and may change: a header that states the file's size is the one known here.
+        if stated == size and _LAVAPIPE_HEADER.size <= offset < size:
+            return offset, size - offset
+    raise HandleError(
+        f"fd {fd} ({target}, {size} bytes) is no memory of a software Vulkan driver that can be mapped here"
+    )
 
 
 def _unmap(kept: list[mmap.mmap | memoryview]) -> None:

@@ -63,9 +63,7 @@ class HostPages:
             raise InvalidArgument(msg)
         step = round_up(alignment, PAGE_SIZE)
         rounded = round_up(size, step)
-        mapping = mmap.mmap(
-            -1, rounded + step - PAGE_SIZE
-        )  # an mmap starts at a page, which may not be enough
+        mapping = mmap.mmap(-1, rounded + step - PAGE_SIZE)  # it starts at a page, which may not be enough
         whole = (ctypes.c_ubyte * len(mapping)).from_buffer(mapping)  # keeps it mapped
         start = ctypes.addressof(whole)
         return cls(whole, round_up(start, step), rounded)

@@ -187,20 +187,16 @@ def _run(prepared: PreparedCall | None) -> None:
 class Share(Resource, Generic[View]):
     """One descriptor's share of an imported allocation. Fulfils :class:`interop.protocols.ExternalMemory`."""
 
-    __slots__ = ("_descriptor", "_shared", "_token")
+    __slots__ = ("_shared", "_token", "descriptor")
 
     def __init__(
         self, imports: ImportCache[View], shared: _Import[View], descriptor: MemoryDescriptor, token: object
     ) -> None:
         super().__init__(f"external memory of {descriptor.size} bytes", imports.drop, shared, token)
-        self._descriptor = descriptor
+        self.descriptor = descriptor
+        """The descriptor that was imported."""
         self._shared = shared
         self._token = token
-
-    @property
-    def descriptor(self) -> MemoryDescriptor:
-        """The descriptor that was imported."""
-        return self._descriptor
 
     @property
     def whole(self) -> ImportedAllocation[View]:
@@ -221,7 +217,7 @@ class Share(Resource, Generic[View]):
         if not self.alive:
             self.check_open()
         first, extents, nbytes, element = resolve_view(
-            self._descriptor, offset=offset, size=size, shape=shape, dtype=dtype
+            self.descriptor, offset=offset, size=size, shape=shape, dtype=dtype
         )
         return self._shared.whole.view_at(first, extents, nbytes, element, timeout)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -21,34 +22,21 @@ _NOISE = re.compile(r"\b(GLOBAL_MEM|CONSTANT_MEM|LOCAL_MEM|const|volatile|restri
 
 
 _MAX_DIMENSIONS = 3
-
-
-_C_TYPES = {
+_SPELLINGS = {
     "bool": "bool",
-    "char": "int8",
-    "signed char": "int8",
-    "unsigned char": "uint8",
-    "uchar": "uint8",
-    "short": "int16",
-    "unsigned short": "uint16",
-    "ushort": "uint16",
-    "int": "int32",
-    "signed int": "int32",
-    "unsigned": "uint32",
-    "unsigned int": "uint32",
-    "uint": "uint32",
-    "long long": "int64",
-    "unsigned long long": "uint64",
-    "ulong": "uint64",
-    "long": "int64",
-    "unsigned long": "uint64",
-    "size_t": "uint64",
-    "half": "float16",
-    "float": "float32",
-    "double": "float64",
-    **{f"int{bits}_t": f"int{bits}" for bits in (8, 16, 32, 64)},
-    **{f"uint{bits}_t": f"uint{bits}" for bits in (8, 16, 32, 64)},
+    "int8": "int8_t, char, signed char",
+    "uint8": "uint8_t, unsigned char, uchar",
+    "int16": "int16_t, short",
+    "uint16": "uint16_t, unsigned short, ushort",
+    "int32": "int32_t, int, signed int",
+    "uint32": "uint32_t, unsigned, unsigned int, uint",
+    "int64": "int64_t, long, long long",
+    "uint64": "uint64_t, unsigned long, unsigned long long, ulong, size_t",
+    "float16": "half",
+    "float32": "float",
+    "float64": "double",
 }
+_C_TYPES = {name: dtype for dtype, names in _SPELLINGS.items() for name in names.split(", ")}
 
 
 def parse_kernels(source: str) -> dict[str, Signature]:
@@ -77,8 +65,7 @@ def _parameters(kernel: str, text: str) -> list[Parameter]:
             r"^(.*?)(\**)\s*([A-Za-z_]\w*)\s*(\[\s*\])?$", words.replace(" *", "*").replace("* ", "*")
         )
         if found is None or not found.group(1).strip():
-            msg = f"cannot read parameter {part.strip()!r} of kernel {kernel!r}"
-            raise ArgumentError(msg)
+            raise ArgumentError(f"cannot read parameter {part.strip()!r} of kernel {kernel!r}")
         c_type = " ".join(found.group(1).split())
         dtype = DTYPES.get(_C_TYPES.get(c_type, ""))
         parameters.append(Parameter(found.group(3), c_type, bool(found.group(2) or found.group(4)), dtype))
@@ -111,9 +98,8 @@ def pick_source(
 
 def unknown_kernel(name: str, signatures: Mapping[str, Signature]) -> ArgumentError:
     """Return the error for a kernel name that the module does not have."""
-    return ArgumentError(
-        f"no kernel {name!r} in the source; it has: {', '.join(map(str, signatures.values()))}"
-    )
+    known = ", ".join(map(str, signatures.values()))
+    return ArgumentError(f"no kernel {name!r} in the source; it has: {known}")
 
 
 def check_arguments(signature: Signature, args: Sequence[object]) -> None:
@@ -126,26 +112,23 @@ def check_arguments(signature: Signature, args: Sequence[object]) -> None:
         ArgumentError: Names the parameter.
     """
     if len(args) != len(signature.parameters):
-        msg = f"{signature} takes {len(signature.parameters)} arguments, got {len(args)}"
-        raise ArgumentError(msg)
+        raise ArgumentError(f"{signature} takes {len(signature.parameters)} arguments, got {len(args)}")
     for position, (parameter, argument) in enumerate(zip(signature.parameters, args, strict=True), 1):
         is_scalar = getattr(argument, "shape", None) == ()
         if parameter.pointer:
             if is_scalar or isinstance(argument, (float, str, bytes)):
-                msg = f"argument {position} ({parameter}) of {signature.name} needs memory, got {argument!r}"
-                raise ArgumentError(msg)
+                raise _unfit(signature, position, "memory", repr(argument))
         elif not is_scalar:
-            wanted = (
-                f"numpy.{parameter.dtype}" if parameter.dtype else f"a NumPy scalar for {parameter.c_type}"
-            )
-            msg = (
-                f"argument {position} ({parameter}) of {signature.name} needs {wanted}(...), got {argument!r}"
-            )
-            raise ArgumentError(msg)
+            dtype = parameter.dtype
+            wanted = f"numpy.{dtype}" if dtype else f"a NumPy scalar for {parameter.c_type}"
+            raise _unfit(signature, position, f"{wanted}(...)", repr(argument))
         elif parameter.dtype is not None and (given := _name(argument)) != parameter.dtype.name:
-            needs = f"needs numpy.{parameter.dtype}, got numpy.{given}"
-            msg = f"argument {position} ({parameter}) of {signature.name} {needs}"
-            raise ArgumentError(msg)
+            raise _unfit(signature, position, f"numpy.{parameter.dtype}", f"numpy.{given}")
+
+
+def _unfit(signature: Signature, position: int, needs: str, given: str) -> ArgumentError:
+    parameter = signature.parameters[position - 1]
+    return ArgumentError(f"argument {position} ({parameter}) of {signature.name} needs {needs}, got {given}")
 
 
 def _name(scalar: Any) -> str:
@@ -178,23 +161,17 @@ def check_grid(
 
     def extents(name: str, value: int | Sequence[int] | None) -> tuple[int, ...]:
         if value is None:
-            msg = f"{kernel} needs {name}=..., the number of work items in each dimension"
-            raise ArgumentError(msg)
+            raise ArgumentError(f"{kernel} needs {name}=..., the number of work items in each dimension")
         raw = (value,) if isinstance(value, int) else tuple(value)
         if not 0 < len(raw) <= _MAX_DIMENSIONS or any(int(extent) != extent or extent <= 0 for extent in raw):
-            msg = f"{name} of {kernel} must be 1 to 3 positive integers, got {value!r}"
-            raise ArgumentError(msg)
+            raise ArgumentError(f"{name} of {kernel} must be 1 to 3 positive integers, got {value!r}")
         return tuple(int(extent) for extent in raw)
 
     grid = extents("global_size", global_size)
     if local_size is None:
         return grid, None
     group = extents("local_size", local_size)
-    items = 1
-    for extent in group:
-        items *= extent
-    if len(group) != len(grid) or items > limit:
+    if len(group) != len(grid) or math.prod(group) > limit:
         wanted = f"{len(grid)} dimensions and at most {limit} work items"
-        msg = f"local_size of {kernel} must have {wanted}, got {local_size!r}"
-        raise ArgumentError(msg)
+        raise ArgumentError(f"local_size of {kernel} must have {wanted}, got {local_size!r}")
     return grid, group

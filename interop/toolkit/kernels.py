@@ -20,7 +20,6 @@ class Checked(Protocol):
 
     def check_open(self) -> None:
         """Raise :class:`ClosedError` if the object has been closed."""
-        ...
 
 
 class LaunchBase:

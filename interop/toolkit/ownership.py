@@ -58,7 +58,7 @@ WITH_CONSUMER = frozenset({OwnershipState.LEFT, OwnershipState.SIGNALLED})
 class Ownership:
     """Who owns one memory, and what the other side must wait for."""
 
-    __slots__ = ("back", "reclaimed", "state", "thread", "value")
+    __slots__ = ("back", "reclaimed", "state", "value")
 
     def __init__(self, *, external: bool = False) -> None:
         """Create the record of a memory that no side has used.
@@ -73,8 +73,6 @@ class Ownership:
         """Timeline value towards the producer of the consumer's last signal."""
         self.reclaimed = external
         """Whether a FREE memory was released to the other API at some time."""
-        self.thread = 0
-        """Identifier of the thread that entered the last turn."""
 
     @property
     def owner(self) -> Owner:
@@ -122,9 +120,9 @@ class Ownership:
         """Note the producer's submission, which gives the memory up and reaches timeline value ``value``."""
         self.state, self.value, self.reclaimed = OwnershipState.PRODUCED, value, True
 
-    def acquire(self, thread: int = 0) -> None:
+    def acquire(self) -> None:
         """Open a consumer turn: the stream's wait and the acquire are enqueued."""
-        self.state, self.thread, self.reclaimed = OwnershipState.ACQUIRED, thread, True
+        self.state, self.reclaimed = OwnershipState.ACQUIRED, True
 
     def leave(self) -> None:
         """End a consumer turn. The release and the signal are not enqueued yet."""

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from interop.protocols import SEMAPHORE_FLOOR, PreparedCall, SemaphoreKind, lend
+from interop.protocols import PreparedCall, SemaphoreKind
 from interop.toolkit.checks import ValueRule
 from interop.toolkit.device_streams import stream_address
 from interop.toolkit.drivers import preconverted
@@ -17,8 +17,7 @@ from interop.toolkit.resource import Resource
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from interop.protocols import Handle, SemaphoreDescriptor, Stream
-    from interop.toolkit.device_streams import DeviceStream
+    from interop.protocols import Stream
     from interop.toolkit.runtimes import DeviceRuntime
 
 
@@ -132,15 +131,3 @@ class DeviceSemaphore(SemaphoreBase):
 def _destroy(runtime: DeviceRuntime, address: int) -> None:
     with runtime.releasing():
         runtime.call(runtime.destroy_semaphore, address)
-
-
-def import_semaphore(
-    stream: DeviceStream, handle: Handle, descriptor: SemaphoreDescriptor
-) -> DeviceSemaphore:
-    """Import a semaphore that has been checked; ``handle`` is consumed on success only."""
-    runtime = stream.runtime
-    for name in (runtime.signal_semaphores, runtime.wait_semaphores):
-        runtime.raw(name)  # a driver without them must fail before it has the handle
-    with runtime.current, lend(handle, runtime.fate, floor=SEMAPHORE_FLOOR) as number:
-        address = runtime.import_semaphore(number, handle.type, descriptor.kind)
-    return DeviceSemaphore(runtime, descriptor.kind, address)

@@ -97,11 +97,9 @@ class ViewedMemory(Protocol):
 
     def check_open(self) -> None:
         """Raise :class:`ClosedError` if the memory has been closed."""
-        ...
 
     def close(self) -> None:
         """Release the memory."""
-        ...
 
 
 Memory = TypeVar("Memory", bound=ViewedMemory)

@@ -347,7 +347,7 @@ def test_turn_of_a_closed_link(used_once: None, nothing_left_behind: leaks.Resou
 def test_link_closed_after_what_it_joins(
     used_once: None, nothing_left_behind: leaks.Resources, consumer: str, first: str, sync: Any
 ) -> None:
-    pair = Pair.find(registry.default(), "vulkan", consumer, None, None)
+    pair = Pair.find(registry.default(), "vulkan", consumer)
     opened: dict[str, Any] = {
         "producer": pair.producers.open_producer(pair.producer),
         "consumer": pair.consumers.open_consumer(pair.consumer),
@@ -451,7 +451,7 @@ def test_a_failed_hold_is_told_by_what_it_waited_for(used_once: None, consumer: 
         with link.consumer_turn(buffer):
             pass
         deadline = time.monotonic() + 5
-        while link._order.to_consumer.failure is None:
+        while link.order.to_consumer.failure is None:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         with pytest.raises(WaitTimeout, match="vulkan to finish a submission"):

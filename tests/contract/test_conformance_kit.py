@@ -95,8 +95,8 @@ IMAGE_DEFECTS = {
     "images::both_ways[linear]": "HipImage.write = lambda self, source, **_: None",
     "images::formats_are_right_or_refused[linear]": """
 real = HipImage.enqueue_copy
-def shifted(self, runtime, stream, host, *more):
-    real(self, runtime, stream, host + (self.format.texel_size == 16), *more)
+def shifted(self, runtime, stream, host, *more, **way):
+    real(self, runtime, stream, host + (self.format.texel_size == 16), *more, **way)
 HipImage.enqueue_copy = shifted
 """,
     "images::refused_import_leaves_the_handle_good[linear]": """

@@ -54,7 +54,7 @@ def example(consumer: str) -> NoReturn:
     from interop import registry
     from interop.testing._pair import Pair
 
-    device = Pair.find(registry.default(), "vulkan", consumer, None, None).producer
+    device = Pair.find(registry.default(), "vulkan", consumer).producer
     memory = DeviceMemory.find(device.identity.uuid)
     if memory is None:
         sys.exit(f"{device.name} is no GPU of the CUDA driver")

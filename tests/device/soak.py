@@ -100,7 +100,7 @@ def main() -> int:
     parser.add_argument("--frames", type=int, default=100_000)
     parser.add_argument("--sync", default="auto")
     options = parser.parse_args()
-    pair = Pair.find(registry.default(), "vulkan", options.consumer, None, None)
+    pair = Pair.find(registry.default(), "vulkan", options.consumer)
     kept = KEPT_BY_NVIDIAS_OPENCL if is_driver(pair.consumer, "^NVIDIA CUDA") else 0
     memory = DeviceMemory.find(pair.producer.identity.uuid)
     for _ in range(2):

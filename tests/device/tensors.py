@@ -240,8 +240,10 @@ def main() -> int:
     parser.add_argument("--reset", action="store_true", help="end the CUDA context before exit")
     options = parser.parse_args()
     library = LIBRARIES[options.library]()
-    first = "0" if options.vouch else None
-    pair = Pair.find(registry.default(), "vulkan", options.consumer, first, first)
+    first = 0 if options.vouch else None
+    pair = Pair.find(
+        registry.default(), "vulkan", options.consumer, producer_choice=first, consumer_choice=first
+    )
     join: Join = functools.partial(interop.connect, path="zero-copy", sync=options.sync)
     if options.vouch:
         join = functools.partial(join, producer_device=pair.producer.name, consumer_device=pair.consumer.name)

@@ -10,13 +10,13 @@ import imports
 if TYPE_CHECKING:
     from pathlib import Path
 
-MOST = 700_000
-"""Bytecode instructions of the import. Times would say how busy the machine is."""
+MOST = 8_000
+"""Bytecode instructions of the import, which loads no room. Times would say how busy the machine is."""
 
 
 def test_importing_takes_few_instructions() -> None:
     found = fresh.call(imports.cost)
-    assert 100_000 < found < MOST
+    assert 1_000 < found < MOST
 
 
 def test_importing_opens_no_driver_and_no_binding() -> None:

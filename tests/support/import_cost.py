@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from instructions import counted
 
 import interop
-from interop.cli.bench._imports import importer
+from interop.cli._timing import importer
 from interop.cli.bench._programs import beside
 
 if TYPE_CHECKING:

@@ -43,8 +43,8 @@ class OpenCL:
         self._real = driver.library
         self._kept: dict[str, Any] = {}
         driver.library = self  # type: ignore[assignment]
-        driver._functions.clear()
-        driver._extensions.clear()
+        driver.raw.cache_clear()
+        driver.extension.cache_clear()
 
     def __getitem__(self, name: str) -> Any:
         body: Callable[..., Any] | None = getattr(self, name, None)

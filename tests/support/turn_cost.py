@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from instructions import instructions
 
 import interop
 from interop.cli.bench._measure import Contestant, cpu, race
@@ -54,36 +53,6 @@ def python_calls(consumer: str) -> dict[str, float]:
         }
 
 
-def bytecodes(consumer: str) -> dict[str, float]:
-    """Return the bytecode instructions of a pair of turns, and of a recorded batch of one frame."""
-    found: dict[str, float] = {}
-    add = "KERNEL void add(GLOBAL_MEM unsigned int *w, unsigned int n) { if (GLOBAL_ID(0) < n) w[GLOBAL_ID(0)] += 1u; }"
-    with interop.connect(consumer=consumer, sync="native") as link:
-        pair, _ = _pair(link)
-
-        def pairs() -> None:
-            for _ in range(_WARM_UP):
-                pair()
-
-        kernel = link.consumer.compile(add).kernel("add")
-        ring = link.ring(64, "uint32", slots=8, batch=1)
-        recorded = ring.record(
-            produce=lambda commands, slot: commands.fill(slot, 1),
-            consume=lambda slot: kernel.prepare(slot.view, np.uint32(64), global_size=64),
-        )
-        for name, work, count in (("pair", pairs, _WARM_UP), ("batch", lambda: recorded.run(8), 8)):
-            for _ in range(3):
-                work()
-                link.synchronize()
-            counts = []
-            for _ in range(2):  # every second round of a ring looks at the producer's progress
-                counts.append(instructions(work) / count)
-                link.synchronize()
-            found[name] = sum(counts) / len(counts)
-        recorded.close()
-    return found
-
-
 def crossings() -> dict[str, dict[str, int]]:
     """Return how often 64 pairs call which function of Vulkan's and OpenCL's drivers, by us and by hand."""
     import interop_opencl._context as context
@@ -111,7 +80,7 @@ def crossings() -> dict[str, dict[str, int]]:
 
     Functions.__getattr__ = vulkan  # type: ignore[method-assign]
     names: dict[int | None, str] = {}
-    extension, core = opencl.Driver.required, opencl.Driver.raw
+    extension, core = opencl.Driver.required, opencl.Driver._raw
 
     def required(self: Any, platform: int, name: str) -> Any:
         found: Any = extension(self, platform, name)
@@ -125,7 +94,7 @@ def crossings() -> dict[str, dict[str, int]]:
     def converted(function: Any) -> Any:
         return counted(names[ctypes.cast(function, ctypes.c_void_p).value], preconverted(function))
 
-    opencl.Driver.required, opencl.Driver.raw = required, raw  # type: ignore[method-assign]
+    opencl.Driver.required, opencl.Driver._raw = required, raw  # type: ignore[method-assign]
     for module in (semaphore, context):
         vars(module)["preconverted"] = converted
     found: dict[str, dict[str, int]] = {}

@@ -467,9 +467,12 @@ def test_watching_keeps_the_class_and_spares_other_objects() -> None:
         seen.append(original.__name__)
         return original()
 
+    class Checks:
+        use = use_twice = missing = around
+
     one, other = Thing(), Thing()
     for _ in range(2):
-        watch(one, "thing", {"use": around, "use_twice": around, "missing": around})
+        watch(one, Checks)
     assert isinstance(one, Thing)
     assert (one.use(), other.use()) == (1, 1)
     assert one.use_twice() == 5
@@ -479,7 +482,7 @@ def test_watching_keeps_the_class_and_spares_other_objects() -> None:
 
 def test_an_object_that_cannot_be_watched_is_unsupported() -> None:
     with pytest.raises(Unsupported, match="checking the use of int"):
-        watch(5, "number", {})
+        watch(5, Scope)
 
 
 def test_records_end_with_their_objects() -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 from rich.console import Console
 
 from interop import BackendUnavailable, DeviceMismatch, WaitTimeout
-from interop.cli._files import write_json
+from interop.cli._options import write_json
 from interop.cli.compare import measure, report
 from interop.cli.compare.measure import CompareSettings, Result
 

@@ -123,11 +123,11 @@ def test_only_what_names_the_group_is_parsed(tmp_path: Path) -> None:
     with (
         mock.patch.object(sys, "path", [str(tmp_path)]),
         mock.patch.object(importlib.metadata, "entry_points", side_effect=AssertionError),
-        mock.patch.object(Path, "read_text", autospec=True, side_effect=Path.read_text) as read,
+        mock.patch("builtins.open", side_effect=open) as read,
     ):
         found = list(discovery.entry_points(GROUP))
     assert [each.name for each in found] == ["one", "two"]
-    assert [call.args[0].parent.name for call in read.call_args_list] == ["mine-1.dist-info"]
+    assert [Path(call.args[0]).parent.name for call in read.call_args_list] == ["mine-1.dist-info"]
 
 
 @pytest.mark.parametrize(

@@ -110,15 +110,15 @@ def test_hold_that_cannot_be_enqueued_leaves_no_event() -> None:
 @pytest.mark.parametrize("code", [-30, -38, -64, 999, 1])
 def test_codes_of_a_refused_handle_become_one_error_that_keeps_the_code(code: int) -> None:
     with pytest.raises(HandleError, match="no memory of this device") as caught:
-        _driver.check_handle("clCreateBufferWithProperties", code, "memory")
+        _driver.check("clCreateBufferWithProperties", code, imported="memory")
     assert isinstance(caught.value.__cause__, DriverError)
     assert caught.value.__cause__.code == code
 
 
 def test_other_codes_of_an_import_are_the_drivers() -> None:
-    _driver.check_handle("clCreateBufferWithProperties", 0, "memory")
+    _driver.check("clCreateBufferWithProperties", 0, imported="memory")
     with pytest.raises(DriverError, match="CL_OUT_OF_RESOURCES"):
-        _driver.check_handle("clCreateBufferWithProperties", -5, "memory")
+        _driver.check("clCreateBufferWithProperties", -5, imported="memory")
 
 
 def test_pci_address_is_four_numbers_of_the_machine() -> None:

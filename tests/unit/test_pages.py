@@ -164,14 +164,14 @@ def test_opencl_maps_host_memory_for_as_long_as_the_producer_has_it() -> None:
     ownership.map_first(queue)
     for number in range(1, 5):
         pages.view()[:] = bytes([number]) * PAGE_SIZE
-        ownership.prepare_acquire(queue).run()
-        ownership.prepare_acquire(queue).run()
+        ownership.prepare(queue)[0].run()
+        ownership.prepare(queue)[0].run()
         assert device.own == bytes([number]) * PAGE_SIZE
         device.own[:] = bytes([100 + number]) * PAGE_SIZE
-        ownership.prepare_release(queue).run()
-        ownership.prepare_release(queue).run()
+        ownership.prepare(queue)[1].run()
+        ownership.prepare(queue)[1].run()
         assert bytes(pages.view()) == bytes([100 + number]) * PAGE_SIZE
-    ownership.prepare_acquire(queue).run()
+    ownership.prepare(queue)[0].run()
     device.own[:] = b"x" * PAGE_SIZE
     ownership.give_back()
     assert bytes(pages.view()) == b"x" * PAGE_SIZE
@@ -185,4 +185,4 @@ def test_a_driver_that_maps_elsewhere_is_an_error() -> None:
     queue = Queue(device)
     ownership = host.HostOwnership(queue, 3, pages.address, PAGE_SIZE, pages)
     with pytest.raises(DriverError, match="forbids"):
-        ownership.prepare_release(queue).run()
+        ownership.prepare(queue)[1].run()

@@ -55,11 +55,12 @@ def rows(link: Link, notes: list[str]) -> Iterator[Row]:
                 commands.fill(shared, 0)
             with link.consumer_turn(shared) as view:
                 link.consumer.stream.synchronize(link.timeout)
-                figures = {"shared": list[float](), "native": list[float]()}
-                for _ in range(_ROUNDS + 1):  # in turns, so that both see the same machine
-                    figures["native"].append(_sweep(link, kernel, native, size))
-                    figures["shared"].append(_sweep(link, kernel, view, size))
-        here, there = (statistics.median(figures[name][1:]) for name in ("shared", "native"))
+                # In turns, so that both see the same machine; the first round is a warm-up.
+                speeds = [
+                    [_sweep(link, kernel, each, size) for each in (native, view)] for _ in range(_ROUNDS + 1)
+                ]
+        own, ours = zip(*speeds[1:], strict=True)
+        here, there = statistics.median(ours), statistics.median(own)
         yield Row(
             consumer=consumer,
             sync="auto",
@@ -67,7 +68,7 @@ def rows(link: Link, notes: list[str]) -> Iterator[Row]:
             parameters={"bytes": size},
             value=here,
             unit="GB/s",
-            p99=float(np.percentile(figures["shared"][1:], 1)),
+            p99=float(np.percentile(ours, 1)),  # of a speed, the low end is the bad one
             reference=f"own memory, {there:,.1f} GB/s",
             ratio=here / there,
         )

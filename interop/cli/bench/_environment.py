@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from interop.cli._doctor import host
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,14 +20,11 @@ _VARIABLES = ("CUDA_DEVICE_MAX_CONNECTIONS", "INTEROP_CHECK", "VK_INSTANCE_LAYER
 
 def machine(devices: Mapping[str, DeviceInfo]) -> dict[str, Any]:
     """Return what figures depend on: processor, load, versions, devices and their drivers."""
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {
         "cpus": os.cpu_count() or 1,
         "processor": _processor(),
-        "load": load,
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "interop": metadata.version("gpu-interop"),
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        **host(),
         "devices": {name: f"{device.name}, {device.driver}".strip(", ") for name, device in devices.items()},
         "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
     }

@@ -11,20 +11,23 @@ import json
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from interop import registry
 from interop.cli.bench._measure import Row, against
 from interop.cli.bench._programs import load
 from interop.links import connect
+from interop.negotiation import select_devices
 from interop.protocols import InteropError, InvalidArgument
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from interop.links import Link
 
+_Made = TypeVar("_Made")
 _ROUNDS = 3
 _ENOUGH = 9.0
 """Seconds after which no further round begins."""
@@ -33,26 +36,22 @@ _BINDING = "import of"
 
 
 def rows(
-    producer: str,
-    consumer: str,
-    numbers: tuple[int, int],
-    timeout: float,
-    folder: Path | None,
-    notes: list[str],
+    producer: str, consumer: str, pair: tuple[int, int], timeout: float, folder: Path | None, notes: list[str]
 ) -> Iterator[Row]:
     """Yield the whole, held against opening the two drivers by hand; then its steps, and those by hand.
 
-    ``numbers`` are those of the two devices, for the program by hand.
+    ``pair`` are the numbers of the two devices, for the program by hand.
     """
     runs: dict[str, list[Mapping[str, float]]] = {"whole": [], "steps": [], "by hand": []}
     wanted = list(runs)
+    arguments = (producer, consumer, str(timeout), str(folder or ""), *map(str, pair))
     start = time.monotonic()
     for _ in range(_ROUNDS):  # in turns, so that all see the same machine
         if time.monotonic() - start > _ENOUGH:
             break
         for mode in list(wanted):
             try:
-                runs[mode].append(_fresh(mode, producer, consumer, timeout, folder, numbers))
+                runs[mode].append(_fresh(mode, *arguments, timeout=60 + 4 * timeout))
             except InteropError as error:
                 notes.append(f"{consumer}, first_frame, {mode}: {error}")
                 if mode == "whole":
@@ -60,11 +59,7 @@ def rows(
                 wanted.remove(mode)
 
     def row(step: str, ours: Sequence[float], theirs: Sequence[float] = ()) -> Row:
-        def made(**figures: Any) -> Row:
-            return Row(
-                consumer=consumer, sync="auto", measure="first_frame", parameters={"step": step}, **figures
-            )
-
+        made = partial(Row, consumer=consumer, sync="auto", measure="first_frame", parameters={"step": step})
         return against(made, ours, theirs, "both drivers opened by hand", "ms")
 
     def sums(mode: str, *, bindings: bool) -> list[float]:
@@ -82,15 +77,12 @@ def rows(
             yield row(prefix + step, [run[step] * 1e3 for run in done])
 
 
-def _fresh(
-    mode: str, producer: str, consumer: str, timeout: float, folder: Path | None, numbers: tuple[int, int]
-) -> Mapping[str, float]:
+def _fresh(*arguments: str, timeout: float) -> Mapping[str, float]:
     """Run this module in a process of its own. Raises :class:`InvalidArgument` with its last words if it fails."""
-    arguments = (mode, producer, consumer, str(timeout), str(folder or ""), *map(str, numbers))
     command = [sys.executable, "-m", "interop.cli.bench._first_frame", *arguments]
     try:
         done = subprocess.run(  # noqa: S603 - this interpreter and module
-            command, capture_output=True, text=True, check=False, timeout=60 + 4 * timeout
+            command, capture_output=True, text=True, check=False, timeout=timeout
         )
     except subprocess.TimeoutExpired as error:
         raise InvalidArgument(f"the fresh process has not ended after {error.timeout:g} s") from error
@@ -101,15 +93,14 @@ def _fresh(
     return steps
 
 
-class _Steps:
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def note(self, step: str) -> None:
-        now = time.perf_counter()
-        self.seconds[step] = now - self._last
-        self._last = now
+def _timed(
+    steps: dict[str, float], step: str, work: Callable[..., _Made], *arguments: Any, **options: Any
+) -> _Made:
+    """Return what a call returns, and note the seconds that it took."""
+    start = time.perf_counter()
+    made = work(*arguments, **options)
+    steps[step] = time.perf_counter() - start
+    return made
 
 
 def _frame(link: Link) -> None:
@@ -124,41 +115,28 @@ def _frame(link: Link) -> None:
         raise InvalidArgument("the first frame holds other words than were written")
 
 
-def _whole(producer: str, consumer: str, timeout: float) -> Mapping[str, float]:
-    steps = _Steps()
+def _whole(producer: str, consumer: str, timeout: float) -> dict[str, float]:
+    start = time.perf_counter()
     with connect(producer, consumer, timeout=timeout) as link:
         _frame(link)
-        steps.note("whole")
-    return steps.seconds
+        return {"whole": time.perf_counter() - start}
 
 
-def _by_step(producer: str, consumer: str, timeout: float) -> Mapping[str, float]:
-    steps = _Steps()
+def _by_step(producer: str, consumer: str, timeout: float) -> dict[str, float]:
+    steps: dict[str, float] = {}
     plugins = registry.default()
-    producing = plugins.load_producer(producer)
-    steps.note(f"{_BINDING} producer")
-    producers = producing.devices()
-    steps.note("producer's devices")
-    consuming = plugins.load_consumer(consumer)
-    steps.note(f"{_BINDING} consumer")
-    consumers = consuming.devices()
-    steps.note("consumer's devices")
-    from interop.negotiation import select_devices
-
-    left, right, _ = select_devices(
-        producers, consumers, producer_choice=None, consumer_choice=None, allow_mismatch=False
-    )
-    opened = producing.open_producer(left)
-    steps.note("producer opened")
-    taken = consuming.open_consumer(right)
-    steps.note("consumer opened")
-    with connect(opened, taken, timeout=timeout) as link:
-        steps.note("negotiation")
-        _frame(link)
-        steps.note("buffer and first frame")
+    producing = _timed(steps, f"{_BINDING} producer", plugins.load_producer, producer)
+    producers = _timed(steps, "producer's devices", producing.devices)
+    consuming = _timed(steps, f"{_BINDING} consumer", plugins.load_consumer, consumer)
+    consumers = _timed(steps, "consumer's devices", consuming.devices)
+    left, right, _ = select_devices(producers, consumers)
+    opened = _timed(steps, "producer opened", producing.open_producer, left)
+    taken = _timed(steps, "consumer opened", consuming.open_consumer, right)
+    with _timed(steps, "negotiation", connect, opened, taken, timeout=timeout) as link:
+        _timed(steps, "buffer and first frame", _frame, link)
     taken.close()
     opened.close()
-    return steps.seconds
+    return steps
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -166,15 +144,14 @@ def main(arguments: Sequence[str]) -> None:
     mode, producer, consumer, timeout, folder, *numbers = arguments
     place = Path(folder) if folder else None
     if mode == "by hand":
-        steps = _Steps()
-        made = load(place, consumer)
-        steps.note(f"{_BINDING} bindings")
+        found: dict[str, float] = {}
+        made = _timed(found, f"{_BINDING} bindings", load, place, consumer)
         program = made(*map(int, numbers), timeline=False, pointers=False)
-        found = steps.seconds | dict(program.steps)
+        found |= program.steps
         program.close()
     else:
         run = _whole if mode == "whole" else _by_step
-        found = dict(run(producer, consumer, float(timeout)))
+        found = run(producer, consumer, float(timeout))
     print(json.dumps(found))
 
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from interop.cli._timing import WARM_UP
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-WARM_UP = 16
-"""Repetitions before the clock counts."""
+    from interop.links import Link
+
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 SIZES = (4 * KIB, 64 * KIB, MIB, 64 * MIB, GIB)
-SOFTWARE_SIZES = SIZES[:-1]
-"""Drivers that run on the CPU share its memory with everything else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,15 +47,20 @@ def size_text(size: float) -> str:
     return f"{size:.0f} B"
 
 
+def sizes_of(link: Link) -> tuple[int, ...]:
+    """Return the sizes to measure a link with. Software drivers share their memory with everything else: no 1 GiB."""
+    return SIZES[:-1] if link.plan.consumer.software else SIZES
+
+
 def p99(times: Sequence[float]) -> float:
     """Return the 99th percentile."""
     return float(np.percentile(times, 99))
 
 
 def against(
-    row: Callable[..., Row], ours: Sequence[float], theirs: Sequence[float] | None, name: str, unit: str
+    row: Callable[..., Row], ours: Sequence[float], theirs: Sequence[float], name: str, unit: str
 ) -> Row:
-    """Make a row of medians; ``theirs`` are the reference's figures of the same run, where there is one."""
+    """Make a row of medians; ``theirs`` are the reference's figures of the same run, empty where there is none."""
     value = statistics.median(ours)
     made = {"value": value, "unit": unit, "p99": p99(ours)}
     if theirs:
@@ -64,18 +69,16 @@ def against(
     return row(**made)
 
 
+@dataclass(slots=True)
 class Contestant:
     """Something that is timed in turns with others, so that all see the same machine."""
 
-    def __init__(
-        self, step: Callable[[], object], settle: Callable[[], object], clock: Callable[[], int]
-    ) -> None:
-        self.step = step
-        self.settle = settle
-        """Called between blocks, outside the clock: brings the work in flight to an end."""
-        self.clock = clock
-        self.times: list[float] = []
-        """Microseconds of each repetition, or the mean of each block of several."""
+    step: Callable[[], object]
+    settle: Callable[[], object]
+    """Called between blocks, outside the clock: brings the work in flight to an end."""
+    clock: Callable[[], int]
+    times: list[float] = field(default_factory=list[float])
+    """Microseconds of each repetition, or the mean of each block of several."""
 
     def block(self, length: int) -> float:
         """Return the mean µs of ``length`` repetitions."""
@@ -98,11 +101,15 @@ def race(contestants: Sequence[Contestant], repetitions: int, *, length: int = 1
             each.times.append(each.block(length))
 
 
-def wall() -> int:
-    """Nanoseconds of the wall clock."""
-    return time.perf_counter_ns()
+cpu = time.thread_time_ns
+"""Nanoseconds that this thread has had a CPU for."""
 
 
-def cpu() -> int:
-    """Nanoseconds that this thread has had a CPU for."""
-    return time.thread_time_ns()
+def then(first: Callable[[], object], second: Callable[[], object]) -> Callable[[], None]:
+    """Return a function that calls one and then the other."""
+
+    def both() -> None:
+        first()
+        second()
+
+    return both

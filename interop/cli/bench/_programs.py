@@ -11,6 +11,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from interop.cli.bench._measure import then
 from interop.negotiation import Strategy
 from interop.protocols import HandleType, InvalidArgument, SemaphoreKind
 
@@ -61,12 +62,7 @@ def frame_of(program: Program, size: int, stack: ExitStack) -> Callable[[], obje
     """Return a frame of a program that is filled, handed over and waited for; ``stack`` frees what it uses."""
     pair, finish, close = program.turns(size, fill=True)
     stack.callback(close)
-
-    def frame() -> None:
-        pair()
-        finish()
-
-    return frame
+    return then(pair, finish)
 
 
 def load(folder: Path | None, consumer: str) -> Callable[..., Program]:
@@ -76,20 +72,16 @@ def load(folder: Path | None, consumer: str) -> Callable[..., Program]:
     place = folder.resolve()
     if not (place / f"{consumer}_side.py").is_file():
         raise InvalidArgument(f"{place} has no {consumer}_side.py; write one, or measure without --by-hand")
-    _package(place)
+    if (
+        place.name not in sys.modules
+    ):  # a package under the folder's name, by which its modules import each other
+        package = sys.modules[place.name] = ModuleType(place.name)
+        package.__path__ = [str(place)]
     try:
         found: Callable[..., Program] = import_module(f"{place.name}.{consumer}_side").Program
     except (ImportError, OSError) as error:
         raise InvalidArgument(f"{consumer}_side.py in {place} cannot be imported: {error}") from error
     return found
-
-
-def _package(folder: Path) -> None:
-    """Make a folder importable as a package under its own name; its modules import each other by that name."""
-    if folder.name not in sys.modules:
-        package = ModuleType(folder.name)
-        package.__path__ = [str(folder)]
-        sys.modules[folder.name] = package
 
 
 def beside(link: Link, folder: Path | None, *, pointers: bool = False) -> Program:

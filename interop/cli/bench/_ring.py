@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from interop.cli.bench._measure import Row
-from interop.links import connect
 from interop.protocols import InvalidArgument
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
-    from interop.links import Slot
+    from interop.links import Link, Slot
     from interop.protocols import Commands
 
 WORDS = 16 * 1024
@@ -30,49 +28,16 @@ KERNEL void increment(GLOBAL_MEM unsigned int *words, unsigned int count)
 _FILL = 7
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """The time of a frame at one number of slots and one batch."""
-
-    consumer: str
-    sync: Any
-    """Strategy towards the consumer."""
-    slots: int
-    batch: int
-    frames: int
-    microseconds: float
-    """Per frame."""
-    by_hand: float | None = None
-    """The same work in C++, in µs per frame; None where there was no program."""
-
-    @property
-    def ratio(self) -> float | None:
-        """This over the one by hand."""
-        return self.microseconds / self.by_hand if self.by_hand else None
+_SHAPES = ((1, 1), (8, 1), (8, 4), (64, 1), (64, 32))
+"""Slots, and frames of a batch: one, and the most that leave two batches in flight."""
 
 
-def shapes(slots: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Pair each number of slots with batches: of one frame, and the largest that leaves two in flight."""
-    for count in slots:
-        for batch in dict.fromkeys((1, max(1, count // 2))):
-            yield count, batch
+def _microseconds(joined: Callable[[], Link], slots: int, batch: int, frames: int) -> float:
+    """Run ``frames`` frames of 64 KiB (a fill, a kernel that increments each word), and return the time of one.
 
-
-def measure(
-    producer: str,
-    consumer: str,
-    *,
-    sync: Any = "auto",
-    slots: int,
-    batch: int,
-    frames: int,
-    timeout: float = 10.0,
-) -> Figure:
-    """Run ``frames`` frames of 64 KiB (a fill, a kernel that increments each word), and look at the result.
-
-    Raises :class:`InvalidArgument` when a slot holds other words than it must, and what ``connect`` raises.
+    Raises :class:`InvalidArgument` when a slot holds other words than it must, and what ``joined`` raises.
     """
-    with connect(producer, consumer, sync=sync, timeout=timeout) as link:
+    with joined() as link:
         ring = link.ring((WORDS,), "uint32", slots=slots, batch=batch)
         module = link.consumer.compile(INCREMENT)
         kernel = module.kernel("increment")
@@ -96,38 +61,29 @@ def measure(
             with check.consumer():
                 for _, slot in check:
                     found = np.empty(WORDS, np.uint32)
-                    slot.view.read(found.view(np.uint8), timeout=timeout)
+                    slot.view.read(found.view(np.uint8), timeout=link.timeout)
                     if (found != _FILL + slot.index + 1).any():
                         raise InvalidArgument(f"slot {slot.index} holds other words than it must")
         recorded.close()
         ring.close()
         module.close()
-        return Figure(
-            consumer=consumer,
-            sync=str(link.plan.to_consumer.strategy),
-            slots=slots,
-            batch=batch,
-            frames=frames,
-            microseconds=seconds * 1e6 / frames,
-        )
+    return seconds * 1e6 / frames
 
 
-def rows(producer: str, consumer: str, sync: Any, frames: int, timeout: float) -> Iterator[Row]:
+def rows(joined: Callable[[], Link], consumer: str, sync: str, frames: int) -> Iterator[Row]:
     """Time frames through rings of several sizes, held against the ring of one slot."""
     single: float | None = None
-    for slots, batch in shapes((1, 8, 64)):
+    for slots, batch in _SHAPES:
         count = max(batch, frames // batch * batch)
-        figure = measure(
-            producer, consumer, sync=sync, slots=slots, batch=batch, frames=count, timeout=timeout
-        )
+        spent = _microseconds(joined, slots, batch, count)
         yield Row(
             consumer=consumer,
             sync=sync,
             measure="ring",
             parameters={"slots": slots, "batch": batch},
-            value=figure.microseconds,
+            value=spent,
             unit="µs",
             reference="" if single is None else "one slot",
-            ratio=None if single is None else figure.microseconds / single,
+            ratio=None if single is None else spent / single,
         )
-        single = figure.microseconds if single is None else single
+        single = spent if single is None else single

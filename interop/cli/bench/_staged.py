@@ -4,63 +4,48 @@ from __future__ import annotations
 
 import math
 import statistics
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
-from interop.cli.bench._measure import SIZES, SOFTWARE_SIZES, WARM_UP, Row, against, size_text, wall
-from interop.links import connect
+from interop.cli._timing import WARM_UP, wall
+from interop.cli.bench._measure import Row, against, size_text, sizes_of
 from interop.protocols import InteropError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from interop.links import Link
 
 _LARGE, _FEW = 32 << 20, 5
 
 
-def rows(producer: str, consumer: str, timeout: float, frames: int, notes: list[str]) -> Iterator[Row]:
+def rows(joined: Callable[..., Link], consumer: str, frames: int, notes: list[str]) -> Iterator[Row]:
     """Hand a whole frame over, filled by the producer, both ways at each size: shared, and by copies.
 
     The last row is the break-even: up to that many bytes copies are as fast.
     """
-    medians: dict[str, dict[int, float]] = {}
-    times: dict[str, dict[int, list[float]]] = {}
-    for require in ("zero-copy", "staged"):
+    figures: list[dict[int, list[float]]] = []
+    for path in ("zero-copy", "staged"):
         found: dict[int, list[float]] = {}
+        figures.append(found)
         try:
-            with connect(producer, consumer, path=require, timeout=timeout) as link:
-                software = link.plan.consumer.software
-                for size in SOFTWARE_SIZES if software else SIZES:
+            with joined(path=path) as link:
+                for size in sizes_of(link):
                     try:
                         found[size] = _frames(link, size, frames if size < _LARGE else _FEW)
                     except InteropError as error:
-                        notes.append(f"{consumer}, {require} frame of {size_text(size)}: {error}")
+                        notes.append(f"{consumer}, {path} frame of {size_text(size)}: {error}")
         except InteropError as error:
             notes.append(f"{consumer}, staged: {error}")
-        times[require] = found
-        medians[require] = {size: statistics.median(each) for size, each in found.items()}
-    shared = times["zero-copy"]
-    for size, copied in times["staged"].items():
-
-        def row(size: int = size, **figures: Any) -> Row:
-            return Row(
-                consumer=consumer, sync="auto", measure="staged", parameters={"bytes": size}, **figures
-            )
-
-        if size in shared:
-            yield against(row, copied, shared[size], "shared", "µs")
-    even = break_even(medians["zero-copy"], medians["staged"])
+    shared, copied = figures
+    row = partial(Row, consumer=consumer, sync="auto", measure="staged")
+    sizes = sorted(shared.keys() & copied.keys())
+    for size in sizes:
+        yield against(partial(row, parameters={"bytes": size}), copied[size], shared[size], "shared", "µs")
+    even = break_even(*({size: statistics.median(times) for size, times in each.items()} for each in figures))
     if even is not None:
-        sizes = sorted(medians["zero-copy"].keys() & medians["staged"].keys())
         bound = {float(sizes[-1]): "above", float(sizes[0]): "at most"}.get(even, "at")
-        yield Row(
-            consumer=consumer,
-            sync="auto",
-            measure="staged",
-            parameters={"figure": "break-even", "bound": bound},
-            value=even,
-            unit="B",
-        )
+        yield row(parameters={"figure": "break-even", "bound": bound}, value=even, unit="B")
 
 
 def break_even(shared: Mapping[int, float], copied: Mapping[int, float]) -> float | None:

@@ -26,15 +26,13 @@ def tables(rows: Sequence[Row]) -> Iterator[Table]:
 
 def _table(name: str, rows: Sequence[Row]) -> Table:
     made = Table(title=name, title_justify="left", header_style="bold")
-    right = ("value", "p99", "ratio")
     for title in ("consumer", "sync", "with", "value", "p99", "held against", "ratio"):
-        folds = title in ("held against", "with")
-        made.add_column(
-            title,
-            justify="right" if title in right else "left",
-            no_wrap=not folds,
-            overflow="fold" if folds else "ellipsis",
-        )
+        if title in ("held against", "with"):
+            made.add_column(title, overflow="fold")
+        else:
+            made.add_column(
+                title, justify="right" if title in ("value", "p99", "ratio") else "left", no_wrap=True
+            )
     for row in rows:
         value = size_text(row.value) if row.unit == "B" else f"{_number(row.value)} {row.unit}"
         made.add_row(
@@ -54,14 +52,13 @@ def _number(value: float) -> str:
 
 
 def _with(row: Row) -> str:
-    return ", ".join(
-        size_text(value)
-        if name == "bytes"
-        else str(value)
-        if name in ("step", "figure")
-        else f"{name} {value}"
-        for name, value in row.parameters.items()
-    )
+    return ", ".join(_parameter(name, value) for name, value in row.parameters.items())
+
+
+def _parameter(name: str, value: Any) -> str:
+    if name == "bytes":
+        return size_text(value)
+    return str(value) if name in ("step", "figure") else f"{name} {value}"
 
 
 def check_plots() -> None:
@@ -74,8 +71,10 @@ def check_plots() -> None:
 
 
 def picture(path: Path, rows: Sequence[Row]) -> None:
-    """Draw one field for each measure that has figures. Dashed lines and crosses are what was held against."""
-    check_plots()
+    """Draw one field for each measure that has figures. Dashed lines and crosses are what was held against.
+
+    Call :func:`check_plots` first.
+    """
     from matplotlib import pyplot as plt
 
     drawn: dict[str, tuple[str, Callable[[Any, Sequence[Row]], None]]] = {
@@ -88,8 +87,8 @@ def picture(path: Path, rows: Sequence[Row]) -> None:
         "ring": ("frame through a ring", _bars),
     }
     shown = [name for name in drawn if any(row.measure == name for row in rows)]
-    across = min(2, max(1, len(shown)))
-    down = max(1, -(-len(shown) // across))
+    across = min(2, len(shown))
+    down = -(-len(shown) // across)
     figure, places = plt.subplots(down, across, figsize=(6.4 * across, 3.8 * down), squeeze=False)
     for place, name in zip(places.flat, shown, strict=False):
         title, draw = drawn[name]
@@ -105,9 +104,7 @@ def picture(path: Path, rows: Sequence[Row]) -> None:
 
 
 def _where(rows: Sequence[Row]) -> str:
-    found = next((row.parameters for row in rows if row.measure == "environment"), None)
-    if found is None:
-        return ""
+    found = next(row.parameters for row in rows if row.measure == "environment")
     devices = "; ".join(f"{name}: {device}" for name, device in found["devices"].items())
     return f"{found['processor']}, {found['python']}\n{devices}"
 
@@ -142,18 +139,22 @@ def _ratios(axes: Any, rows: Sequence[Row]) -> None:
 
 
 def _bars(axes: Any, rows: Sequence[Row]) -> None:
-    names = list(dict.fromkeys(f"{row.consumer}, {row.sync} {_with(row)}".strip() for row in rows))
-    for row in rows:
-        place = names.index(f"{row.consumer}, {row.sync} {_with(row)}".strip())
+    labels = [f"{row.consumer}, {row.sync} {_with(row)}".strip() for row in rows]
+    names = list(dict.fromkeys(labels))
+    for row, place in zip(rows, map(names.index, labels), strict=True):
         axes.barh(place, row.value, color="tab:blue", height=0.6)
         if row.ratio:
             crude = "entry points" in row.reference
             axes.plot(row.value / row.ratio, place, "+" if crude else "x", color="black", markersize=9)
+    _name_bars(
+        axes, names, f"{rows[0].unit} (by hand: × the bindings' functions, + the drivers' entry points)"
+    )
+
+
+def _name_bars(axes: Any, names: Sequence[str], unit: str) -> None:
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.invert_yaxis()
-    axes.set_xlabel(
-        f"{rows[0].unit} (by hand: × the bindings' functions, + the drivers' entry points)", fontsize=8
-    )
+    axes.set_xlabel(unit, fontsize=8)
 
 
 def _steps(axes: Any, rows: Sequence[Row]) -> None:
@@ -173,6 +174,4 @@ def _steps(axes: Any, rows: Sequence[Row]) -> None:
                     axes.text(left + row.value / 2, len(names), words, ha="center", va="center", fontsize=6)
                 left += row.value
             names.append(label)
-    axes.set_yticks(range(len(names)), names, fontsize=8)
-    axes.invert_yaxis()
-    axes.set_xlabel("ms", fontsize=8)
+    _name_bars(axes, names, "ms")

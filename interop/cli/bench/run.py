@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from interop.cli._measures import MEASURES
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from interop.protocols import DeviceInfo
 
-_PER_STRATEGY = frozenset({"turn_cost", "round_trip", "ring"})
+_TURNS = frozenset({"turn_cost", "round_trip"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +28,8 @@ class BenchSettings:
     """What to measure, and how."""
 
     producer: str = "vulkan"
-    measures: Sequence[str] = MEASURES
+    measures: Sequence[str] | None = None
+    """Names of :data:`MEASURES`; None: all."""
     frames: int = 200
     """Frames per figure."""
     timeout: float = 10.0
@@ -66,12 +68,13 @@ def run_measures(consumers: Sequence[str], settings: BenchSettings, tell: Callab
 
 
 def _consumer(name: str, settings: BenchSettings, outcome: Outcome, tell: Callable[[str], None]) -> None:
-    wanted, rows, notes = set(settings.measures), outcome.rows, outcome.notes
+    wanted, rows, notes = set(settings.measures or MEASURES), outcome.rows, outcome.notes
+    joined = partial(connect, settings.producer, name, timeout=settings.timeout)
     known = False
     for strategy in Strategy:
         sync = strategy.value
         try:
-            link = connect(settings.producer, name, sync=strategy, timeout=settings.timeout)
+            link = joined(sync=strategy)
         except BackendUnavailable:
             raise
         except InteropError as error:
@@ -89,9 +92,9 @@ def _consumer(name: str, settings: BenchSettings, outcome: Outcome, tell: Callab
                 if "bandwidth" in wanted:
                     tell(f"{name}: bandwidth")
                     rows += _bandwidth.rows(link, notes)
-            if wanted & {"turn_cost", "round_trip"}:
+            if wanted & _TURNS:
                 tell(f"{name}, {sync}: turns")
-                rows += _turns.rows(link, sync, settings.measures, settings.frames, settings.against, notes)
+                rows += _turns.rows(link, sync, wanted, settings.frames, settings.against, notes)
         if not known and "first_frame" in wanted:
             tell(f"{name}: first frame")
             rows += _first_frame.rows(
@@ -100,9 +103,9 @@ def _consumer(name: str, settings: BenchSettings, outcome: Outcome, tell: Callab
         known = True
         if "ring" in wanted and plan.handle_type is not None:
             tell(f"{name}, {sync}: ring")
-            rows += _ring.rows(settings.producer, name, sync, settings.frames, settings.timeout)
-        if not wanted & _PER_STRATEGY:
+            rows += _ring.rows(partial(joined, sync=strategy), name, sync, settings.frames)
+        if not wanted & {*_TURNS, "ring"}:
             break
     if known and "staged" in wanted:
         tell(f"{name}: staged")
-        rows += _staged.rows(settings.producer, name, settings.timeout, max(5, settings.frames // 10), notes)
+        rows += _staged.rows(joined, name, max(5, settings.frames // 10), notes)

@@ -7,6 +7,7 @@ nothing but the hand-overs, the kernel and an empty submission in them.
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from dataclasses import dataclass, field
@@ -14,8 +15,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from interop.cli._doctor import why
+from interop.cli._timing import importer, reach, times
 from interop.links import connect
-from interop.protocols import BackendUnavailable, InteropError, MeshProducer, Unsupported, WaitTimeout
+from interop.protocols import InteropError, MeshProducer, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from interop.links import Buffer, Link
     from interop.protocols import GpuProducer, Kernel, MappedBuffer
 
+    Advance = Callable[[str, int], None]
     Heights = npt.NDArray[np.float32]
 
 WAVE = """
@@ -41,8 +45,8 @@ TOLERANCE = 2e-5
 """Largest difference from NumPy in double precision that counts as verified: float32 arguments reach 20, so
 rounding them alone moves the sine by 2e-6."""
 _KEPT = 12  # frames kept for the picture and for the comparison between consumers
-_IMPORTS = 20
 _WARM_UP = 20
+_WIDTH, _HEIGHT = 320, 240  # pixels of each picture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +67,6 @@ class CompareSettings:
     """The producer's device: index, or part of its name, uuid or PCI address."""
     consumer_device: str | None = None
     """The consumers' device, given likewise."""
-    picture: tuple[int, int] = (320, 240)
-    """Width and height of each rendered picture, in pixels."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -113,7 +115,7 @@ def kept_frames(frames: int) -> frozenset[int]:
     return frozenset(int(index) for index in np.linspace(0, frames - 1, count))
 
 
-def compare_consumer(consumer: str, settings: CompareSettings, advance: Callable[[str, int], None]) -> Result:
+def compare_consumer(consumer: str, settings: CompareSettings, advance: Advance) -> Result:
     """Measure one consumer. ``advance(phase, frames)`` is called as frames are done.
 
     A consumer that cannot be used here gives a result with the reason; one that fails while it runs gives a
@@ -123,19 +125,24 @@ def compare_consumer(consumer: str, settings: CompareSettings, advance: Callable
     try:
         link = _connect(consumer, settings)
     except InteropError as error:
-        result.reason = error.reason if isinstance(error, BackendUnavailable) else str(error)
-        if isinstance(error, BackendUnavailable) and error.install_hint:
-            result.reason += f"; to fix: {error.install_hint}"
+        result.reason = why(error)
         return result
     result.available = True
     try:
         with link:
             _describe(result, link)
-            _verify(result, _drawing(link), settings, advance)
-            result.import_us = _import_time(link, settings.grid)
-            result.round_trip_median_us, result.round_trip_p99_us = _round_trips(link, settings, advance)
-            result.frames_per_second = _throughput(link, settings, settings.frames, advance)
-        result.staged_frames_per_second = _staged(consumer, settings, advance)
+            _verify(result, link, settings, advance)
+            if link.plan.handle_type is not None:
+                result.import_us = statistics.median(times(*importer(link, 4 * settings.grid**2)))
+            spent, _ = _run(link, settings, settings.frames, advance, waits=True)
+            result.round_trip_median_us = statistics.median(spent) * 1e6
+            result.round_trip_p99_us = float(np.percentile(spent, 99)) * 1e6
+            _, seconds = _run(link, settings, settings.frames, advance, waits=False)
+            result.frames_per_second = settings.frames / seconds
+        frames = max(1, settings.frames // 4)
+        with _connect(consumer, settings, sync="auto", path="staged", handle_type=None) as link:
+            _, seconds = _run(link, settings, frames, advance, waits=False)
+            result.staged_frames_per_second = frames / seconds
     except InteropError as error:
         result.reason = f"{type(error).__name__}: {error}"
     return result
@@ -184,27 +191,14 @@ def _prepare(link: Link, settings: CompareSettings) -> tuple[Buffer, Callable[[M
     return heights, compute
 
 
-def _drawing(link: Link) -> Link[GpuProducer]:
-    """Return the link, whose producer draws meshes. Raises :class:`Unsupported` where it does not."""
+def _verify(result: Result, link: Link, settings: CompareSettings, advance: Advance) -> None:
+    """Hold every frame against NumPy. Raises :class:`Unsupported` where the producer draws no meshes."""
     if not isinstance(link.producer, MeshProducer):
         raise Unsupported("drawing", f"the {link.plan.producer.backend} producer has no create_mesh")
-    return cast("Link[GpuProducer]", link)
-
-
-def _reach(link: Link, progress: int) -> None:
-    """Wait until the producer has done a submission."""
-    if not link.producer.progress.wait_host(progress, link.timeout):
-        who = f"{link.plan.producer.backend} to finish a frame that {link.plan.consumer.backend} computed"
-        raise WaitTimeout(who, link.timeout)
-
-
-def _verify(
-    result: Result, link: Link[GpuProducer], settings: CompareSettings, advance: Callable[[str, int], None]
-) -> None:
+    link = cast("Link[GpuProducer]", link)
     grid = settings.grid
     heights, compute = _prepare(link, settings)
-    width, height = settings.picture
-    mesh = link.producer.create_mesh(grid, grid, width=width, height=height)
+    mesh = link.producer.create_mesh(grid, grid, width=_WIDTH, height=_HEIGHT)
     readback = link.producer.create_buffer(heights.nbytes, host_visible=True)
     seen = np.frombuffer(readback.host_view(), np.float32, grid * grid).reshape(grid, grid)
     turn = link.producer_turn(heights)
@@ -216,7 +210,7 @@ def _verify(
         with turn as commands:
             commands.draw(mesh, heights)
             commands.copy(heights, readback)
-        _reach(link, turn.progress)
+        reach(link, turn.progress)
         error = float(np.max(np.abs(seen - wave(grid, frame / FRAMES_PER_SECOND))))
         worst = max(worst, error) if error == error else float("inf")  # noqa: PLR0124 - NaN is wrong, not small
         result.frames += 1
@@ -231,72 +225,34 @@ def _verify(
     readback.close()
 
 
-def _import_time(link: Link, grid: int) -> float | None:
-    """Median microseconds of export, import, map and release of one buffer."""
-    handle_type = link.plan.handle_type
-    if handle_type is None:
-        return None
-    buffer = link.producer.create_buffer(grid * grid * 4, export=handle_type)
-    times: list[float] = []
-    for _ in range(_IMPORTS):
-        start = time.perf_counter()
-        handle, descriptor = buffer.export_memory()
-        with handle:
-            memory = link.consumer.import_memory(handle, descriptor)
-        view = memory.map_buffer()
-        times.append(time.perf_counter() - start)
-        view.close()
-        memory.close()
-    buffer.close()
-    return statistics.median(times) * 1e6
+def _run(
+    link: Link, settings: CompareSettings, frames: int, advance: Advance, *, waits: bool
+) -> tuple[list[float], float]:
+    """Run frames after a warm-up; return the seconds of each, and of all.
 
-
-def _round_trips(
-    link: Link, settings: CompareSettings, advance: Callable[[str, int], None]
-) -> tuple[float, float]:
-    """Median and 99th percentile, in microseconds, from taking the consumer's turn to the producer being done."""
+    A frame lasts from taking the consumer's turn to the producer's submission. With ``waits`` it lasts until the
+    producer is done; without, nobody waits for single frames.
+    """
     heights, compute = _prepare(link, settings)
     consumer_turn, producer_turn = link.consumer_turn(heights), link.producer_turn(heights)
-    times: list[float] = []
-    for frame in range(-_WARM_UP, settings.frames):
-        start = time.perf_counter()
-        with consumer_turn as view:
-            compute(view, frame)
-        with producer_turn:
-            pass
-        _reach(link, producer_turn.progress)
-        if frame >= 0:
-            times.append(time.perf_counter() - start)
-            advance("round trip", 1)
-    return statistics.median(times) * 1e6, float(np.percentile(times, 99)) * 1e6
-
-
-def _throughput(
-    link: Link, settings: CompareSettings, frames: int, advance: Callable[[str, int], None]
-) -> float:
-    """Frames per second when nobody waits for single frames."""
-    heights, compute = _prepare(link, settings)
-    consumer_turn, producer_turn = link.consumer_turn(heights), link.producer_turn(heights)
-    start = 0.0
+    spent: list[float] = []
+    begun = 0.0
     for frame in range(-_WARM_UP, frames):
         if frame == 0:
             link.synchronize()
-            start = time.perf_counter()
+            begun = time.perf_counter()
+        start = time.perf_counter()
         with consumer_turn as view:
             compute(view, frame)
         with producer_turn:
             pass
+        if waits:
+            reach(link, producer_turn.progress)
         if frame >= 0:
-            advance("throughput", 1)
+            spent.append(time.perf_counter() - start)
+            advance("round trip" if waits else "throughput", 1)
     link.synchronize()
-    return frames / (time.perf_counter() - start)
-
-
-def _staged(consumer: str, settings: CompareSettings, advance: Callable[[str, int], None]) -> float:
-    """Frames per second of the same work through host copies."""
-    frames = max(1, settings.frames // 4)
-    with _connect(consumer, settings, sync="auto", path="staged", handle_type=None) as link:
-        return _throughput(link, settings, frames, advance)
+    return spent, time.perf_counter() - begun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,9 +267,8 @@ class Agreement:
     """Frames per second of ``a`` over those of ``b``."""
 
     def __str__(self) -> str:
-        said = (
-            f"{self.a} and {self.b} differ by at most {self.max_abs_difference:.1e} over {self.frames} frames"
-        )
+        apart = f"{self.max_abs_difference:.1e}"
+        said = f"{self.a} and {self.b} differ by at most {apart} over {self.frames} frames"
         ratio = self.speed_ratio
         if ratio is None:
             return said
@@ -324,22 +279,14 @@ class Agreement:
 def agreements(results: Sequence[Result]) -> list[Agreement]:
     """Compare each pair of consumers over the frames that were kept of both."""
     found: list[Agreement] = []
-    for index, left in enumerate(results):
-        for right in results[index + 1 :]:
-            common = sorted(left.heights.keys() & right.heights.keys())
-            if not common:
-                continue
-            worst = max(float(np.max(np.abs(left.heights[frame] - right.heights[frame]))) for frame in common)
-            ratio = None
-            if left.frames_per_second and right.frames_per_second:
-                ratio = left.frames_per_second / right.frames_per_second
-            found.append(
-                Agreement(
-                    a=left.consumer,
-                    b=right.consumer,
-                    max_abs_difference=worst,
-                    frames=len(common),
-                    speed_ratio=ratio,
-                )
-            )
+    for left, right in itertools.combinations(results, 2):
+        common = sorted(left.heights.keys() & right.heights.keys())
+        if not common:
+            continue
+        worst = max(float(np.max(np.abs(left.heights[frame] - right.heights[frame]))) for frame in common)
+        ratio = None
+        if left.frames_per_second and right.frames_per_second:
+            ratio = left.frames_per_second / right.frames_per_second
+        pair = {"a": left.consumer, "b": right.consumer}
+        found.append(Agreement(**pair, max_abs_difference=worst, frames=len(common), speed_ratio=ratio))
     return found

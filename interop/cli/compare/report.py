@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageDraw
@@ -93,16 +94,7 @@ def document(producer: str, results: Sequence[Result], agreements: Sequence[Agre
             }
             for result in results
         ],
-        "agreement": [
-            {
-                "a": agreement.a,
-                "b": agreement.b,
-                "max_abs_difference": agreement.max_abs_difference,
-                "frames": agreement.frames,
-                "speed_ratio": agreement.speed_ratio,
-            }
-            for agreement in agreements
-        ],
+        "agreement": [asdict(agreement) for agreement in agreements],
     }
 
 
@@ -111,8 +103,7 @@ def write_png(path: Path, results: Sequence[Result]) -> bool:
     shown = [result for result in results if result.pictures]
     if not shown:
         return False
-    first = next(iter(shown[0].pictures.values()))
-    height, width = first.shape[:2]
+    height, width = next(iter(shown[0].pictures.values())).shape[:2]
     frames = sorted(shown[0].pictures)
     chosen = [frames[round(index * (len(frames) - 1) / max(1, _COLUMNS - 1))] for index in range(_COLUMNS)]
     sheet = Image.new("RGB", (width * _COLUMNS, (height + _CAPTION) * len(shown)), "white")

@@ -1,18 +1,21 @@
-"""Records of queues, semaphores, memories and links: the data of the model."""
+"""Records of queues, semaphores, memories and links: the data of the model, and the refusal of a misuse."""
 
 from __future__ import annotations
 
 import weakref
 from collections import deque
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING
 
-from interop.protocols import ClosedMisuse
+from interop.protocols import ClosedMisuse, Misuse, SemaphoreKind
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from interop.links.buffers import Buffer
-    from interop.protocols import SemaphoreKind
 
 Clock = dict[int, int]
 """Number of finished operations, by index of the queue."""
@@ -20,8 +23,18 @@ Clock = dict[int, int]
 ENTERING = "entering"
 """Value of :attr:`Memory.turn` while the link itself copies the bytes to the new owner."""
 
-_numbers = count(1)
 _OBSERVED = 4096  # clocks kept for each timeline; an older signal counts as the oldest kept one
+_quiet = ContextVar("quiet", default=False)
+
+
+@contextmanager
+def unchecked() -> Generator[None]:
+    """``with`` this, nothing is refused on this thread, because interop itself closes or rescues objects."""
+    token = _quiet.set(True)
+    try:
+        yield
+    finally:
+        _quiet.reset(token)
 
 
 def join(clock: Clock, other: Clock) -> None:
@@ -46,30 +59,45 @@ class Scope:
 
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
-class Payload:
-    """The state behind a semaphore. Its imports share it."""
+class Named:
+    """An object that an error message names."""
 
     name: str
     scope: Scope
+
+    def refuse(self, found: str, expected: str, advice: str, error: type[Misuse] = Misuse) -> None:
+        """Raise :class:`Misuse`, unless checks are off on this thread."""
+        if not _quiet.get():
+            raise error(self.name, self.scope.name, found, expected, advice)
+
+
+@dataclass(eq=False, slots=True)
+class Payload(Named):
+    """The state behind a semaphore. Its imports share it."""
+
     kind: SemaphoreKind
     foreign: bool = False
     """Whether code outside the checker may signal or wait."""
     one_shot: bool = False
     """Whether each signal travels in a sync file of its own. Such signals are counted like timeline values."""
-    given: int = 0
-    """Sync files: number of signals enqueued so far."""
     relayed: bool = False
     """Whether the host signals in place of a stream. The stream's own step counts then."""
     signals: int = 0
-    """Binary: signals enqueued so far."""
+    """Signals enqueued so far."""
     waits: int = 0
-    """Binary: waits enqueued so far."""
+    """Waits enqueued so far."""
     value: int = 0
-    """Timeline: the greatest value whose signal is ready by the order of the queues."""
+    """The greatest value whose signal is ready by the order of the queues. Binary: the number of the signal."""
     history: deque[tuple[int, Clock]] = field(default_factory=lambda: deque(maxlen=_OBSERVED))
-    last_wait: tuple[int, int] | None = None
-    """Binary: queue and number of the last wait."""
+    last_wait: tuple[int, int] = 0, 0
+    """Queue and number of the last wait."""
     used: Clock = field(default_factory=dict[int, int])
+
+    def step(self, value: int, *, signal: bool) -> Step:
+        """Return a wait or a signal to enqueue next. ``value`` counts only where the caller chooses values."""
+        if self.kind is SemaphoreKind.BINARY or (signal and self.one_shot):
+            value = (self.signals if signal else self.waits) + 1
+        return Step(self, value, signal)
 
     def signalled(self, value: int, clock: Clock) -> None:
         """Note that a signal ran, and the clock before it."""
@@ -78,10 +106,7 @@ class Payload:
 
     def clock_at(self, value: int) -> Clock:
         """Return the clock before the first signal of ``value`` or more."""
-        for reached, clock in self.history:
-            if reached >= value:
-                return clock
-        return {}
+        return next((clock for reached, clock in self.history if reached >= value), {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,33 +116,29 @@ class Step:
     payload: Payload
     value: int
     signal: bool
-    number: int
-    host: Clock
+    number: int = 0
+    host: Clock = field(default_factory=dict[int, int])
 
     def ready(self) -> bool:
         """Whether the step can run."""
         return self.signal or self.payload.foreign or self.payload.value >= self.value
 
 
-@dataclass(eq=False, slots=True, weakref_slot=True)
-class Queue:
+@dataclass(eq=False, slots=True)
+class Queue(Named):
     """An in-order queue of a device."""
 
-    name: str
-    scope: Scope
-    index: int = field(default_factory=lambda: next(_numbers))
+    index: int = field(default_factory=count(1).__next__)
     number: int = 0
-    steps: deque[Step] = field(default_factory=deque["Step"])
+    steps: deque[Step] = field(default_factory=deque[Step])
     """Steps that are not ready."""
     clock: Clock = field(default_factory=dict[int, int])
 
 
-@dataclass(eq=False, slots=True, weakref_slot=True)
-class Memory:
+@dataclass(eq=False, slots=True)
+class Memory(Named):
     """An allocation, as producer and consumer use it."""
 
-    name: str
-    scope: Scope
     imported: bool = False
     acquired: bool = False
     """Whether the consumer has acquired it at its driver."""
@@ -131,23 +152,19 @@ class Memory:
 
     def family(self) -> list[Memory]:
         """Return the record itself and those of open links that have adopted the buffer."""
-        return [
-            self,
-            *(each for each in self.adopted if not each.scope.closed and each.live_buffer() is not None),
-        ]
+        return [self, *(each for each in self.adopted if not each.scope.closed and each.is_shared())]
 
-    def live_buffer(self) -> Buffer | None:
-        """Return the link's buffer, unless it is closed or dropped."""
-        found = self.buffer() if self.buffer is not None else None
-        return None if found is None or found.closed else found
+    def is_shared(self) -> bool:
+        """Whether the link's buffer is open."""
+        buffer = self.buffer() if self.buffer is not None else None
+        return buffer is not None and not buffer.closed
 
-
-def closed(name: str, scope: Scope, what: str) -> ClosedMisuse:
-    """Return the error for something used after its link was closed."""
-    return ClosedMisuse(
-        name,
-        scope.name,
-        f"{what} after the link was closed",
-        "use before link.close(), or inside the link's `with` block",
-        "move the use into the block, or copy the contents with view.read() before closing",
-    )
+    def check_open(self, what: str) -> None:
+        """Raise :class:`ClosedMisuse` if the link of the memory is closed."""
+        if self.scope.closed:
+            self.refuse(
+                f"{what} after the link was closed",
+                "use before link.close(), or inside the link's `with` block",
+                "move the use into the block, or copy the contents with view.read() before closing",
+                ClosedMisuse,
+            )

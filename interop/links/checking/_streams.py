@@ -2,50 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from interop.links.checking._model import MODEL
-from interop.links.checking._records import Steps, payloads, points, queues
+from interop.links.checking._model import MODEL, check_grows
+from interop.links.checking._records import payloads, points, queues
 from interop.links.checking._state import Payload, Queue, Scope
 from interop.links.checking._watch import watch
 from interop.links.sync import RelayThread
-from interop.protocols import Misuse, SemaphoreKind, WaitTimeout
+from interop.protocols import PreparedCall, SemaphoreKind, WaitTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from interop.protocols import (
-        ConsumerSemaphore,
-        ImportingSemaphore,
-        PreparedCall,
-        ProducerSemaphore,
-        Stream,
-    )
-
-    Call = Callable[..., Any]
-    Arounds = dict[str, Callable[..., Any]]
+    from interop.links.checking._watch import Call
+    from interop.protocols import Stream
 
 
-def watch_stream(stream: Stream, scope: Scope, name: str) -> Queue:
-    """Watch a stream of a consumer. Idempotent."""
-    found = queues.get(stream)
-    if found is None:
-        found = queues.put(stream, MODEL.queue(name, scope))
-        watch(stream, "stream", {"synchronize": _synchronize})
-    return found
-
-
-def _synchronize(stream: object, original: Call, timeout: float) -> None:
-    queue = queues.get(stream)
-    with explained():
-        original(timeout)
-    if queue is not None:
-        MODEL.drained(queue)
-
-
-@contextlib.contextmanager
+@contextmanager
 def explained() -> Generator[None]:
     """Add a note to a :class:`WaitTimeout` for each blocked queue."""
     try:
@@ -56,170 +32,153 @@ def explained() -> Generator[None]:
         raise
 
 
-def watch_semaphore(semaphore: ProducerSemaphore, scope: Scope, *, one_shot: bool = False) -> None:
-    """Watch a semaphore of a producer; ``one_shot`` tells that each signal is exported as a sync file."""
-    kind = semaphore.kind
-    _put_payload(semaphore, scope, kind, one_shot=one_shot)
-    around: Arounds = {
-        "export_semaphore": _export,
-        "wait_host": _wait_host,
-        "counter": _counter,
-        "signal_host": _signal_host,
-        "close": close_semaphore,
-    }
-    watch(semaphore, "semaphore", around)
+def drain(whole: object, original: Call, timeout: float) -> None:
+    """Wait for a whole queue."""
+    with explained():
+        original(timeout)
+    MODEL.drained(queues[whole])
 
 
-def _put_payload(semaphore: object, scope: Scope, kind: SemaphoreKind, *, one_shot: bool) -> None:
-    name = scope.label(f"{kind.value} semaphore")
-    counted = SemaphoreKind.TIMELINE if one_shot else kind
-    payloads.put(semaphore, Payload(name, scope, counted, one_shot=one_shot))
+class _StreamChecks:
+    """A stream of a consumer."""
+
+    synchronize = drain
 
 
-def watch_signals(semaphore: ConsumerSemaphore, scope: Scope) -> None:
-    """Watch a semaphore of a consumer that exports each signal as a sync file."""
-    _put_payload(semaphore, scope, semaphore.kind, one_shot=True)
-    watch(semaphore, "signals", {"signal": signal, "export_semaphore": _export, "close": close_semaphore})
+def watch_stream(stream: Stream, scope: Scope, name: str) -> Queue:
+    """Watch a stream of a consumer. Idempotent."""
+    found = queues.get(stream)
+    if found is None:
+        found = queues.put(stream, MODEL.queue(name, scope))
+        watch(stream, _StreamChecks)
+    return found
 
 
-def watch_inlet(semaphore: ImportingSemaphore, scope: Scope) -> None:
-    """Watch a semaphore of a producer that imports sync files."""
-    _put_payload(semaphore, scope, semaphore.kind, one_shot=True)
-    points.put(semaphore, 0)
-    watch(semaphore, "inlet", {"import_semaphore": _take_in, "close": close_semaphore})
-
-
-def _take_in(semaphore: object, original: Call, handle: object, descriptor: object) -> None:
-    found, point = payloads.get(handle), points.get(handle)
-    original(handle, descriptor)
-    mine = payloads.get(semaphore)
-    if found is None and mine is not None:
-        found = Payload(mine.name, mine.scope, mine.kind, foreign=True, one_shot=True)
-    if found is not None:
-        payloads.put(semaphore, found)
-        points.put(semaphore, point or 0)
+def _close(semaphore: object, original: Call) -> None:
+    """Close a semaphore of either side, unless work may use it. Drivers keep the state behind sync files."""
+    if not payloads[semaphore].one_shot:
+        MODEL.check_ended(payloads[semaphore])
+    original()
 
 
 def _export(semaphore: object, original: Call) -> Any:
     handle, descriptor = original()
-    found = payloads.get(semaphore)
-    if found is not None:
-        payloads.put(handle, found)
-        if found.one_shot:
-            points.put(handle, found.given)
+    found = payloads.put(handle, payloads[semaphore])
+    if found.one_shot:
+        points.put(handle, found.signals)
     return handle, descriptor
 
 
-def _wait_host(semaphore: object, original: Call, value: int, timeout: float) -> bool:
-    reached: bool = original(value, timeout)
-    if reached:
-        _observe(semaphore, value)
-    return reached
-
-
-def _counter(semaphore: object, original: Call) -> int:
-    value: int = original()
-    _observe(semaphore, value)
-    return value
-
-
 def _observe(semaphore: object, value: int) -> None:
-    found = payloads.get(semaphore)
     # A relay thread observes values that the program has not waited for.
-    if found is not None and not isinstance(threading.current_thread(), RelayThread):
-        MODEL.observed(found, value)
+    if not isinstance(threading.current_thread(), RelayThread):
+        MODEL.observed(payloads[semaphore], value)
 
 
-def _signal_host(semaphore: object, original: Call, value: int) -> None:
-    found = payloads.get(semaphore)
-    if found is not None and not found.relayed and not MODEL.quiet and value <= found.value:
-        raise Misuse(
-            found.name,
-            found.scope.name,
-            f"signalled with {value} by the host, and it is at or on its way to {found.value}",
-            f"a value above {found.value}",
-            "signal a greater value each time, from either side",
-        )
-    original(value)
-    if found is not None and not found.relayed:  # the stream's own step stands for a relay's signal
-        MODEL.signal_host(found, value)
-
-
-def close_semaphore(semaphore: object, original: Call) -> None:
-    """Close a semaphore of either side, unless work may use it. Drivers keep the state behind sync files."""
-    found = payloads.get(semaphore)
-    if found is not None and not found.one_shot:
-        MODEL.check_ended(found.name, found.scope, found.used)
-    original()
-
-
-def _enqueue(stream: object, original: Call, semaphore: object, value: int | None, *, signal: bool) -> None:
-    payload, queue = payloads.get(semaphore), queues.get(stream)
-    steps: Steps = []
-    if payload is not None and queue is not None:
-        counted = payload.given + 1 if signal and payload.one_shot else points.get(semaphore)
-        steps.append((payload, counted or value or 0, signal))
+def _enqueue(
+    semaphore: object, original: Call, stream: object, value: int | None = None, *, signal: bool
+) -> None:
+    payload, queue = payloads[semaphore], queues.get(stream)
+    step = payload.step(points.get(semaphore) or value or 0, signal=signal)
     if queue is not None:
-        MODEL.check_steps(queue, steps)
+        MODEL.check_steps(queue, [step])
     original(stream, value)
-    if payload is not None and signal:
-        payload.given += payload.one_shot
     if queue is not None:
-        MODEL.add(queue, steps)
+        MODEL.add(queue, [step])
+    elif payload.one_shot:
+        payload.signals += signal
 
 
-def wait(semaphore: object, original: Call, stream: object, value: int | None = None) -> None:
-    """Enqueue a wait for an imported semaphore."""
-    _enqueue(stream, original, semaphore, value, signal=False)
-
-
-def signal(semaphore: object, original: Call, stream: object, value: int | None = None) -> None:
-    """Enqueue a signal of an imported semaphore."""
-    _enqueue(stream, original, semaphore, value, signal=True)
-
-
-def prepare_wait(semaphore: object, original: Call, stream: object) -> PreparedCall:
-    """Prepare a wait for an imported semaphore that is checked each time it is enqueued."""
-    return _prepare(semaphore, original(stream), stream, signal=False)
-
-
-def prepare_signal(semaphore: object, original: Call, stream: object) -> PreparedCall:
-    """Prepare a signal of an imported semaphore that is checked each time it is enqueued."""
-    return _prepare(semaphore, original(stream), stream, signal=True)
-
-
-def _prepare(semaphore: object, prepared: PreparedCall, stream: object, *, signal: bool) -> PreparedCall:
-    told: list[int] = []
-    set_value = prepared.value
+def _prepare(semaphore: object, original: Call, stream: object, *, signal: bool) -> PreparedCall:
+    prepared: PreparedCall = original(stream)
+    told: int | None = None
 
     def tell(value: int) -> None:
-        assert set_value is not None  # otherwise nobody calls this
-        told[:] = [value]
-        set_value(value)
+        nonlocal told
+        told = value
+        if prepared.value is not None:
+            prepared.value(value)
 
-    def enqueue() -> None:
-        make = checked_call(prepared)
-        _enqueue(stream, lambda *_: make(), semaphore, told[0] if told else None, signal=signal)
+    def enqueue(make: Callable[[], None]) -> None:
+        _enqueue(semaphore, lambda *_: make(), stream, told, signal=signal)
 
-    return prepared._replace(call=returning_zero(enqueue), value=None if set_value is None else tell)
-
-
-def checked_call(prepared: PreparedCall) -> Callable[[], None]:
-    """Return a function that makes a prepared call and raises the error of its status."""
-
-    def make() -> None:
-        status = prepared.call()
-        if status:
-            prepared.fail(status)
-
-    return make
+    return checked_call(prepared, enqueue)._replace(value=tell if prepared.value is not None else None)
 
 
-def returning_zero(function: Callable[[], object]) -> Callable[[], int]:
-    """Return a function that makes a call which raises its errors, and returns the status of success."""
+def checked_call(prepared: PreparedCall, around: Callable[[Callable[[], None]], object]) -> PreparedCall:
+    """Return a prepared call with checks: ``around`` gets a function that makes the call or raises its error."""
+    make = prepared._replace(begin=None).run  # the caller of the list has prepared the thread
 
     def call() -> int:
-        function()
+        around(make)
         return 0
 
-    return call
+    return prepared._replace(call=call)
+
+
+class _SemaphoreChecks:
+    """A semaphore of a producer."""
+
+    export_semaphore = _export
+    close = _close
+
+    def wait_host(self, original: Call, value: int, timeout: float) -> bool:
+        reached: bool = original(value, timeout)
+        if reached:
+            _observe(self, value)
+        return reached
+
+    def counter(self, original: Call) -> int:
+        value: int = original()
+        _observe(self, value)
+        return value
+
+    def signal_host(self, original: Call, value: int) -> None:
+        found = payloads[self]
+        check_grows(found, value, "the host")
+        original(value)
+        if not found.relayed:  # the stream's own step stands for a relay's signal
+            MODEL.signal_host(found, value)
+
+    def import_semaphore(self, original: Call, handle: object, descriptor: object) -> None:
+        found, point = payloads.get(handle), points.get(handle)
+        original(handle, descriptor)
+        if found is None:
+            mine = payloads[self]
+            found = Payload(mine.name, mine.scope, mine.kind, foreign=True, one_shot=True)
+        payloads.put(self, found)
+        points.put(self, point or 0)
+
+
+class ExternalChecks:
+    """A semaphore of a consumer."""
+
+    wait = partial(_enqueue, signal=False)
+    signal = partial(_enqueue, signal=True)
+    prepare_wait = partial(_prepare, signal=False)
+    prepare_signal = partial(_prepare, signal=True)
+    export_semaphore = _export
+    close = _close
+
+
+def watch_semaphore(
+    semaphore: Any, scope: Scope, checks: type = _SemaphoreChecks, *, one_shot: bool = False
+) -> Payload:
+    """Watch a semaphore of either side; ``one_shot`` tells that each signal travels in a sync file of its own."""
+    name = scope.label(f"{semaphore.kind.value} semaphore")
+    counted = SemaphoreKind.TIMELINE if one_shot else semaphore.kind
+    payload = payloads.put(semaphore, Payload(name, scope, counted, one_shot=one_shot))
+    watch(semaphore, checks)
+    return payload
+
+
+def import_semaphore(scope: Scope, original: Call, handle: object, descriptor: Any) -> Any:
+    """Import a semaphore into a consumer, and watch it."""
+    found, point = payloads.get(handle), points.get(handle)
+    semaphore = original(handle, descriptor)
+    if found is None:
+        found = Payload(scope.label("foreign semaphore"), scope, descriptor.kind, foreign=True)
+    payloads.put(semaphore, found)
+    if point is not None:
+        points.put(semaphore, point)
+    return watch(semaphore, ExternalChecks)

@@ -2,70 +2,64 @@
 
 A watched object gets a class derived from its own, with the same layout and no attributes. ``isinstance`` and the
 backend's own functions accept it as before. Other objects of its class keep their speed.
+
+The checks of one kind of object are a class whose functions have the names of the methods that they stand around. Each
+is called as ``function(thing, original, *args, **kwargs)``. The caller of the method gets its result.
 """
 
 from __future__ import annotations
 
-import threading
 import weakref
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from interop.protocols import Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    Around = Callable[..., Any]
-    """Called as ``around(thing, original, *args, **kwargs)``. The caller of the method gets its result."""
+    Call = Callable[..., Any]
 
 _Thing = TypeVar("_Thing")
 _Record = TypeVar("_Record")
 
-_busy = threading.local()
-_classes: dict[tuple[type, str], type] = {}
+_inside: ContextVar[frozenset[int]] = ContextVar("inside", default=frozenset())
+_classes: dict[tuple[type, type], type] = {}
 
 
-def watch(thing: _Thing, role: str, around: Mapping[str, Around]) -> _Thing:
-    """Wrap the methods of ``thing`` that ``around`` names, and return ``thing``. Idempotent.
+def watch(thing: _Thing, checks: type) -> _Thing:
+    """Wrap the methods of ``thing`` that ``checks`` has functions for, and return ``thing``. Idempotent.
 
-    ``role`` names the set of methods. Raises :class:`Unsupported` if the class cannot be derived from without a
-    change of layout, for instance a class written in C.
+    Raises :class:`Unsupported` if the class cannot be derived from without a change of layout, for instance a class
+    written in C.
     """
     cls: Any = type(thing)
-    if cls.__dict__.get("_interop_role") == role:
+    if cls.__dict__.get("_interop_checks") is checks:
         return thing
-    made = _classes.get((cls, role))
-    if made is None:
-        body: dict[str, Any] = {"__slots__": (), "__module__": cls.__module__, "_interop_role": role}
-        try:
-            made = type(cls)(cls.__name__, (cls,), body)
-        except TypeError as error:
-            raise Unsupported(f"checking the use of {cls.__name__}", str(error)) from error
-        for name, function in around.items():
-            if callable(getattr(cls, name, None)):
-                setattr(made, name, _method(made, name, function))
-        _classes[cls, role] = made
     try:
-        object.__setattr__(thing, "__class__", made)
+        if (cls, checks) not in _classes:
+            body = {"__slots__": (), "__module__": cls.__module__, "_interop_checks": checks}
+            made = _classes[cls, checks] = type(cls)(cls.__name__, (cls,), body)
+            for name, function in vars(checks).items():
+                if callable(function) and callable(getattr(cls, name, None)):
+                    setattr(made, name, _method(made, name, function))
+        object.__setattr__(thing, "__class__", _classes[cls, checks])
     except TypeError as error:
         raise Unsupported(f"checking the use of {cls.__name__}", str(error)) from error
     return thing
 
 
-def _method(made: type, name: str, function: Around) -> Around:
+def _method(made: type, name: str, function: Call) -> Call:
     def method(self: object, *args: object, **kwargs: object) -> object:
         original = getattr(super(made, self), name)
-        inside: set[int] | None = getattr(_busy, "inside", None)
-        if inside is None:
-            inside = _busy.inside = set()
-        key = id(self)
-        if key in inside:  # the object calls its own method: an implementation detail, not a use
+        inside = _inside.get()
+        if id(self) in inside:  # the object calls its own method: an implementation detail, not a use
             return original(*args, **kwargs)
-        inside.add(key)
+        token = _inside.set(inside | {id(self)})
         try:
             return function(self, original, *args, **kwargs)
         finally:
-            inside.discard(key)
+            _inside.reset(token)
 
     method.__name__ = name
     return method
@@ -93,3 +87,6 @@ class Records(Generic[_Record]):
         """Return the record of ``thing``, or None."""
         entry = self._found.get(id(thing))
         return entry[1] if entry is not None and entry[0]() is thing else None
+
+    def __getitem__(self, thing: object) -> _Record:
+        return self._found[id(thing)][1]

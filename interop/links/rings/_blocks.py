@@ -54,44 +54,20 @@ class RingHome(BufferHome, Protocol):
 class RingBlock:
     """The memory of one batch. See :class:`interop.links.order.BatchHandOver`."""
 
-    __slots__ = (
-        "_prepared",
-        "_resources",
-        "binary",
-        "blocking",
-        "buffer",
-        "consumer_states",
-        "eager",
-        "frames",
-        "late",
-        "memory",
-        "number",
-        "ownership",
-        "producer_first",
-        "producer_states",
-        "progress",
-        "serial",
-        "timeout",
-        "to_consumer",
-        "to_producer",
-    )
-
     def __init__(
         self,
+        home: RingHome,
         number: int,
         source: Source,
         buffer: Buffer,
-        memory: ExternalMemory,
         directions: tuple[ToConsumer, ToProducer],
         resources: ExitStack,
-        *,
-        blocking: bool,
-        timeout: float,
     ) -> None:
-        self.timeout = timeout
+        assert buffer.external is not None  # rings exist only where memory is shared
+        self.timeout = home.timeout
         self.number = number
         self.buffer = buffer
-        self.memory = memory
+        self.memory: ExternalMemory = buffer.external
         self.ownership = buffer.ownership
         self.to_consumer, self.to_producer = directions
         self.binary = self.to_consumer.binary
@@ -99,8 +75,8 @@ class RingBlock:
         self.producer_states = _FREE_OR_BACK if by_producer else WITH_CONSUMER
         self.consumer_states = _PRODUCED if by_producer else _FREE_OR_PRODUCED
         self.late = False
-        self.blocking = blocking
-        self.eager = not blocking
+        self.blocking = home.plan.to_producer.strategy is Strategy.BLOCKING
+        self.eager = not self.blocking
         self.frames = 0
         """Frames that were made and that the other side has not had."""
         self.progress = 0
@@ -154,21 +130,11 @@ def open_block(home: RingHome, number: int, nbytes: int, source: Source) -> Ring
         nbytes: Size of the block in bytes.
         source: The side that makes the frames.
     """
-    plan, order = home.plan, home.order
     with ExitStack() as undo:
-        shared = order.to_consumer, order.to_producer
-        directions = open_batch_directions(plan, home.producer, home.consumer, home.timeout, shared, undo)
+        shared = home.order.to_consumer, home.order.to_producer
+        directions = open_batch_directions(
+            home.plan, home.producer, home.consumer, home.timeout, shared, undo
+        )
         buffer = open_buffer(home, Layout((nbytes,), DTYPES["uint8"], nbytes))
         undo.callback(buffer.release)
-        assert buffer.external is not None  # rings exist only where memory is shared
-        blocking = plan.to_producer.strategy is Strategy.BLOCKING
-        return RingBlock(
-            number,
-            source,
-            buffer,
-            buffer.external,
-            directions,
-            undo.pop_all(),
-            blocking=blocking,
-            timeout=home.timeout,
-        )
+        return RingBlock(home, number, source, buffer, directions, undo.pop_all())

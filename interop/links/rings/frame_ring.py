@@ -22,62 +22,18 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from interop.links.rings.recorded import Recorded
-from interop.links.rings.slots import Batch, RingBase
+from interop.links.rings.slots import Batch, BatchHooks, RingBase
 from interop.protocols import InvalidArgument, TurnError
 from interop.toolkit import WITH_CONSUMER, OwnershipState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Generator, Sequence
 
     from interop.links.rings._blocks import RingBlock, RingHome
-    from interop.links.rings._handover import Handover
-    from interop.links.rings.layout import RingLayout, Slot, Source, Tally
-    from interop.protocols import Commands, Producer
+    from interop.links.rings.layout import Consume, Produce, RingLayout, Slot
 
 DEFAULT_SLOTS = 64
 """Slots of a ring by default: two batches of half as many."""
-
-
-class FrameBatch(Batch):
-    """A batch of a :class:`FrameRing`, which counts its frames."""
-
-    __slots__ = ("_source", "_tally")
-
-    def __init__(
-        self,
-        handover: Handover,
-        producer: Producer,
-        block: RingBlock,
-        first: int,
-        slots: Sequence[Slot],
-        tally: Tally,
-        source: Source,
-    ) -> None:
-        super().__init__(handover, producer, block, first, slots)
-        self._tally = tally
-        self._source = source
-
-    def _produced(self) -> None:
-        if self._source == "producer":
-            self._made()
-        else:
-            self._had()
-
-    def _taken(self) -> None:
-        if self._source == "producer":
-            self._had()
-
-    def _given_back(self) -> None:
-        if self._source == "consumer":
-            self._made()
-
-    def _made(self) -> None:
-        self._block.frames = len(self.slots)
-        self._tally.produced += len(self.slots)
-
-    def _had(self) -> None:
-        self._tally.consumed += self._block.frames
-        self._block.frames = 0
 
 
 class FrameRing(RingBase):
@@ -115,8 +71,9 @@ class FrameRing(RingBase):
             TurnError: Another loop over the ring is running.
             ClosedError: The ring or its link is closed.
         """
+        hooks = BatchHooks(self._handover, self._producer, self._tally.made, self._tally.had)
         for block, first, slots in self._rounds(count):
-            batch = FrameBatch(self._handover, self._producer, block, first, slots, self._tally, self.source)
+            batch = Batch(hooks, block, first, slots)
             try:
                 yield batch
             finally:
@@ -126,8 +83,7 @@ class FrameRing(RingBase):
     def _rounds(self, count: int) -> Generator[tuple[RingBlock, int, Sequence[Slot]]]:
         """Choose the blocks for ``count`` frames."""
         if count < 0:
-            msg = f"the number of frames must not be negative, got {count}"
-            raise InvalidArgument(msg)
+            raise InvalidArgument(f"the number of frames must not be negative, got {count}")
         self._check_open()
         if self._running:
             raise TurnError("another loop over this ring is running; end it first")
@@ -155,17 +111,14 @@ class FrameRing(RingBase):
             elif self.source == "consumer" and state in WITH_CONSUMER:
                 self._handover.make_room()
                 self._handover.submit(block, block.submission(self._producer))
-        self._tally.dropped += block.frames
-        block.frames = 0
+        self._tally.lost(block)
 
     def _passed(self, frames: int) -> None:
         """Count frames of a recorded batch, which were made and taken."""
         self._tally.produced += frames
         self._tally.consumed += frames
 
-    def record(
-        self, *, produce: Callable[[Commands, Slot], object], consume: Callable[[Slot], Callable[[], object]]
-    ) -> Recorded:
+    def record(self, *, produce: Produce, consume: Consume) -> Recorded:
         """Prepare the work on every slot, to be run for any number of frames with :meth:`Recorded.run`.
 
         The side that makes the frames comes first. The caller owns the result; it closes with the ring at the latest.
@@ -181,19 +134,12 @@ class FrameRing(RingBase):
         """
         self._check_open()
         blocks = list(zip(self._blocks, self._slots, strict=True))
-        made = Recorded(
-            self._handover, self._producer, blocks, (self._rounds, self._passed), produce, consume
-        )
+        ring = self._rounds, self._passed
+        made = Recorded(self._handover, self._producer, blocks, ring, produce, consume)
         self._recorded.append(made)
         return made
 
-    def run(
-        self,
-        count: int,
-        *,
-        produce: Callable[[Commands, Slot], object],
-        consume: Callable[[Slot], Callable[[], object]],
-    ) -> None:
+    def run(self, count: int, *, produce: Produce, consume: Consume) -> None:
         """Record as :meth:`record` does, run ``count`` frames, and free the recording."""
         recorded = self.record(produce=produce, consume=consume)
         try:

@@ -20,149 +20,67 @@ from __future__ import annotations
 
 import threading
 import time
-from abc import ABC, abstractmethod
 from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from interop.links.rings.slots import Batch, RingBase
+from interop.links.rings.slots import Batch, BatchHooks, RingBase
 from interop.protocols import InvalidArgument, TurnError
-from interop.toolkit import WITH_CONSUMER, OwnershipState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
     from interop.links.rings._blocks import RingBlock, RingHome
-    from interop.links.rings._handover import Handover
     from interop.links.rings.layout import Counts, RingLayout, Slot
-    from interop.protocols import Commands, MappedBuffer, Producer
+    from interop.protocols import Commands, MappedBuffer
+    from interop.toolkit import OwnershipState
+
+    Leave = Callable[["OnceBatch", RingBlock], object]
 
 PLACES = 3
 """Batches of a ring at least: taken, ready, and being made."""
-_PRODUCED = frozenset({OwnershipState.PRODUCED})
 _AHEAD = 2
 """Submissions of the producer that may be in flight: one that runs, and one behind it."""
 
 
-class OnceBatch(Batch, ABC):
+class OnceBatch(Batch):
     """A batch that one side of a :class:`LatestRing` uses once."""
 
-    __slots__ = ("_done", "_tell", "busy")
+    __slots__ = ("_leave", "busy")
 
     def __init__(
-        self,
-        handover: Handover,
-        producer: Producer,
-        block: RingBlock,
-        first: int,
-        slots: Sequence[Slot],
-        tell: Callable[[OnceBatch], object],
+        self, hooks: BatchHooks, block: RingBlock, first: int, slots: Sequence[Slot], leave: Leave
     ) -> None:
-        """``tell`` is called when the side has left the batch."""
-        super().__init__(handover, producer, block, first, slots)
-        self._tell = tell
-        self._done = False
-        """Whether the side has come so far that the frames count."""
+        """``leave`` is called when the side has left the batch, after an exception too."""
+        super().__init__(hooks, block, first, slots)
+        self._leave = leave
         self.busy = False
         """Whether its ``with`` block is open."""
-
-    @property
-    def done(self) -> bool:
-        """Whether the side has come so far that the frames count."""
-        return self._done
-
-    @property
-    def block(self) -> RingBlock:
-        """The memory of the batch."""
-        return self._block
 
     @contextmanager
     def producer(self) -> Generator[Commands]:
         """See :meth:`interop.links.Batch.producer`."""
-        self._check_side("producer", self._block.producer_states)
-        with self._use(), super().producer() as commands:
+        with self._use("producer", self._block.producer_states), super().producer() as commands:
             yield commands
 
     @contextmanager
     def consumer(self) -> Generator[tuple[MappedBuffer, ...]]:
         """See :meth:`interop.links.Batch.consumer`."""
-        self._check_side("consumer", self._block.consumer_states)
-        with self._use(), super().consumer() as views:
+        with self._use("consumer", self._block.consumer_states), super().consumer() as views:
             yield views
 
-    def _check_side(self, side: str, allowed: frozenset[OwnershipState]) -> None:
-        self._check()
-        if not self.busy:
-            self._handover.batches.check(self._block, side, allowed)
-
     @contextmanager
-    def _use(self) -> Generator[None]:
+    def _use(self, side: str, allowed: frozenset[OwnershipState]) -> Generator[None]:
+        self._check()
         if self.busy:
             raise TurnError("the `with` block of this batch is open already")
+        self._hooks.handover.batches.check(self._block, side, allowed)
         self.busy = True
         try:
             yield
         finally:
             self.busy = False
-            self._leave()
-
-    @abstractmethod
-    def _leave(self) -> None:
-        """Note that the side has left the batch."""
-
-    def void(self) -> RingBlock:
-        """Refuse further use; return the block."""
-        self.end()
-        return self._block
-
-
-class MadeBatch(OnceBatch):
-    """A batch of the side that makes frames."""
-
-    __slots__ = ()
-
-    def _produced(self) -> None:
-        self._done = True
-
-    def _given_back(self) -> None:
-        self._done = True
-
-    def _leave(self) -> None:
-        self.end()
-        self._tell(self)
-
-
-class TakenBatch(OnceBatch):
-    """A batch of the side that takes frames."""
-
-    __slots__ = ("_count",)
-
-    def __init__(
-        self,
-        handover: Handover,
-        producer: Producer,
-        block: RingBlock,
-        first: int,
-        slots: Sequence[Slot],
-        tell: Callable[[OnceBatch], object],
-        count: Callable[[RingBlock], object],
-    ) -> None:
-        """``count`` is called when the side has the frames."""
-        super().__init__(handover, producer, block, first, slots, tell)
-        self._count = count
-
-    def _produced(self) -> None:
-        self._done = True
-        self._count(self._block)
-
-    def _taken(self) -> None:
-        self._done = True
-        self._count(self._block)
-
-    def _leave(self) -> None:
-        if self._done:  # otherwise the batch can still be taken
-            self.end()
-            self._tell(self)
+            self._leave(self, self._block)
 
 
 class LatestRing(RingBase):
@@ -177,8 +95,7 @@ class LatestRing(RingBase):
         Raises:
             InvalidArgument: The layout has fewer than three batches.
         """
-        layout.check(home.plan)
-        if layout.slots // layout.batch < PLACES:
+        if layout.slots < PLACES * layout.batch:
             places = f"{PLACES} batches: one that is taken, one that is ready, one that is being made"
             got = f"{layout.slots} slots in batches of {layout.batch}"
             raise InvalidArgument(f"the newest frame wins in rings of at least {places}; got {got}")
@@ -187,13 +104,14 @@ class LatestRing(RingBase):
         for block in self._blocks:
             block.late = makes and block.binary is not None
             block.eager = block.eager and makes
+        self._hooks = BatchHooks(self._handover, self._producer, self._made, self._had)
         self._changed = threading.Condition()
         self._free = deque(self._blocks)
         self._held: list[RingBlock] = []
         """Blocks on which the taker's work may still run."""
-        self._making: MadeBatch | None = None
+        self._making: OnceBatch | None = None
         self._ready: RingBlock | None = None
-        self._taking: TakenBatch | None = None
+        self._taking: OnceBatch | None = None
         self._finished = False
 
     @staticmethod
@@ -231,12 +149,11 @@ class LatestRing(RingBase):
                 raise TurnError("no frames can be made after finish")
             unused = self._making
             if unused is not None:
-                self._free.appendleft(unused.void())
+                self._free.appendleft(unused.end())
             block = self._free.popleft()
             slots = self._slots[block.number][:count]
-            self._making = MadeBatch(
-                self._handover, self._producer, block, self._tally.produced, slots, self._made
-            )
+            first = self._tally.produced
+            self._making = OnceBatch(self._hooks, block, first, slots, self._left_by_maker)
             return self._making
 
     def newest(self, timeout: float | None = None) -> Batch | None:
@@ -270,16 +187,14 @@ class LatestRing(RingBase):
             if unused is not None and self._ready is None:
                 return unused
             if unused is not None:
-                self._give_up(unused.void())
+                self._give_up(unused.end())
             block, self._ready = self._ready, None
             if block is None:
                 self._taking = None
                 return None
             first = self._tally.produced - block.frames
             slots = self._slots[block.number][: block.frames]
-            self._taking = TakenBatch(
-                self._handover, self._producer, block, first, slots, self._left, self._had
-            )
+            self._taking = OnceBatch(self._hooks, block, first, slots, self._left_by_taker)
             return self._taking
 
     def finish(self) -> None:
@@ -313,51 +228,48 @@ class LatestRing(RingBase):
 
     def _give_up(self, block: RingBlock) -> None:
         """Drop the frames of a block that was not taken. The caller has the lock."""
-        self._tally.dropped += block.frames
-        block.frames = 0
+        self._tally.lost(block)
         self._handover.batches.reclaim(block)
         self._free.appendleft(block)  # no device works on it: it is the best one to go on with
 
-    def _made(self, batch: OnceBatch) -> None:
-        """Make a batch that its maker has left the newest, unless the maker failed."""
-        block = batch.block
+    def _made(self, block: RingBlock, frames: int) -> None:
+        """Make a batch that its maker has handed over the newest."""
         with self._changed:
             self._making = None
-            if not batch.done:
-                if block.ownership.state in self._handed_over:
-                    self._handover.batches.reclaim(block)
-                self._free.appendleft(block)
-                return
-            block.frames = len(batch)
-            self._tally.produced += block.frames
+            self._tally.made(block, frames)
             late, self._ready = self._ready, block
             if late is not None:
                 self._give_up(late)
             self._changed.notify_all()
 
-    @property
-    def _handed_over(self) -> frozenset[OwnershipState]:
-        """The states in which a batch is with the side that takes frames."""
-        return _PRODUCED if self.source == "producer" else WITH_CONSUMER
+    def _left_by_maker(self, batch: OnceBatch, block: RingBlock) -> None:
+        """Go on with the memory of a batch whose maker failed."""
+        batch.end()
+        with self._changed:
+            if self._making is batch:
+                self._making = None
+                taken = block.consumer_states if block.producer_first else block.producer_states
+                if block.ownership.state in taken:
+                    self._handover.batches.reclaim(block)
+                self._free.appendleft(block)
 
     def _had(self, block: RingBlock) -> None:
         """Count the frames that the taker has got."""
         with self._changed:
-            self._tally.consumed += block.frames
-            block.frames = 0
+            self._tally.had(block)
 
-    def _left(self, batch: OnceBatch) -> None:
-        """Note that the taker has enqueued its work."""
+    def _left_by_taker(self, batch: OnceBatch, block: RingBlock) -> None:
+        """Note that the taker has enqueued its work. A batch that it failed to get can still be taken."""
         with self._changed:
-            self._taking = None
-            self._held.append(batch.block)
+            if not block.frames:
+                self._taking = None
+                self._held.append(batch.end())
 
     def release(self) -> None:
         """Free everything. The work that uses it must have ended. For the link."""
         with self._changed:
             for block in self._blocks:
-                self._tally.dropped += block.frames
-                block.frames = 0
+                self._tally.lost(block)
             self._finished = True
             self._closed = True
             self._changed.notify_all()

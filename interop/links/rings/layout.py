@@ -49,20 +49,6 @@ class Counts(NamedTuple):
     """Frames that were made and are not taken yet."""
 
 
-class Tally:
-    """The running counts of a ring."""
-
-    __slots__ = ("consumed", "dropped", "produced")
-
-    def __init__(self) -> None:
-        self.produced = self.consumed = self.dropped = 0
-
-    def counts(self) -> Counts:
-        """Return the counts as they are now."""
-        produced, consumed, dropped = self.produced, self.consumed, self.dropped
-        return Counts(produced, consumed, dropped, produced - consumed - dropped)
-
-
 def as_count(name: str, given: object) -> int | None:
     """Return a number of slots or frames as an int, and None as it is.
 

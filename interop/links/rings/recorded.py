@@ -57,21 +57,21 @@ class RecordedCalls:
 
     def __init__(self, block: RingBlock, commands: CommandList, launches: Sequence[Launch]) -> None:
         """Fill a list with the consumer's part of a batch."""
-        ready, done = block.to_consumer.external_ready, block.to_producer.external_done
+        ready = block.to_consumer.external_ready if block.producer_first else None
+        done = block.to_producer.external_done if block.eager else None
         self.commands = commands
         self.launches = launches
-        self.waits = block.producer_first and ready is not None
-        self.signals = block.eager and done is not None
+        self.waits, self.signals = ready is not None, done is not None
         self.whole = self.waits and self.signals
         self.steady: Submission | None = None
         """The recorded submission of a batch that comes back from the consumer."""
-        if block.producer_first and ready is not None:
+        if ready is not None:
             commands.wait(ready)
         commands.acquire(block.memory)
         for launch in launches:
             commands.launch(launch)
         commands.release(block.memory)
-        if block.eager and done is not None:
+        if done is not None:
             commands.signal(done)
 
     def check_open(self) -> None:
@@ -82,18 +82,6 @@ class RecordedCalls:
 
 class Recorded:
     """The prepared work on every slot of a ring. Made by :meth:`interop.links.FrameRing.record`."""
-
-    __slots__ = (
-        "_calls",
-        "_closed",
-        "_handover",
-        "_launches",
-        "_passed",
-        "_produce",
-        "_producer",
-        "_rounds",
-        "_submissions",
-    )
 
     def __init__(
         self,

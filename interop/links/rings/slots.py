@@ -3,21 +3,50 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from interop.links.rings._blocks import RingHome, open_block
 from interop.links.rings._handover import Handover
-from interop.links.rings.layout import Counts, RingLayout, Slot, Source, Tally
+from interop.links.rings.layout import Counts, RingLayout, Slot, Source
 from interop.protocols import ClosedError, TurnError
 from interop.toolkit import PART_ALIGNMENT
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
-    from types import TracebackType
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from typing import Self
 
     from interop.links.rings._blocks import RingBlock
     from interop.protocols import Commands, MappedBuffer, Producer
+
+
+@dataclass(slots=True)
+class Tally:
+    """The running counts of a ring."""
+
+    produced: int = 0
+    consumed: int = 0
+    dropped: int = 0
+
+    def counts(self) -> Counts:
+        """Return the counts as they are now."""
+        produced, consumed, dropped = self.produced, self.consumed, self.dropped
+        return Counts(produced, consumed, dropped, produced - consumed - dropped)
+
+    def made(self, block: RingBlock, frames: int) -> None:
+        """Count the frames that a block now holds."""
+        block.frames = frames
+        self.produced += frames
+
+    def had(self, block: RingBlock) -> None:
+        """Count the frames of a block as taken."""
+        self.consumed += block.frames
+        block.frames = 0
+
+    def lost(self, block: RingBlock) -> None:
+        """Count the frames of a block as dropped."""
+        self.dropped += block.frames
+        block.frames = 0
 
 
 class RingBase:
@@ -116,10 +145,19 @@ class RingBase:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class BatchHooks(NamedTuple):
+    """What a batch needs of its ring."""
+
+    handover: Handover
+    producer: Producer
+    made: Callable[[RingBlock, int], object]
+    """Called with the number of frames when their maker has handed them over."""
+    had: Callable[[RingBlock], object]
+    """Called when the other side has the frames."""
 
 
 class Batch:
@@ -129,13 +167,10 @@ class Batch:
     on unchanged.
     """
 
-    __slots__ = ("_block", "_handover", "_producer", "_valid", "first", "slots")
+    __slots__ = ("_block", "_hooks", "_valid", "first", "slots")
 
-    def __init__(
-        self, handover: Handover, producer: Producer, block: RingBlock, first: int, slots: Sequence[Slot]
-    ) -> None:
-        self._handover = handover
-        self._producer = producer
+    def __init__(self, hooks: BatchHooks, block: RingBlock, first: int, slots: Sequence[Slot]) -> None:
+        self._hooks = hooks
         self._block = block
         self._valid = True
         self.first = first
@@ -162,17 +197,21 @@ class Batch:
                 hand-over of the link failed.
         """
         self._check()
-        self._handover.batches.check(self._block, "producer", self._block.producer_states)
-        self._handover.make_room()
-        submission = self._block.submission(self._producer)
+        block, hooks = self._block, self._hooks
+        hooks.handover.batches.check(block, "producer", block.producer_states)
+        hooks.handover.make_room()
+        submission = block.submission(hooks.producer)
         commands = submission.begin()
         try:
             yield commands
-            self._handover.submit(self._block, submission)
+            hooks.handover.submit(block, submission)
         except BaseException:
             submission.abandon()
             raise
-        self._produced()
+        if block.producer_first:
+            hooks.made(block, len(self.slots))
+        else:
+            hooks.had(block)
 
     @contextmanager
     def consumer(self) -> Generator[tuple[MappedBuffer, ...]]:
@@ -186,27 +225,22 @@ class Batch:
                 hand-over of the link failed.
         """
         self._check()
-        self._handover.batches.take(self._block)
-        self._taken()
+        block, hooks = self._block, self._hooks
+        hooks.handover.batches.take(block)
+        if block.producer_first:
+            hooks.had(block)
         try:
             yield tuple([slot.view for slot in self.slots])
         finally:
-            self._handover.batches.give_back(self._block)
-        self._given_back()
-
-    def _produced(self) -> None:
-        """Note that the producer's work on the frames was submitted."""
-
-    def _taken(self) -> None:
-        """Note that the consumer has the frames."""
-
-    def _given_back(self) -> None:
-        """Note that the consumer has left the frames."""
+            hooks.handover.batches.give_back(block)
+        if not block.producer_first:
+            hooks.made(block, len(self.slots))
 
     def _check(self) -> None:
         if not self._valid:
             raise TurnError("this batch is over: the loop has gone on to the next one")
 
-    def end(self) -> None:
-        """Refuse further use."""
+    def end(self) -> RingBlock:
+        """Refuse further use; return the memory of the batch. For the ring."""
         self._valid = False
+        return self._block

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from interop.links.buffers import layout_of
 from interop.protocols import DriverError, InvalidArgument
@@ -76,16 +76,8 @@ class Tuning:
 class RingMaker(Protocol):
     """A link."""
 
-    def ring(
-        self,
-        shape: int | tuple[int, ...],
-        dtype: object = ...,
-        *,
-        mode: Literal["throughput"] = ...,
-        source: Source = ...,
-        slots: int | None = ...,
-        batch: int | None = ...,
-    ) -> FrameRing:
+    @property
+    def ring(self) -> Callable[..., FrameRing]:
         """Allocate a ring; see :meth:`interop.links.Link.ring`."""
         ...
 
@@ -208,8 +200,4 @@ def _fill(commands: Commands, slot: Slot) -> None:
 
 
 def _nothing(_slot: Slot) -> Callable[[], object]:
-    return _pass
-
-
-def _pass() -> None:
-    return None
+    return lambda: None

@@ -63,11 +63,9 @@ def open_batch_directions(
         undo: Closes the directions that were created here.
     """
     if uses_binary_pair(plan):
-        from interop.links.sync.binary import BinaryPair
-
-        pair = BinaryPair(plan, producer, consumer, timeout)
-        undo.callback(pair.close)
-        return pair, pair
+        both = open_directions(plan, producer, consumer, timeout)
+        undo.callback(both[0].close)
+        return both
     to_consumer, to_producer = shared
     if plan.to_producer.handle_type is ONE_SHOT:
         to_producer = sync_file_to_producer(producer, consumer)

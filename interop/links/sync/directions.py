@@ -12,7 +12,19 @@ if TYPE_CHECKING:
     from interop.protocols import ExternalSemaphore, InteropError, ProducerSemaphore, Stream, Submission
 
 
-class ToConsumer(Protocol):
+class OneWay(Protocol):
+    """A direction of either kind."""
+
+    def rescue(self) -> None:
+        """Release the stream or queue that still waits, after a failure, so that everything can be closed."""
+        ...
+
+    def close(self) -> None:
+        """Release what the direction owns. A second call does nothing."""
+        ...
+
+
+class ToConsumer(OneWay, Protocol):
     """Makes the consumer's stream wait for the producer's queue."""
 
     @property
@@ -60,16 +72,8 @@ class ToConsumer(Protocol):
         """
         ...
 
-    def rescue(self) -> None:
-        """Release every stream that still waits, after a failure, so that everything can be closed."""
-        ...
 
-    def close(self) -> None:
-        """Release what the direction owns. A second call does nothing."""
-        ...
-
-
-class ToProducer(Protocol):
+class ToProducer(OneWay, Protocol):
     """Makes the producer's queue wait for the consumer's stream."""
 
     @property
@@ -88,12 +92,4 @@ class ToProducer(Protocol):
 
     def next_value(self) -> int:
         """Reserve the timeline value with which a command list signals next."""
-        ...
-
-    def rescue(self) -> None:
-        """Release the queue if it still waits, after a failure, so that everything can be closed."""
-        ...
-
-    def close(self) -> None:
-        """Release what the direction owns. A second call does nothing."""
         ...

@@ -8,7 +8,6 @@ from interop.protocols import CompileError
 from interop.toolkit import DeviceConsumer
 
 if TYPE_CHECKING:
-    from interop.protocols import Handle, ImageDescriptor, MemoryDescriptor
     from interop_cuda._runtime import CudaRuntime
     from interop_cuda.image import CudaImage
 
@@ -43,20 +42,14 @@ class CudaConsumer(DeviceConsumer):
 
     runtime: CudaRuntime
     more_names = _MORE_NAMES
-    load_hints = dict.fromkeys(
-        (200, 209, 218, 222), _NEWER
-    )  # the answers to code that the driver cannot read
+    # The answers to code that the driver cannot read.
+    load_hints = dict.fromkeys((200, 209, 218, 222), _NEWER)
 
-    def open_image(
-        self, handle: Handle, memory: MemoryDescriptor, image: ImageDescriptor, timeout: float
-    ) -> CudaImage:
-        """Import an image as a mipmapped array, or as rows of memory."""
-        from interop.toolkit import map_image
-        from interop_cuda.image import CudaImage, array_of
+    def image_type(self) -> type[CudaImage]:
+        """Load the class of images: mipmapped arrays, or rows of memory."""
+        from interop_cuda.image import CudaImage
 
-        return CudaImage(
-            self.stream, *map_image(self.stream, handle, memory, image, array_of), image, timeout
-        )
+        return CudaImage
 
     def compile_text(self, text: str) -> bytes:
         """Compile by NVRTC (``nvrtcCompileProgram``)."""

@@ -41,13 +41,7 @@ class CudaImage(DeviceImage):
     __slots__ = ()
 
     def enqueue_copy(
-        self,
-        runtime: CudaRuntime,
-        stream: int,
-        host: int,
-        level: int,
-        layer: int,
-        to_host: bool,  # noqa: FBT001 - bound by position
+        self, runtime: CudaRuntime, stream: int, host: int, level: int, layer: int, *, to_host: bool
     ) -> None:
         """Call ``cuMemcpy3DAsync``."""
         image = self.descriptor
@@ -64,15 +58,14 @@ class CudaImage(DeviceImage):
         copy = Memcpy3D(source=source, target=target, width_in_bytes=size, height=height, depth=depth)
         runtime.call("cuMemcpy3DAsync_v2", ctypes.byref(copy), stream)
 
-
-def array_of(image: ImageDescriptor) -> object:
-    """Return CUDA's descriptor of the mipmapped array that an image is."""
-    wanted = MipmappedArrayDesc(offset=image.offset, levels=image.mip_levels)
-    array = wanted.array
-    array.width, array.height, depth = image.extent
-    layered = image.array_layers > 1
-    array.depth = image.array_layers if layered else depth if image.is_3d else 0
-    array.format = _FORMATS[image.format.numbers, image.format.bits]
-    array.channels = image.format.components
-    array.flags = ARRAY_SURFACE_LOAD_STORE | (ARRAY_LAYERED if layered else 0)
-    return ctypes.byref(wanted)
+    def describe(self, _runtime: CudaRuntime, image: ImageDescriptor, /) -> object:
+        """Return CUDA's descriptor of the mipmapped array that an image is."""
+        wanted = MipmappedArrayDesc(offset=image.offset, levels=image.mip_levels)
+        array = wanted.array
+        array.width, array.height, depth = image.extent
+        layered = image.array_layers > 1
+        array.depth = image.array_layers if layered else depth if image.is_3d else 0
+        array.format = _FORMATS[image.format.numbers, image.format.bits]
+        array.channels = image.format.components
+        array.flags = ARRAY_SURFACE_LOAD_STORE | (ARRAY_LAYERED if layered else 0)
+        return ctypes.byref(wanted)

@@ -17,7 +17,6 @@ from interop.protocols import (
     host_identity,
 )
 from interop.toolkit import HOST_IMPORTABLE, ConsumerBase, HostMemory
-from interop_numpy.kernels import HostModule
 from interop_numpy.memory import HostArray
 from interop_numpy.stream import HostStream
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from interop.protocols import Handle, MemoryDescriptor
+    from interop_numpy.kernels import HostModule
 
 _NO_SEMAPHORES = "NumPy has no semaphores; a worker thread and a Vulkan timeline keep the order"
 _NO_MEMFD = "this system has no memfds, through which NumPy imports device memory"
@@ -86,4 +86,6 @@ class NumPyConsumer(ConsumerBase[HostArray, HostStream]):
 
     def compile(self, source: str | Mapping[str, str]) -> HostModule:
         """Compile portable source with the system's C compiler; see :mod:`interop.toolkit.host_kernels`."""
+        from interop_numpy.kernels import HostModule
+
         return self.keep(HostModule(source, self.stream))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import sysconfig
+import sys
 from pathlib import Path
 
 import interop_softgpu
@@ -20,12 +20,10 @@ def native(name: str) -> Path | None:
     ``INTEROP_SOFTGPU_BUILD`` names a CMake build folder that goes first. An editable install keeps the
     libraries in site-packages and the Python files in the source tree.
     """
-    folders = [Path(folder) for folder in interop_softgpu.__path__]
-    folders += [Path(sysconfig.get_path(kind)) / "interop_softgpu" for kind in ("platlib", "purelib")]
     build = os.environ.get("INTEROP_SOFTGPU_BUILD")
-    if build:
-        folders.insert(0, Path(build))
-    return next((folder / name for folder in folders if (folder / name).is_file()), None)
+    folders = [build] if build else []
+    folders += [*interop_softgpu.__path__, *(f"{folder}/interop_softgpu" for folder in sys.path)]
+    return next((file for file in (Path(folder, name) for folder in folders) if file.is_file()), None)
 
 
 def cache() -> Path:

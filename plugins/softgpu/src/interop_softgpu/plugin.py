@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from interop.protocols import hookimpl
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
 @hookimpl
 def interop_prepare_environment() -> list[str]:
     """Activate the software drivers where no hardware is found; report one line per thing done."""
+    if (
+        os.environ.get("INTEROP_SOFTGPU", "").lower() == "off"
+    ):  # a first frame needs none of the modules below
+        return []
     from interop_softgpu.activate import activate
 
     return list(activate().lines)
