@@ -100,14 +100,15 @@ def _memory_type(context: Context, allowed: int, *, host_visible: bool) -> int:
     # The host mostly reads mapped memory, and reading uncached memory is slow.
     cached, local = VK.VK_MEMORY_PROPERTY_HOST_CACHED_BIT, VK.VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT
     preferred: int = cached if host_visible else local
-    types = context.memory.memoryTypes[0 : context.memory.memoryTypeCount]
-    flags = [int(each.propertyFlags) for each in types]
-    fitting = [
-        index
-        for index, each in enumerate(flags)
-        if allowed >> index & 1 and each & required == required and not each & _AVOIDED
-    ]
-    if not fitting:
+    best, best_score = -1, -1
+    for index in range(context.memory.memoryTypeCount):
+        flags = int(context.memory.memoryTypes[index].propertyFlags)
+        if not allowed >> index & 1 or flags & required != required or flags & _AVOIDED:
+            continue
+        score = int(flags & preferred == preferred)
+        if score > best_score:
+            best, best_score = index, score
+    if best < 0:
         what = "host-visible memory" if host_visible else "memory"
         raise Unsupported(what, f"{context.info.name} has no memory type that fits")
-    return max(fitting, key=lambda index: flags[index] & preferred == preferred)
+    return best

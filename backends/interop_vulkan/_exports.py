@@ -53,7 +53,9 @@ class Exports:
         self, context: Context, kind: str, native: Any, handle_type: HandleType, undo: contextlib.ExitStack
     ) -> None:
         """``native`` was created for this handle type. ``undo`` closes the kept handle."""
-        way, out = ("Fd", "int") if handle_type.is_fd else ("Win32Handle", "HANDLE")
+        self._is_fd = handle_type.is_fd
+        self._once = handle_type is HandleType.OPAQUE_WIN32
+        way, out = ("Fd", "int") if self._is_fd else ("Win32Handle", "HANDLE")
         asked = {kind.lower(): native, "handleType": TYPES[kind][handle_type][0]}
         self._context = context
         self._function = f"vkGet{kind}{way}KHR"
@@ -66,7 +68,7 @@ class Exports:
 
     def take(self) -> Handle:
         """Return a new handle. The caller owns it."""
-        if self.type is not HandleType.OPAQUE_WIN32:
+        if not self._once:
             return self._ask()
         with self._lock:
             if self._kept is None:
@@ -81,7 +83,7 @@ class Exports:
         if code:
             check(function, code)
         number = found[0]
-        if not self.type.is_fd:
+        if not self._is_fd:
             value = _driver.address(number)
             try:
                 check_value(value, self.type)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -54,7 +55,8 @@ def create_host_buffer(
             raise Unsupported("a buffer in host memory", reason)
         chain = struct("VkImportMemoryHostPointerInfoEXT", handleType=bit, pHostPointer=pointer)
         allocate(context, "Buffer", native, needs, undo, chain, host_visible=host_visible)
-        descriptor = describe_memory(context, _HOST, size, allocation_size=pages.size)
+        name = os.urandom(16)
+        descriptor = describe_memory(context, _HOST, size, pages.size, dedicated=False, allocation=name)
         export = partial(Handle, pages.address, _HOST, keep=pages), descriptor
         mapped = pointer if host_visible else NULL
         return VulkanBuffer(context, native, export, undo.pop_all().close, size, pages.size, mapped)

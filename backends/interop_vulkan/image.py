@@ -175,7 +175,7 @@ def create_image(
         exports = None
         if export is not None:
             size = int(needs.memoryRequirements.size)
-            descriptor = describe_memory(context, export, size, dedicated=dedicated, allocation=None)
+            descriptor = describe_memory(context, export, size, size, dedicated=dedicated, allocation=None)
             exports = Exports(context, "Memory", memory, export, undo).take, descriptor
         made = VulkanImage(context, native, exports, undo.pop_all().close, image, timeout)
     try:

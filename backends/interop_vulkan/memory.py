@@ -221,17 +221,26 @@ def create_buffer(
         total = int(needs.memoryRequirements.size)
         exports = None
         if export is not None:
-            descriptor = describe_memory(context, export, size, allocation_size=total, dedicated=dedicated)
+            name = os.urandom(16)
+            descriptor = describe_memory(context, export, size, total, dedicated=dedicated, allocation=name)
             exports = Exports(context, "Memory", memory, export, undo).take, descriptor
         seen = host_visible or (export is not None and export not in _OPAQUE)
         destroy = undo.pop_all().close
         return VulkanBuffer(context, native, exports, destroy, size, total, mapped, seen_by_host=seen)
 
 
-def describe_memory(context: Context, export: HandleType, size: int, **more: Any) -> MemoryDescriptor:
-    """Return the descriptor of a new allocation, under an identifier of its own unless ``more`` says otherwise."""
-    fields: dict[str, Any] = {"allocation_size": size, "allocation": os.urandom(16), **more}
-    return MemoryDescriptor(size=size, handle_type=export, device=context.info.identity, **fields)
+def describe_memory(
+    context: Context, export: HandleType, size: int, total: int, *, dedicated: bool, allocation: bytes | None
+) -> MemoryDescriptor:
+    """Return the descriptor of a new allocation of ``total`` bytes."""
+    return MemoryDescriptor(
+        allocation_size=total,
+        size=size,
+        handle_type=export,
+        dedicated=dedicated,
+        device=context.info.identity,
+        allocation=allocation,
+    )
 
 
 def map_memory(context: Context, memory: Any, offset: int) -> Any:
