@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import statistics
 import sys
 import time
@@ -205,6 +206,9 @@ def main() -> int:
     parser.add_argument("--limit", type=float, help="fail when a ratio of instructions is above this")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    # The largest ring takes more descriptors than the 1,024 that a shell often allows its programs.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     found = [
         row for consumer in options.consumers.split(",") for row in rows(consumer, options.sync, options)
     ]
