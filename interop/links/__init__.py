@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from interop.links.buffers import Buffer
@@ -10,6 +9,7 @@ from interop.links.connect import connect
 from interop.links.link import Link
 from interop.links.queue_turns import QueueTurn
 from interop.links.turns import ConsumerTurn, ProducerTurn
+from interop.protocols import load_later
 
 if TYPE_CHECKING:
     from interop.links.rings import (
@@ -32,11 +32,6 @@ __all__ += ["Batch", "Counts", "FrameRing", "LatestRing", "Recorded", "Slot", "T
 __all__ += ["tune_ring"]
 __all__ += ["ConsumerTurn", "ProducerTurn"]
 
-if not TYPE_CHECKING:  # a type checker would take every wrong name for an object
-
-    def __getattr__(name: str) -> object:
-        """Load the rings when one of their names is first asked for: a first frame needs none of them."""
-        if name not in __all__:
-            msg = f"module {__name__!r} has no attribute {name!r}"
-            raise AttributeError(msg)
-        return getattr(import_module(f"{__name__}.rings"), name)
+if not TYPE_CHECKING:  # a first frame needs no ring
+    _RINGS = "Batch Counts FrameRing LatestRing Recorded Slot Trial Tuning tune_ring"
+    __getattr__ = load_later(__name__, {"rings": _RINGS})

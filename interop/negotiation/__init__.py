@@ -6,7 +6,6 @@ can imitate any machine.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from interop.negotiation.candidates import Veto, missing
@@ -16,6 +15,7 @@ from interop.negotiation.memory import MEMORY_TYPES
 from interop.negotiation.plan import Direction, MemoryPath, Plan, Rejection, Strategy, SyncPlan
 from interop.negotiation.quirks import Quirk
 from interop.negotiation.sync import SEMAPHORE_TYPES
+from interop.protocols import load_later
 
 if TYPE_CHECKING:
     from interop.negotiation.images import ImageOffer, offered
@@ -24,9 +24,5 @@ __all__ = ["MEMORY_TYPES", "SEMAPHORE_TYPES", "Direction", "ImageOffer", "Memory
 __all__ += ["Rejection", "Strategy", "SyncPlan", "Veto", "matching_devices", "missing", "negotiate"]
 __all__ += ["offered", "select_devices"]
 
-
-def __getattr__(name: str) -> object:
-    """Load the negotiation of images when it is first asked for."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.images"), name)
+if not TYPE_CHECKING:
+    __getattr__ = load_later(__name__, {"images": "ImageOffer offered"})

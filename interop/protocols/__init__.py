@@ -5,7 +5,6 @@ This package imports no other part of interop. `interop` exports the names that 
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from interop.protocols.arguments import MAX_BYTES, as_choice, as_integer, check_range, round_up
@@ -44,6 +43,7 @@ from interop.protocols.errors import (
 from interop.protocols.formats import FORMATS, ImageFormat, ImageTypes, Numbers, Tiling, TilingLike, as_format
 from interop.protocols.handles import FD_TYPES, Handle, HandleType, HandleTypeLike, check_fd, check_value
 from interop.protocols.identity import DeviceIdentity, MatchKey, PciAddress, host_identity
+from interop.protocols.later import load_later
 from interop.protocols.lending import MEMORY_FLOOR, SEMAPHORE_FLOOR, FdFate, lend, widen_table
 from interop.protocols.memory import (
     DEFAULT_TIMEOUT,
@@ -127,8 +127,8 @@ __all__ += ["ProducerSemaphore", "ProducerT", "ProducerT_co", "RegistryError", "
 __all__ += ["SemaphoreDescriptor", "SemaphoreKind", "SemaphoreKindLike", "Signature", "Stream", "Submission"]
 __all__ += ["Tiling", "TilingLike", "TurnError", "UnknownBackend", "Unsupported", "WaitTimeout", "as_choice"]
 __all__ += ["as_dtype", "as_format", "as_integer", "check_fd", "check_range", "check_shape", "check_value"]
-__all__ += ["find_declared", "hookimpl", "host_identity", "is_driver", "is_windows", "lend", "round_up"]
-__all__ += ["widen_table"]
+__all__ += ["find_declared", "hookimpl", "host_identity", "is_driver", "is_windows", "lend", "load_later"]
+__all__ += ["round_up", "widen_table"]
 
 
 _LATER = {
@@ -140,13 +140,6 @@ _LATER = {
     "kernels": "Kernel Launch Module Parameter Signature",
 }
 """Names that a first frame does not need, by their modules."""
-_HOME = {name: module for module, names in _LATER.items() for name in names.split()}
 
-
-def __getattr__(name: str) -> object:
-    """Load the module of a name, and keep the name here."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found: object = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = found
-    return found
+if not TYPE_CHECKING:
+    __getattr__ = load_later(__name__, _LATER)

@@ -6,9 +6,9 @@ of ``import interop``, which needs five.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from interop.protocols import load_later
 from interop.toolkit.forks import Orphan, check_connect, close_in_children, first_in_child, fork_generation
 from interop.toolkit.notifications import HOLD, Notifications, run_callback
 from interop.toolkit.ownership import OPEN_TURN, WITH_CONSUMER, Owner, Ownership, OwnershipState
@@ -94,14 +94,6 @@ _NAMES = {
     "semaphores": "DeviceSemaphore SemaphoreBase",
     "streams": "EagerStream StreamBase hold_failure",
 }
-_HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 
-
-def __getattr__(name: str) -> object:
-    """Load the module of a name, and keep the name here."""
-    home = _HOME.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found: object = getattr(import_module(f"{__name__}.{home}"), name)
-    globals()[name] = found
-    return found
+if not TYPE_CHECKING:
+    __getattr__ = load_later(__name__, _NAMES)
