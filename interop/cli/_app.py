@@ -106,7 +106,7 @@ def _tell(text: str, json: Path | None) -> None:
 
 
 def _prepare(json: Path | None) -> None:
-    """Let plugins set up software drivers, and print what they did."""
+    """Let plugins set up software drivers, and print their reports."""
     for line in registry.default().prepare_environment():
         _tell(f"[dim]{escape(line)}[/]", json)
 

@@ -31,7 +31,7 @@ class Resources:
 
     def beyond(self, before: Resources) -> list[str]:
         """Name what is held now in excess of ``before``. Less than before is fine."""
-        more = Counter(self.objects) - Counter(before.objects)  # keeps what is above zero
+        more = Counter(self.objects) - Counter(before.objects)  # a Counter keeps positive differences only
         return [
             *_excess("descriptor", before.descriptors, self.descriptors),
             *_excess("thread", before.threads, self.threads),

@@ -1,4 +1,4 @@
-"""The one order of a link: who writes it, which failure ends it, what threads may do, and what is forgotten."""
+"""The order engine of a link: its only writers, its one failure, its threads, and forgotten buffers."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_a_batch_inside_an_open_producer_turn_is_refused(case: str) -> None:
 
 
 def in_thread(function: Callable[[], object], name: str = "another") -> BaseException | None:
-    """Run a function in a thread to its end; return what it raised."""
+    """Run a function in a thread to its end. Return its exception, or None."""
     caught: list[BaseException] = []
 
     def run() -> None:

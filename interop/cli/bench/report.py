@@ -71,7 +71,7 @@ def check_plots() -> None:
 
 
 def picture(path: Path, rows: Sequence[Row]) -> None:
-    """Draw one field for each measure that has figures. Dashed lines and crosses are what was held against.
+    """Draw one field for each measure that has figures. Dashed lines and crosses are the references.
 
     Call :func:`check_plots` first.
     """
